@@ -1,0 +1,368 @@
+//! The settings, their defaults and their checks.
+
+use crate::ConfigError;
+use crate::cookie::{CookieSettings, SameSite};
+use crate::lifetime::Refresh;
+use crate::manager::{Inner, Limits, SessionManager};
+use crate::store::{MemoryStore, Store};
+use crate::token::{Scope, Secret, Signer};
+use std::fmt;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const LARGEST_SESSION: usize = 512 << 20;
+
+/// The defaults of all settings.
+mod default {
+    use super::*;
+
+    pub(super) const NAMESPACE: &str = "mps";
+    pub(super) const COOKIE_NAME: &str = "sid";
+    pub(super) const PATH: &str = "/";
+    pub(super) const IDLE_TIMEOUT: Duration = DAY.saturating_mul(7);
+    pub(super) const REFRESH: Refresh = Refresh::After(MINUTE);
+    pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
+    pub(super) const POOL_SIZE: u32 = 8;
+    pub(super) const MAX_SESSION_BYTES: usize = 1 << 20;
+}
+
+/// Settings for a [`SessionManager`]: start with [`SessionManager::builder`].
+///
+/// # Examples
+/// ```
+/// use multi_process_session::{Refresh, SameSite, Secret, SessionManager};
+/// use std::time::Duration;
+///
+/// let manager = SessionManager::builder(Secret::generate()?)
+///     .store_url("memory:")
+///     .namespace("shop")
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .absolute_timeout(Duration::from_secs(12 * 60 * 60))
+///     .same_site(SameSite::Strict)
+///     .build()?;
+/// # Ok::<(), multi_process_session::ConfigError>(())
+/// ```
+#[must_use = "a builder does nothing until build() is called"]
+pub struct SessionManagerBuilder {
+    secret: Secret,
+    accepted: Vec<Secret>,
+    store: StoreChoice,
+    namespace: String,
+    idle_timeout: Duration,
+    absolute_timeout: Option<Duration>,
+    refresh: Refresh,
+    operation_timeout: Duration,
+    pool_size: u32,
+    max_session_bytes: usize,
+    cookie: CookieSettings,
+}
+
+enum StoreChoice {
+    None,
+    Url(String),
+    Own(Box<dyn Store>),
+}
+
+impl SessionManagerBuilder {
+    pub(crate) fn new(secret: Secret) -> SessionManagerBuilder {
+        SessionManagerBuilder {
+            secret,
+            accepted: Vec::new(),
+            store: StoreChoice::None,
+            namespace: default::NAMESPACE.to_owned(),
+            idle_timeout: default::IDLE_TIMEOUT,
+            absolute_timeout: None,
+            refresh: default::REFRESH,
+            operation_timeout: default::OPERATION_TIMEOUT,
+            pool_size: default::POOL_SIZE,
+            max_session_bytes: default::MAX_SESSION_BYTES,
+            cookie: CookieSettings {
+                name: default::COOKIE_NAME.to_owned(),
+                path: default::PATH.to_owned(),
+                domain: None,
+                secure: true,
+                http_only: true,
+                same_site: SameSite::default(),
+                partitioned: false,
+                persistent: true,
+            },
+        }
+    }
+
+    /// Where sessions are kept. This or [`store`](Self::store) has to be called.
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
+    /// | `redis+unix:///path/to/socket[?db=0&user=…&pass=…]` | Redis over a unix socket |
+    /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
+    ///
+    /// Give an address rather than a name where you can: looking a name up is not bounded by the
+    /// [`operation_timeout`](Self::operation_timeout).
+    ///
+    /// # Errors
+    /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, and a URL that
+    /// cannot be read. It never shows the URL, which may hold a password.
+    pub fn store_url(mut self, url: &str) -> Self {
+        self.store = StoreChoice::Url(url.to_owned());
+        self
+    }
+
+    /// A store of your own. See [`Store`].
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = StoreChoice::Own(Box::new(store));
+        self
+    }
+
+    /// Keeps two applications on one store apart; it is part of every key and of every signature. Default: `"mps"`.
+    ///
+    /// Changing it logs everyone out.
+    ///
+    /// # Errors
+    /// Refused unless it is 1 to 64 ASCII letters, digits, `-`, `_` or `.`.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.to_owned();
+        self
+    }
+
+    /// A further secret whose tokens are accepted. It never signs: what it verified is signed anew with the next answer.
+    /// Default: none. May be called several times.
+    ///
+    /// To change the secret without logging anyone out: first accept the new one in all workers, then sign with the new
+    /// one and accept the old one, and drop the old one after an idle timeout.
+    pub fn accept_secret(mut self, secret: Secret) -> Self {
+        self.accepted.push(secret);
+        self
+    }
+
+    /// How long a session lives from its last use (the `expire` of the npm module). Default: 7 days.
+    ///
+    /// # Errors
+    /// Refused if zero, over 100 years, or longer than the absolute timeout.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a session lives at most, however much it is used. Default: without limit.
+    ///
+    /// # Errors
+    /// Refused if zero, over 100 years, or shorter than the idle timeout.
+    ///
+    /// # Security
+    /// OWASP ASVS 7.3.2 asks for one.
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.absolute_timeout = Some(timeout);
+        self
+    }
+
+    /// When the use of a session extends its life. Default: once a minute, [`Refresh::After`]`(60 s)`.
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// The cookie's name. Default: `"sid"`.
+    ///
+    /// It is sent as `__Host-sid` while `Secure`, `Path=/` and no `Domain` hold: browsers then let no other host, and no
+    /// plain-http page, set it. Changing the name logs everyone out.
+    ///
+    /// # Errors
+    /// Refused unless it is 1 to 64 bytes that RFC 6265bis allows in a name, and if it begins with a prefix such as
+    /// `__Secure-` whose conditions do not hold.
+    pub fn cookie_name(mut self, name: &str) -> Self {
+        self.cookie.name = name.to_owned();
+        self
+    }
+
+    /// The cookie's `Path`. Default: `"/"`. Changing it logs everyone out.
+    ///
+    /// # Errors
+    /// Refused unless it begins with `/` and holds only printable ASCII but `;` and `,`.
+    ///
+    /// # Security
+    /// A path does not keep pages of one host apart; it only keeps the cookie from being sent.
+    pub fn path(mut self, path: &str) -> Self {
+        self.cookie.path = path.to_owned();
+        self
+    }
+
+    /// The cookie's `Domain`: all hosts below it get the cookie. Default: only the host that set it. Changing it logs
+    /// everyone out.
+    ///
+    /// # Errors
+    /// Refused unless it is a host name.
+    pub fn domain(mut self, domain: &str) -> Self {
+        self.cookie.domain = Some(domain.to_owned());
+        self
+    }
+
+    /// Whether the cookie is sent over https only. Default: yes. `secure(false)` is for development over plain http.
+    ///
+    /// # Errors
+    /// `false` is refused together with `SameSite::None` and with `partitioned(true)`.
+    ///
+    /// # Security
+    /// Without it anyone on the way can read the session's token.
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.cookie.secure = secure;
+        self
+    }
+
+    /// Whether scripts in the page are kept from reading the cookie. Default: yes.
+    pub fn http_only(mut self, http_only: bool) -> Self {
+        self.cookie.http_only = http_only;
+        self
+    }
+
+    /// Whether requests caused by other sites carry the cookie. Default: [`SameSite::Lax`].
+    ///
+    /// # Errors
+    /// `SameSite::None` is refused without `secure`.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie.same_site = same_site;
+        self
+    }
+
+    /// Whether the cookie is kept apart for each site that embeds yours (CHIPS). Default: no.
+    ///
+    /// # Errors
+    /// Refused without `secure`.
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.cookie.partitioned = partitioned;
+        self
+    }
+
+    /// Whether the cookie outlives the browser, by a `Max-Age`. Default: yes. The session itself lives as long either
+    /// way.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.cookie.persistent = persistent;
+        self
+    }
+
+    /// How long a call may take: waiting for a connection, connecting, sending, receiving and a retry together.
+    /// Default: 2 seconds.
+    ///
+    /// # Errors
+    /// Refused if zero or over 100 years.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = timeout;
+        self
+    }
+
+    /// How many connections each process may have open. Default: 8; as many as it has threads is enough.
+    ///
+    /// The server sees up to workers × pool size of them: keep that below its `maxclients` (10,000 by default).
+    ///
+    /// # Errors
+    /// Refused if zero.
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// How large a session may be: all its keys and their JSON texts together. Default: 1 MiB.
+    ///
+    /// # Errors
+    /// Refused if zero or over 512 MiB.
+    pub fn max_session_bytes(mut self, bytes: usize) -> Self {
+        self.max_session_bytes = bytes;
+        self
+    }
+
+    /// Checks the settings. Opens nothing, so it works before forking and while the store is down.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] says which setting is wrong and what to do.
+    pub fn build(self) -> Result<SessionManager, ConfigError> {
+        check_timeout("idle_timeout", self.idle_timeout)?;
+        check_timeout("operation_timeout", self.operation_timeout)?;
+        if let Refresh::After(interval) = self.refresh {
+            check_timeout("refresh", interval)?;
+        }
+        if let Some(absolute) = self.absolute_timeout {
+            check_timeout("absolute_timeout", absolute)?;
+            if self.idle_timeout > absolute {
+                return Err(ConfigError::IdleBeyondAbsolute { idle: self.idle_timeout, absolute });
+            }
+        }
+        if self.pool_size == 0 {
+            return Err(ConfigError::ZeroPoolSize);
+        }
+        if !(1..=LARGEST_SESSION).contains(&self.max_session_bytes) {
+            return Err(ConfigError::MaxSessionBytes);
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=64).contains(&self.namespace.len()) || !self.namespace.bytes().all(allowed) {
+            return Err(ConfigError::Namespace);
+        }
+        let cookie = self.cookie.checked()?;
+        let scope = Scope {
+            namespace: &self.namespace,
+            transport: "cookie",
+            cookie_name: &cookie.name,
+            path: &cookie.path,
+            domain: cookie.domain.as_deref().unwrap_or_default(),
+        };
+        Ok(SessionManager::from_parts(Inner {
+            signer: Signer::new(&scope, &self.secret, &self.accepted),
+            store: match self.store {
+                StoreChoice::None => return Err(ConfigError::NoStore),
+                StoreChoice::Url(url) => open_url(&url, self.pool_size, self.operation_timeout)?,
+                StoreChoice::Own(store) => store,
+            },
+            namespace: self.namespace,
+            cookie,
+            limits: Limits {
+                idle_timeout: self.idle_timeout,
+                absolute_timeout: self.absolute_timeout,
+                refresh: self.refresh,
+                max_bytes: self.max_session_bytes,
+            },
+            operation_timeout: self.operation_timeout,
+        }))
+    }
+}
+
+/// Timeouts are kept in milliseconds, so anything below one is none.
+fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigError> {
+    match timeout {
+        timeout if timeout < Duration::from_millis(1) => Err(ConfigError::ZeroTimeout { setting }),
+        timeout if timeout > LONGEST_TIMEOUT => Err(ConfigError::TimeoutTooLong { setting }),
+        _ => Ok(()),
+    }
+}
+
+fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Store>, ConfigError> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
+        "memory" => Err(ConfigError::StoreUrl { expected: "memory:" }),
+        #[cfg(feature = "redis")]
+        "redis" | "redis+unix" => Ok(Box::new(crate::store::RedisStore::new(url, pool_size, patience)?)),
+        #[cfg(not(feature = "redis"))]
+        "redis" | "redis+unix" => {
+            let _ = (pool_size, patience);
+            Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "redis" })
+        }
+        // What has no colon is no scheme, and may be a password.
+        _ => Err(ConfigError::UnknownScheme { scheme: scheme.chars().take(32).collect() }),
+    }
+}
+
+impl fmt::Debug for SessionManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionManagerBuilder")
+            .field("namespace", &self.namespace)
+            .field("cookie", &self.cookie)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("absolute_timeout", &self.absolute_timeout)
+            .field("refresh", &self.refresh)
+            .field("operation_timeout", &self.operation_timeout)
+            .field("pool_size", &self.pool_size)
+            .field("max_session_bytes", &self.max_session_bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,356 @@
+//! What can go wrong: with a call ([`Error`]), in the store ([`StoreError`]), in the settings ([`ConfigError`]).
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a call on a session or on the manager failed.
+///
+/// No message holds a secret, a token, a session id or a value: only keys and public ids.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store could not do its part. What was to be saved is still in the session: `save` may be called again,
+    /// and is never applied twice.
+    Store(StoreError),
+    /// The session has ended since it was loaded: logged out, expired, or given a new id by another request.
+    /// Nothing was written; a save never brings a dead session back.
+    Gone,
+    /// The session was changed by another request since it was loaded. Only
+    /// [`transact`](crate::SessionManager::transact) asks for this, and it gives it back once its tries are used up.
+    Conflict,
+    /// [`increment`](crate::Session::increment) met a value that is no 64-bit integer, or the sum would not be one.
+    /// The record is as it was.
+    #[non_exhaustive]
+    NotAnInteger {
+        /// The key of the value.
+        key: String,
+    },
+    /// A value could not be written as JSON. The session is as it was.
+    #[non_exhaustive]
+    Encode {
+        /// The key it was meant for.
+        key: String,
+        /// What serde says.
+        source: Source,
+    },
+    /// A value could not be read as the type asked for. It stays where it is.
+    #[non_exhaustive]
+    Decode {
+        /// The key of the value.
+        key: String,
+        /// What serde says.
+        source: Source,
+    },
+    /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), or the session would grow past
+    /// [`max_session_bytes`](crate::SessionManagerBuilder::max_session_bytes). Nothing was written.
+    #[non_exhaustive]
+    TooLarge {
+        /// The key that is too long (its beginning), or the largest one among the changes.
+        key: String,
+        /// Whether it is the key or the session that is too large.
+        what: Oversize,
+        /// How large it would be, in bytes.
+        bytes: usize,
+        /// How large it may be, in bytes.
+        limit: usize,
+    },
+    /// The operating system gave no random bytes. No session is started with a weaker id instead.
+    Randomness(Source),
+}
+
+/// What [`Error::TooLarge`] found too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Oversize {
+    /// A key's name.
+    Key,
+    /// All keys and values of the session together.
+    Session,
+}
+
+impl Error {
+    pub(crate) fn encode(key: &str, source: serde_json::Error) -> Error {
+        Error::Encode { key: key.to_owned(), source: Box::new(source) }
+    }
+
+    pub(crate) fn decode(key: &str, source: serde_json::Error) -> Error {
+        Error::Decode { key: key.to_owned(), source: Box::new(source) }
+    }
+
+    /// The store's refusal to let a value of this key be added to.
+    ///
+    /// For stores: see [`Store::update`](crate::Store::update).
+    #[must_use]
+    pub fn not_an_integer(key: impl Into<String>) -> Error {
+        Error::NotAnInteger { key: key.into() }
+    }
+
+    /// The store's refusal to let a session grow to `bytes`, past `limit`; `key` is its largest change.
+    ///
+    /// For stores: see [`Store::update`](crate::Store::update).
+    #[must_use]
+    pub fn too_large(key: impl Into<String>, bytes: usize, limit: usize) -> Error {
+        Error::TooLarge { key: key.into(), what: Oversize::Session, bytes, limit }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Store(error) => write!(f, "the session store failed: {error}"),
+            Error::Gone => f.write_str("the session has ended since it was loaded; nothing was saved"),
+            Error::Conflict => {
+                f.write_str("the session was changed by other requests at the same time; nothing was saved, try again")
+            }
+            Error::NotAnInteger { key } => write!(
+                f,
+                "the value of {key:?} is no integer of 64 bits, or the sum would not be one; set it to an integer first"
+            ),
+            Error::Encode { key, source } => write!(f, "the value for {key:?} cannot be written as JSON: {source}"),
+            Error::Decode { key, source } => {
+                write!(f, "the value of {key:?} cannot be read as the type asked for: {source}")
+            }
+            Error::TooLarge { key, what: Oversize::Key, bytes, limit } => {
+                write!(f, "a key of {bytes} bytes, more than the {limit} allowed; it begins with {key:?}")
+            }
+            Error::TooLarge { key, what: Oversize::Session, bytes, limit } => write!(
+                f,
+                "the session would hold {bytes} bytes, more than max_session_bytes ({limit}); \
+                 the largest change is that of {key:?}"
+            ),
+            Error::Randomness(source) => write!(f, "the operating system gave no random bytes: {source}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::Store(error) => Some(error),
+            Error::Encode { source, .. } | Error::Decode { source, .. } | Error::Randomness(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        Error::Store(error)
+    }
+}
+
+/// What kind of fault a [`StoreError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store cannot be reached, or is not ready yet (`LOADING`, `CLUSTERDOWN`, too many clients).
+    Unavailable,
+    /// No answer within the [`operation_timeout`](crate::SessionManagerBuilder::operation_timeout).
+    Timeout,
+    /// The store answered, and refused (`OOM`, `READONLY`, `NOAUTH`, `MISCONF`, `BUSY`).
+    Rejected,
+    /// The record of this session is damaged, or its key holds something else (`WRONGTYPE`). Other sessions are not
+    /// affected, and this one can still be ended with [`destroy`](crate::SessionManager::destroy).
+    Corrupt,
+    /// This process was forked from one that had the store open in a way that cannot be shared.
+    Forked,
+    /// Anything else that the store reported.
+    Backend,
+}
+
+/// A fault of the store. [`kind`](StoreError::kind) says what to make of it.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<Source>,
+}
+
+impl StoreError {
+    /// A fault of this kind. The message must hold no secret, token, session id or value.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
+        StoreError { kind, message: message.into(), source: None }
+    }
+
+    /// The same, caused by `source`.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Source>) -> StoreError {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// What is wrong with the settings; the message says what to do instead, and shows no password.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A secret of fewer than 32 bytes.
+    #[non_exhaustive]
+    SecretTooShort {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The operating system gave no random bytes for [`Secret::generate`](crate::Secret::generate).
+    Randomness(Source),
+    /// Neither `store_url` nor `store` was called.
+    NoStore,
+    /// A store URL with a scheme this library does not know.
+    #[non_exhaustive]
+    UnknownScheme {
+        /// What stands before the colon.
+        scheme: String,
+    },
+    /// A store URL that needs a feature this build lacks.
+    #[non_exhaustive]
+    FeatureMissing {
+        /// The URL's scheme.
+        scheme: String,
+        /// The feature to switch on in `Cargo.toml`.
+        feature: &'static str,
+    },
+    /// A store URL that cannot be read.
+    #[non_exhaustive]
+    StoreUrl {
+        /// What a URL of this scheme looks like.
+        expected: &'static str,
+    },
+    /// A namespace that is empty, longer than 64 bytes, or holds other than letters, digits, `-`, `_` and `.`.
+    Namespace,
+    /// A cookie name that is empty, longer than 64 bytes, or holds a byte that RFC 6265bis does not allow there.
+    CookieName,
+    /// A cookie name with a prefix whose conditions the other settings do not meet.
+    #[non_exhaustive]
+    CookiePrefix {
+        /// The prefix.
+        prefix: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A path that does not begin with `/`, is longer than 1,024 bytes, or holds a byte not allowed there.
+    CookiePath,
+    /// A domain that is no host name.
+    CookieDomain,
+    /// `SameSite=None` without `Secure`: browsers refuse such a cookie.
+    SameSiteNoneNeedsSecure,
+    /// `Partitioned` without `Secure`: browsers refuse such a cookie.
+    PartitionedNeedsSecure,
+    /// A timeout of zero.
+    #[non_exhaustive]
+    ZeroTimeout {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// A timeout of more than 100 years.
+    #[non_exhaustive]
+    TimeoutTooLong {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// An idle timeout longer than the absolute one, which would never be reached.
+    #[non_exhaustive]
+    IdleBeyondAbsolute {
+        /// The idle timeout.
+        idle: Duration,
+        /// The absolute timeout.
+        absolute: Duration,
+    },
+    /// A `pool_size` of zero.
+    ZeroPoolSize,
+    /// A `max_session_bytes` of zero or of more than 512 MiB, the most that a Redis string can hold.
+    MaxSessionBytes,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::SecretTooShort { bytes } => write!(
+                f,
+                "the secret has {bytes} bytes; give at least 32 random ones, for instance from `openssl rand -hex 32`"
+            ),
+            ConfigError::Randomness(source) => {
+                write!(f, "the operating system gave no random bytes for a secret: {source}")
+            }
+            ConfigError::NoStore => {
+                f.write_str("no store is set: call store_url(\"redis://127.0.0.1:6379\") or store(...)")
+            }
+            ConfigError::UnknownScheme { scheme } => write!(
+                f,
+                "store_url does not know the scheme {scheme:?}; use redis://host:port, redis+unix:///path or memory:"
+            ),
+            ConfigError::FeatureMissing { scheme, feature } => write!(
+                f,
+                "a store_url of the scheme {scheme:?} needs the feature {feature:?} of multi-process-session: \
+                 add it in Cargo.toml"
+            ),
+            ConfigError::StoreUrl { expected } => {
+                write!(f, "the store_url cannot be read; it is to look like {expected}")
+            }
+            ConfigError::Namespace => {
+                f.write_str("the namespace is to be 1 to 64 letters, digits, '-', '_' or '.', all of them ASCII")
+            }
+            ConfigError::CookieName => f.write_str(
+                "the cookie name is to be 1 to 64 ASCII letters, digits or any of !#$%&'*+-.^_`|~ (RFC 6265bis)",
+            ),
+            ConfigError::CookiePrefix { prefix, needs } => {
+                write!(
+                    f,
+                    "browsers refuse a cookie whose name begins with {prefix:?} without {needs}; change one of them"
+                )
+            }
+            ConfigError::CookiePath => f.write_str(
+                "the cookie path is to begin with '/' and hold up to 1,024 printable ASCII bytes, no ';' and no ','",
+            ),
+            ConfigError::CookieDomain => f.write_str(
+                "the cookie domain is to be a host name of ASCII letters, digits, '-' and '.', with no dot at its ends",
+            ),
+            ConfigError::SameSiteNoneNeedsSecure => {
+                f.write_str("browsers refuse SameSite=None without Secure: call secure(true), or choose Lax or Strict")
+            }
+            ConfigError::PartitionedNeedsSecure => {
+                f.write_str("browsers refuse Partitioned without Secure: call secure(true), or leave partitioned out")
+            }
+            ConfigError::ZeroTimeout { setting } => write!(f, "{setting} is zero; give it at least a millisecond"),
+            ConfigError::TimeoutTooLong { setting } => write!(f, "{setting} is over 100 years; give a shorter one"),
+            ConfigError::IdleBeyondAbsolute { idle, absolute } => write!(
+                f,
+                "the idle_timeout ({idle:?}) is longer than the absolute_timeout ({absolute:?}); make it the shorter one"
+            ),
+            ConfigError::ZeroPoolSize => f.write_str("pool_size is zero; give at least 1"),
+            ConfigError::MaxSessionBytes => f.write_str("max_session_bytes is to be between 1 and 512 MiB"),
+        }
+    }
+}
+
+impl StdError for ConfigError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            ConfigError::Randomness(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}

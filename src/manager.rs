@@ -1,0 +1,287 @@
+//! The session manager: from a `Cookie` header to a session.
+
+use crate::builder::SessionManagerBuilder;
+use crate::cookie::{CookieSettings, SetCookie};
+use crate::lifetime::Refresh;
+use crate::session::Session;
+use crate::store::{Call, ForkGuard, RecordKey, Store};
+use crate::token::{PublicId, Secret, SessionId, Signer, Verified};
+use crate::{Error, random};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// More cookies of our name than this in one request are an attack, not a session.
+const MAX_COOKIES: usize = 8;
+/// How often `transact` tries before it answers `Conflict`.
+const TRIES: u32 = 32;
+
+/// Loads and ends sessions. One is enough for an application; clones share it, and so do forked processes.
+///
+/// Build it before or after forking: it opens nothing until it is used, and every process opens its own connections.
+/// Only a process that forks while other threads of it are using the manager needs
+/// [`before_fork`](SessionManager::before_fork).
+///
+/// # Examples
+/// ```
+/// use multi_process_session::{Secret, SessionManager};
+/// # let store_url = "memory:";
+///
+/// let secret = Secret::new("32 bytes or more, from your configuration")?;
+/// let manager = SessionManager::builder(secret).store_url(store_url).build()?;
+///
+/// let cookie_header: Option<&str> = None; // as it came with the request
+/// let mut session = manager.load(cookie_header)?;
+/// session.set("cart", &["apples", "pears"])?;
+/// if let Some(set_cookie) = session.save()? {
+///     // answer with the header `Set-Cookie: {set_cookie}`
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SessionManager {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) namespace: String,
+    pub(crate) signer: Signer,
+    pub(crate) cookie: CookieSettings,
+    pub(crate) limits: Limits,
+    pub(crate) operation_timeout: Duration,
+}
+
+/// What holds for every session of a manager.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) idle_timeout: Duration,
+    pub(crate) absolute_timeout: Option<Duration>,
+    pub(crate) refresh: Refresh,
+    pub(crate) max_bytes: usize,
+}
+
+impl SessionManager {
+    /// Starts a manager whose tokens are signed with this secret.
+    #[must_use]
+    pub fn builder(secret: Secret) -> SessionManagerBuilder {
+        SessionManagerBuilder::new(secret)
+    }
+
+    pub(crate) fn from_parts(inner: Inner) -> SessionManager {
+        SessionManager { inner: Arc::new(inner) }
+    }
+
+    /// The session that a request's `Cookie` header names: `"a=b"`, `Some("a=b")` or `None`.
+    ///
+    /// Without a cookie, or with one that we did not sign, or whose session has ended, it is a new session, which is
+    /// kept only if something is set in it; a store is not asked about what we did not sign. One round trip otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: whether the client has a session is not known, so nobody is to be taken for logged in or out.
+    /// [`Error::Randomness`].
+    ///
+    /// # Security
+    /// An id that a client brings is never adopted for a new session (OWASP: session fixation).
+    pub fn load<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Session, Error> {
+        self.load_all(cookie_header.into())
+    }
+
+    /// As [`load`](SessionManager::load), for requests with several `Cookie` headers, or with bytes that are no UTF-8.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    ///
+    /// # Security
+    /// Two different sessions in one request, both signed by us, are no session: a neighbouring subdomain may have
+    /// planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
+    pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
+        let mut presented = self.presented(cookie_headers);
+        let verified = match presented.sessions.len() {
+            1 if !presented.too_many => presented.sessions.remove(0),
+            0 if !presented.too_many => return Session::new(self.clone()),
+            _ => {
+                log::warn!(
+                    "a request with several session cookies is taken for one with none: {}",
+                    presented.sessions.iter().map(|v| self.public_id(&v.id).to_string()).collect::<Vec<_>>().join(", ")
+                );
+                return Session::new(self.clone());
+            }
+        };
+        let call = Call::until(self.deadline())?;
+        match self.inner.store.load(&self.key(&verified.id), self.inner.limits.refresh, &call)? {
+            Some(record) => Ok(Session::loaded(self.clone(), verified.id, record, verified.outdated)),
+            None => Session::new(self.clone()),
+        }
+    }
+
+    /// Loads a session, does `work` on it and saves it, and does so again if another request changed the session
+    /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
+    ///
+    /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved.
+    /// It need not save. Counting is cheaper with [`Session::increment`], which never conflicts.
+    ///
+    /// # Errors
+    /// What `work` answers, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries.
+    ///
+    /// # Examples
+    /// ```
+    /// use multi_process_session::{Error, Secret, SessionManager};
+    ///
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let (left, set_cookie) = manager.transact(None, |session| -> Result<u32, Error> {
+    ///     let left = session.get("tickets")?.unwrap_or(10) - 1;
+    ///     session.set("tickets", &left)?;
+    ///     Ok(left)
+    /// })?;
+    /// assert_eq!(left, 9);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn transact<'h, R, E: From<Error>>(
+        &self,
+        cookie_header: impl Into<Option<&'h str>>,
+        mut work: impl FnMut(&mut Session) -> Result<R, E>,
+    ) -> Result<(R, Option<SetCookie>), E> {
+        let cookie_header = cookie_header.into();
+        let mut cookie_due = false;
+        for attempt in 0..TRIES {
+            let mut session = self.load(cookie_header)?;
+            session.exclusive = true;
+            // A refresh is due once: the next attempt would not see it.
+            session.cookie_due |= cookie_due && !session.is_new();
+            cookie_due = session.cookie_due;
+            let result = work(&mut session);
+            session.settled = result.is_err();
+            let result = result?;
+            match session.save() {
+                Ok(set_cookie) => return Ok((result, set_cookie)),
+                Err(Error::Conflict) => back_off(attempt)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Conflict.into())
+    }
+
+    /// Ends the session that a `Cookie` header names, without loading it: a logout that works on a damaged record too.
+    /// Gives the `Set-Cookie` header that takes the cookie away, whatever was there.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: the session may not have ended.
+    pub fn destroy<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Option<SetCookie>, Error> {
+        let deadline = self.deadline();
+        for verified in self.presented(cookie_header.into()).sessions {
+            self.inner.store.delete(&self.key(&verified.id), &Call::until(deadline)?)?;
+        }
+        Ok(Some(self.removal_cookie()))
+    }
+
+    /// Whether the store answers: for health checks, and to tell at start that it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Store`] says why not.
+    pub fn ping(&self) -> Result<(), Error> {
+        Ok(self.inner.store.ping(&Call::until(self.deadline())?)?)
+    }
+
+    /// Makes it safe to fork while other threads use the manager.
+    ///
+    /// Waits until no call is under way (at most twice the operation timeout), closes this process's connections, and
+    /// holds new calls back until the guard is dropped. Fork while the guard lives, and drop it in both processes.
+    ///
+    /// It is needed only if other threads of the forking process use the manager. The usual server, whose parent forks
+    /// and waits and whose children serve, does not need it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let guard = manager.before_fork();
+    /// // let pid = unsafe { libc::fork() };
+    /// drop(guard);
+    /// # Ok::<(), multi_process_session::ConfigError>(())
+    /// ```
+    pub fn before_fork(&self) -> ForkGuard {
+        self.inner.store.before_fork()
+    }
+
+    /// The sessions whose tokens a request presents, each once.
+    fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Presented {
+        let mut presented = Presented { sessions: Vec::new(), too_many: false };
+        let mut cookies = 0;
+        for header in cookie_headers {
+            for value in self.inner.cookie.values(header.as_ref()) {
+                cookies += 1;
+                if cookies > MAX_COOKIES {
+                    presented.too_many = true;
+                    return presented;
+                }
+                if let Some(verified) = self.inner.signer.verify(value) {
+                    presented.add(verified);
+                }
+            }
+        }
+        presented
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.inner.store
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.inner.operation_timeout
+    }
+
+    pub(crate) fn public_id(&self, id: &SessionId) -> PublicId {
+        self.inner.signer.public_id(id)
+    }
+
+    pub(crate) fn key(&self, id: &SessionId) -> RecordKey<'_> {
+        RecordKey { namespace: &self.inner.namespace, tag: None, id: self.public_id(id) }
+    }
+
+    pub(crate) fn cookie(&self, id: &SessionId, expires_in: Duration) -> SetCookie {
+        self.inner.cookie.carry(self.inner.signer.sign(id, None), expires_in)
+    }
+
+    pub(crate) fn removal_cookie(&self) -> SetCookie {
+        self.inner.cookie.removal()
+    }
+}
+
+struct Presented {
+    sessions: Vec<Verified>,
+    too_many: bool,
+}
+
+impl Presented {
+    /// The same session may come twice, once signed with an older secret.
+    fn add(&mut self, verified: Verified) {
+        match self.sessions.iter_mut().find(|known| known.id == verified.id && known.tag == verified.tag) {
+            Some(known) => known.outdated &= verified.outdated,
+            None => self.sessions.push(verified),
+        }
+    }
+}
+
+/// Waits a random while that grows with the attempts, so that competing requests fall out of step.
+fn back_off(attempt: u32) -> Result<(), Error> {
+    let random = u64::from(u16::from_be_bytes(random::bytes()?));
+    std::thread::sleep(Duration::from_micros(random * u64::from(attempt.min(8)) / 64));
+    Ok(())
+}
+
+impl fmt::Debug for SessionManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionManager")
+            .field("store", &self.inner.store)
+            .field("namespace", &self.inner.namespace)
+            .field("cookie", &self.inner.cookie)
+            .field("limits", &self.inner.limits)
+            .field("operation_timeout", &self.inner.operation_timeout)
+            .finish_non_exhaustive()
+    }
+}

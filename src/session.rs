@@ -1,0 +1,497 @@
+//! One client's session, as one request sees it.
+
+use crate::cookie::SetCookie;
+use crate::error::Oversize;
+use crate::manager::SessionManager;
+use crate::store::{self, Change, ChangeSet, End, NewRecord, Nonce, Record, RecordInfo, Update, Updated, Values};
+use crate::token::{PublicId, SessionId};
+use crate::{Error, MAX_KEY_BYTES};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::mem;
+use std::time::{Duration, SystemTime};
+
+/// The values kept for one client, as one request sees them.
+///
+/// [`SessionManager::load`] gives one for each request. Changes stay in the session until [`save`](Session::save),
+/// which sends only them: what other requests change at the same time under other keys stays. A session that nothing
+/// was set in is not kept, and costs nothing.
+///
+/// Values are whatever serde can turn into JSON. They are parsed when they are asked for.
+///
+/// # Examples
+/// ```
+/// use multi_process_session::{Secret, SessionManager};
+///
+/// let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+///
+/// // The first request: no cookie yet.
+/// let mut session = manager.load(None)?;
+/// session.set("name", "Ada")?;
+/// session.increment("visits", 1)?;
+/// let set_cookie = session.save()?.expect("a new session has a cookie");
+///
+/// // A later one, in any process.
+/// let cookie_header = set_cookie.as_str().split(';').next();
+/// let session = manager.load(cookie_header)?;
+/// assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+/// assert_eq!(session.get("visits")?, Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Session {
+    manager: SessionManager,
+    id: SessionId,
+    /// How the record stood when last heard of; `None` until there is one.
+    info: Option<RecordInfo>,
+    /// The values as last heard of.
+    values: Values,
+    /// Sent to the store, with no answer: it may have been applied. Goes first, under its old nonce.
+    unanswered: Option<Sent>,
+    /// Not sent yet.
+    changes: ChangeSet,
+    renew_id: bool,
+    /// Whether a save is to meet the record as it was loaded: see `transact`.
+    pub(crate) exclusive: bool,
+    pub(crate) cookie_due: bool,
+    /// Whether the application has been told what becomes of it: then a drop loses nothing unnoticed.
+    pub(crate) settled: bool,
+}
+
+struct Sent {
+    nonce: Nonce,
+    changes: ChangeSet,
+}
+
+impl Session {
+    pub(crate) fn new(manager: SessionManager) -> Result<Session, Error> {
+        Ok(Session {
+            manager,
+            id: SessionId::random()?,
+            info: None,
+            values: Values::new(),
+            unanswered: None,
+            changes: ChangeSet::default(),
+            renew_id: false,
+            exclusive: false,
+            cookie_due: false,
+            settled: false,
+        })
+    }
+
+    pub(crate) fn loaded(manager: SessionManager, id: SessionId, record: Record, cookie_due: bool) -> Session {
+        Session {
+            manager,
+            id,
+            info: Some(record.info),
+            values: record.values,
+            unanswered: None,
+            changes: ChangeSet::default(),
+            renew_id: false,
+            exclusive: false,
+            cookie_due: cookie_due || record.refreshed,
+            settled: false,
+        }
+    }
+
+    // ---- values ----
+
+    /// The value of a key, or `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the value cannot be read as a `T`; [`Error::NotAnInteger`] if it has been
+    /// [incremented](Session::increment) in this request, and the two do not add up.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let Some(json) = self.json(key)? else { return Ok(None) };
+        serde_json::from_str(&json).map(Some).map_err(|error| Error::decode(key, error))
+    }
+
+    /// Sets a key to a value.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if the value cannot be written as JSON; [`Error::TooLarge`] if the key is longer than
+    /// [`MAX_KEY_BYTES`], or key and value alone are larger than a session may be. The session is then as it was.
+    pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
+        self.check_key(key)?;
+        let json = serde_json::to_string(value).map_err(|error| Error::encode(key, error))?;
+        let (bytes, limit) = (store::size(key, &json), self.manager.limits().max_bytes);
+        if bytes > limit {
+            return Err(Error::too_large(key, bytes, limit));
+        }
+        self.changes.keys.insert(key.to_owned(), Change::Set(json));
+        Ok(())
+    }
+
+    /// Takes a value out: it is gone once the session is saved.
+    ///
+    /// # Errors
+    /// Those of [`get`](Session::get); the value then stays.
+    pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
+        let value = self.get(key)?;
+        self.remove(key);
+        Ok(value)
+    }
+
+    /// Removes a key. Says whether there was a value.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let there = self.contains_key(key);
+        if there {
+            self.changes.keys.insert(key.to_owned(), Change::Remove);
+        }
+        there
+    }
+
+    /// Adds `by` to the integer under a key; a missing value counts as 0.
+    ///
+    /// The store does the sum when the session is saved, so that no increment is lost, however many processes count at
+    /// once. Until then [`get`](Session::get) gives the value as loaded and `by` together; after it, the store's total.
+    /// Where the key was set or removed in this same request, the sum is done at once.
+    ///
+    /// # Errors
+    /// [`Error::NotAnInteger`] if the key was set to something else in this request, or the sum is no 64-bit integer.
+    /// If the store holds something else, [`save`](Session::save) says so. [`Error::TooLarge`] if the key is too long.
+    pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
+        self.check_key(key)?;
+        let change = match self.layers().find_map(|layer| layer.overriding(key)) {
+            Some(_) => Change::Set(store::add(key, self.json(key)?.as_deref(), by)?.to_string()),
+            None => {
+                let before = match self.changes.keys.get(key) {
+                    Some(Change::Increment(before)) => *before,
+                    _ => 0,
+                };
+                Change::Increment(before.checked_add(by).ok_or_else(|| Error::not_an_integer(key))?)
+            }
+        };
+        self.changes.keys.insert(key.to_owned(), change);
+        Ok(())
+    }
+
+    /// Whether a key has a value.
+    #[must_use]
+    pub fn contains_key(&self, key: &str) -> bool {
+        for layer in self.layers() {
+            match layer.keys.get(key) {
+                Some(Change::Remove) => return false,
+                Some(_) => return true,
+                None if layer.clear => return false,
+                None => {}
+            }
+        }
+        self.values.contains_key(key)
+    }
+
+    /// All keys, in order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&str> {
+        let changed = self.layers().flat_map(|layer| layer.keys.keys());
+        let all: BTreeSet<&str> = changed.chain(self.values.keys()).map(String::as_str).collect();
+        all.into_iter().filter(|key| self.contains_key(key)).collect()
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys().len()
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets all values, those included that other requests set meanwhile. The session lives on.
+    pub fn clear(&mut self) {
+        self.changes.keys.clear();
+        self.changes.clear = true;
+    }
+
+    // ---- identity and life ----
+
+    /// Gives the session a new id when it is saved, with the same values; the old id is dead from then on.
+    ///
+    /// Do this whenever what the client may do changes, above all at login (OWASP ASVS 7.2.4), so that an id that
+    /// someone planted or saw before is worth nothing afterwards. Of two requests that do it at once, one wins; the
+    /// other's save answers [`Error::Gone`].
+    pub fn regenerate(&mut self) {
+        self.renew_id = true;
+    }
+
+    /// Gives this one session another idle timeout, from now, when it is saved. At least a second; the absolute timeout
+    /// still holds. For "remember me".
+    pub fn set_idle_timeout(&mut self, timeout: Duration) {
+        let longest = crate::builder::LONGEST_TIMEOUT;
+        self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
+    }
+
+    /// A digest of the session's id, for logs and lists. It changes when the id does.
+    #[must_use]
+    pub fn public_id(&self) -> PublicId {
+        self.manager.public_id(&self.id)
+    }
+
+    /// Whether there is no record of this session yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.info.is_none()
+    }
+
+    /// When the session was created, by the store's clock; a new id does not change it. `None` before the first save.
+    #[must_use]
+    pub fn created_at(&self) -> Option<SystemTime> {
+        self.info.as_ref().map(|info| info.created_at)
+    }
+
+    /// When the session ends if it is not used, by the store's clock. `None` before the first save.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.info.as_ref().map(|info| info.expires_at)
+    }
+
+    // ---- saving ----
+
+    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due.
+    ///
+    /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
+    /// have sent is not applied twice. After any other error the record is as it was, and so is this session.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],
+    /// [`Error::Randomness`], or [`Error::Store`]. There is no cookie to send with any of them.
+    pub fn save(&mut self) -> Result<Option<SetCookie>, Error> {
+        let saved = self.save_by(self.manager.deadline());
+        self.settled = saved.is_err();
+        saved?;
+        let due = mem::take(&mut self.cookie_due);
+        Ok(self.info.as_ref().filter(|_| due).map(|info| self.manager.cookie(&self.id, info.expires_in)))
+    }
+
+    fn save_by(&mut self, deadline: std::time::Instant) -> Result<(), Error> {
+        if self.unanswered.is_some() {
+            self.send(deadline)?;
+        }
+        if self.info.is_none() && self.is_empty() {
+            return Ok(());
+        }
+        if self.renew_id && self.info.is_some() {
+            return self.replace_id(deadline);
+        }
+        self.renew_id = false;
+        if !self.changes.is_empty() {
+            let nonce = store::Call::until(deadline)?.nonce;
+            self.unanswered = Some(Sent { nonce, changes: mem::take(&mut self.changes) });
+            self.send(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
+    fn send(&mut self, deadline: std::time::Instant) -> Result<(), Error> {
+        let Some(sent) = self.unanswered.take() else { return Ok(()) };
+        let call = store::Call { deadline, nonce: sent.nonce };
+        let answer = match &self.info {
+            None => self.create(&sent.changes, &call),
+            Some(info) => self.update(info, &sent.changes, &call),
+        };
+        match answer {
+            Ok(Updated { info, totals }) => {
+                self.cookie_due |= self.info.is_none() || sent.changes.idle_timeout.is_some();
+                self.info = Some(info);
+                sent.changes.settle(&mut self.values, &totals);
+                Ok(())
+            }
+            Err(error @ Error::Store(_)) => {
+                self.unanswered = Some(sent);
+                Err(error)
+            }
+            Err(refusal) => {
+                self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn create(&self, changes: &ChangeSet, call: &store::Call) -> Result<Updated, Error> {
+        let limits = self.manager.limits();
+        let record = NewRecord {
+            values: changes.apply(&self.values)?,
+            max_bytes: limits.max_bytes,
+            idle_timeout: changes.idle_timeout.unwrap_or(limits.idle_timeout),
+            refresh: limits.refresh,
+            created_at: None,
+            end: limits.absolute_timeout.map_or(End::Never, End::After),
+        };
+        let info = self.create_record(&self.id, &record, call)?;
+        Ok(Updated { info, totals: changes.increments().map(|(key, by)| (key.to_owned(), by)).collect() })
+    }
+
+    fn create_record(&self, id: &SessionId, record: &NewRecord, call: &store::Call) -> Result<RecordInfo, Error> {
+        let created = self.manager.store().create(&self.manager.key(id), record, call)?;
+        created.ok_or_else(|| Error::Randomness("the operating system's generator gave a session id twice".into()))
+    }
+
+    fn update(&self, info: &RecordInfo, changes: &ChangeSet, call: &store::Call) -> Result<Updated, Error> {
+        self.manager.store().update(&self.manager.key(&self.id), &self.condition(info, changes), call)
+    }
+
+    fn condition<'a>(&self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
+        let limits = self.manager.limits();
+        Update {
+            changes,
+            expected: self.exclusive.then_some(info.version),
+            max_bytes: limits.max_bytes,
+            refresh: limits.refresh,
+        }
+    }
+
+    /// Copies the session to a new id, then ends the old one. Between the two nobody holds the new id, so a crash there
+    /// leaves the old session as it was, and a record that nobody can reach, to expire.
+    fn replace_id(&mut self, deadline: std::time::Instant) -> Result<(), Error> {
+        let Some(old) = &self.info else { return Ok(()) };
+        let limits = self.manager.limits();
+        let record = NewRecord {
+            values: self.changes.apply(&self.values)?,
+            max_bytes: limits.max_bytes,
+            idle_timeout: self.changes.idle_timeout.unwrap_or(old.idle_timeout),
+            refresh: limits.refresh,
+            created_at: Some(old.created_at),
+            end: old.ends_at.map_or(End::Never, End::At),
+        };
+        let new_id = SessionId::random()?;
+        let info = self.create_record(&new_id, &record, &store::Call::until(deadline)?)?;
+        let call = store::Call::until(deadline)?;
+        let update = self.condition(old, &self.changes);
+        let (old_key, store) = (self.manager.key(&self.id), self.manager.store());
+        let moved = match store.retire(&old_key, &update, old.version, &call) {
+            Ok(moved) => moved,
+            Err(error) => {
+                // After a fault the old session may have ended, and the store is not to be asked twice.
+                if !matches!(error, Error::Store(_)) {
+                    if let Err(error) = store.delete(&self.manager.key(&new_id), &call) {
+                        log::warn!("a record nobody can reach is left to expire: {error}");
+                    }
+                }
+                return Err(error);
+            }
+        };
+        self.id = new_id;
+        self.info = Some(info);
+        self.values = record.values;
+        self.changes = ChangeSet::default();
+        self.renew_id = false;
+        self.exclusive = false;
+        self.cookie_due = true;
+        if let Some(values) = moved {
+            // Other requests wrote to the old session meanwhile: what it ended with takes the place of the copy.
+            let keys = values.into_iter().map(|(key, json)| (key, Change::Set(json))).collect();
+            let changes = ChangeSet { clear: true, keys, idle_timeout: None };
+            self.unanswered = Some(Sent { nonce: store::Call::until(deadline)?.nonce, changes });
+            self.send(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away.
+    ///
+    /// A session that has ended already is no error. Requests that still hold it will find it [gone](Error::Gone) when
+    /// they save.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: it may not have ended. [`SessionManager::destroy`] can be tried again with the same cookie.
+    pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
+        self.settled = true;
+        if self.info.is_some() || self.unanswered.is_some() {
+            let call = store::Call::until(self.manager.deadline())?;
+            self.manager.store().delete(&self.manager.key(&self.id), &call)?;
+        }
+        Ok(Some(self.manager.removal_cookie()))
+    }
+
+    // ---- the view ----
+
+    /// What was changed since the values were last heard of, latest first.
+    fn layers(&self) -> impl Iterator<Item = &ChangeSet> {
+        std::iter::once(&self.changes).chain(self.unanswered.as_ref().map(|sent| &sent.changes))
+    }
+
+    /// The JSON text of a key as this request is to see it.
+    fn json(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
+        let mut pending = None;
+        let mut found = self.values.get(key);
+        for layer in self.layers() {
+            if let Some(Change::Increment(by)) = layer.keys.get(key) {
+                pending = Some(pending.unwrap_or(0i64).saturating_add(*by));
+            } else if let Some(json) = layer.overriding(key) {
+                found = json;
+                break;
+            }
+        }
+        match pending {
+            Some(by) => store::add(key, found.map(String::as_str), by).map(|total| Some(total.to_string().into())),
+            None => Ok(found.map(|json| json.as_str().into())),
+        }
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), Error> {
+        if key.len() <= MAX_KEY_BYTES {
+            return Ok(());
+        }
+        let beginning = key.chars().take(64).collect();
+        Err(Error::TooLarge { key: beginning, what: Oversize::Key, bytes: key.len(), limit: MAX_KEY_BYTES })
+    }
+}
+
+impl ChangeSet {
+    /// Brings values up to date with what the store made of this change set.
+    fn settle(self, values: &mut Values, totals: &[(String, i64)]) {
+        if self.clear {
+            values.clear();
+        }
+        for (key, change) in self.keys {
+            match change {
+                Change::Set(json) => drop(values.insert(key, json)),
+                Change::Remove => drop(values.remove(&key)),
+                Change::Increment(_) => {}
+            }
+        }
+        values.extend(totals.iter().map(|(key, total)| (key.clone(), total.to_string())));
+    }
+
+    /// What this change set makes of a key, whatever was there before; `None` if it leaves it or adds to it.
+    fn overriding(&self, key: &str) -> Option<Option<&String>> {
+        match self.keys.get(key) {
+            Some(Change::Set(json)) => Some(Some(json)),
+            Some(Change::Remove) => Some(None),
+            Some(Change::Increment(_)) => None,
+            None => self.clear.then_some(None),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let unsaved = self.unanswered.is_some()
+            || (self.renew_id && self.info.is_some())
+            || (!self.changes.is_empty() && !(self.info.is_none() && self.is_empty()));
+        if unsaved {
+            log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
+        } else if self.cookie_due {
+            log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("public_id", &self.public_id())
+            .field("is_new", &self.is_new())
+            .field("keys", &self.keys())
+            .finish_non_exhaustive()
+    }
+}

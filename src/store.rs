@@ -1,0 +1,267 @@
+//! Where records live: the [`Store`] trait, its contract, and the stores that come with the library.
+
+mod change;
+mod memory;
+#[cfg(feature = "redis")]
+mod per_process;
+#[cfg(feature = "redis")]
+mod redis;
+
+pub(crate) use change::add;
+pub use change::{Change, ChangeSet};
+pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
+
+use crate::lifetime::Refresh;
+use crate::token::{GroupTag, PublicId};
+use crate::{Error, StoreError, random};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The values of a session: JSON text by key.
+pub type Values = BTreeMap<String, String>;
+
+/// A place where records live.
+///
+/// Most applications never meet it: [`store_url`](crate::SessionManagerBuilder::store_url) picks a store. Implement it
+/// to keep sessions elsewhere, and hand the result to [`store`](crate::SessionManagerBuilder::store).
+///
+/// # Contract
+/// 1. [`create`](Store::create) never overwrites a record.
+/// 2. [`load`](Store::load) gives the record or nothing. Expired, ended and unknown are the same nothing, and no error.
+///    Errors are faults of the store.
+/// 3. A load refreshes in the same step, when [`Refresh::is_due`]. A refresh that cannot be written does not fail the
+///    load.
+/// 4. [`update`](Store::update) applies a change set to the record as it is now, wholly or not at all. Keys that the
+///    change set does not name keep what other processes wrote. Increments add up. The size limit holds for the result.
+/// 5. An update of a dead session changes nothing and is [`Error::Gone`]. Nothing but `create` brings a record about.
+/// 6. Every update moves the record's version; a refresh does not. Where a version is expected, another one is
+///    [`Error::Conflict`].
+/// 7. [`delete`](Store::delete) of what is not there is no error.
+/// 8. The key of a session in a group names its [tag](RecordKey::tag).
+/// 9. A record remembers the nonces of the last few calls that changed it: a call that is sent twice is applied once,
+///    and answered as it was the first time.
+/// 10. Time is the store's own, never that of the caller.
+/// 11. What one process was told is saved, every process sees from then on.
+///
+/// Every call is to end, with an error if need be, by its [deadline](Call::deadline).
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Keeps a new record, and says how it stands; `None` if there is a live record of that key already (unless this
+    /// same call made it).
+    ///
+    /// # Errors
+    /// [`Error::Store`]; [`Error::TooLarge`] where the values are larger than the limit.
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error>;
+
+    /// The record, refreshed if that was due.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError>;
+
+    /// Applies a change set.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], [`Error::Conflict`], [`Error::NotAnInteger`] ([`Error::not_an_integer`] makes one),
+    /// [`Error::TooLarge`] ([`Error::too_large`]) or [`Error::Store`].
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error>;
+
+    /// Applies a change set as `update` does and, in the same step, ends the session: its values have been copied to a
+    /// new id when its version was `seen`. Gives the values it ended with, if its version had moved since.
+    ///
+    /// # Errors
+    /// Those of `update`; the session then lives on, as it was.
+    fn retire(&self, key: &RecordKey<'_>, update: &Update<'_>, seen: u64, call: &Call)
+    -> Result<Option<Values>, Error>;
+
+    /// Ends the session, whatever state its record is in.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError>;
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn ping(&self, call: &Call) -> Result<(), StoreError>;
+
+    /// Waits until no call is under way, closes what this process has open, and holds new calls back until the guard is
+    /// dropped. By default it does nothing, for stores that a fork cannot hurt.
+    fn before_fork(&self) -> ForkGuard {
+        ForkGuard::default()
+    }
+}
+
+/// What a record is kept under.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RecordKey<'a> {
+    /// Keeps two applications on one store apart.
+    pub namespace: &'a str,
+    /// The group the session is in.
+    pub tag: Option<GroupTag>,
+    /// The digest of the session's id, which depends on the namespace too.
+    pub id: PublicId,
+}
+
+/// A record to be created.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct NewRecord {
+    /// Its values.
+    pub values: Values,
+    /// How large the values may be together ([`size`]).
+    pub max_bytes: usize,
+    /// The idle timeout of this session.
+    pub idle_timeout: Duration,
+    /// What the refresh interval is, hence how much longer than the idle timeout it is stored.
+    pub refresh: Refresh,
+    /// When the session was created, where this is not a new session but a new id; otherwise it is now.
+    pub created_at: Option<SystemTime>,
+    /// When it ends at the latest.
+    pub end: End,
+}
+
+/// When a session ends at the latest, however much it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// There is no such time.
+    Never,
+    /// This long from now.
+    After(Duration),
+    /// At this time.
+    At(SystemTime),
+}
+
+/// How a record stands, by the store's own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordInfo {
+    /// Moves with every change.
+    pub version: u64,
+    /// When the session was created.
+    pub created_at: SystemTime,
+    /// The absolute timeout: when it ends at the latest.
+    pub ends_at: Option<SystemTime>,
+    /// Its idle timeout.
+    pub idle_timeout: Duration,
+    /// When it ends if it is not used.
+    pub expires_at: SystemTime,
+    /// How long that is from now.
+    pub expires_in: Duration,
+}
+
+/// A record as it was loaded.
+#[derive(Clone)]
+pub struct Record {
+    /// How it stands.
+    pub info: RecordInfo,
+    /// Its values.
+    pub values: Values,
+    /// Whether this load extended its life.
+    pub refreshed: bool,
+}
+
+/// A change set and the conditions for it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Update<'a> {
+    /// What to change.
+    pub changes: &'a ChangeSet,
+    /// The version the record has to have, if that matters.
+    pub expected: Option<u64>,
+    /// How large the values may be together. A change that makes a record smaller is let through.
+    pub max_bytes: usize,
+    /// The refresh interval, for a change of the idle timeout.
+    pub refresh: Refresh,
+}
+
+/// What an update led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// How the record stands now.
+    pub info: RecordInfo,
+    /// For each increment the value it led to.
+    pub totals: Vec<(String, i64)>,
+}
+
+/// How large one value is, with its key, as the limits count it.
+#[must_use]
+pub fn size(key: &str, json: &str) -> usize {
+    key.len() + json.len()
+}
+
+/// A random number that tells one call from every other.
+pub type Nonce = [u8; 8];
+
+/// One call: until when it is to be answered, and its nonce.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Call {
+    /// When the call is to have ended.
+    pub deadline: Instant,
+    /// Tells this call from every other; the same when the call is made again.
+    pub nonce: Nonce,
+}
+
+impl Call {
+    /// A new call that has to end by then.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`].
+    pub fn until(deadline: Instant) -> Result<Call, Error> {
+        Ok(Call { deadline, nonce: random::bytes()? })
+    }
+}
+
+/// While it lives, the process may fork: see [`SessionManager::before_fork`](crate::SessionManager::before_fork).
+#[must_use = "the process may fork only while this guard lives"]
+#[derive(Default)]
+pub struct ForkGuard {
+    release: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl ForkGuard {
+    /// A guard that does this when it is dropped, in the parent and in the child.
+    pub fn new(release: impl FnOnce() + Send + 'static) -> ForkGuard {
+        ForkGuard { release: Some(Box::new(release)) }
+    }
+}
+
+impl Drop for ForkGuard {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}
+
+impl fmt::Debug for ForkGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ForkGuard")
+    }
+}
+
+// Values may be anything, passwords included: they are counted, not shown.
+
+impl fmt::Debug for NewRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRecord")
+            .field("values", &self.values.len())
+            .field("idle_timeout", &self.idle_timeout)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("info", &self.info)
+            .field("values", &self.values.len())
+            .field("refreshed", &self.refreshed)
+            .finish()
+    }
+}

@@ -1,0 +1,149 @@
+//! The change set: what one request changed.
+
+use super::Values;
+use crate::Error;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::time::Duration;
+
+/// What is to become of one key.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It gets this JSON text.
+    Set(String),
+    /// It goes.
+    Remove,
+    /// This much is added to it; a missing value counts as 0.
+    Increment(i64),
+}
+
+/// What one request changed. All of it is applied, or nothing.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Forget all values first, also those that this request has not seen. No increment goes with it.
+    pub clear: bool,
+    /// What is to become of which key.
+    pub keys: BTreeMap<String, Change>,
+    /// A new idle timeout for this session.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl ChangeSet {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.clear && self.keys.is_empty() && self.idle_timeout.is_none()
+    }
+
+    /// The key whose change is the largest, to be named where the result would be too large.
+    #[must_use]
+    pub fn largest_key(&self) -> &str {
+        let bytes = |key: &str, change: &Change| match change {
+            Change::Set(json) => super::size(key, json),
+            Change::Remove | Change::Increment(_) => 0,
+        };
+        self.keys.iter().max_by_key(|(key, change)| bytes(key, change)).map_or("", |(key, _)| key)
+    }
+
+    /// What is to be added to which key.
+    pub fn increments(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.keys.iter().filter_map(|(key, change)| match change {
+            Change::Increment(by) => Some((key.as_str(), *by)),
+            Change::Set(_) | Change::Remove => None,
+        })
+    }
+
+    /// The values that `values` become.
+    ///
+    /// # Errors
+    /// [`Error::NotAnInteger`].
+    pub fn apply(&self, values: &Values) -> Result<Values, Error> {
+        let mut result = if self.clear { Values::new() } else { values.clone() };
+        for (key, change) in &self.keys {
+            match change {
+                Change::Set(json) => {
+                    result.insert(key.clone(), json.clone());
+                }
+                Change::Remove => {
+                    result.remove(key);
+                }
+                Change::Increment(by) => {
+                    let total = add(key, result.get(key).map(String::as_str), *by)?;
+                    result.insert(key.clone(), total.to_string());
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    /// This change set and then `later`, as one.
+    pub(crate) fn followed_by(mut self, later: ChangeSet) -> ChangeSet {
+        if later.clear {
+            self.clear = true;
+            self.keys.clear();
+        }
+        for (key, change) in later.keys {
+            match (self.keys.entry(key), change) {
+                (Entry::Occupied(mut earlier), Change::Increment(by)) => {
+                    // Whoever increments a key that was set or removed before folds it into that: see Session.
+                    if let Change::Increment(sum) = earlier.get_mut() {
+                        *sum = sum.saturating_add(by);
+                    }
+                }
+                (entry, change) => {
+                    entry.insert_entry(change);
+                }
+            }
+        }
+        self.idle_timeout = later.idle_timeout.or(self.idle_timeout);
+        self
+    }
+}
+
+impl fmt::Debug for ChangeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeSet")
+            .field("clear", &self.clear)
+            .field("keys", &self.keys.keys())
+            .field("idle_timeout", &self.idle_timeout)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Change::Set(_) => "Set(..)",
+            Change::Remove => "Remove",
+            Change::Increment(_) => "Increment(..)",
+        })
+    }
+}
+
+/// Adds to a value that is an integer of 64 bits, or missing.
+pub(crate) fn add(key: &str, value: Option<&str>, by: i64) -> Result<i64, Error> {
+    integer(value.unwrap_or("0")).and_then(|value| value.checked_add(by)).ok_or_else(|| Error::not_an_integer(key))
+}
+
+/// Reads an integer as Redis does (`string2ll`), and as JSON has it: no plus sign, no zeros in front, no "-0".
+fn integer(json: &str) -> Option<i64> {
+    let number: i64 = json.parse().ok()?;
+    (number.to_string() == json).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_integers_of_64_bits_can_be_added_to() {
+        assert_eq!(add("n", None, 3).unwrap(), 3);
+        assert_eq!(add("n", Some("-4"), 3).unwrap(), -1);
+        assert_eq!(add("n", Some("9223372036854775806"), 1).unwrap(), i64::MAX);
+        for value in ["9223372036854775807", "9223372036854775808", "1.0", "1e3", "\"1\"", "null", "01", "+1", "-0", ""]
+        {
+            assert!(matches!(add("n", Some(value), 1), Err(Error::NotAnInteger { key }) if key == "n"), "{value}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A resource that every process opens for itself, however often it forks.
+
+use super::ForkGuard;
+use crate::{StoreError, StoreErrorKind};
+use arc_swap::ArcSwap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use std::{fmt, mem, process, thread};
+
+/// Holds one `T` per process, opened on first use.
+///
+/// No lock is held anywhere that a fork could copy in its locked state: the holder is swapped, and calls are counted.
+/// What a child inherits it never touches again, and never drops: that would shut the parent's sockets down.
+pub(crate) struct PerProcess<T> {
+    current: ArcSwap<Process<T>>,
+}
+
+struct Process<T> {
+    id: u32,
+    gate: Gate,
+    resource: OnceLock<T>,
+}
+
+impl<T: Send + Sync + 'static> PerProcess<T> {
+    pub(crate) fn new() -> PerProcess<T> {
+        PerProcess { current: ArcSwap::new(Process::this()) }
+    }
+
+    /// Begins a call: waits while a fork is being made, at most until the deadline.
+    pub(crate) fn enter(&self, deadline: Instant) -> Result<Entered<T>, StoreError> {
+        let process = self.of_this_process();
+        if process.gate.enter(deadline) {
+            Ok(Entered { process })
+        } else {
+            Err(StoreError::new(StoreErrorKind::Timeout, "held back until the end of the call by a ForkGuard"))
+        }
+    }
+
+    /// Waits, at most this long, until no call is under way; then `close`s what this process has open. New calls wait
+    /// for the guard to be dropped.
+    pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
+        let process = self.of_this_process();
+        let deadline = Instant::now() + patience;
+        if !process.gate.close(deadline) {
+            log::error!("before_fork: another ForkGuard was not dropped within {patience:?}");
+            return ForkGuard::default();
+        }
+        if !process.gate.wait_until_empty(deadline) {
+            log::error!("before_fork: calls are still under way after {patience:?}; forking now may hang the child");
+        }
+        if let Some(resource) = process.resource.get() {
+            close(resource);
+        }
+        ForkGuard::new(move || process.gate.open())
+    }
+
+    fn of_this_process(&self) -> Arc<Process<T>> {
+        loop {
+            let current = self.current.load_full();
+            if current.id == process::id() {
+                return current;
+            }
+            // A fork made this a child. Of several threads that notice, one puts the new state in place.
+            let previous = self.current.compare_and_swap(&current, Process::this());
+            if Arc::ptr_eq(&previous, &current) {
+                mem::forget(current);
+            }
+        }
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        let current = self.current.load_full();
+        if current.id != process::id() {
+            mem::forget(current);
+        }
+    }
+}
+
+impl<T> Process<T> {
+    fn this() -> Arc<Process<T>> {
+        Arc::new(Process { id: process::id(), gate: Gate::default(), resource: OnceLock::new() })
+    }
+}
+
+impl<T> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PerProcess")
+    }
+}
+
+/// A call under way.
+pub(crate) struct Entered<T> {
+    process: Arc<Process<T>>,
+}
+
+impl<T> Entered<T> {
+    /// This process's resource.
+    pub(crate) fn get_or_open(&self, open: impl FnOnce() -> T) -> &T {
+        self.process.resource.get_or_init(open)
+    }
+}
+
+impl<T> Drop for Entered<T> {
+    fn drop(&mut self) {
+        self.process.gate.leave();
+    }
+}
+
+/// Counts the calls under way, and holds new ones back while a fork is made.
+///
+/// Forks are rare, so waiting is done by looking again; there is no queue that a child could inherit.
+#[derive(Default)]
+struct Gate(AtomicU32);
+
+const CLOSED: u32 = 1 << 31;
+const LOOK_AGAIN: Duration = Duration::from_micros(100);
+
+impl Gate {
+    fn enter(&self, deadline: Instant) -> bool {
+        wait(deadline, || {
+            let open = self.0.fetch_add(1, Ordering::Acquire) & CLOSED == 0;
+            if !open {
+                self.leave();
+            }
+            open
+        })
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Closes it, unless another thread has it closed until the deadline.
+    fn close(&self, deadline: Instant) -> bool {
+        wait(deadline, || self.0.fetch_or(CLOSED, Ordering::Acquire) & CLOSED == 0)
+    }
+
+    /// Whether the calls that were under way when it was closed have ended.
+    fn wait_until_empty(&self, deadline: Instant) -> bool {
+        wait(deadline, || self.0.load(Ordering::Acquire) == CLOSED)
+    }
+
+    fn open(&self) {
+        self.0.fetch_and(!CLOSED, Ordering::Release);
+    }
+}
+
+fn wait(deadline: Instant, mut until: impl FnMut() -> bool) -> bool {
+    loop {
+        if until() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[test]
+    fn a_closed_gate_holds_calls_back_until_it_is_opened() {
+        let gate = Gate::default();
+        assert!(gate.enter(soon()));
+        assert!(gate.close(soon()));
+        assert!(!gate.wait_until_empty(soon()), "a call is under way");
+        gate.leave();
+        assert!(gate.wait_until_empty(soon()));
+        assert!(!gate.enter(soon()), "closed");
+        gate.open();
+        assert!(gate.enter(soon()));
+        gate.leave();
+        assert!(gate.close(soon()));
+        assert!(!gate.close(soon()), "closed by another");
+    }
+}

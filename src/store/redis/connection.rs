@@ -1,0 +1,163 @@
+//! One connection to Redis whose every read and write ends by a deadline.
+
+use super::failure::Failure;
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Parser, Value, cmd};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// Where a Redis is, and how to log in there.
+pub(super) struct Address {
+    info: ConnectionInfo,
+}
+
+impl Address {
+    /// From a `redis://` or `redis+unix://` URL; `None` if it cannot be read.
+    pub(super) fn parse(url: &str) -> Option<Address> {
+        let info = url.into_connection_info().ok()?;
+        matches!(info.addr(), ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(..)).then_some(Address { info })
+    }
+
+    /// What a new connection has to say first.
+    fn greeting(&self) -> Vec<Cmd> {
+        let settings = self.info.redis_settings();
+        let mut greeting = Vec::new();
+        let login = settings.password().map(|password| (settings.username(), password));
+        if settings.protocol().supports_resp3() {
+            let mut hello = cmd("HELLO");
+            hello.arg(3);
+            if let Some((user, password)) = login {
+                hello.arg("AUTH").arg(user.unwrap_or("default")).arg(password);
+            }
+            greeting.push(hello);
+        } else if let Some((user, password)) = login {
+            let mut auth = cmd("AUTH");
+            auth.arg(user).arg(password);
+            greeting.push(auth);
+        }
+        if settings.db() != 0 {
+            let mut select = cmd("SELECT");
+            select.arg(settings.db());
+            greeting.push(select);
+        }
+        greeting
+    }
+}
+
+/// Without user and password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.info.addr() {
+            ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", path.display()),
+            address => write!(f, "redis://{address}"),
+        }
+    }
+}
+
+/// A connection. The `redis` crate's own sets a timeout for each read, so that a reply that trickles in would hold a
+/// call up for as long as it likes; this one gives each read what is left of the deadline.
+pub(super) struct Connection {
+    socket: Socket,
+    parser: Parser,
+}
+
+impl Connection {
+    pub(super) fn open(address: &Address, deadline: Instant) -> Result<Connection, Failure> {
+        let socket = match address.info.addr() {
+            ConnectionAddr::Tcp(host, port) => connect_tcp(host, *port, deadline)?,
+            ConnectionAddr::Unix(path) => connect(Domain::UNIX, &SockAddr::unix(path)?, deadline)?,
+            _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        };
+        let mut connection = Connection { socket, parser: Parser::new() };
+        let greeting = address.greeting();
+        let packed: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
+        connection.send(&packed, deadline)?;
+        for _ in greeting {
+            connection.receive(deadline)?;
+        }
+        Ok(connection)
+    }
+
+    /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come yet.
+    pub(super) fn request(&mut self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+        self.send(&command.get_packed_command(), deadline)?;
+        self.receive(deadline)
+    }
+
+    fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            self.socket.set_write_timeout(Some(left(deadline)?))?;
+            match self.socket.write(bytes) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<Value, Failure> {
+        loop {
+            match self.parser.parse_value(Until { socket: &self.socket, deadline })? {
+                // RESP3 may push what nobody asked for.
+                Value::Push { .. } => {}
+                Value::ServerError(error) => return Err(Failure::refused(&error)),
+                value => return Ok(value),
+            }
+        }
+    }
+}
+
+/// Reads until a deadline.
+struct Until<'a> {
+    socket: &'a Socket,
+    deadline: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.socket.set_read_timeout(Some(left(self.deadline)?))?;
+            match self.socket.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+/// What is left until the deadline; `TimedOut` if nothing is.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
+fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        let domain = match address {
+            SocketAddr::V4(_) => Domain::IPV4,
+            SocketAddr::V6(_) => Domain::IPV6,
+        };
+        match connect(domain, &address.into(), deadline) {
+            Ok(socket) => {
+                socket.set_tcp_nodelay(true)?;
+                socket.set_keepalive(true)?;
+                return Ok(socket);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn connect(domain: Domain, address: &SockAddr, deadline: Instant) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.connect_timeout(address, left(deadline)?)?;
+    Ok(socket)
+}

@@ -1,0 +1,113 @@
+//! How a call to Redis can fail, and what that says about its connection.
+
+use crate::{StoreError, StoreErrorKind};
+use redis::{RedisError, ServerError};
+use std::{fmt, io};
+
+/// Why a request got no reply that can be used.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The connection is of no use any more: what comes next on it may be anything. The request may have been carried
+    /// out.
+    Connection(io::Error),
+    /// The server answered with an error.
+    Refused(StoreError),
+    /// The server does not have the script.
+    NoScript,
+}
+
+impl Failure {
+    /// Something came that is no reply to this request.
+    pub(super) fn not_ours(what: &'static str) -> Failure {
+        Failure::Connection(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
+
+    pub(super) fn refused(error: &ServerError) -> Failure {
+        if error.code() == "NOSCRIPT" {
+            return Failure::NoScript;
+        }
+        let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+        Failure::Refused(StoreError::new(kind(&text), format!("Redis answered with an error: {}", text.trim_end())))
+    }
+
+    pub(super) fn is_timeout(&self) -> bool {
+        use io::ErrorKind::{TimedOut, WouldBlock};
+        matches!(self, Failure::Connection(error) if matches!(error.kind(), TimedOut | WouldBlock))
+    }
+
+    /// The fault as the caller is told it; `place` is the server's address.
+    pub(super) fn into_store_error(self, place: impl fmt::Display) -> StoreError {
+        let timeout = self.is_timeout();
+        match self {
+            Failure::Connection(error) if timeout => {
+                StoreError::new(StoreErrorKind::Timeout, format!("no answer from {place} in time")).caused_by(error)
+            }
+            Failure::Connection(error) => {
+                StoreError::new(StoreErrorKind::Unavailable, format!("no connection to {place}")).caused_by(error)
+            }
+            Failure::Refused(error) => error,
+            Failure::NoScript => {
+                StoreError::new(StoreErrorKind::Backend, format!("{place} forgot a script while it was running it"))
+            }
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Connection(error)
+    }
+}
+
+/// Of the parser: either the connection failed, or what came is no RESP.
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Failure {
+        let kind = match error {
+            _ if error.is_timeout() => io::ErrorKind::TimedOut,
+            _ if error.is_io_error() => io::ErrorKind::ConnectionAborted,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Failure::Connection(io::Error::new(kind, error.to_string()))
+    }
+}
+
+/// Sorts an error reply by its code. Before Redis 7, an error inside a script comes as `ERR`, and its code stands
+/// somewhere in the text.
+fn kind(text: &str) -> StoreErrorKind {
+    use StoreErrorKind::{Backend, Corrupt, Rejected, Unavailable};
+    const NOT_READY: [&str; 4] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"];
+    const REFUSES: [&str; 9] =
+        ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
+    let says = |code: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code);
+    if text.contains("max number of clients") || NOT_READY.iter().any(|code| says(code)) {
+        Unavailable
+    } else if says("WRONGTYPE") {
+        Corrupt
+    } else if REFUSES.iter().any(|code| says(code)) {
+        Rejected
+    } else {
+        Backend
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_replies_are_sorted_by_their_code_wherever_it_stands() {
+        for (text, expected) in [
+            ("LOADING Redis is loading the dataset in memory", StoreErrorKind::Unavailable),
+            ("ERR max number of clients reached", StoreErrorKind::Unavailable),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", StoreErrorKind::Corrupt),
+            ("ERR Error running script: @user_script:12: WRONGTYPE Operation against", StoreErrorKind::Corrupt),
+            ("OOM command not allowed when used memory > 'maxmemory'.", StoreErrorKind::Rejected),
+            ("ERR Error running script: @user_script:9: -OOM command not allowed", StoreErrorKind::Rejected),
+            ("READONLY You can't write against a read only replica.", StoreErrorKind::Rejected),
+            ("NOAUTH Authentication required.", StoreErrorKind::Rejected),
+            ("ERR unknown command", StoreErrorKind::Backend),
+        ] {
+            assert_eq!(kind(text), expected, "{text}");
+        }
+    }
+}

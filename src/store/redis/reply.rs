@@ -1,0 +1,109 @@
+//! The replies of the scripts, read in order.
+
+use super::failure::Failure;
+use crate::store::{Nonce, RecordInfo, Values};
+use crate::{StoreError, StoreErrorKind};
+use redis::Value;
+use std::str::FromStr;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A reply that is known to be ours.
+pub(super) struct Reply {
+    status: String,
+    rest: std::vec::IntoIter<Value>,
+}
+
+impl Reply {
+    /// A reply begins with the nonce of its call: anything else is another's, and is not believed.
+    pub(super) fn new(value: Value, nonce: Nonce) -> Result<Reply, Failure> {
+        let Value::Array(parts) = value else { return Err(Failure::not_ours("the reply is no array")) };
+        let mut rest = parts.into_iter();
+        match rest.next() {
+            Some(Value::BulkString(echo)) if echo == nonce => {}
+            _ => return Err(Failure::not_ours("the reply belongs to another call")),
+        }
+        let status = rest.next().and_then(text).ok_or_else(|| Failure::not_ours("the reply has no status"))?;
+        if status == "corrupt" {
+            return Err(Failure::Refused(corrupt("its fields are missing")));
+        }
+        Ok(Reply { status, rest })
+    }
+
+    pub(super) fn status(&self) -> &str {
+        &self.status
+    }
+
+    pub(super) fn number<N: FromStr>(&mut self) -> Result<N, StoreError> {
+        self.rest.next().and_then(number).ok_or_else(|| corrupt("a number is missing"))
+    }
+
+    /// The key behind a hash field.
+    pub(super) fn field(&mut self) -> Result<String, StoreError> {
+        let field = self.rest.next().and_then(text).ok_or_else(|| corrupt("a field is missing"))?;
+        Ok(field.strip_prefix(':').unwrap_or(&field).to_owned())
+    }
+
+    /// How the record stands: see `standing` in the prelude.
+    pub(super) fn info(&mut self) -> Result<RecordInfo, StoreError> {
+        let mut milliseconds = || self.number::<u64>();
+        let [version, created, ends, idle, now, left] =
+            [milliseconds()?, milliseconds()?, milliseconds()?, milliseconds()?, milliseconds()?, milliseconds()?];
+        let time = |milliseconds| {
+            UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).ok_or_else(|| corrupt("a time is out of range"))
+        };
+        Ok(RecordInfo {
+            version,
+            created_at: time(created)?,
+            ends_at: (ends > 0).then(|| time(ends)).transpose()?,
+            idle_timeout: Duration::from_millis(idle),
+            expires_at: time(now.saturating_add(left))?,
+            expires_in: Duration::from_millis(left),
+        })
+    }
+
+    /// The values among the fields of a hash.
+    pub(super) fn values(&mut self) -> Result<Values, StoreError> {
+        let mut fields = self.list()?.into_iter();
+        let mut values = Values::new();
+        while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) = (fields.next(), fields.next()) {
+            if field.first() == Some(&b':') {
+                let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| corrupt("a value is no UTF-8"));
+                let mut key = utf8(field)?;
+                key.remove(0);
+                values.insert(key, utf8(value)?);
+            }
+        }
+        Ok(values)
+    }
+
+    pub(super) fn numbers(&mut self) -> Result<Vec<i64>, StoreError> {
+        self.list()?.into_iter().map(|value| number(value).ok_or_else(|| corrupt("a total is no number"))).collect()
+    }
+
+    fn list(&mut self) -> Result<Vec<Value>, StoreError> {
+        match self.rest.next() {
+            Some(Value::Array(list)) => Ok(list),
+            _ => Err(corrupt("a list is missing")),
+        }
+    }
+}
+
+fn corrupt(what: &str) -> StoreError {
+    let message = format!("the session's record is damaged: {what}; destroy() still ends it");
+    StoreError::new(StoreErrorKind::Corrupt, message)
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn number<N: FromStr>(value: Value) -> Option<N> {
+    match value {
+        Value::Int(number) => number.to_string().parse().ok(),
+        value => text(value)?.parse().ok(),
+    }
+}

@@ -1,0 +1,370 @@
+//! Session ids, and the signed tokens that carry them.
+//!
+//! A token is the URL-safe base64 of 75 bytes, hence 100 characters with no padding and no spare bits:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | version, 1 |
+//! | 24 | session id |
+//! | 18 | group tag, masked by an HMAC of the id (all zero before masking where there is no group) |
+//! | 32 | HMAC-SHA256 over namespace, transport, cookie name, Path, Domain and the bytes before |
+
+use crate::{ConfigError, Error, random};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+const VERSION: u8 = 1;
+const ID: usize = 24;
+const DIGEST: usize = 18;
+const MAC: usize = 32;
+const SIGNED: usize = 1 + ID + DIGEST;
+const TOKEN: usize = SIGNED + MAC;
+
+/// The key that signs tokens: at least 32 random bytes.
+///
+/// Every worker of an application needs the same one, so it belongs into the configuration, not into the code.
+/// `Debug` does not show it.
+///
+/// # Security
+/// Whoever has the secret can sign a token for any session id; they would still have to guess an id of 192 random
+/// bits that is alive. OWASP ASVS 7.2.3 asks for tokens of at least 128 bits of entropy.
+///
+/// # Examples
+/// ```
+/// use multi_process_session::Secret;
+///
+/// let secret = Secret::new("0123456789abcdef0123456789abcdef")?;
+/// assert!(Secret::new("too short").is_err());
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// # Ok::<(), multi_process_session::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The shortest secret that is accepted, in bytes: as long as the hash, as RFC 2104 advises.
+    pub const MIN_BYTES: usize = 32;
+
+    /// A secret from these bytes, taken as they are.
+    ///
+    /// # Errors
+    /// [`ConfigError::SecretTooShort`] for fewer than 32 bytes.
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Secret, ConfigError> {
+        let bytes = bytes.as_ref();
+        if bytes.len() < Secret::MIN_BYTES {
+            return Err(ConfigError::SecretTooShort { bytes: bytes.len() });
+        }
+        Ok(Secret(bytes.to_vec()))
+    }
+
+    /// A secret of 32 bytes from the operating system's generator.
+    ///
+    /// For tests and for programs whose sessions may end with them: call it once, before forking, so that all workers
+    /// share it. Whoever restarts with another secret logs everyone out.
+    ///
+    /// # Errors
+    /// [`ConfigError::Randomness`] where the operating system gives no random bytes.
+    pub fn generate() -> Result<Secret, ConfigError> {
+        match random::bytes::<{ Secret::MIN_BYTES }>() {
+            Ok(bytes) => Ok(Secret(bytes.to_vec())),
+            Err(Error::Randomness(source)) => Err(ConfigError::Randomness(source)),
+            Err(other) => Err(ConfigError::Randomness(Box::new(other))),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The secret name of a session: 192 random bits. It has no `Debug` and no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SessionId([u8; ID]);
+
+impl SessionId {
+    pub(crate) fn random() -> Result<SessionId, Error> {
+        random::bytes().map(SessionId)
+    }
+}
+
+/// A one-way digest of a session's id: safe for logs, lists and URLs, useless for getting into the session.
+///
+/// It is also the session's name in the store. It shows as 24 characters of URL-safe base64, and parses from them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicId([u8; DIGEST]);
+
+impl fmt::Display for PublicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicId({self})")
+    }
+}
+
+/// The text is no public id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParsePublicIdError;
+
+impl fmt::Display for ParsePublicIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a public id has 24 characters of URL-safe base64")
+    }
+}
+
+impl std::error::Error for ParsePublicIdError {}
+
+impl FromStr for PublicId {
+    type Err = ParsePublicIdError;
+
+    fn from_str(text: &str) -> Result<PublicId, ParsePublicIdError> {
+        decode(text.as_bytes()).map(PublicId).ok_or(ParsePublicIdError)
+    }
+}
+
+/// A one-way digest of a group's name. Sessions of one group, and the group itself, are kept together by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupTag([u8; DIGEST]);
+
+impl GroupTag {
+    const NONE: [u8; DIGEST] = [0; DIGEST];
+}
+
+impl fmt::Display for GroupTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// What a token that verified says.
+pub(crate) struct Verified {
+    pub(crate) id: SessionId,
+    pub(crate) tag: Option<GroupTag>,
+    /// Verified by an accepted secret, not by the one that signs: it is to be signed anew.
+    pub(crate) outdated: bool,
+}
+
+/// What a token is bound to, besides the session: with another of these it does not verify.
+pub(crate) struct Scope<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) transport: &'a str,
+    pub(crate) cookie_name: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) domain: &'a str,
+}
+
+/// Signs and verifies tokens of one scope. The keys are set up once; a token costs two short HMACs.
+pub(crate) struct Signer {
+    current: Keys,
+    accepted: Vec<Keys>,
+    ids: Sha256,
+}
+
+struct Keys {
+    mac: Hmac<Sha256>,
+    mask: Hmac<Sha256>,
+}
+
+impl Signer {
+    pub(crate) fn new(scope: &Scope<'_>, secret: &Secret, accepted: &[Secret]) -> Signer {
+        Signer {
+            current: Keys::new(scope, secret),
+            accepted: accepted.iter().map(|secret| Keys::new(scope, secret)).collect(),
+            ids: public_ids(scope.namespace),
+        }
+    }
+
+    /// The token for this session.
+    pub(crate) fn sign(&self, id: &SessionId, tag: Option<GroupTag>) -> String {
+        let keys = &self.current;
+        let mut token = [0; TOKEN];
+        token[0] = VERSION;
+        token[1..=ID].copy_from_slice(&id.0);
+        token[1 + ID..SIGNED].copy_from_slice(&keys.mask(id, tag.map_or(GroupTag::NONE, |tag| tag.0)));
+        let (signed, mac) = token.split_at_mut(SIGNED);
+        mac.copy_from_slice(&keys.mac.clone().chain_update(signed).finalize().into_bytes());
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// The session that a token names, if we signed it. The comparison takes the same time for every MAC.
+    pub(crate) fn verify(&self, token: &[u8]) -> Option<Verified> {
+        let token: [u8; TOKEN] = decode(token)?;
+        let (signed, mac) = token.split_at(SIGNED);
+        if signed[0] != VERSION {
+            return None;
+        }
+        let mut known = std::iter::once((&self.current, false)).chain(self.accepted.iter().map(|keys| (keys, true)));
+        let (keys, outdated) =
+            known.find(|(keys, _)| keys.mac.clone().chain_update(signed).verify_slice(mac).is_ok())?;
+        let mut id = SessionId([0; ID]);
+        id.0.copy_from_slice(&signed[1..=ID]);
+        let mut masked = [0; DIGEST];
+        masked.copy_from_slice(&signed[1 + ID..]);
+        let tag = keys.mask(&id, masked);
+        Some(Verified { id, tag: (tag != GroupTag::NONE).then_some(GroupTag(tag)), outdated })
+    }
+
+    pub(crate) fn public_id(&self, id: &SessionId) -> PublicId {
+        PublicId(shorten(&self.ids.clone().chain_update(id.0).finalize()))
+    }
+}
+
+impl Keys {
+    fn new(scope: &Scope<'_>, secret: &Secret) -> Keys {
+        let keyed = |purpose: &str| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&secret.0).expect("HMAC takes keys of any length");
+            for part in [purpose, scope.namespace, scope.transport, scope.cookie_name, scope.path, scope.domain] {
+                mac.update(&(part.len() as u64).to_be_bytes());
+                mac.update(part.as_bytes());
+            }
+            mac
+        };
+        Keys { mac: keyed("multi-process-session token"), mask: keyed("multi-process-session group tag") }
+    }
+
+    /// Masks a tag, or unmasks a masked one.
+    fn mask(&self, id: &SessionId, mut tag: [u8; DIGEST]) -> [u8; DIGEST] {
+        let mask = self.mask.clone().chain_update(id.0).finalize().into_bytes();
+        tag.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        tag
+    }
+}
+
+fn public_ids(namespace: &str) -> Sha256 {
+    Sha256::new()
+        .chain_update(b"multi-process-session public id")
+        .chain_update((namespace.len() as u64).to_be_bytes())
+        .chain_update(namespace.as_bytes())
+}
+
+fn shorten(hash: &[u8]) -> [u8; DIGEST] {
+    let mut short = [0; DIGEST];
+    short.copy_from_slice(&hash[..DIGEST]);
+    short
+}
+
+/// Decodes exactly `N` bytes. As all lengths are multiples of three, no two texts decode to the same bytes.
+fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    if text.len() != N / 3 * 4 {
+        return None;
+    }
+    let mut bytes = [0; N];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SCOPE: Scope<'_> =
+        Scope { namespace: "mps", transport: "cookie", cookie_name: "__Host-sid", path: "/", domain: "" };
+
+    fn secret(byte: u8) -> Secret {
+        Secret::new([byte; 32]).unwrap()
+    }
+
+    fn signer() -> Signer {
+        Signer::new(&SCOPE, &secret(1), &[])
+    }
+
+    #[test]
+    fn every_other_byte_and_every_truncation_is_refused() {
+        let signer = signer();
+        let token = signer.sign(&SessionId([7; ID]), None);
+        assert_eq!(token.len(), 100);
+        assert!(signer.verify(token.as_bytes()).is_some());
+        for position in 0..token.len() {
+            assert!(signer.verify(&token.as_bytes()[..position]).is_none());
+            for byte in 0..=255 {
+                let mut changed = token.clone().into_bytes();
+                changed[position] = byte;
+                assert_eq!(signer.verify(&changed).is_some(), byte == token.as_bytes()[position]);
+            }
+        }
+        assert!(signer.verify(format!("{token}A").as_bytes()).is_none());
+        assert!(signer.verify(format!("{token}=").as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_token_of_another_scope_is_refused() {
+        let token = signer().sign(&SessionId([7; ID]), None);
+        for scope in [
+            Scope { namespace: "other", ..SCOPE },
+            Scope { transport: "token", ..SCOPE },
+            Scope { cookie_name: "sid", ..SCOPE },
+            Scope { path: "/app", ..SCOPE },
+            Scope { domain: "example.com", ..SCOPE },
+            // The same letters, divided in another way.
+            Scope { namespace: "mpscookie", transport: "", ..SCOPE },
+        ] {
+            assert!(Signer::new(&scope, &secret(1), &[]).verify(token.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn accepted_secrets_verify_but_do_not_sign() {
+        let old = signer().sign(&SessionId([7; ID]), Some(GroupTag([3; DIGEST])));
+        let rotated = Signer::new(&SCOPE, &secret(2), &[secret(1)]);
+        let verified = rotated.verify(old.as_bytes()).unwrap();
+        assert!(verified.outdated);
+        assert_eq!(verified.tag, Some(GroupTag([3; DIGEST])));
+        let new = rotated.sign(&verified.id, verified.tag);
+        assert_ne!(new, old);
+        assert!(!rotated.verify(new.as_bytes()).unwrap().outdated);
+        assert!(Signer::new(&SCOPE, &secret(2), &[]).verify(old.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn public_ids_differ_by_namespace_and_do_not_depend_on_the_secret() {
+        let id = SessionId([7; ID]);
+        let public = signer().public_id(&id);
+        assert_eq!(Signer::new(&SCOPE, &secret(2), &[]).public_id(&id), public);
+        assert_ne!(Signer::new(&Scope { namespace: "b", ..SCOPE }, &secret(1), &[]).public_id(&id), public);
+        assert_eq!(public.to_string().parse(), Ok(public));
+        assert_eq!("x".parse::<PublicId>(), Err(ParsePublicIdError));
+    }
+
+    #[test]
+    fn a_changed_tag_is_masked_beyond_recognition() {
+        let signer = signer();
+        let (one, two) = (SessionId([1; ID]), SessionId([2; ID]));
+        let tag = |token: String| URL_SAFE_NO_PAD.decode(token).unwrap()[1 + ID..SIGNED].to_vec();
+        assert_ne!(tag(signer.sign(&one, None)), tag(signer.sign(&two, None)));
+        let group = Some(GroupTag([9; DIGEST]));
+        assert_ne!(tag(signer.sign(&one, group)), tag(signer.sign(&two, group)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_signed_verifies_as_it_was(id: [u8; ID], tag in proptest::option::of(any::<[u8; DIGEST]>())) {
+            let tag = tag.filter(|tag| *tag != GroupTag::NONE).map(GroupTag);
+            let token = signer().sign(&SessionId(id), tag);
+            prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+            let verified = signer().verify(token.as_bytes()).unwrap();
+            prop_assert!(verified.id == SessionId(id));
+            prop_assert_eq!(verified.tag, tag);
+            prop_assert!(!verified.outdated);
+        }
+
+        #[test]
+        fn anything_else_is_refused(token: Vec<u8>) {
+            prop_assert!(signer().verify(&token).is_none());
+        }
+
+        #[test]
+        fn anything_else_of_the_right_shape_is_refused(token in "[A-Za-z0-9_-]{100}") {
+            prop_assert!(signer().verify(token.as_bytes()).is_none());
+        }
+    }
+}

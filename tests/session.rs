@@ -1,0 +1,629 @@
+//! What a session does, the same on every store: values, change sets, timeouts, cookies.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{
+    Error, MemoryStore, Refresh, Session, SessionManager, SessionManagerBuilder, StoreErrorKind,
+};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use support::redis::Redis;
+use support::{builder, cookie, session_with};
+
+/// Runs a test on memory and on Redis.
+fn on_every_store(test: impl Fn(SessionManagerBuilder)) {
+    test(builder("memory:"));
+    let redis = Redis::start();
+    test(builder(&redis.url()));
+}
+
+#[test]
+fn values_of_every_kind_come_back() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let mut session = manager.load(None).unwrap();
+        assert!(session.is_new() && session.is_empty());
+        session.set("text", "it's \"quoted\" ünicode \u{1F980} \0").unwrap();
+        session.set("number", &-1.5).unwrap();
+        session.set("none", &None::<u8>).unwrap();
+        session.set("list", &[1, 2, 3][..]).unwrap();
+        session.set("map", &HashMap::from([("a", 1)])).unwrap();
+        session.set("", "an empty key").unwrap();
+        session.set("v", "a key like a field of the library's").unwrap();
+        let header = cookie(&session.save().unwrap().unwrap());
+        assert!(!session.is_new());
+
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!(session.keys(), ["", "list", "map", "none", "number", "text", "v"]);
+        assert_eq!(session.get::<String>("text").unwrap().unwrap(), "it's \"quoted\" ünicode \u{1F980} \0");
+        assert_eq!(session.get("number").unwrap(), Some(-1.5));
+        assert_eq!(session.get("none").unwrap(), Some(None::<u8>));
+        assert_eq!(session.get("list").unwrap(), Some(vec![1, 2, 3]));
+        assert_eq!(session.get("map").unwrap(), Some(HashMap::from([("a".to_owned(), 1)])));
+        assert_eq!(session.get::<String>("missing").unwrap(), None);
+        assert_eq!(session.take("number").unwrap(), Some(-1.5));
+        assert!(session.remove("") && !session.remove("missing") && !session.contains_key("number"));
+        assert_eq!((session.len(), session.is_empty()), (5, false));
+        assert!(session.save().unwrap().is_none(), "a change alone needs no cookie");
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["list", "map", "none", "text", "v"]);
+    });
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_by_key_and_changes_nothing() {
+    on_every_store(|builder| {
+        let manager = builder.max_session_bytes(1000).build().unwrap();
+        let header = session_with(&manager, &[("name", "Ada")]);
+        let mut session = manager.load(&*header).unwrap();
+
+        let unwritable = HashMap::from([(vec![1], 1)]);
+        assert!(matches!(session.set("bad", &unwritable), Err(Error::Encode { key, .. }) if key == "bad"));
+        let long = "k".repeat(64 * 1024);
+        let error = session.set(&long, "x").unwrap_err();
+        assert!(matches!(&error, Error::TooLarge { bytes: 65536, .. }));
+        assert!(error.to_string().contains("kkkk") && error.to_string().len() < 200, "{error}");
+        assert!(matches!(session.increment(&long, 1), Err(Error::TooLarge { .. })));
+        let big = "x".repeat(1000);
+        assert!(matches!(session.set("big", &big), Err(Error::TooLarge { key, limit: 1000, .. }) if key == "big"));
+        assert!(matches!(session.get::<u8>("name"), Err(Error::Decode { key, .. }) if key == "name"));
+        assert!(matches!(session.take::<u8>("name"), Err(Error::Decode { .. })));
+        assert_eq!(session.keys(), ["name"]);
+        assert!(session.save().unwrap().is_none());
+
+        // Each fits; together they do not.
+        session.set("one", &"x".repeat(600)).unwrap();
+        session.set("two", &"x".repeat(500)).unwrap();
+        assert!(matches!(session.save(), Err(Error::TooLarge { key, .. }) if key == "one"));
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["name"]);
+        // The session still has them, and can be mended.
+        session.remove("two");
+        session.save().unwrap();
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["name", "one"]);
+    });
+}
+
+#[test]
+fn the_size_limit_counts_to_the_byte_and_lets_a_session_shrink() {
+    on_every_store(|builder| {
+        let manager = builder.max_session_bytes(100).build().unwrap();
+        let header = session_with(&manager, &[("a", &"x".repeat(40))]); // 1 + 42
+        let mut session = manager.load(&*header).unwrap();
+        session.set("b", &"x".repeat(54)).unwrap(); // 1 + 56: 100 in all
+        session.save().unwrap();
+        for attempt in [|s: &mut Session| s.increment("c", 1), |s: &mut Session| s.set("b", &"x".repeat(55))] {
+            let mut session = manager.load(&*header).unwrap();
+            attempt(&mut session).unwrap();
+            assert!(matches!(session.save(), Err(Error::TooLarge { bytes: 101.., limit: 100, .. })));
+        }
+        let mut session = manager.load(&*header).unwrap();
+        session.clear();
+        session.set("b", &"x".repeat(95)).unwrap();
+        session.save().unwrap();
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["b"]);
+    });
+}
+
+#[test]
+fn increments_add_up_and_fold_into_what_was_set() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("text", "x")]);
+        let mut first = manager.load(&*header).unwrap();
+        let mut second = manager.load(&*header).unwrap();
+        for session in [&mut first, &mut second] {
+            session.increment("visits", 2).unwrap();
+            session.increment("visits", 3).unwrap();
+            assert_eq!(session.get("visits").unwrap(), Some(5));
+            session.save().unwrap();
+        }
+        assert_eq!(second.get("visits").unwrap(), Some(10), "the store's total");
+
+        second.set("visits", &100).unwrap();
+        second.increment("visits", 1).unwrap();
+        second.remove("gone");
+        second.increment("gone", 7).unwrap();
+        assert!(
+            matches!(second.set("w", "word").and_then(|()| second.increment("w", 1)), Err(Error::NotAnInteger { key, .. }) if key == "w")
+        );
+        second.save().unwrap();
+        second.clear();
+        second.increment("after", 4).unwrap();
+        assert_eq!(second.keys(), ["after"]);
+        second.save().unwrap();
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["after"]);
+        assert_eq!(manager.load(&*header).unwrap().get("after").unwrap(), Some(4));
+    });
+}
+
+#[test]
+fn a_failed_increment_takes_nothing_with_it() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("text", "x")]);
+        let mut session = manager.load(&*header).unwrap();
+        session.set("most", &i64::MAX).unwrap();
+        session.increment("count", 1).unwrap();
+        session.save().unwrap();
+        for key in ["text", "most"] {
+            let mut session = manager.load(&*header).unwrap();
+            session.increment("count", 1).unwrap();
+            session.increment(key, 1).unwrap();
+            session.set("other", "y").unwrap();
+            session.remove("text");
+            if key == "text" {
+                // Removed in this request, so it counts from 0: put the refusal back.
+                session.set("text", "x").unwrap();
+                assert!(matches!(session.increment(key, 1), Err(Error::NotAnInteger { .. })));
+                continue;
+            }
+            assert!(matches!(session.save(), Err(Error::NotAnInteger { key: named, .. }) if named == key));
+            let now = manager.load(&*header).unwrap();
+            assert_eq!(now.keys(), ["count", "most", "text"]);
+            assert_eq!(now.get("count").unwrap(), Some(1));
+        }
+    });
+}
+
+#[test]
+fn requests_that_overlap_keep_each_others_keys() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        for _ in 0..50 {
+            let header = session_with(&manager, &[("old", "x")]);
+            let mut one = manager.load(&*header).unwrap();
+            let mut two = manager.load(&*header).unwrap();
+            one.set("one", &1).unwrap();
+            two.set("two", &2).unwrap();
+            two.remove("old");
+            one.save().unwrap();
+            two.save().unwrap();
+            assert_eq!(manager.load(&*header).unwrap().keys(), ["one", "two"]);
+        }
+    });
+}
+
+#[test]
+fn a_session_that_ended_is_not_brought_back() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut late = manager.load(&*header).unwrap();
+        late.set("cart", "full").unwrap();
+        let removal = manager.load(&*header).unwrap().destroy().unwrap().unwrap();
+        assert_eq!(removal.as_str(), "sid=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+        for _ in 0..2 {
+            assert!(matches!(late.save(), Err(Error::Gone)));
+            assert!(manager.load(&*header).unwrap().is_new());
+        }
+        late.regenerate();
+        assert!(matches!(late.save(), Err(Error::Gone)));
+        // Already dead is success, by either way.
+        assert!(late.destroy().unwrap().is_some());
+        assert_eq!(manager.destroy(&*header).unwrap(), Some(removal.clone()));
+        assert_eq!(manager.destroy(None).unwrap(), Some(removal));
+    });
+}
+
+#[test]
+fn a_new_id_keeps_the_values_and_ends_the_old_one() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("cart", "full")]);
+        let mut session = manager.load(&*header).unwrap();
+        let (old_id, created) = (session.public_id(), session.created_at());
+        session.regenerate();
+        session.set("user", "ada").unwrap();
+        session.increment("logins", 1).unwrap();
+        let new_header = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        assert_ne!(session.public_id(), old_id);
+        assert!(manager.load(&*header).unwrap().is_new());
+        let session = manager.load(&*new_header).unwrap();
+        assert_eq!(session.keys(), ["cart", "logins", "user"]);
+        assert_eq!((session.created_at(), session.get("logins").unwrap()), (created, Some(1)));
+    });
+}
+
+#[test]
+fn a_new_id_takes_along_what_others_wrote_meanwhile() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("cart", "empty"), ("old", "x")]);
+        let mut login = manager.load(&*header).unwrap();
+        login.increment("count", 10).unwrap();
+        let mut other = manager.load(&*header).unwrap();
+        other.set("cart", "full").unwrap();
+        other.remove("old");
+        other.increment("count", 1).unwrap();
+        other.save().unwrap();
+        login.regenerate();
+        login.set("user", "ada").unwrap();
+        let new_header = cookie(&login.save().unwrap().unwrap());
+        assert!(matches!(other.set("late", "x").and_then(|()| other.save()), Err(Error::Gone)));
+        for session in [login, manager.load(&*new_header).unwrap()] {
+            assert_eq!(session.keys(), ["cart", "count", "user"]);
+            assert_eq!(session.get::<String>("cart").unwrap().unwrap(), "full");
+            assert_eq!(session.get("count").unwrap(), Some(11));
+        }
+    });
+}
+
+#[test]
+fn a_new_id_that_is_refused_leaves_the_old_one_as_it_was() {
+    on_every_store(|builder| {
+        let manager = builder.max_session_bytes(100).build().unwrap();
+        let header = session_with(&manager, &[("a", "1")]);
+        let mut session = manager.load(&*header).unwrap();
+        let mut other = manager.load(&*header).unwrap();
+        other.set("n", "word").unwrap();
+        other.set("b", &"x".repeat(50)).unwrap();
+        other.save().unwrap();
+        // Fine by what this request has seen; not by what is there now.
+        session.regenerate();
+        session.increment("n", 1).unwrap();
+        assert!(matches!(session.save(), Err(Error::NotAnInteger { key, .. }) if key == "n"));
+        session.remove("n");
+        session.set("c", &"x".repeat(50)).unwrap();
+        assert!(matches!(session.save(), Err(Error::TooLarge { key, .. }) if key == "c"));
+        let session = manager.load(&*header).unwrap();
+        assert_eq!(session.keys(), ["a", "b", "n"]);
+    });
+}
+
+#[test]
+fn a_transaction_sees_no_change_of_others_between_its_load_and_its_save() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("log", "")]);
+        let mut attempts = 0;
+        let result = manager.transact(&*header, |session| -> Result<String, Error> {
+            attempts += 1;
+            if attempts <= 3 {
+                let mut other = manager.load(&*header)?;
+                other.set("log", &attempts.to_string())?;
+                other.save()?;
+            }
+            let text = session.get::<String>("log")?.unwrap_or_default() + "!";
+            session.set("log", &text)?;
+            Ok(text)
+        });
+        let (text, set_cookie) = result.unwrap();
+        assert_eq!((text.as_str(), attempts, set_cookie), ("3!", 4, None));
+
+        // With a new id too.
+        let mut attempts = 0;
+        let (_, set_cookie) = manager
+            .transact(&*header, |session| -> Result<(), Error> {
+                attempts += 1;
+                if attempts == 1 {
+                    let mut other = manager.load(&*header)?;
+                    other.set("meanwhile", &true)?;
+                    other.save()?;
+                }
+                session.regenerate();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(attempts, 2);
+        let header = cookie(&set_cookie.unwrap());
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["log", "meanwhile"]);
+
+        // A failure of the work saves nothing, and is what comes out.
+        let failed = manager.transact(&*header, |session| -> Result<(), Box<dyn std::error::Error>> {
+            session.set("half", &1)?;
+            Err("no".into())
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no");
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["log", "meanwhile"]);
+
+        // Bounded.
+        let endless = manager.transact(&*header, |session| -> Result<(), Error> {
+            let mut other = manager.load(&*header)?;
+            other.increment("others", 1)?;
+            other.save()?;
+            session.set("mine", &1)
+        });
+        assert!(matches!(endless, Err(Error::Conflict)));
+    });
+}
+
+#[test]
+fn ten_thousand_keys_in_one_change_set() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("first", "x")]);
+        let mut session = manager.load(&*header).unwrap();
+        for number in 0..10_000 {
+            session.set(&format!("set{number}"), &number).unwrap();
+        }
+        session.save().unwrap();
+        for number in 0..10_000 {
+            session.increment(&format!("set{number}"), 1).unwrap();
+            session.increment(&format!("count{number}"), 1).unwrap();
+        }
+        session.save().unwrap();
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!((session.len(), session.get("set9999").unwrap()), (20_001, Some(10_000)));
+        for number in 0..10_000 {
+            session.remove(&format!("set{number}"));
+        }
+        session.save().unwrap();
+        session.regenerate();
+        let header = cookie(&session.save().unwrap().unwrap());
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!(session.len(), 10_001);
+        session.clear();
+        session.save().unwrap();
+        assert!(manager.load(&*header).unwrap().is_empty());
+        assert!(!manager.load(&*header).unwrap().is_new(), "cleared, not ended");
+    });
+}
+
+#[test]
+fn cookies_are_written_when_they_are_due_and_not_otherwise() {
+    on_every_store(|builder| {
+        let manager = builder.idle_timeout(Duration::from_secs(100)).build().unwrap();
+        let is_cookie = |text: &str| {
+            let token = text.strip_prefix("sid=")?.strip_suffix("; HttpOnly; SameSite=Lax; Path=/; Max-Age=101")?;
+            (token.len() == 100).then_some(())
+        };
+        // Nothing came, or what is not ours, and nothing was set.
+        for header in [None, Some("other=1"), Some("sid=forged"), Some("sid="), Some("sid")] {
+            assert_eq!(manager.load(header).unwrap().save().unwrap(), None);
+        }
+        let mut untouched = manager.load(None).unwrap();
+        untouched.set("a", &1).unwrap();
+        untouched.remove("a");
+        untouched.set_idle_timeout(Duration::from_secs(5));
+        untouched.regenerate();
+        assert_eq!(untouched.save().unwrap(), None, "nothing is left to keep");
+        // Something was set in a new session.
+        let mut session = manager.load(None).unwrap();
+        session.set("a", &1).unwrap();
+        let set_cookie = session.save().unwrap().unwrap();
+        is_cookie(set_cookie.as_str()).unwrap_or_else(|| panic!("{set_cookie}"));
+        assert_eq!(session.save().unwrap(), None, "once");
+        // Read only, or changed, with no refresh due.
+        let header = cookie(&set_cookie);
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!(session.save().unwrap(), None);
+        session.set("a", &2).unwrap();
+        assert_eq!(session.save().unwrap(), None);
+        // A new id.
+        session.regenerate();
+        let renewed = session.save().unwrap().unwrap();
+        is_cookie(renewed.as_str()).unwrap();
+        assert_ne!(cookie(&renewed), header);
+        // Validly signed, but dead: nothing, or a fresh id.
+        let mut dead = manager.load(&*header).unwrap();
+        assert_eq!(dead.save().unwrap(), None);
+        dead.set("b", &1).unwrap();
+        let fresh = dead.save().unwrap().unwrap();
+        is_cookie(fresh.as_str()).unwrap();
+        assert_ne!(cookie(&fresh), header);
+        // Gone.
+        let header = cookie(&renewed);
+        let mut late = manager.load(&*header).unwrap();
+        manager.destroy(&*header).unwrap();
+        late.regenerate();
+        assert!(matches!(late.save(), Err(Error::Gone)));
+        // A time of its own.
+        let mut session = manager.load(&*cookie(&fresh)).unwrap();
+        session.set_idle_timeout(Duration::from_secs(1000));
+        assert!(session.save().unwrap().unwrap().as_str().ends_with("; Max-Age=1010"));
+    });
+}
+
+#[test]
+fn an_accepted_secret_verifies_and_is_signed_anew() {
+    on_every_store(|new_builder| {
+        let old_secret = multi_process_session::Secret::new("the secret of yesterday, of 32 bytes").unwrap();
+        let manager = new_builder.accept_secret(old_secret.clone()).build().unwrap();
+        // The old workers, on the same store where it can be shared.
+        if format!("{manager:?}").contains("memory:") {
+            return;
+        }
+        let url = format!("{manager:?}").split("store: ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+        let old = SessionManager::builder(old_secret).store_url(&url).secure(false).build().unwrap();
+        let header = session_with(&old, &[("a", "1")]);
+        let mut session = manager.load(&*header).unwrap();
+        assert!(!session.is_new());
+        let renewed = cookie(&session.save().unwrap().expect("signed anew"));
+        assert_ne!(renewed, header);
+        assert_eq!(manager.load(&*renewed).unwrap().save().unwrap(), None);
+        assert!(old.load(&*renewed).unwrap().is_new(), "the old workers do not know the new secret");
+        // Both at once are one session, and the newer signature counts.
+        let both = format!("{header}; {renewed}");
+        assert_eq!(manager.load(&*both).unwrap().save().unwrap(), None);
+        assert!(!manager.load(&*both).unwrap().is_new());
+    });
+}
+
+#[test]
+fn several_cookies_of_our_name() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let one = session_with(&manager, &[("who", "one")]);
+        let two = session_with(&manager, &[("who", "two")]);
+        let is_new = |headers: &[&str]| manager.load_all(headers).unwrap().is_new();
+        assert!(!is_new(&[&format!("sid=junk; {one}; sid=; {one}")]));
+        assert!(!is_new(&["other=1", &one, "sid=junk"]));
+        assert!(is_new(&[&format!("{one}; {two}")]), "tossed");
+        assert!(is_new(&[&one, &two]), "tossed");
+        assert!(!is_new(&[&format!("{}{one}", "sid=x; ".repeat(7))]), "8");
+        assert!(is_new(&[&format!("{}{one}", "sid=x; ".repeat(8))]), "9");
+        assert!(is_new(&[&format!("{one}{}", "; sid=x".repeat(8))]), "9");
+        // A logout ends both.
+        manager.destroy(&*format!("{one}; {two}")).unwrap();
+        assert!(is_new(&[&one]) && is_new(&[&two]));
+    });
+}
+
+#[test]
+fn junk_in_the_header_is_no_session_and_no_panic() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("a", "1")]);
+        let token = header.strip_prefix("sid=").unwrap();
+        let mut junk: Vec<Vec<u8>> = vec![
+            vec![],
+            b"sid".to_vec(),
+            vec![0; 1000],
+            vec![b';'; 1 << 20],
+            vec![b'a'; 1 << 20],
+            format!("sid={}", "A".repeat(1 << 20)).into_bytes(),
+            format!("sid=\"{token}\"").into_bytes(),
+            format!("sid={token}=").into_bytes(),
+            format!("sid={token}\0").into_bytes(),
+            format!("sid={token},").into_bytes(),
+            format!("sid=%{token}").into_bytes(),
+            format!("SID={token}").into_bytes(),
+            format!("sid ={token}").into_bytes(),
+            format!("sid= {token}").into_bytes(),
+            [b"sid=\xff\xfe".as_slice(), token.as_bytes()].concat(),
+            [b"sid=".as_slice(), token.as_bytes(), b"\xa0"].concat(),
+        ];
+        junk.push("sid=x;".repeat(200_000).into_bytes());
+        for header in &junk {
+            assert!(manager.load_all([header]).unwrap().is_new(), "{:?}", &header[..header.len().min(80)]);
+        }
+        assert!(!manager.load_all([format!("\t{header} ;x=\u{fe}").as_bytes()]).unwrap().is_new());
+    });
+}
+
+#[test]
+fn the_namespace_keeps_applications_apart() {
+    let redis = Redis::start();
+    let one = builder(&redis.url()).namespace("one").build().unwrap();
+    let two = builder(&redis.url()).namespace("two").build().unwrap();
+    let header = session_with(&one, &[("a", "1")]);
+    assert!(two.load(&*header).unwrap().is_new());
+    assert!(redis.keys().iter().all(|key| key.starts_with("one:")));
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let manager = builder("redis://user:hunter2@127.0.0.1:1/3").build().unwrap();
+    let shown = format!("{manager:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("user") && !shown.contains("secret of"), "{shown}");
+    let error = manager.ping().unwrap_err().to_string();
+    assert!(!error.contains("hunter2") && error.contains("127.0.0.1:1"), "{error}");
+
+    let manager = builder("memory:").build().unwrap();
+    let mut session = manager.load(None).unwrap();
+    session.set("password", "hunter2").unwrap();
+    let set_cookie = session.save().unwrap().unwrap();
+    let shown = format!("{session:?} {set_cookie:?}");
+    assert!(shown.contains(&session.public_id().to_string()) && !shown.contains("hunter2"), "{shown}");
+    assert!(!shown.contains(&cookie(&set_cookie)[4..]), "{shown}");
+}
+
+/// A clock that tests turn.
+fn clock() -> (MemoryStore, impl Fn(Duration)) {
+    let now = Arc::new(Mutex::new(SystemTime::now()));
+    let read = now.clone();
+    let store = MemoryStore::with_clock(move || *read.lock().unwrap());
+    (store, move |by| *now.lock().unwrap() += by)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn the_idle_timeout_runs_from_the_last_use() {
+    let (store, pass) = clock();
+    let manager = builder("memory:").store(store).idle_timeout(100 * SECOND).build().unwrap();
+    let header = session_with(&manager, &[("a", "1")]);
+    // The interval is a hundredth of the timeout: one second.
+    for _ in 0..5 {
+        pass(SECOND);
+        assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None, "not due yet");
+        pass(99 * SECOND);
+        let set_cookie = manager.load(&*header).unwrap().save().unwrap().expect("due");
+        assert!(set_cookie.as_str().ends_with("; Max-Age=101"));
+    }
+    // Never early: used just before a refresh was due, it lives for a whole timeout.
+    pass(SECOND);
+    assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None);
+    pass(100 * SECOND - Duration::from_millis(1));
+    assert!(!manager.load(&*header).unwrap().is_new());
+    pass(101 * SECOND);
+    assert!(manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
+fn the_absolute_timeout_holds_however_much_a_session_is_used() {
+    let (store, pass) = clock();
+    let manager =
+        builder("memory:").store(store).idle_timeout(100 * SECOND).absolute_timeout(250 * SECOND).build().unwrap();
+    let mut header = session_with(&manager, &[("a", "1")]);
+    for _ in 0..2 {
+        pass(80 * SECOND);
+        assert!(manager.load(&*header).unwrap().save().unwrap().is_some());
+    }
+    let mut session = manager.load(&*header).unwrap();
+    session.set_idle_timeout(1000 * SECOND);
+    assert!(session.save().unwrap().unwrap().as_str().ends_with("; Max-Age=90"));
+    // A new id does not start it again.
+    session.regenerate();
+    let set_cookie = session.save().unwrap().unwrap();
+    assert!(set_cookie.as_str().ends_with("; Max-Age=90"));
+    header = cookie(&set_cookie);
+    pass(89 * SECOND);
+    assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None, "no refresh goes past the end");
+    pass(SECOND);
+    assert!(manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
+fn refresh_on_every_load_or_never() {
+    let (store, pass) = clock();
+    let manager =
+        builder("memory:").store(store).idle_timeout(100 * SECOND).refresh(Refresh::EveryLoad).build().unwrap();
+    let header = session_with(&manager, &[("a", "1")]);
+    for _ in 0..3 {
+        pass(99 * SECOND);
+        assert!(manager.load(&*header).unwrap().save().unwrap().unwrap().as_str().ends_with("; Max-Age=100"));
+    }
+    let (store, pass) = clock();
+    let manager = builder("memory:").store(store).idle_timeout(100 * SECOND).refresh(Refresh::Never).build().unwrap();
+    let header = session_with(&manager, &[("a", "1")]);
+    pass(99 * SECOND);
+    let mut session = manager.load(&*header).unwrap();
+    session.set("b", "2").unwrap();
+    assert_eq!(session.save().unwrap(), None);
+    pass(SECOND);
+    assert!(manager.load(&*header).unwrap().is_new());
+    assert!(matches!(session.set("c", "3").and_then(|()| session.save()), Err(Error::Gone)));
+}
+
+#[test]
+fn memory_is_not_shared_with_a_forked_process() {
+    support::fork::in_own_process("memory_is_not_shared_with_a_forked_process", || {
+        let manager = builder("memory:").build().unwrap();
+        let header = session_with(&manager, &[("a", "1")]);
+        let said = support::fork::child(|| match manager.load(&*header) {
+            Err(Error::Store(error)) => format!("{:?}", error.kind()),
+            other => format!("{other:?}"),
+        });
+        assert_eq!(said.join(), format!("{:?}", StoreErrorKind::Forked));
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["a"]);
+    });
+}
+
+#[test]
+fn unreadable_json_is_one_keys_problem() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).build().unwrap();
+    let header = session_with(&manager, &[("good", "1"), ("bad", "2")]);
+    let key = redis.keys().remove(0);
+    let _: i64 = redis.run(&["HSET", &key, ":bad", "{oh"]);
+    let mut session = manager.load(&*header).unwrap();
+    assert_eq!(session.get::<String>("good").unwrap().unwrap(), "1");
+    assert!(matches!(session.get::<serde_json::Value>("bad"), Err(Error::Decode { key, .. }) if key == "bad"));
+    session.set("bad", &json!({"mended": true})).unwrap();
+    session.save().unwrap();
+    assert_eq!(manager.load(&*header).unwrap().get("bad").unwrap(), Some(json!({"mended": true})));
+}

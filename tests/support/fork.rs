@@ -1,0 +1,129 @@
+//! Real processes: a test in a process of its own, and children forked from it.
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use std::any::Any;
+use std::fs::File;
+use std::io::{PipeReader, Read, Write, pipe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const INNER: &str = "MPS_TEST_IN_ITS_OWN_PROCESS";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a test that forks in a process where no other test runs: a fork copies only the thread that calls it, and
+/// whatever the threads of other tests hold locked stays locked in the child.
+pub fn in_own_process(test: &str, body: impl FnOnce()) {
+    if std::env::var(INNER).is_ok_and(|name| name == test) {
+        return body();
+    }
+    let me = std::env::current_exe().expect("a test has a path");
+    let output = Command::new(me)
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INNER, test)
+        .output()
+        .expect("a test can be run");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{test} failed in its own process:\n{text}");
+    assert!(text.contains("1 passed"), "there is no test {test}:\n{text}");
+}
+
+/// A forked child and what it has to say.
+pub struct Child {
+    pid: Pid,
+    said: PipeReader,
+}
+
+/// Forks a child that runs `body`, says what it returns, and exits without running anything of the parent's.
+pub fn child(body: impl FnOnce() -> String) -> Child {
+    let (said, mut say) = pipe().expect("a pipe");
+    // SAFETY: the test runs alone in its process, and the child leaves by _exit.
+    match unsafe { fork() }.expect("a fork") {
+        ForkResult::Parent { child } => Child { pid: child, said },
+        ForkResult::Child => {
+            drop(said);
+            let (text, code) = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(text) => (text, 0),
+                Err(panic) => (message(&*panic), 1),
+            };
+            let _ = say.write_all(text.as_bytes());
+            drop(say);
+            // SAFETY: ends this process without running the parent's exit handlers.
+            unsafe { nix::libc::_exit(code) }
+        }
+    }
+}
+
+impl Child {
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What the child said. Fails if it panicked, was killed, or hangs.
+    pub fn join(mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).expect("it is our child") {
+                WaitStatus::StillAlive if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                WaitStatus::StillAlive => {
+                    let _ = kill(self.pid, Signal::SIGKILL);
+                    panic!("child {} hangs", self.pid);
+                }
+                status => break status,
+            }
+        };
+        let mut text = String::new();
+        self.said.read_to_string(&mut text).expect("text");
+        assert_eq!(status, WaitStatus::Exited(self.pid, 0), "a child said: {text}");
+        text
+    }
+
+    pub fn kill(self) {
+        kill(self.pid, Signal::SIGKILL).expect("it is our child");
+        waitpid(self.pid, None).expect("it ends");
+    }
+}
+
+/// Forks `count` children that run at once, and gives what they said.
+pub fn children(count: usize, body: impl Fn(usize) -> String) -> Vec<String> {
+    let children: Vec<Child> = (0..count).map(|number| child(|| body(number))).collect();
+    children.into_iter().map(Child::join).collect()
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+/// The inodes of the sockets that this process has open.
+pub fn open_sockets() -> Vec<String> {
+    let folder = std::fs::read_dir("/proc/self/fd").expect("Linux");
+    let targets = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.map(|path| path.display().to_string()).filter(|name| name.starts_with("socket:")).collect()
+}
+
+/// A signal between processes: a byte through a pipe.
+pub struct Signals {
+    read: File,
+    write: File,
+}
+
+impl Signals {
+    pub fn new() -> Signals {
+        let (read, write) = pipe().expect("a pipe");
+        Signals {
+            read: File::from(std::os::fd::OwnedFd::from(read)),
+            write: File::from(std::os::fd::OwnedFd::from(write)),
+        }
+    }
+
+    pub fn send(&self) {
+        (&self.write).write_all(b"!").expect("somebody waits");
+    }
+
+    pub fn wait(&self) {
+        (&self.read).read_exact(&mut [0]).expect("somebody sends");
+    }
+}

@@ -1,0 +1,35 @@
+//! What the tests share: private Redis servers, forked children, cookies.
+
+#![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part of it
+
+pub mod fork;
+pub mod redis;
+
+use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
+
+/// A manager of tests: the same secret in every process.
+pub fn manager(url: &str) -> SessionManager {
+    builder(url).build().expect("the settings are fine")
+}
+
+pub fn builder(url: &str) -> SessionManagerBuilder {
+    SessionManager::builder(secret()).store_url(url).secure(false)
+}
+
+pub fn secret() -> Secret {
+    Secret::new("a secret of the tests, of 32 bytes and more").expect("it is long enough")
+}
+
+/// The `Cookie` header that a browser makes of a `Set-Cookie` header.
+pub fn cookie(set_cookie: &SetCookie) -> String {
+    set_cookie.as_str().split(';').next().expect("a split has a first part").to_owned()
+}
+
+/// Makes a session with these values and gives the `Cookie` header for it.
+pub fn session_with(manager: &SessionManager, values: &[(&str, &str)]) -> String {
+    let mut session = manager.load(None).expect("a new session");
+    for (key, value) in values {
+        session.set(key, value).expect("a value that fits");
+    }
+    cookie(&session.save().expect("the store works").expect("a new session has a cookie"))
+}

@@ -1,0 +1,129 @@
+//! A Redis server of the test's own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A server on a unix socket in a folder of its own; gone when dropped.
+pub struct Redis {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Redis {
+    pub fn start() -> Redis {
+        Redis::start_with(&[])
+    }
+
+    /// With further options, such as `["--maxmemory", "2mb"]`.
+    pub fn start_with(options: &[&str]) -> Redis {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("mps-{}-", STARTED.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary folder");
+        let child = Redis::spawn(&folder, options);
+        let redis = Redis { child, folder };
+        redis.wait_until_ready();
+        redis
+    }
+
+    fn spawn(folder: &TempDir, options: &[&str]) -> Child {
+        Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(["--unixsocket", "redis.sock", "--dir", folder.path().to_str().expect("a path of UTF-8")])
+            .args(options)
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("redis-server does not start ({error}): apt-get install -y redis-server"))
+    }
+
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.try_connect().is_none() {
+            assert!(Instant::now() < deadline, "redis-server does not come up");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn try_connect(&self) -> Option<redis::Connection> {
+        let mut connection = redis::Client::open(self.url()).ok()?.get_connection().ok()?;
+        redis::cmd("PING").exec(&mut connection).ok()?;
+        Some(connection)
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.folder.path().join("redis.sock").display())
+    }
+
+    pub fn pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// A connection past the library, to look at what is really there.
+    pub fn connect(&self) -> redis::Connection {
+        self.try_connect().expect("the server answers")
+    }
+
+    pub fn run<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut packed = redis::cmd(command[0]);
+        packed.arg(&command[1..]);
+        packed.query(&mut self.connect()).expect("the command works")
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.run(&["KEYS", "*"]);
+        keys.sort();
+        keys
+    }
+
+    /// All that a key holds, and how long it lives.
+    pub fn record(&self, key: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+        self.run(&["HGETALL", key])
+    }
+
+    /// The commands that clients send while `work` runs: one for each round trip. What scripts call is not among them.
+    pub fn commands<R>(&self, work: impl FnOnce() -> R) -> (Vec<String>, R) {
+        let mut monitor = UnixStream::connect(self.folder.path().join("redis.sock")).expect("the server listens");
+        let mut lines = BufReader::new(monitor.try_clone().expect("a second handle")).lines();
+        let mut next = move || lines.next().expect("the server goes on").expect("text");
+        monitor.write_all(b"MONITOR\r\n").expect("the server reads");
+        assert_eq!(next(), "+OK");
+        let mut marker = self.connect();
+        let mut mark = |text: &str| redis::cmd("ECHO").arg(text).exec(&mut marker).expect("the server answers");
+        mark("from here");
+        let result = work();
+        mark("to here");
+        while !next().contains("from here") {}
+        let mut commands = Vec::new();
+        loop {
+            let line = next();
+            if line.contains("to here") {
+                return (commands, result);
+            }
+            if !line.contains(" lua] ") {
+                commands.push(line.split('"').nth(1).expect("a command").to_lowercase());
+            }
+        }
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server ends");
+    }
+
+    /// Starts it again where it was, empty.
+    pub fn restart(&mut self) {
+        self.child = Redis::spawn(&self.folder, &[]);
+        self.wait_until_ready();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
