@@ -88,6 +88,15 @@ impl Error {
         Error::NotAnInteger { key: key.into() }
     }
 
+    /// The store's refusal to move a session to a key that is taken: two ids from the operating system's generator are
+    /// the same, so it is not to be trusted.
+    ///
+    /// For stores: see [`Store::update`](crate::Store::update).
+    #[must_use]
+    pub fn id_taken() -> Error {
+        Error::Randomness("the operating system's generator gave a session id twice".into())
+    }
+
     /// The store's refusal to let a session grow to `bytes`, past `limit`; `key` is its largest change.
     ///
     /// For stores: see [`Store::update`](crate::Store::update).

@@ -25,6 +25,6 @@ pub use token::{GroupTag, ParsePublicIdError, PublicId, Secret};
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{
-    Call, Change, ChangeSet, End, ForkGuard, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store,
-    Update, Updated, Values, size,
+    Call, Change, ChangeSet, ForkGuard, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store, Update,
+    Updated, Values, size,
 };

@@ -5,7 +5,7 @@ use crate::cookie::{CookieSettings, SetCookie};
 use crate::lifetime::Refresh;
 use crate::session::Session;
 use crate::store::{Call, ForkGuard, RecordKey, Store};
-use crate::token::{PublicId, Secret, SessionId, Signer, Verified};
+use crate::token::{Identity, PublicId, Secret, Signer, Verified};
 use crate::{Error, random};
 use std::fmt;
 use std::sync::Arc;
@@ -63,7 +63,6 @@ pub(crate) struct Limits {
 
 impl SessionManager {
     /// Starts a manager whose tokens are signed with this secret.
-    #[must_use]
     pub fn builder(secret: Secret) -> SessionManagerBuilder {
         SessionManagerBuilder::new(secret)
     }
@@ -103,14 +102,19 @@ impl SessionManager {
             _ => {
                 log::warn!(
                     "a request with several session cookies is taken for one with none: {}",
-                    presented.sessions.iter().map(|v| self.public_id(&v.id).to_string()).collect::<Vec<_>>().join(", ")
+                    presented
+                        .sessions
+                        .iter()
+                        .map(|v| self.public_id(&v.identity).to_string())
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 );
                 return Session::new(self.clone());
             }
         };
         let call = Call::until(self.deadline())?;
-        match self.inner.store.load(&self.key(&verified.id), self.inner.limits.refresh, &call)? {
-            Some(record) => Ok(Session::loaded(self.clone(), verified.id, record, verified.outdated)),
+        match self.inner.store.load(&self.key(&verified.identity), self.inner.limits.refresh, &call)? {
+            Some(record) => Ok(Session::loaded(self.clone(), verified.identity, record, verified.outdated)),
             None => Session::new(self.clone()),
         }
     }
@@ -170,7 +174,7 @@ impl SessionManager {
     pub fn destroy<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Option<SetCookie>, Error> {
         let deadline = self.deadline();
         for verified in self.presented(cookie_header.into()).sessions {
-            self.inner.store.delete(&self.key(&verified.id), &Call::until(deadline)?)?;
+            self.inner.store.delete(&self.key(&verified.identity), &Call::until(deadline)?)?;
         }
         Ok(Some(self.removal_cookie()))
     }
@@ -235,16 +239,16 @@ impl SessionManager {
         Instant::now() + self.inner.operation_timeout
     }
 
-    pub(crate) fn public_id(&self, id: &SessionId) -> PublicId {
-        self.inner.signer.public_id(id)
+    pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
+        self.inner.signer.public_id(identity)
     }
 
-    pub(crate) fn key(&self, id: &SessionId) -> RecordKey<'_> {
-        RecordKey { namespace: &self.inner.namespace, tag: None, id: self.public_id(id) }
+    pub(crate) fn key(&self, identity: &Identity) -> RecordKey<'_> {
+        RecordKey { namespace: &self.inner.namespace, tag: identity.tag, id: self.public_id(identity) }
     }
 
-    pub(crate) fn cookie(&self, id: &SessionId, expires_in: Duration) -> SetCookie {
-        self.inner.cookie.carry(self.inner.signer.sign(id, None), expires_in)
+    pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
+        self.inner.cookie.carry(self.inner.signer.sign(identity), expires_in)
     }
 
     pub(crate) fn removal_cookie(&self) -> SetCookie {
@@ -260,7 +264,7 @@ struct Presented {
 impl Presented {
     /// The same session may come twice, once signed with an older secret.
     fn add(&mut self, verified: Verified) {
-        match self.sessions.iter_mut().find(|known| known.id == verified.id && known.tag == verified.tag) {
+        match self.sessions.iter_mut().find(|known| known.identity == verified.identity) {
             Some(known) => known.outdated &= verified.outdated,
             None => self.sessions.push(verified),
         }

@@ -3,16 +3,16 @@
 use crate::cookie::SetCookie;
 use crate::error::Oversize;
 use crate::manager::SessionManager;
-use crate::store::{self, Change, ChangeSet, End, NewRecord, Nonce, Record, RecordInfo, Update, Updated, Values};
-use crate::token::{PublicId, SessionId};
-use crate::{Error, MAX_KEY_BYTES};
+use crate::store::{self, Call, Change, ChangeSet, NewRecord, Nonce, Record, RecordInfo, Update, Updated, Values};
+use crate::token::{Identity, PublicId};
+use crate::{Error, MAX_KEY_BYTES, random};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The values kept for one client, as one request sees them.
 ///
@@ -43,7 +43,7 @@ use std::time::{Duration, SystemTime};
 /// ```
 pub struct Session {
     manager: SessionManager,
-    id: SessionId,
+    identity: Identity,
     /// How the record stood when last heard of; `None` until there is one.
     info: Option<RecordInfo>,
     /// The values as last heard of.
@@ -63,13 +63,15 @@ pub struct Session {
 struct Sent {
     nonce: Nonce,
     changes: ChangeSet,
+    /// Who the session is from then on, if it gets a new id.
+    new_identity: Option<Identity>,
 }
 
 impl Session {
     pub(crate) fn new(manager: SessionManager) -> Result<Session, Error> {
         Ok(Session {
             manager,
-            id: SessionId::random()?,
+            identity: Identity::random(None)?,
             info: None,
             values: Values::new(),
             unanswered: None,
@@ -81,10 +83,10 @@ impl Session {
         })
     }
 
-    pub(crate) fn loaded(manager: SessionManager, id: SessionId, record: Record, cookie_due: bool) -> Session {
+    pub(crate) fn loaded(manager: SessionManager, identity: Identity, record: Record, cookie_due: bool) -> Session {
         Session {
             manager,
-            id,
+            identity,
             info: Some(record.info),
             values: record.values,
             unanswered: None,
@@ -229,7 +231,7 @@ impl Session {
     /// A digest of the session's id, for logs and lists. It changes when the id does.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
-        self.manager.public_id(&self.id)
+        self.manager.public_id(&self.identity)
     }
 
     /// Whether there is no record of this session yet.
@@ -265,40 +267,41 @@ impl Session {
         self.settled = saved.is_err();
         saved?;
         let due = mem::take(&mut self.cookie_due);
-        Ok(self.info.as_ref().filter(|_| due).map(|info| self.manager.cookie(&self.id, info.expires_in)))
+        Ok(self.info.as_ref().filter(|_| due).map(|info| self.manager.cookie(&self.identity, info.expires_in)))
     }
 
-    fn save_by(&mut self, deadline: std::time::Instant) -> Result<(), Error> {
-        if self.unanswered.is_some() {
-            self.send(deadline)?;
-        }
+    fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
+        self.send(deadline)?;
         if self.info.is_none() && self.is_empty() {
             return Ok(());
         }
-        if self.renew_id && self.info.is_some() {
-            return self.replace_id(deadline);
-        }
-        self.renew_id = false;
-        if !self.changes.is_empty() {
-            let nonce = store::Call::until(deadline)?.nonce;
-            self.unanswered = Some(Sent { nonce, changes: mem::take(&mut self.changes) });
+        let renew = self.renew_id && self.info.is_some();
+        if renew || !self.changes.is_empty() {
+            self.unanswered = Some(Sent {
+                nonce: random::bytes()?,
+                new_identity: renew.then(|| Identity::random(self.identity.tag)).transpose()?,
+                changes: mem::take(&mut self.changes),
+            });
             self.send(deadline)?;
         }
+        self.renew_id = false;
         Ok(())
     }
 
     /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
-    fn send(&mut self, deadline: std::time::Instant) -> Result<(), Error> {
+    fn send(&mut self, deadline: Instant) -> Result<(), Error> {
         let Some(sent) = self.unanswered.take() else { return Ok(()) };
-        let call = store::Call { deadline, nonce: sent.nonce };
+        let call = Call { deadline, nonce: sent.nonce };
         let answer = match &self.info {
             None => self.create(&sent.changes, &call),
-            Some(info) => self.update(info, &sent.changes, &call),
+            Some(info) => self.update(info, &sent, &call),
         };
         match answer {
             Ok(Updated { info, totals }) => {
-                self.cookie_due |= self.info.is_none() || sent.changes.idle_timeout.is_some();
+                self.cookie_due |=
+                    self.info.is_none() || sent.new_identity.is_some() || sent.changes.idle_timeout.is_some();
                 self.info = Some(info);
+                self.identity = sent.new_identity.unwrap_or_else(|| self.identity.clone());
                 sent.changes.settle(&mut self.values, &totals);
                 Ok(())
             }
@@ -313,84 +316,30 @@ impl Session {
         }
     }
 
-    fn create(&self, changes: &ChangeSet, call: &store::Call) -> Result<Updated, Error> {
+    fn create(&self, changes: &ChangeSet, call: &Call) -> Result<Updated, Error> {
         let limits = self.manager.limits();
         let record = NewRecord {
             values: changes.apply(&self.values)?,
             max_bytes: limits.max_bytes,
             idle_timeout: changes.idle_timeout.unwrap_or(limits.idle_timeout),
+            absolute_timeout: limits.absolute_timeout,
             refresh: limits.refresh,
-            created_at: None,
-            end: limits.absolute_timeout.map_or(End::Never, End::After),
         };
-        let info = self.create_record(&self.id, &record, call)?;
+        let created = self.manager.store().create(&self.manager.key(&self.identity), &record, call)?;
+        let info = created.ok_or_else(Error::id_taken)?;
         Ok(Updated { info, totals: changes.increments().map(|(key, by)| (key.to_owned(), by)).collect() })
     }
 
-    fn create_record(&self, id: &SessionId, record: &NewRecord, call: &store::Call) -> Result<RecordInfo, Error> {
-        let created = self.manager.store().create(&self.manager.key(id), record, call)?;
-        created.ok_or_else(|| Error::Randomness("the operating system's generator gave a session id twice".into()))
-    }
-
-    fn update(&self, info: &RecordInfo, changes: &ChangeSet, call: &store::Call) -> Result<Updated, Error> {
-        self.manager.store().update(&self.manager.key(&self.id), &self.condition(info, changes), call)
-    }
-
-    fn condition<'a>(&self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
+    fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Error> {
         let limits = self.manager.limits();
-        Update {
-            changes,
+        let update = Update {
+            changes: &sent.changes,
             expected: self.exclusive.then_some(info.version),
             max_bytes: limits.max_bytes,
             refresh: limits.refresh,
-        }
-    }
-
-    /// Copies the session to a new id, then ends the old one. Between the two nobody holds the new id, so a crash there
-    /// leaves the old session as it was, and a record that nobody can reach, to expire.
-    fn replace_id(&mut self, deadline: std::time::Instant) -> Result<(), Error> {
-        let Some(old) = &self.info else { return Ok(()) };
-        let limits = self.manager.limits();
-        let record = NewRecord {
-            values: self.changes.apply(&self.values)?,
-            max_bytes: limits.max_bytes,
-            idle_timeout: self.changes.idle_timeout.unwrap_or(old.idle_timeout),
-            refresh: limits.refresh,
-            created_at: Some(old.created_at),
-            end: old.ends_at.map_or(End::Never, End::At),
+            new_key: sent.new_identity.as_ref().map(|identity| self.manager.key(identity)),
         };
-        let new_id = SessionId::random()?;
-        let info = self.create_record(&new_id, &record, &store::Call::until(deadline)?)?;
-        let call = store::Call::until(deadline)?;
-        let update = self.condition(old, &self.changes);
-        let (old_key, store) = (self.manager.key(&self.id), self.manager.store());
-        let moved = match store.retire(&old_key, &update, old.version, &call) {
-            Ok(moved) => moved,
-            Err(error) => {
-                // After a fault the old session may have ended, and the store is not to be asked twice.
-                if !matches!(error, Error::Store(_)) {
-                    if let Err(error) = store.delete(&self.manager.key(&new_id), &call) {
-                        log::warn!("a record nobody can reach is left to expire: {error}");
-                    }
-                }
-                return Err(error);
-            }
-        };
-        self.id = new_id;
-        self.info = Some(info);
-        self.values = record.values;
-        self.changes = ChangeSet::default();
-        self.renew_id = false;
-        self.exclusive = false;
-        self.cookie_due = true;
-        if let Some(values) = moved {
-            // Other requests wrote to the old session meanwhile: what it ended with takes the place of the copy.
-            let keys = values.into_iter().map(|(key, json)| (key, Change::Set(json))).collect();
-            let changes = ChangeSet { clear: true, keys, idle_timeout: None };
-            self.unanswered = Some(Sent { nonce: store::Call::until(deadline)?.nonce, changes });
-            self.send(deadline)?;
-        }
-        Ok(())
+        self.manager.store().update(&self.manager.key(&self.identity), &update, call)
     }
 
     /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away.
@@ -403,8 +352,13 @@ impl Session {
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.settled = true;
         if self.info.is_some() || self.unanswered.is_some() {
-            let call = store::Call::until(self.manager.deadline())?;
-            self.manager.store().delete(&self.manager.key(&self.id), &call)?;
+            let deadline = self.manager.deadline();
+            // The new id that a save without an answer may have given it comes second: that save can then no longer
+            // be carried out.
+            let new_identity = self.unanswered.as_ref().and_then(|sent| sent.new_identity.as_ref());
+            for identity in std::iter::once(&self.identity).chain(new_identity) {
+                self.manager.store().delete(&self.manager.key(identity), &Call::until(deadline)?)?;
+            }
         }
         Ok(Some(self.manager.removal_cookie()))
     }
@@ -475,10 +429,8 @@ impl Drop for Session {
         if self.settled {
             return;
         }
-        let unsaved = self.unanswered.is_some()
-            || (self.renew_id && self.info.is_some())
-            || (!self.changes.is_empty() && !(self.info.is_none() && self.is_empty()));
-        if unsaved {
+        let kept = self.info.is_some() || !self.is_empty();
+        if self.unanswered.is_some() || (kept && (self.renew_id || !self.changes.is_empty())) {
             log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
         } else if self.cookie_due {
             log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());

@@ -36,6 +36,7 @@ pub type Values = BTreeMap<String, String>;
 ///    load.
 /// 4. [`update`](Store::update) applies a change set to the record as it is now, wholly or not at all. Keys that the
 ///    change set does not name keep what other processes wrote. Increments add up. The size limit holds for the result.
+///    Where a [new key](Update::new_key) is given, the record moves there in the same step.
 /// 5. An update of a dead session changes nothing and is [`Error::Gone`]. Nothing but `create` brings a record about.
 /// 6. Every update moves the record's version; a refresh does not. Where a version is expected, another one is
 ///    [`Error::Conflict`].
@@ -65,16 +66,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::Conflict`], [`Error::NotAnInteger`] ([`Error::not_an_integer`] makes one),
-    /// [`Error::TooLarge`] ([`Error::too_large`]) or [`Error::Store`].
+    /// [`Error::TooLarge`] ([`Error::too_large`]), [`Error::id_taken`] if there is a record under the new key already
+    /// (unless this same call moved it there), or [`Error::Store`].
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error>;
-
-    /// Applies a change set as `update` does and, in the same step, ends the session: its values have been copied to a
-    /// new id when its version was `seen`. Gives the values it ended with, if its version had moved since.
-    ///
-    /// # Errors
-    /// Those of `update`; the session then lives on, as it was.
-    fn retire(&self, key: &RecordKey<'_>, update: &Update<'_>, seen: u64, call: &Call)
-    -> Result<Option<Values>, Error>;
 
     /// Ends the session, whatever state its record is in.
     ///
@@ -119,21 +113,8 @@ pub struct NewRecord {
     pub idle_timeout: Duration,
     /// What the refresh interval is, hence how much longer than the idle timeout it is stored.
     pub refresh: Refresh,
-    /// When the session was created, where this is not a new session but a new id; otherwise it is now.
-    pub created_at: Option<SystemTime>,
-    /// When it ends at the latest.
-    pub end: End,
-}
-
-/// When a session ends at the latest, however much it is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// There is no such time.
-    Never,
-    /// This long from now.
-    After(Duration),
-    /// At this time.
-    At(SystemTime),
+    /// How long it lives at most from now, however much it is used.
+    pub absolute_timeout: Option<Duration>,
 }
 
 /// How a record stands, by the store's own clock.
@@ -174,8 +155,11 @@ pub struct Update<'a> {
     pub expected: Option<u64>,
     /// How large the values may be together. A change that makes a record smaller is let through.
     pub max_bytes: usize,
-    /// The refresh interval, for a change of the idle timeout.
+    /// The refresh interval, for where the record gets a new life.
     pub refresh: Refresh,
+    /// The key the record moves to, if the session gets a new id: there it has a full life from now, and under the old
+    /// key there is nothing any more.
+    pub new_key: Option<RecordKey<'a>>,
 }
 
 /// What an update led to.
@@ -251,7 +235,7 @@ impl fmt::Debug for NewRecord {
         f.debug_struct("NewRecord")
             .field("values", &self.values.len())
             .field("idle_timeout", &self.idle_timeout)
-            .field("end", &self.end)
+            .field("absolute_timeout", &self.absolute_timeout)
             .finish_non_exhaustive()
     }
 }

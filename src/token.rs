@@ -85,13 +85,7 @@ impl fmt::Debug for Secret {
 
 /// The secret name of a session: 192 random bits. It has no `Debug` and no `Display`.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct SessionId([u8; ID]);
-
-impl SessionId {
-    pub(crate) fn random() -> Result<SessionId, Error> {
-        random::bytes().map(SessionId)
-    }
-}
+struct SessionId([u8; ID]);
 
 /// A one-way digest of a session's id: safe for logs, lists and URLs, useless for getting into the session.
 ///
@@ -145,10 +139,23 @@ impl fmt::Display for GroupTag {
     }
 }
 
-/// What a token that verified says.
-pub(crate) struct Verified {
-    pub(crate) id: SessionId,
+/// What a token says: which session, and in which group it is.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    id: SessionId,
     pub(crate) tag: Option<GroupTag>,
+}
+
+impl Identity {
+    /// Of a session that does not exist yet.
+    pub(crate) fn random(tag: Option<GroupTag>) -> Result<Identity, Error> {
+        Ok(Identity { id: SessionId(random::bytes()?), tag })
+    }
+}
+
+/// A token that verified.
+pub(crate) struct Verified {
+    pub(crate) identity: Identity,
     /// Verified by an accepted secret, not by the one that signs: it is to be signed anew.
     pub(crate) outdated: bool,
 }
@@ -184,7 +191,7 @@ impl Signer {
     }
 
     /// The token for this session.
-    pub(crate) fn sign(&self, id: &SessionId, tag: Option<GroupTag>) -> String {
+    pub(crate) fn sign(&self, Identity { id, tag }: &Identity) -> String {
         let keys = &self.current;
         let mut token = [0; TOKEN];
         token[0] = VERSION;
@@ -210,11 +217,12 @@ impl Signer {
         let mut masked = [0; DIGEST];
         masked.copy_from_slice(&signed[1 + ID..]);
         let tag = keys.mask(&id, masked);
-        Some(Verified { id, tag: (tag != GroupTag::NONE).then_some(GroupTag(tag)), outdated })
+        let tag = (tag != GroupTag::NONE).then_some(GroupTag(tag));
+        Some(Verified { identity: Identity { id, tag }, outdated })
     }
 
-    pub(crate) fn public_id(&self, id: &SessionId) -> PublicId {
-        PublicId(shorten(&self.ids.clone().chain_update(id.0).finalize()))
+    pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
+        PublicId(shorten(&self.ids.clone().chain_update(identity.id.0).finalize()))
     }
 }
 
@@ -274,6 +282,10 @@ mod tests {
         Secret::new([byte; 32]).unwrap()
     }
 
+    fn identity(byte: u8, tag: Option<GroupTag>) -> Identity {
+        Identity { id: SessionId([byte; ID]), tag }
+    }
+
     fn signer() -> Signer {
         Signer::new(&SCOPE, &secret(1), &[])
     }
@@ -281,7 +293,7 @@ mod tests {
     #[test]
     fn every_other_byte_and_every_truncation_is_refused() {
         let signer = signer();
-        let token = signer.sign(&SessionId([7; ID]), None);
+        let token = signer.sign(&identity(7, None));
         assert_eq!(token.len(), 100);
         assert!(signer.verify(token.as_bytes()).is_some());
         for position in 0..token.len() {
@@ -298,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_scope_is_refused() {
-        let token = signer().sign(&SessionId([7; ID]), None);
+        let token = signer().sign(&identity(7, None));
         for scope in [
             Scope { namespace: "other", ..SCOPE },
             Scope { transport: "token", ..SCOPE },
@@ -314,12 +326,12 @@ mod tests {
 
     #[test]
     fn accepted_secrets_verify_but_do_not_sign() {
-        let old = signer().sign(&SessionId([7; ID]), Some(GroupTag([3; DIGEST])));
+        let old = signer().sign(&identity(7, Some(GroupTag([3; DIGEST]))));
         let rotated = Signer::new(&SCOPE, &secret(2), &[secret(1)]);
         let verified = rotated.verify(old.as_bytes()).unwrap();
         assert!(verified.outdated);
-        assert_eq!(verified.tag, Some(GroupTag([3; DIGEST])));
-        let new = rotated.sign(&verified.id, verified.tag);
+        assert_eq!(verified.identity.tag, Some(GroupTag([3; DIGEST])));
+        let new = rotated.sign(&verified.identity);
         assert_ne!(new, old);
         assert!(!rotated.verify(new.as_bytes()).unwrap().outdated);
         assert!(Signer::new(&SCOPE, &secret(2), &[]).verify(old.as_bytes()).is_none());
@@ -327,7 +339,7 @@ mod tests {
 
     #[test]
     fn public_ids_differ_by_namespace_and_do_not_depend_on_the_secret() {
-        let id = SessionId([7; ID]);
+        let id = identity(7, None);
         let public = signer().public_id(&id);
         assert_eq!(Signer::new(&SCOPE, &secret(2), &[]).public_id(&id), public);
         assert_ne!(Signer::new(&Scope { namespace: "b", ..SCOPE }, &secret(1), &[]).public_id(&id), public);
@@ -338,22 +350,21 @@ mod tests {
     #[test]
     fn a_changed_tag_is_masked_beyond_recognition() {
         let signer = signer();
-        let (one, two) = (SessionId([1; ID]), SessionId([2; ID]));
         let tag = |token: String| URL_SAFE_NO_PAD.decode(token).unwrap()[1 + ID..SIGNED].to_vec();
-        assert_ne!(tag(signer.sign(&one, None)), tag(signer.sign(&two, None)));
-        let group = Some(GroupTag([9; DIGEST]));
-        assert_ne!(tag(signer.sign(&one, group)), tag(signer.sign(&two, group)));
+        for group in [None, Some(GroupTag([9; DIGEST]))] {
+            assert_ne!(tag(signer.sign(&identity(1, group))), tag(signer.sign(&identity(2, group))));
+        }
     }
 
     proptest! {
         #[test]
         fn what_was_signed_verifies_as_it_was(id: [u8; ID], tag in proptest::option::of(any::<[u8; DIGEST]>())) {
             let tag = tag.filter(|tag| *tag != GroupTag::NONE).map(GroupTag);
-            let token = signer().sign(&SessionId(id), tag);
+            let identity = Identity { id: SessionId(id), tag };
+            let token = signer().sign(&identity);
             prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
             let verified = signer().verify(token.as_bytes()).unwrap();
-            prop_assert!(verified.id == SessionId(id));
-            prop_assert_eq!(verified.tag, tag);
+            prop_assert!(verified.identity == identity);
             prop_assert!(!verified.outdated);
         }
 

@@ -3,7 +3,6 @@
 use super::Values;
 use crate::Error;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::time::Duration;
 
@@ -84,16 +83,10 @@ impl ChangeSet {
             self.keys.clear();
         }
         for (key, change) in later.keys {
-            match (self.keys.entry(key), change) {
-                (Entry::Occupied(mut earlier), Change::Increment(by)) => {
-                    // Whoever increments a key that was set or removed before folds it into that: see Session.
-                    if let Change::Increment(sum) = earlier.get_mut() {
-                        *sum = sum.saturating_add(by);
-                    }
-                }
-                (entry, change) => {
-                    entry.insert_entry(change);
-                }
+            match (self.keys.get_mut(&key), change) {
+                // A key that was set or removed is not incremented afterwards: that folds into it. See Session.
+                (Some(Change::Increment(sum)), Change::Increment(by)) => *sum = sum.saturating_add(by),
+                (_, change) => drop(self.keys.insert(key, change)),
             }
         }
         self.idle_timeout = later.idle_timeout.or(self.idle_timeout);

@@ -1,6 +1,6 @@
 //! Sessions in the memory of this process.
 
-use super::{Call, End, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, size};
+use super::{Call, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, size};
 use crate::lifetime::Refresh;
 use crate::token::PublicId;
 use crate::{Error, StoreError, StoreErrorKind};
@@ -120,6 +120,10 @@ impl Kept {
         self.expires_at = self.ends_at.map_or(full, |end| end.min(full));
     }
 
+    fn integer(&self, key: &str) -> Option<i64> {
+        self.values.get(key)?.parse().ok()
+    }
+
     fn remember(&mut self, nonce: Nonce) {
         self.nonces.push_front(nonce);
         self.nonces.truncate(REMEMBERED);
@@ -140,8 +144,8 @@ impl Kept {
         self.values = values;
         self.version += 1;
         self.remember(call.nonce);
-        if let Some(idle_timeout) = update.changes.idle_timeout {
-            self.idle_timeout = idle_timeout;
+        self.idle_timeout = update.changes.idle_timeout.unwrap_or(self.idle_timeout);
+        if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
             self.extend(update.refresh, now);
         }
         Ok(())
@@ -162,12 +166,8 @@ impl Store for MemoryStore {
         let mut kept = Kept {
             values: record.values.clone(),
             version: 1,
-            created_at: record.created_at.unwrap_or(now),
-            ends_at: match record.end {
-                End::Never => None,
-                End::After(timeout) => Some(now + timeout),
-                End::At(time) => Some(time),
-            },
+            created_at: now,
+            ends_at: record.absolute_timeout.map(|timeout| now + timeout),
             idle_timeout: record.idle_timeout,
             expires_at: now,
             nonces: VecDeque::from([call.nonce]),
@@ -192,29 +192,25 @@ impl Store for MemoryStore {
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let (mut shelf, now) = self.open()?;
-        let kept = shelf.live(key, now).ok_or(Error::Gone)?;
+        let mut id = key.id;
+        if let Some(new_key) = &update.new_key
+            && let Some(kept) = shelf.live(new_key, now)
+        {
+            if !kept.nonces.contains(&call.nonce) {
+                return Err(Error::id_taken());
+            }
+            id = new_key.id; // This call was made before.
+        }
+        let kept = shelf.live(&RecordKey { id, ..*key }, now).ok_or(Error::Gone)?;
         kept.apply(update, call, now)?;
-        let totals = update
-            .changes
-            .increments()
-            .filter_map(|(key, _)| Some((key.to_owned(), kept.values.get(key)?.parse().ok()?)))
-            .collect();
-        Ok(Updated { info: kept.info(now), totals })
-    }
-
-    fn retire(
-        &self,
-        key: &RecordKey<'_>,
-        update: &Update<'_>,
-        seen: u64,
-        call: &Call,
-    ) -> Result<Option<Values>, Error> {
-        let (mut shelf, now) = self.open()?;
-        let kept = shelf.live(key, now).ok_or(Error::Gone)?;
-        let moved = kept.version != seen;
-        kept.apply(update, call, now)?;
-        let ended = shelf.records.remove(&key.id);
-        Ok(ended.filter(|_| moved).map(|kept| kept.values))
+        let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), kept.integer(key)?)));
+        let updated = Updated { info: kept.info(now), totals: totals.collect() };
+        if let Some(new_key) = &update.new_key
+            && let Some(kept) = shelf.records.remove(&id)
+        {
+            shelf.records.insert(new_key.id, kept);
+        }
+        Ok(updated)
     }
 
     fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<(), StoreError> {

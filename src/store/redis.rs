@@ -10,13 +10,13 @@ use self::failure::Failure;
 use self::pool::Pool;
 use self::reply::Reply;
 use super::per_process::PerProcess;
-use super::{Call, Change, End, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values};
+use super::{Call, Change, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::lifetime::Refresh;
 use crate::{ConfigError, Error, StoreError};
-use redis::{Cmd, Value, cmd};
+use redis::{Arg, Cmd, Value, cmd};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Keeps sessions in Redis, for any number of processes and machines.
 ///
@@ -41,6 +41,25 @@ impl Script {
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Script { text, hash }
     }
+
+    /// A call of this script on these keys, its nonce the first argument.
+    fn call(&self, keys: &[String], call: &Call) -> Cmd {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len()).arg(keys).arg(&call.nonce);
+        command
+    }
+
+    /// The same call for a server that does not have the script.
+    fn in_full(&self, call: &Cmd) -> Cmd {
+        let mut command = cmd("EVAL");
+        command.arg(&self.text);
+        for argument in call.args_iter().skip(2) {
+            if let Arg::Simple(bytes) = argument {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
 }
 
 static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/create.lua")));
@@ -60,102 +79,37 @@ impl RedisStore {
     fn request<R>(
         &self,
         call: &Call,
-        request: impl Fn(&mut Connection, std::time::Instant) -> Result<R, Failure>,
+        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         let process = self.pools.enter(call.deadline)?;
         process.get_or_open(|| Pool::new(self.address.clone(), self.pool_size)).request(call.deadline, request)
     }
 
     /// Runs a script; sends its text only where the server does not have it.
-    fn run(
-        &self,
-        script: &Script,
-        key: &RecordKey<'_>,
-        call: &Call,
-        arguments: &Arguments,
-    ) -> Result<Reply, StoreError> {
-        let key = redis_key(key);
-        let command = |verb: &str, script: &str| {
-            let mut command = Cmd::with_capacity(arguments.0.len() + 5, arguments.1 + 128);
-            command.arg(verb).arg(script).arg(1).arg(&key).arg(&call.nonce);
-            for argument in &arguments.0 {
-                command.arg(argument.as_slice());
-            }
-            command
-        };
-        let by_hash = command("EVALSHA", &script.hash);
+    fn run(&self, script: &Script, command: &Cmd, call: &Call) -> Result<Reply, StoreError> {
         self.request(call, |connection, deadline| {
-            let reply = match connection.request(&by_hash, deadline) {
-                Err(Failure::NoScript) => connection.request(&command("EVAL", &script.text), deadline)?,
+            let reply = match connection.request(command, deadline) {
+                Err(Failure::NoScript) => connection.request(&script.in_full(command), deadline)?,
                 reply => reply?,
             };
             Reply::new(reply, call.nonce)
         })
-    }
-
-    fn run_update(
-        &self,
-        key: &RecordKey<'_>,
-        update: &Update<'_>,
-        seen: Option<u64>,
-        call: &Call,
-    ) -> Result<Reply, Error> {
-        let changes = update.changes;
-        let mut sets = Arguments::default();
-        let mut removes = Arguments::default();
-        let mut increments = Arguments::default();
-        for (key, change) in &changes.keys {
-            match change {
-                Change::Set(json) => sets.field(key).push(json),
-                Change::Remove => removes.field(key),
-                Change::Increment(by) => increments.field(key).push(by),
-            };
-        }
-        let mut arguments = Arguments::default();
-        arguments
-            .push(optional(update.expected))
-            .push(optional(seen))
-            .push(update.max_bytes)
-            .push(interval(update.refresh))
-            .push(optional(changes.idle_timeout.map(|timeout| timeout.as_millis())))
-            .push(u8::from(changes.clear))
-            .push(sets.0.len() / 2)
-            .push(removes.0.len())
-            .push(increments.0.len() / 2);
-        for group in [sets, removes, increments] {
-            arguments.append(group);
-        }
-        let mut reply = self.run(&UPDATE, key, call, &arguments)?;
-        match reply.status() {
-            "gone" => Err(Error::Gone),
-            "conflict" => Err(Error::Conflict),
-            "not an integer" => Err(Error::not_an_integer(reply.field()?)),
-            "too large" => Err(Error::too_large(changes.largest_key(), reply.number::<usize>()?, update.max_bytes)),
-            _ => Ok(reply),
-        }
     }
 }
 
 impl Store for RedisStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
         let bytes = record.check_size()?;
-        let (end, end_time) = match record.end {
-            End::Never => ("never", 0),
-            End::After(timeout) => ("after", timeout.as_millis()),
-            End::At(time) => ("at", since_epoch(time)),
-        };
-        let mut arguments = Arguments::default();
-        arguments
-            .push(record.created_at.map_or(0, since_epoch))
-            .push(end)
-            .push(end_time)
-            .push(record.idle_timeout.as_millis())
-            .push(interval(record.refresh))
-            .push(bytes);
+        let mut command = CREATE.call(&[redis_key(key)], call);
+        command
+            .arg(optional(record.absolute_timeout.map(milliseconds)))
+            .arg(milliseconds(record.idle_timeout))
+            .arg(interval(record.refresh))
+            .arg(bytes);
         for (key, json) in &record.values {
-            arguments.field(key).push(json);
+            command.arg(field(key)).arg(json);
         }
-        let mut reply = self.run(&CREATE, key, call, &arguments)?;
+        let mut reply = self.run(&CREATE, &command, call)?;
         match reply.status() {
             "exists" => Ok(None),
             _ => Ok(Some(reply.info()?)),
@@ -163,9 +117,9 @@ impl Store for RedisStore {
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        let mut arguments = Arguments::default();
-        arguments.push(interval(refresh));
-        let mut reply = self.run(&LOAD, key, call, &arguments)?;
+        let mut command = LOAD.call(&[redis_key(key)], call);
+        command.arg(interval(refresh));
+        let mut reply = self.run(&LOAD, &command, call)?;
         if reply.status() == "gone" {
             return Ok(None);
         }
@@ -174,29 +128,46 @@ impl Store for RedisStore {
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
-        let mut reply = self.run_update(key, update, None, call)?;
-        let info = reply.info()?;
-        let totals = reply.numbers()?;
-        let keys = update.changes.increments().map(|(key, _)| key.to_owned());
-        Ok(Updated { info, totals: keys.zip(totals).collect() })
-    }
-
-    fn retire(
-        &self,
-        key: &RecordKey<'_>,
-        update: &Update<'_>,
-        seen: u64,
-        call: &Call,
-    ) -> Result<Option<Values>, Error> {
-        let mut reply = self.run_update(key, update, Some(seen), call)?;
+        let changes = update.changes;
+        let keys: Vec<String> = std::iter::once(key).chain(&update.new_key).map(redis_key).collect();
+        let [mut sets, mut removes, mut increments] = [const { Vec::new() }; 3];
+        for (key, change) in &changes.keys {
+            match change {
+                Change::Set(json) => sets.extend([field(key), json.clone()]),
+                Change::Remove => removes.push(field(key)),
+                Change::Increment(by) => increments.extend([field(key), by.to_string()]),
+            }
+        }
+        let mut command = UPDATE.call(&keys, call);
+        command
+            .arg(optional(update.expected))
+            .arg(update.max_bytes)
+            .arg(interval(update.refresh))
+            .arg(optional(changes.idle_timeout.map(milliseconds)))
+            .arg(u8::from(changes.clear))
+            .arg(sets.len() / 2)
+            .arg(removes.len())
+            .arg(increments.len() / 2)
+            .arg(sets)
+            .arg(removes)
+            .arg(increments);
+        let mut reply = self.run(&UPDATE, &command, call)?;
         match reply.status() {
-            "moved" => Ok(Some(reply.values()?)),
-            _ => Ok(None),
+            "gone" => Err(Error::Gone),
+            "conflict" => Err(Error::Conflict),
+            "exists" => Err(Error::id_taken()),
+            "not an integer" => Err(Error::not_an_integer(reply.key()?)),
+            "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, update.max_bytes)),
+            _ => {
+                let info = reply.info()?;
+                let keys = changes.increments().map(|(key, _)| key.to_owned());
+                Ok(Updated { info, totals: reply.totals(keys)? })
+            }
         }
     }
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
-        self.run(&DELETE, key, call, &Arguments::default()).map(drop)
+        self.run(&DELETE, &DELETE.call(&[redis_key(key)], call), call).map(drop)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -227,44 +198,24 @@ fn redis_key(key: &RecordKey<'_>) -> String {
     }
 }
 
-/// The arguments of a script, and how many bytes they are.
-#[derive(Default)]
-struct Arguments(Vec<Vec<u8>>, usize);
-
-impl Arguments {
-    fn push(&mut self, argument: impl ToString) -> &mut Self {
-        self.bytes(argument.to_string().into_bytes())
-    }
-
-    /// The hash field of a key: values stand under `:key`.
-    fn field(&mut self, key: &str) -> &mut Self {
-        self.bytes(format!(":{key}").into_bytes())
-    }
-
-    fn bytes(&mut self, argument: Vec<u8>) -> &mut Self {
-        self.1 += argument.len();
-        self.0.push(argument);
-        self
-    }
-
-    fn append(&mut self, mut other: Arguments) {
-        self.0.append(&mut other.0);
-        self.1 += other.1;
-    }
+/// The hash field of a key: values stand under `:key`.
+fn field(key: &str) -> String {
+    format!(":{key}")
 }
 
-fn optional(number: Option<impl ToString>) -> String {
-    number.map_or_else(String::new, |number| number.to_string())
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-fn interval(refresh: Refresh) -> i128 {
+/// The refresh interval in milliseconds, as the scripts take it.
+fn interval(refresh: Refresh) -> i64 {
     match refresh {
-        Refresh::After(interval) => interval.as_millis() as i128,
+        Refresh::After(interval) => interval.as_millis().try_into().unwrap_or(i64::MAX),
         Refresh::EveryLoad => 0,
         Refresh::Never => -1,
     }
 }
 
-fn since_epoch(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+fn optional(number: Option<u64>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
 }

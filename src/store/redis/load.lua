@@ -4,19 +4,18 @@ local fields = redis.call('HGETALL', key)
 if #fields == 0 then
   return { nonce, 'gone' }
 end
-local about = redis.call('HMGET', key, 'i', 'a')
-local idle, ends = tonumber(about[1] or ''), tonumber(about[2] or '')
-if not idle or not ends then
+local reply = standing('ok')
+local ends, idle, now, left = tonumber(reply[5]), tonumber(reply[6]), reply[7], reply[8]
+if not (reply[3] and reply[4] and ends and idle) then
   return { nonce, 'corrupt' }
 end
-local interval, left, refreshed = tonumber(ARGV[2]), redis.call('PTTL', key), 0
+local interval, refreshed = tonumber(ARGV[2]), 0
 if left < 0 or (interval >= 0 and left < idle) then
-  local life = full_life(idle, interval, ends, now_ms())
+  local life = full_life(idle, interval, ends, now)
   -- A refresh that cannot be written (a replica, say) does not fail the load.
   if life > left and redis.pcall('PEXPIRE', key, life) == 1 then
-    refreshed = 1
+    reply[8], refreshed = life, 1
   end
 end
-local reply = standing('ok')
 reply[9], reply[10] = refreshed, fields
 return reply

@@ -38,7 +38,7 @@ impl Reply {
     }
 
     /// The key behind a hash field.
-    pub(super) fn field(&mut self) -> Result<String, StoreError> {
+    pub(super) fn key(&mut self) -> Result<String, StoreError> {
         let field = self.rest.next().and_then(text).ok_or_else(|| corrupt("a field is missing"))?;
         Ok(field.strip_prefix(':').unwrap_or(&field).to_owned())
     }
@@ -76,8 +76,10 @@ impl Reply {
         Ok(values)
     }
 
-    pub(super) fn numbers(&mut self) -> Result<Vec<i64>, StoreError> {
-        self.list()?.into_iter().map(|value| number(value).ok_or_else(|| corrupt("a total is no number"))).collect()
+    /// What increments led to. A call that is answered for the second time may find that others have put something
+    /// else there since.
+    pub(super) fn totals(&mut self, keys: impl Iterator<Item = String>) -> Result<Vec<(String, i64)>, StoreError> {
+        Ok(keys.zip(self.list()?).filter_map(|(key, total)| Some((key, number(total)?))).collect())
     }
 
     fn list(&mut self) -> Result<Vec<Value>, StoreError> {

@@ -1,117 +1,131 @@
--- Applies a change set to the record as it is now, wholly or not at all; with a version that was seen, ends it too.
--- ARGV: nonce, expected version ('' any), version seen ('' the record lives on), size limit, refresh interval,
---       new idle timeout ('' the old one), clear (0 or 1), how many fields to set, to remove and to increment;
---       then field and value by turns, fields to remove, field and increment by turns.
-local expected, seen, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local interval, new_idle, clear = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
-local first_set = 11
-local first_remove = first_set + 2 * ARGV[8]
-local first_increment = first_remove + ARGV[9]
-local last = first_increment + 2 * ARGV[10] - 1
+-- Applies a change set to the record as it is now, wholly or not at all. With a second key, the record moves there in
+-- the same step: a new id.
+-- ARGV: nonce, expected version ('' any), size limit, refresh interval (ms), new idle timeout (ms; '' the old one),
+--       clear (0 or 1), how many fields to set, to remove and to increment; then field and value by turns, fields to
+--       remove, field and increment by turns.
+local new_key, expected, limit, interval = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local new_idle, clear = tonumber(ARGV[5]), ARGV[6] == '1'
+local first_set = 10
+local first_remove = first_set + 2 * ARGV[7]
+local first_increment = first_remove + ARGV[8]
+local last = first_increment + 2 * ARGV[9] - 1
 
+local moved = new_key and redis.call('EXISTS', key) == 0
+if moved then
+  key = new_key -- If this call was made before. The nonce tells.
+end
 local about = redis.call('HMGET', key, 'v', 'n', 's', 'i', 'a')
-local version, nonces, old_size = about[1], about[2], tonumber(about[3] or '')
-local idle, ends = tonumber(about[4] or ''), tonumber(about[5] or '')
-if not version then
-  if redis.call('EXISTS', key) == 0 then
-    return { nonce, 'gone' }
-  end
-  return { nonce, 'corrupt' }
-end
-if not nonces or not old_size or not idle or not ends then
-  return { nonce, 'corrupt' }
+local version, nonces, old_size = about[1], about[2], tonumber(about[3])
+local idle, ends = tonumber(about[4]), tonumber(about[5])
+if not (version and nonces and old_size and idle and ends) then
+  return { nonce, redis.call('EXISTS', key) == 0 and 'gone' or 'corrupt' }
 end
 
-local known = is_known(nonces)
-if not known and expected ~= '' and expected ~= version then
-  return { nonce, 'conflict' }
-end
-if seen == version and not known then
-  -- Nothing has moved: its values are in the new record already.
-  redis.call('UNLINK', key)
-  return { nonce, 'ended' }
-end
-
--- How much longer the values get if this field gets a value of this length.
-local function growth(field, old_length, new_length)
-  if old_length == 0 then
-    return new_length + #field - 1
-  end
-  return new_length - old_length
-end
-
-if not known then
-  -- Only increments can fail, so they go first, and are taken back if one fails. Redis rolls nothing back.
-  local size, done = old_size, {}
-  local function take_back()
-    for _, was in ipairs(done) do
-      if was[2] then
-        redis.call('HSET', key, was[1], was[2])
-      else
-        redis.call('HDEL', key, was[1])
-      end
-    end
-  end
+local function answer()
+  local reply, totals = standing('ok'), {}
   for at = first_increment, last, 2 do
-    local field = ARGV[at]
-    local before = redis.call('HGET', key, field)
-    local answer = redis.pcall('HINCRBY', key, field, ARGV[at + 1])
-    if type(answer) == 'table' and answer.err then
-      take_back()
-      if answer.err:find('integer', 1, true) or answer.err:find('overflow', 1, true) then
-        return { nonce, 'not an integer', field }
-      end
-      return answer
-    end
-    done[#done + 1] = { field, before }
-    size = size + growth(field, before and #before or 0, redis.call('HSTRLEN', key, field))
+    totals[#totals + 1] = redis.call('HGET', key, ARGV[at]) or ''
   end
-  if clear then
-    size = 0
-  end
-  for at = first_set, first_remove - 1, 2 do
-    size = size + growth(ARGV[at], clear and 0 or redis.call('HSTRLEN', key, ARGV[at]), #ARGV[at + 1])
-  end
-  if not clear then
-    for at = first_remove, first_increment - 1 do
-      local length = redis.call('HSTRLEN', key, ARGV[at])
-      if length > 0 then
-        size = size - length - (#ARGV[at] - 1)
-      end
-    end
-  end
-  if size > limit and size > old_size then
-    take_back()
-    return { nonce, 'too large', size }
-  end
-
-  -- From here on nothing is refused. The first write adds, so that a full memory refuses it before anything is lost.
-  redis.call('HSET', key, 'v', version + 1, 's', size, 'n', nonce .. nonces:sub(1, NONCE * (NONCES - 1)))
-  if clear then
-    local forgotten = {}
-    for _, field in ipairs(redis.call('HKEYS', key)) do
-      if field:sub(1, 1) == ':' then
-        forgotten[#forgotten + 1] = field
-      end
-    end
-    in_chunks('HDEL', forgotten, 1, #forgotten)
-  end
-  in_chunks('HSET', ARGV, first_set, first_remove - 1)
-  in_chunks('HDEL', ARGV, first_remove, first_increment - 1)
-  if new_idle ~= '' then
-    redis.call('HSET', key, 'i', new_idle)
-    redis.call('PEXPIRE', key, full_life(tonumber(new_idle), interval, ends, now_ms()))
-  end
+  reply[9] = totals
+  return reply
 end
 
-if seen ~= '' then
-  local fields = redis.call('HGETALL', key)
-  redis.call('UNLINK', key)
-  return { nonce, 'moved', fields }
+if is_known(nonces) then
+  return answer()
+elseif moved then
+  return { nonce, 'gone' }
+elseif expected ~= '' and expected ~= version then
+  return { nonce, 'conflict' }
+elseif new_key and redis.call('EXISTS', new_key) == 1 then
+  return { nonce, 'exists' }
 end
-local reply, totals = standing('ok'), {}
+
+-- An integer of 64 bits, as Redis reads it, in two numbers of nine digits and more: Lua's have only 53 bits.
+local BILLION, HIGHEST, LOWEST = 1e9, '9223372036854775807', '9223372036854775808'
+local function halves(text)
+  local sign, digits = text:match('^(%-?)(%d+)$')
+  if not digits or #digits > 19 or (digits:sub(1, 1) == '0' and text ~= '0') then
+    return nil
+  elseif #digits == 19 and digits > (sign == '-' and LOWEST or HIGHEST) then
+    return nil
+  end
+  local factor = sign == '-' and -1 or 1
+  return factor * (tonumber(digits:sub(1, -10)) or 0), factor * tonumber(digits:sub(-9))
+end
+
+-- The sum of two integers as text; nil if one of them is none, or the sum would be none.
+local function sum(one, other)
+  local high, low = halves(one)
+  local other_high, other_low = halves(other)
+  if not high or not other_high then
+    return nil
+  end
+  high, low = high + other_high, low + other_low
+  -- Both are to have the same sign.
+  local carry = math.floor(low / BILLION)
+  high, low = high + carry, low - carry * BILLION
+  if high < 0 and low > 0 then
+    high, low = high + 1, low - BILLION
+  end
+  local sign = (high < 0 or low < 0) and '-' or ''
+  high, low = math.abs(high), math.abs(low)
+  local text = sign .. (high > 0 and string.format('%.0f%09.0f', high, low) or string.format('%.0f', low))
+  return halves(text) and text
+end
+
+-- All checks come before the first write: Redis does not roll a script back.
+local size, totals = clear and 0 or old_size, {}
+
+local function count(field, value)
+  local length = clear and 0 or redis.call('HSTRLEN', key, field)
+  if value then
+    size = size + #value + (length == 0 and #field - 1 or 0)
+  elseif length > 0 then
+    size = size - (#field - 1)
+  end
+  size = size - length
+end
+
+for at = first_set, first_remove - 1, 2 do
+  count(ARGV[at], ARGV[at + 1])
+end
+for at = first_remove, first_increment - 1 do
+  count(ARGV[at])
+end
 for at = first_increment, last, 2 do
-  totals[#totals + 1] = redis.call('HGET', key, ARGV[at])
+  local total = sum(not clear and redis.call('HGET', key, ARGV[at]) or '0', ARGV[at + 1])
+  if not total then
+    return { nonce, 'not an integer', ARGV[at] }
+  end
+  count(ARGV[at], total)
+  totals[#totals + 1], totals[#totals + 2] = ARGV[at], total
 end
-reply[9] = totals
-return reply
+if size > limit and size > old_size then
+  return { nonce, 'too large', size }
+end
+
+-- The first write adds, so that a full memory refuses it; it refuses none that come after it.
+redis.call('HSET', key, 'v', version + 1, 's', size, 'n', nonce .. nonces:sub(1, NONCE * (NONCES - 1)))
+if new_key then
+  redis.call('RENAME', key, new_key)
+  key = new_key
+end
+if clear then
+  local forgotten = {}
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if field:sub(1, 1) == ':' then
+      forgotten[#forgotten + 1] = field
+    end
+  end
+  in_chunks('HDEL', forgotten, 1, #forgotten)
+end
+in_chunks('HSET', ARGV, first_set, first_remove - 1)
+in_chunks('HDEL', ARGV, first_remove, first_increment - 1)
+in_chunks('HSET', totals, 1, #totals)
+if new_idle then
+  redis.call('HSET', key, 'i', new_idle)
+end
+if new_idle or new_key then
+  redis.call('PEXPIRE', key, full_life(new_idle or idle, interval, ends, now_ms()))
+end
+return answer()
