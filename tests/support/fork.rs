@@ -4,8 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::any::Any;
-use std::fs::File;
 use std::io::{PipeReader, Read, Write, pipe};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -104,19 +104,17 @@ pub fn open_sockets() -> Vec<String> {
     targets.map(|path| path.display().to_string()).filter(|name| name.starts_with("socket:")).collect()
 }
 
-/// A signal between processes: a byte through a pipe.
+/// A signal between processes: a byte through a pair of sockets.
 pub struct Signals {
-    read: File,
-    write: File,
+    read: UnixStream,
+    write: UnixStream,
 }
 
 impl Signals {
     pub fn new() -> Signals {
-        let (read, write) = pipe().expect("a pipe");
-        Signals {
-            read: File::from(std::os::fd::OwnedFd::from(read)),
-            write: File::from(std::os::fd::OwnedFd::from(write)),
-        }
+        let (read, write) = UnixStream::pair().expect("a pair of sockets");
+        read.set_read_timeout(Some(PATIENCE)).expect("a time to wait");
+        Signals { read, write }
     }
 
     pub fn send(&self) {

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part of it
 
 pub mod fork;
+pub mod proxy;
 pub mod redis;
 
 use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -55,7 +56,11 @@ impl Redis {
     }
 
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.folder.path().join("redis.sock").display())
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
     }
 
     pub fn pid(&self) -> nix::unistd::Pid {
@@ -86,7 +91,7 @@ impl Redis {
 
     /// The commands that clients send while `work` runs: one for each round trip. What scripts call is not among them.
     pub fn commands<R>(&self, work: impl FnOnce() -> R) -> (Vec<String>, R) {
-        let mut monitor = UnixStream::connect(self.folder.path().join("redis.sock")).expect("the server listens");
+        let mut monitor = UnixStream::connect(self.socket()).expect("the server listens");
         let mut lines = BufReader::new(monitor.try_clone().expect("a second handle")).lines();
         let mut next = move || lines.next().expect("the server goes on").expect("text");
         monitor.write_all(b"MONITOR\r\n").expect("the server reads");

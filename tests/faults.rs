@@ -1,0 +1,273 @@
+//! A sick Redis: every call ends by its deadline with an error of its kind, nothing foreign is believed, and what was
+//! sent twice is applied once.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{Error, SessionManager, StoreErrorKind};
+use nix::sys::signal::{Signal, kill};
+use std::fmt::Debug;
+use std::thread;
+use std::time::{Duration, Instant};
+use support::proxy::{Fault, Proxy};
+use support::redis::Redis;
+use support::{builder, cookie, session_with};
+
+const DEADLINE: Duration = Duration::from_millis(400);
+
+fn impatient(url: &str) -> SessionManager {
+    builder(url).operation_timeout(DEADLINE).build().unwrap()
+}
+
+fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
+    match answer {
+        Err(Error::Store(error)) => error.kind(),
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+/// What `call` answers, and that it does so near its deadline at the latest. The machine may be busy.
+fn in_time<T>(call: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let answer = call();
+    assert!(start.elapsed() < DEADLINE * 3, "{:?}", start.elapsed());
+    answer
+}
+
+#[test]
+fn a_fault_on_a_connection_in_use_is_made_up_for_by_a_fresh_one() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = impatient(&proxy.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    let other = session_with(&manager, &[("user", "grace")]);
+    for fault in [
+        Fault::LoseReply,
+        Fault::HalfReply,
+        Fault::HalfReplyThenSilence,
+        Fault::Silence,
+        Fault::ReplyOfAnother,
+        Fault::Answer(b"$3\r\nyes\r\n"),
+        Fault::Answer(b"*2\r\n$8\r\n12345678\r\n$2\r\nok\r\n"),
+        Fault::Answer(b"*-1\r\n"),
+        Fault::Answer(b"*0\r\n"),
+        Fault::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        Fault::Answer(b"\0\xff\r\n\r\n"),
+    ] {
+        manager.load(&*other).unwrap();
+        let before = proxy.accepted();
+        proxy.next(&[fault.clone()]);
+        let session = in_time(|| manager.load(&*header)).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(session.get::<String>("user").unwrap().unwrap(), "ada", "{fault:?}");
+        assert_eq!(proxy.left(), 0);
+        assert_eq!(proxy.accepted(), before + 1, "{fault:?}: the connection is not used again");
+    }
+}
+
+#[test]
+fn a_fault_that_stays_is_an_error_in_time_and_believes_nothing() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = impatient(&proxy.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    for (fault, expected) in [
+        (Fault::LoseReply, StoreErrorKind::Unavailable),
+        (Fault::HalfReply, StoreErrorKind::Unavailable),
+        (Fault::HalfReplyThenSilence, StoreErrorKind::Timeout),
+        (Fault::Silence, StoreErrorKind::Timeout),
+        (Fault::Trickle(DEADLINE / 10), StoreErrorKind::Timeout),
+        (Fault::Answer(b"*2\r\n$8\r\n12345678\r\n$2\r\nok\r\n"), StoreErrorKind::Unavailable),
+        (Fault::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), StoreErrorKind::Unavailable),
+    ] {
+        proxy.next(&[fault.clone(), fault.clone(), fault.clone()]);
+        assert_eq!(kind(in_time(|| manager.load(&*header))), expected, "{fault:?}");
+        assert!(proxy.left() <= 1, "{fault:?}: a call is made twice at most");
+        proxy.next(&[fault.clone(), fault.clone()]);
+        assert_eq!(kind(in_time(|| manager.ping())), expected, "{fault:?}");
+        proxy.next(&[]);
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"], "{fault:?}: and then all is well");
+    }
+}
+
+#[test]
+fn what_is_sent_twice_is_applied_once() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = impatient(&proxy.url());
+    for fault in [Fault::LoseReply, Fault::HalfReply, Fault::HalfReplyThenSilence] {
+        // A new session.
+        let mut session = manager.load(None).unwrap();
+        session.increment("count", 1).unwrap();
+        proxy.next(&[fault.clone()]);
+        let header = cookie(&session.save().unwrap().unwrap());
+        // A change.
+        session.increment("count", 10).unwrap();
+        proxy.next(&[fault.clone()]);
+        assert_eq!(session.save().unwrap(), None);
+        assert_eq!(session.get("count").unwrap(), Some(11), "{fault:?}");
+        // A new id.
+        session.regenerate();
+        session.increment("count", 100).unwrap();
+        proxy.next(&[fault.clone()]);
+        let new_header = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        assert!(manager.load(&*header).unwrap().is_new());
+        assert_eq!(manager.load(&*new_header).unwrap().get("count").unwrap(), Some(111), "{fault:?}");
+        // A transaction.
+        proxy.next(&[Fault::Pass, fault.clone()]);
+        manager.transact(&*new_header, |session| session.increment("count", 1000)).unwrap();
+        assert_eq!(manager.load(&*new_header).unwrap().get("count").unwrap(), Some(1111), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_save_that_failed_can_be_made_again() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = impatient(&proxy.url());
+    for fault in [Fault::LoseReply, Fault::Silence] {
+        let both = [fault.clone(), fault.clone()];
+        let mut session = manager.load(None).unwrap();
+        session.increment("count", 1).unwrap();
+        proxy.next(&both);
+        kind(session.save());
+        assert!(session.is_new());
+        session.increment("count", 10).unwrap();
+        assert_eq!(session.get("count").unwrap(), Some(11));
+        let header = cookie(&session.save().unwrap().expect("a new session has a cookie"));
+        assert_eq!(session.get("count").unwrap(), Some(11), "{fault:?}");
+
+        session.increment("count", 100).unwrap();
+        session.set("text", "one").unwrap();
+        session.regenerate();
+        proxy.next(&both);
+        kind(session.save());
+        session.set("text", "two").unwrap();
+        session.increment("count", 1000).unwrap();
+        let new_header = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        assert!(manager.load(&*header).unwrap().is_new(), "{fault:?}");
+        let now = manager.load(&*new_header).unwrap();
+        assert_eq!(now.get("count").unwrap(), Some(1111), "{fault:?}");
+        assert_eq!(now.get::<String>("text").unwrap().unwrap(), "two");
+    }
+    // A logout after a save without an answer ends whatever that save made.
+    let mut session = manager.load(None).unwrap();
+    session.set("a", &1).unwrap();
+    proxy.next(&[Fault::LoseReply, Fault::LoseReply]);
+    kind(session.save());
+    let keys = redis.keys();
+    session.destroy().unwrap();
+    assert_eq!(redis.keys().len(), keys.len() - 1);
+    let mut session = manager.load(None).unwrap();
+    session.set("a", &1).unwrap();
+    let _ = session.save().unwrap();
+    session.regenerate();
+    proxy.next(&[Fault::LoseReply, Fault::LoseReply]);
+    kind(session.save());
+    session.destroy().unwrap();
+    assert_eq!(redis.keys().len(), keys.len() - 1);
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_reported_at_once() {
+    let nobody =
+        builder("redis://user:hunter2@127.0.0.1:1").operation_timeout(Duration::from_secs(60)).build().unwrap();
+    let start = Instant::now();
+    let error = nobody.ping().unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(30), "not waited out");
+    assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Unavailable));
+    assert!(error.to_string().contains("127.0.0.1:1") && !error.to_string().contains("hunter2"), "{error}");
+    let no_socket = impatient("redis+unix:///nowhere/redis.sock");
+    assert_eq!(kind(no_socket.ping()), StoreErrorKind::Unavailable);
+}
+
+#[test]
+fn a_redis_that_restarts_is_found_again_by_the_next_call() {
+    let mut redis = Redis::start();
+    let manager = impatient(&redis.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    let loaded = manager.load(&*header).unwrap();
+    redis.kill();
+    assert_eq!(kind(in_time(|| manager.load(&*header))), StoreErrorKind::Unavailable);
+    assert_eq!(kind(manager.destroy(&*header)), StoreErrorKind::Unavailable);
+    assert!(manager.load("sid=forged").unwrap().is_new(), "no round trip, no error");
+    redis.restart();
+    assert!(manager.load(&*header).unwrap().is_new(), "it came back empty");
+    let mut late = loaded;
+    late.set("a", &1).unwrap();
+    assert!(matches!(late.save(), Err(Error::Gone)));
+    let header = session_with(&manager, &[("user", "ada")]);
+    // Killed connections are no error at all.
+    for _ in 0..20 {
+        let _: i64 = redis.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+    }
+}
+
+#[test]
+fn a_redis_that_stops_and_goes_on() {
+    let redis = Redis::start();
+    let manager = impatient(&redis.url());
+    let headers: Vec<String> = (0..4).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
+    let mut saving = manager.load(&*headers[0]).unwrap();
+    saving.increment("count", 1).unwrap();
+    kill(redis.pid(), Signal::SIGSTOP).unwrap();
+    thread::scope(|scope| {
+        for header in &headers {
+            scope.spawn(|| assert_eq!(kind(in_time(|| manager.load(&**header))), StoreErrorKind::Timeout));
+        }
+    });
+    assert_eq!(kind(in_time(|| saving.save())), StoreErrorKind::Timeout);
+    kill(redis.pid(), Signal::SIGCONT).unwrap();
+    for _ in 0..50 {
+        for (who, header) in headers.iter().enumerate() {
+            assert_eq!(manager.load(&**header).unwrap().get::<String>("who").unwrap().unwrap(), who.to_string());
+        }
+    }
+    saving.save().unwrap();
+    assert_eq!(manager.load(&*headers[0]).unwrap().get("count").unwrap(), Some(1), "sent twice or more, applied once");
+}
+
+#[test]
+fn a_call_waits_for_a_free_connection_until_its_deadline() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = builder(&proxy.url()).operation_timeout(DEADLINE).pool_size(1).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    proxy.next(&[Fault::Silence, Fault::Silence]);
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| kind(manager.load(&*header)));
+        while proxy.left() > 1 {
+            thread::yield_now();
+        }
+        assert_eq!(kind(in_time(|| manager.load(&*header))), StoreErrorKind::Timeout);
+        assert_eq!(holder.join().unwrap(), StoreErrorKind::Timeout);
+    });
+    assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+}
+
+#[test]
+fn what_redis_refuses_has_a_kind_and_costs_nobody_a_session() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = impatient(&proxy.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    for (reply, expected) in [
+        (&b"-LOADING Redis is loading the dataset in memory\r\n"[..], StoreErrorKind::Unavailable),
+        (b"-ERR max number of clients reached\r\n", StoreErrorKind::Unavailable),
+        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", StoreErrorKind::Rejected),
+        (b"-READONLY You can't write against a read only replica.\r\n", StoreErrorKind::Rejected),
+        (b"-NOAUTH Authentication required.\r\n", StoreErrorKind::Rejected),
+        (b"-BUSY Redis is busy running a script.\r\n", StoreErrorKind::Rejected),
+        (b"-MISCONF Errors writing to the AOF file: No space left on device\r\n", StoreErrorKind::Rejected),
+        (b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", StoreErrorKind::Corrupt),
+        (b"-ERR unknown command\r\n", StoreErrorKind::Backend),
+    ] {
+        proxy.next(&[Fault::Answer(reply)]);
+        assert_eq!(kind(manager.load(&*header)), expected, "{}", reply.escape_ascii());
+        proxy.next(&[Fault::Pass, Fault::Answer(reply)]);
+        let saved = manager.transact(&*header, |session| session.set("a", &1));
+        assert_eq!(kind(saved), expected, "{}", reply.escape_ascii());
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! A manager and its fork: every process has its own connections and its own random numbers.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use support::fork::{child, children, in_own_process, open_sockets};
+use support::redis::Redis;
+use support::{manager, session_with};
+
+#[test]
+fn children_of_a_warm_parent_never_make_the_same_token() {
+    in_own_process("children_of_a_warm_parent_never_make_the_same_token", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        session_with(&manager, &[("warm", "yes")]);
+        let said =
+            children(8, |_| (0..200).map(|_| session_with(&manager, &[("a", "1")])).collect::<Vec<_>>().join("\n"));
+        let tokens: BTreeSet<&str> = said.iter().flat_map(|text| text.lines()).collect();
+        assert_eq!(tokens.len(), 8 * 200);
+        assert_eq!(redis.keys().len(), 8 * 200 + 1);
+    });
+}
+
+#[test]
+fn a_manager_used_before_the_fork_is_every_processs_own_after_it() {
+    in_own_process("a_manager_used_before_the_fork_is_every_processs_own_after_it", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        let headers: Vec<String> = (0..5).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
+        let inherited: BTreeSet<String> = open_sockets().into_iter().collect();
+        assert!(!inherited.is_empty(), "the parent has used it");
+        let load_often = |who: usize| {
+            for _ in 0..1200 {
+                let session = manager.load(&*headers[who]).expect("no error");
+                assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
+            }
+        };
+        let children: Vec<_> = (0..4)
+            .map(|who| {
+                child(|| {
+                    load_often(who);
+                    open_sockets()
+                        .into_iter()
+                        .filter(|socket| !inherited.contains(socket))
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                })
+            })
+            .collect();
+        load_often(4);
+        let mut sockets = inherited.clone();
+        for child in children {
+            let said = child.join();
+            assert!(!said.is_empty(), "a child opens its own connection");
+            for socket in said.lines() {
+                assert!(sockets.insert(socket.to_owned()), "{socket} is in two processes");
+            }
+        }
+        load_often(4);
+        assert_eq!(open_sockets().into_iter().collect::<BTreeSet<_>>(), inherited, "the parent still has its own");
+    });
+}
+
+#[test]
+fn a_busy_parent_forks_under_a_guard() {
+    in_own_process("a_busy_parent_forks_under_a_guard", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        let headers: Vec<String> = (0..5).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
+        let use_it = |who: usize| {
+            let mut session = manager.load(&*headers[who]).expect("no error");
+            assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
+            session.increment("uses", 1).unwrap();
+            session.save().expect("no error");
+        };
+        let (stop, uses) = (AtomicBool::new(false), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for who in 0..4 {
+                let (use_it, stop, uses) = (&use_it, &stop, &uses);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        use_it(who);
+                        uses.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for round in 0..100 {
+                // The threads are at work again before each fork.
+                let before = uses.load(Ordering::Relaxed);
+                while uses.load(Ordering::Relaxed) < before + 4 {
+                    thread::yield_now();
+                }
+                let guard = manager.before_fork();
+                let forked = child(|| {
+                    drop(manager.before_fork()); // a child may fork again
+                    use_it(4);
+                    "right".to_owned()
+                });
+                drop(guard);
+                assert_eq!(forked.join(), "right", "round {round}");
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let uses_by = |who: usize| manager.load(&*headers[who]).unwrap().get::<u32>("uses").unwrap().unwrap();
+        assert_eq!((0..4).map(uses_by).sum::<u32>(), uses.into_inner());
+        assert_eq!(uses_by(4), 100);
+    });
+}
+
+#[test]
+fn a_guard_closes_what_is_open_and_holds_calls_back() {
+    in_own_process("a_guard_closes_what_is_open_and_holds_calls_back", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        let header = session_with(&manager, &[("a", "1")]);
+        let guard = manager.before_fork();
+        assert_eq!(open_sockets(), Vec::<String>::new());
+        let answered = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let call = scope.spawn(|| {
+                let loaded = manager.load(&*header).map(|session| session.len());
+                answered.store(true, Ordering::SeqCst);
+                loaded
+            });
+            // Whatever the thread does meanwhile, no answer can come.
+            let forked = child(|| open_sockets().join(" "));
+            assert_eq!(forked.join(), "", "nothing is inherited");
+            assert!(!answered.load(Ordering::SeqCst));
+            drop(guard);
+            assert_eq!(call.join().unwrap().unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn children_and_grandchildren_that_drop_the_manager_harm_nobody() {
+    in_own_process("children_and_grandchildren_that_drop_the_manager_harm_nobody", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        let header = session_with(&manager, &[("a", "1")]);
+        // The only handle: what a child takes out of the cell and drops, it drops for good.
+        let only = Cell::new(Some(manager));
+        let use_and_drop = || {
+            let manager = only.take().expect("every process has its own cell");
+            let values = manager.load(&*header).expect("no error").len();
+            drop(manager);
+            values.to_string()
+        };
+        let said = child(|| {
+            let grandchild = child(use_and_drop).join();
+            grandchild + &use_and_drop()
+        });
+        assert_eq!(said.join(), "11");
+        assert_eq!(child(|| only.take().is_some().to_string()).join(), "true", "unused");
+        assert_eq!(use_and_drop(), "1");
+    });
+}
