@@ -1,4 +1,74 @@
-#![doc = "placeholder"]
+//! HTTP sessions shared by every worker process of a blocking server, kept in Redis.
+//!
+//! For servers without async: `tiny_http`, `rouille`, prefork workers. The application hands the request's `Cookie`
+//! header to [`SessionManager::load`], works with the [`Session`], and answers with the `Set-Cookie` header that
+//! [`Session::save`] gives, if it gives one. Any worker can answer any request.
+//!
+//! # A first program
+//! ```no_run
+//! use multi_process_session::{Secret, SessionManager};
+//! use tiny_http::{Header, Response, Server};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//!     let manager = SessionManager::builder(Secret::new(std::env::var("SESSION_SECRET")?)?)
+//!         .store_url("redis://127.0.0.1:6379")
+//!         .secure(false) // for plain http, while developing
+//!         .build()?;
+//!     for request in Server::http("127.0.0.1:8080")?.incoming_requests() {
+//!         let cookies = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
+//!         let mut session = manager.load_all(cookies.map(|header| header.value.as_str()))?;
+//!         session.increment("visits", 1)?;
+//!         let set_cookie = session.save()?;
+//!         let mut response = Response::from_string(format!("{:?} visits\n", session.get::<u64>("visits")?));
+//!         if let Some(set_cookie) = set_cookie {
+//!             response.add_header(Header::from_bytes("Set-Cookie", set_cookie.as_str()).expect("it is ASCII"));
+//!         }
+//!         request.respond(response)?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The life of a session
+//! A request without a session gets a new one. It is kept, and a cookie written, only once something is
+//! [set](Session::set) in it and it is [saved](Session::save). Every use extends its
+//! [idle timeout](SessionManagerBuilder::idle_timeout); the [absolute timeout](SessionManagerBuilder::absolute_timeout)
+//! ends it in any case, and [`Session::destroy`] at once: a logout. At a login, call [`Session::regenerate`].
+//!
+//! A save sends what was changed, and nothing else, so requests that overlap do not undo each other's work. Count with
+//! [`Session::increment`]; where a change depends on what is there, use [`SessionManager::transact`]. A save never
+//! brings a session back that has ended meanwhile: it answers [`Error::Gone`].
+//!
+//! An [`Error::Store`] on loading means that it is not known who is asking. Answer 503; take nobody for logged in.
+//!
+//! # Forks
+//! Build the manager, fork, and use it in the children: there is nothing to know. Every process opens its own
+//! connections on first use, also where the parent had used the manager before. Only a process that forks *while other
+//! threads of it are using the manager* has to ask for [`SessionManager::before_fork`] first.
+//!
+//! Each process holds up to [`pool_size`](SessionManagerBuilder::pool_size) connections.
+//!
+//! # When Redis is sick
+//! Every call ends by the [operation timeout](SessionManagerBuilder::operation_timeout), with a [`StoreError`] whose
+//! [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, a call is made once more
+//! on a fresh one, and a number that goes with each change makes sure that it is applied once. What a save
+//! acknowledged is what Redis acknowledged: a failover, or a crash with `appendfsync everysec`, can take the last
+//! second back, logouts included.
+//!
+//! # Security
+//! A cookie carries 192 random bits and an HMAC-SHA256 over them and over all that the cookie is valid for: what is
+//! forged, or meant for another setting, is refused without asking the store, and no id that a client brings is ever
+//! adopted. Cookies are `Secure`, `HttpOnly`, `SameSite=Lax` and named `__Host-…` unless you say otherwise. The store
+//! holds digests of ids only. No secret, token or value is shown by `Debug`, errors or the log; [`PublicId`]s are.
+//!
+//! # Features
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `redis` | yes | `RedisStore`, and `redis://` and `redis+unix://` in [`store_url`](SessionManagerBuilder::store_url) |
+//!
+//! Without it there is [`MemoryStore`], for examples and programs of one process, and the [`Store`] trait for stores of
+//! your own.
+
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -11,15 +81,12 @@ mod session;
 mod store;
 mod token;
 
-/// How long a key may be, in bytes.
-pub const MAX_KEY_BYTES: usize = 1024;
-
 pub use builder::SessionManagerBuilder;
 pub use cookie::{SameSite, SetCookie};
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
 pub use lifetime::Refresh;
 pub use manager::SessionManager;
-pub use session::Session;
+pub use session::{MAX_KEY_BYTES, Session};
 pub use token::{GroupTag, ParsePublicIdError, PublicId, Secret};
 
 #[cfg(feature = "redis")]
@@ -28,3 +95,8 @@ pub use store::{
     Call, Change, ChangeSet, ForkGuard, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store, Update,
     Updated, Values, size,
 };
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

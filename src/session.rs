@@ -5,7 +5,7 @@ use crate::error::Oversize;
 use crate::manager::SessionManager;
 use crate::store::{self, Call, Change, ChangeSet, NewRecord, Nonce, Record, RecordInfo, Update, Updated, Values};
 use crate::token::{Identity, PublicId};
-use crate::{Error, MAX_KEY_BYTES, random};
+use crate::{Error, random};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
 use std::time::{Duration, Instant, SystemTime};
+
+/// How long a key may be, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The values kept for one client, as one request sees them.
 ///

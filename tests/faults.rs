@@ -8,6 +8,7 @@ mod support;
 use multi_process_session::{Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::fmt::Debug;
+use std::slice::from_ref;
 use std::thread;
 use std::time::{Duration, Instant};
 use support::proxy::{Fault, Proxy};
@@ -57,7 +58,7 @@ fn a_fault_on_a_connection_in_use_is_made_up_for_by_a_fresh_one() {
     ] {
         manager.load(&*other).unwrap();
         let before = proxy.accepted();
-        proxy.next(&[fault.clone()]);
+        proxy.next(from_ref(&fault));
         let session = in_time(|| manager.load(&*header)).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(session.get::<String>("user").unwrap().unwrap(), "ada", "{fault:?}");
         assert_eq!(proxy.left(), 0);
@@ -99,17 +100,17 @@ fn what_is_sent_twice_is_applied_once() {
         // A new session.
         let mut session = manager.load(None).unwrap();
         session.increment("count", 1).unwrap();
-        proxy.next(&[fault.clone()]);
+        proxy.next(from_ref(&fault));
         let header = cookie(&session.save().unwrap().unwrap());
         // A change.
         session.increment("count", 10).unwrap();
-        proxy.next(&[fault.clone()]);
+        proxy.next(from_ref(&fault));
         assert_eq!(session.save().unwrap(), None);
         assert_eq!(session.get("count").unwrap(), Some(11), "{fault:?}");
         // A new id.
         session.regenerate();
         session.increment("count", 100).unwrap();
-        proxy.next(&[fault.clone()]);
+        proxy.next(from_ref(&fault));
         let new_header = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
         assert!(manager.load(&*header).unwrap().is_new());
         assert_eq!(manager.load(&*new_header).unwrap().get("count").unwrap(), Some(111), "{fault:?}");

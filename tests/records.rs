@@ -22,7 +22,8 @@ fn a_change_set_that_is_refused_leaves_the_record_as_it_was_to_the_last_field() 
     let key = redis.keys().remove(0);
     let before = redis.record(&key);
 
-    let cases: [(&str, fn(&mut Session)); 5] = [
+    type Case = (&'static str, fn(&mut Session));
+    let cases: [Case; 5] = [
         ("most", |session| session.increment("most", 1).unwrap()),
         ("text", |session| session.increment("text", 1).unwrap()),
         ("count", |session| session.increment("count", i64::MAX - 1).unwrap()),

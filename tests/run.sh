@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The whole check: formatting, lints, docs, all tests. Installs redis-server where it is missing (Debian).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! command -v redis-server >/dev/null; then
+  if ! command -v apt-get >/dev/null; then
+    echo "redis-server is missing: install Redis 6.2 or later with your system's package manager" >&2
+    exit 1
+  fi
+  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+  $as_root apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends redis-server
+fi
+
+cargo fmt --check
+cargo clippy --all-features --all-targets -- -D warnings
+cargo clippy --no-default-features -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --all-features --no-deps
+cargo test --all-features
