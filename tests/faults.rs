@@ -9,11 +9,12 @@ use multi_process_session::{Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::fmt::Debug;
 use std::slice::from_ref;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
-use support::{builder, cookie, session_with};
+use support::{builder, cookie, manager, session_with};
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
@@ -64,6 +65,31 @@ fn a_fault_on_a_connection_in_use_is_made_up_for_by_a_fresh_one() {
         assert_eq!(proxy.left(), 0);
         assert_eq!(proxy.accepted(), before + 1, "{fault:?}: the connection is not used again");
     }
+}
+
+#[test]
+fn when_one_connection_fails_the_idle_ones_of_its_time_are_not_used_again() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = manager(&proxy.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    let two_at_once = || {
+        let both = Arc::new(Barrier::new(2));
+        proxy.next(&[Fault::Hold(both.clone()), Fault::Hold(both)]);
+        thread::scope(|scope| {
+            let calls = [(), ()].map(|()| scope.spawn(|| manager.load(&*header).map(|session| session.len())));
+            calls.map(|call| assert_eq!(call.join().unwrap().unwrap(), 1));
+        });
+    };
+    two_at_once();
+    assert_eq!(proxy.accepted(), 2);
+    two_at_once();
+    assert_eq!(proxy.accepted(), 2, "both are used again");
+    proxy.next(&[Fault::LoseReply]);
+    manager.load(&*header).unwrap();
+    assert_eq!(proxy.accepted(), 3);
+    two_at_once();
+    assert_eq!(proxy.accepted(), 4, "the one that did not fail is not trusted either");
 }
 
 #[test]
@@ -230,20 +256,19 @@ fn a_redis_that_stops_and_goes_on() {
 }
 
 #[test]
-fn a_call_waits_for_a_free_connection_until_its_deadline() {
+fn waiting_for_a_free_connection_counts_towards_the_deadline() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
     let manager = builder(&proxy.url()).operation_timeout(DEADLINE).pool_size(1).build().unwrap();
     let header = session_with(&manager, &[("user", "ada")]);
-    proxy.next(&[Fault::Silence, Fault::Silence]);
+    proxy.next(&vec![Fault::Silence; 100]);
     thread::scope(|scope| {
-        let holder = scope.spawn(|| kind(manager.load(&*header)));
-        while proxy.left() > 1 {
-            thread::yield_now();
+        // One after the other they would take ten deadlines.
+        for _ in 0..10 {
+            scope.spawn(|| assert_eq!(kind(in_time(|| manager.load(&*header))), StoreErrorKind::Timeout));
         }
-        assert_eq!(kind(in_time(|| manager.load(&*header))), StoreErrorKind::Timeout);
-        assert_eq!(holder.join().unwrap(), StoreErrorKind::Timeout);
     });
+    proxy.next(&[]);
     assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
 }
 

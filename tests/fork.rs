@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use support::fork::{child, children, in_own_process, open_sockets};
 use support::redis::Redis;
-use support::{manager, session_with};
+use support::{builder, manager, session_with};
 
 #[test]
 fn children_of_a_warm_parent_never_make_the_same_token() {
@@ -70,7 +70,8 @@ fn a_manager_used_before_the_fork_is_every_processs_own_after_it() {
 fn a_busy_parent_forks_under_a_guard() {
     in_own_process("a_busy_parent_forks_under_a_guard", || {
         let redis = Redis::start();
-        let manager = manager(&redis.url());
+        // Fewer connections than threads, so that some always wait in the pool.
+        let manager = builder(&redis.url()).pool_size(2).build().unwrap();
         let headers: Vec<String> = (0..5).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
         let use_it = |who: usize| {
             let mut session = manager.load(&*headers[who]).expect("no error");
@@ -97,6 +98,7 @@ fn a_busy_parent_forks_under_a_guard() {
                 }
                 let guard = manager.before_fork();
                 let forked = child(|| {
+                    assert_eq!(open_sockets(), Vec::<String>::new(), "no call is under way, nothing is open");
                     drop(manager.before_fork()); // a child may fork again
                     use_it(4);
                     "right".to_owned()

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ pub enum Fault {
     HalfReplyThenSilence,
     /// The request is carried out; the reply comes a byte at a time, with this pause after each.
     Trickle(Duration),
+    /// The request is carried out; the reply comes when as many requests are held back as the barrier counts.
+    Hold(Arc<Barrier>),
     /// The request goes nowhere, and nothing comes.
     Silence,
     /// The request goes nowhere; these bytes come.
@@ -119,6 +121,10 @@ impl State {
                         client.write_all(&[*byte])?;
                         thread::sleep(pause);
                     }
+                }
+                Fault::Hold(barrier) => {
+                    barrier.wait();
+                    client.write_all(reply)?;
                 }
                 _ => client.write_all(reply)?,
             }
