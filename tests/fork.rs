@@ -90,6 +90,7 @@ fn a_busy_parent_forks_under_a_guard() {
                     }
                 });
             }
+            let _stop = StopOnDrop(&stop);
             for round in 0..100 {
                 // The threads are at work again before each fork.
                 let before = uses.load(Ordering::Relaxed);
@@ -106,12 +107,20 @@ fn a_busy_parent_forks_under_a_guard() {
                 drop(guard);
                 assert_eq!(forked.join(), "right", "round {round}");
             }
-            stop.store(true, Ordering::Relaxed);
         });
         let uses_by = |who: usize| manager.load(&*headers[who]).unwrap().get::<u32>("uses").unwrap().unwrap();
         assert_eq!((0..4).map(uses_by).sum::<u32>(), uses.into_inner());
         assert_eq!(uses_by(4), 100);
     });
+}
+
+/// Ends the threads of a scope also when the test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
