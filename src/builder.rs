@@ -15,7 +15,7 @@ pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 
 const LARGEST_SESSION: usize = 512 << 20;
 
 /// The defaults of all settings.
-mod default {
+pub(crate) mod default {
     use super::*;
 
     pub(super) const NAMESPACE: &str = "mps";
@@ -23,8 +23,8 @@ mod default {
     pub(super) const PATH: &str = "/";
     pub(super) const IDLE_TIMEOUT: Duration = DAY.saturating_mul(7);
     pub(super) const REFRESH: Refresh = Refresh::After(MINUTE);
-    pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
-    pub(super) const POOL_SIZE: u32 = 8;
+    pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
+    pub(crate) const POOL_SIZE: u32 = 8;
     pub(super) const MAX_SESSION_BYTES: usize = 1 << 20;
 }
 
@@ -97,6 +97,7 @@ impl SessionManagerBuilder {
     /// |---|---|
     /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
     /// | `redis+unix:///path/to/socket[?db=0&user=…&pass=…]` | Redis over a unix socket |
+    /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`): [`SqliteStore`](crate::SqliteStore) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
     /// Give an address rather than a name where you can: looking a name up is not bounded by the
@@ -335,18 +336,20 @@ fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigE
     }
 }
 
+#[cfg_attr(not(any(feature = "redis", feature = "sqlite")), expect(unused_variables))]
 fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Store>, ConfigError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
         "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
         "memory" => Err(ConfigError::StoreUrl { expected: "memory:" }),
         #[cfg(feature = "redis")]
-        "redis" | "redis+unix" => Ok(Box::new(crate::store::RedisStore::new(url, pool_size, patience)?)),
+        "redis" | "redis+unix" => Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?)),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(Box::new(crate::store::SqliteStore::from_url(url, pool_size, patience)?)),
         #[cfg(not(feature = "redis"))]
-        "redis" | "redis+unix" => {
-            let _ = (pool_size, patience);
-            Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "redis" })
-        }
+        "redis" | "redis+unix" => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "redis" }),
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "sqlite" }),
         // What has no colon is no scheme, and may be a password.
         _ => Err(ConfigError::UnknownScheme { scheme: scheme.chars().take(32).collect() }),
     }

@@ -72,6 +72,8 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod cookie;
 mod error;
 mod lifetime;
@@ -91,9 +93,11 @@ pub use token::{GroupTag, ParsePublicIdError, PublicId, Secret};
 
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
 pub use store::{
     Call, Change, ChangeSet, ForkGuard, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store, Update,
-    Updated, Values, size,
+    Updated, Values, size, total_size,
 };
 
 /// The README's program is compiled with the tests.

@@ -2,16 +2,23 @@
 
 mod change;
 mod memory;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 mod per_process;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+mod places;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod standing;
 
 pub(crate) use change::add;
 pub use change::{Change, ChangeSet};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 use crate::lifetime::Refresh;
 use crate::token::{GroupTag, PublicId};
@@ -175,6 +182,40 @@ pub struct Updated {
 #[must_use]
 pub fn size(key: &str, json: &str) -> usize {
     key.len() + json.len()
+}
+
+/// How large values are together.
+#[must_use]
+pub fn total_size(values: &Values) -> usize {
+    values.iter().map(|(key, json)| size(key, json)).sum()
+}
+
+impl NewRecord {
+    /// How large the values are, if they fit the limit.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check_size(&self) -> Result<usize, Error> {
+        let bytes = total_size(&self.values);
+        if bytes <= self.max_bytes {
+            return Ok(bytes);
+        }
+        let largest = self.values.iter().max_by_key(|(key, json)| size(key, json));
+        Err(Error::too_large(largest.map_or("", |(key, _)| key), bytes, self.max_bytes))
+    }
+}
+
+impl Update<'_> {
+    /// Whether values that were `before` bytes together may become `after`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check_size(&self, before: usize, after: usize) -> Result<(), Error> {
+        if after <= self.max_bytes || after <= before {
+            return Ok(());
+        }
+        Err(Error::too_large(self.changes.largest_key(), after, self.max_bytes))
+    }
 }
 
 /// A random number that tells one call from every other.

@@ -93,6 +93,20 @@ struct SessionId([u8; ID]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicId([u8; DIGEST]);
 
+impl PublicId {
+    /// Of no session.
+    #[cfg(feature = "contract")]
+    pub(crate) fn random() -> Result<PublicId, Error> {
+        random::bytes().map(PublicId)
+    }
+
+    /// The digest itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 18] {
+        &self.0
+    }
+}
+
 impl fmt::Display for PublicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
@@ -131,6 +145,12 @@ pub struct GroupTag([u8; DIGEST]);
 
 impl GroupTag {
     const NONE: [u8; DIGEST] = [0; DIGEST];
+
+    /// The digest itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 18] {
+        &self.0
+    }
 }
 
 impl fmt::Display for GroupTag {

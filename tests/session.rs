@@ -9,16 +9,17 @@ use multi_process_session::{
 };
 use serde_json::json;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use support::place::Place;
 use support::redis::Redis;
-use support::{builder, cookie, session_with};
+use support::{builder, clock, cookie, session_with};
 
-/// Runs a test on memory and on Redis.
+/// Runs a test on memory and on what processes share.
 fn on_every_store(test: impl Fn(SessionManagerBuilder)) {
     test(builder("memory:"));
-    let redis = Redis::start();
-    test(builder(&redis.url()));
+    for place in Place::all() {
+        test(builder(&place.url()));
+    }
 }
 
 #[test]
@@ -520,19 +521,12 @@ fn nothing_secret_is_shown() {
     assert!(!shown.contains(&cookie(&set_cookie)[4..]), "{shown}");
 }
 
-/// A clock that tests turn.
-fn clock() -> (MemoryStore, impl Fn(Duration)) {
-    let now = Arc::new(Mutex::new(SystemTime::now()));
-    let read = now.clone();
-    let store = MemoryStore::with_clock(move || *read.lock().unwrap());
-    (store, move |by| *now.lock().unwrap() += by)
-}
-
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn the_idle_timeout_runs_from_the_last_use() {
-    let (store, pass) = clock();
+    let (now, pass) = clock();
+    let store = MemoryStore::with_clock(now);
     let manager = builder("memory:").store(store).idle_timeout(100 * SECOND).build().unwrap();
     let header = session_with(&manager, &[("a", "1")]);
     // The interval is a hundredth of the timeout: one second.
@@ -554,7 +548,8 @@ fn the_idle_timeout_runs_from_the_last_use() {
 
 #[test]
 fn the_absolute_timeout_holds_however_much_a_session_is_used() {
-    let (store, pass) = clock();
+    let (now, pass) = clock();
+    let store = MemoryStore::with_clock(now);
     let manager =
         builder("memory:").store(store).idle_timeout(100 * SECOND).absolute_timeout(250 * SECOND).build().unwrap();
     let mut header = session_with(&manager, &[("a", "1")]);
@@ -578,7 +573,8 @@ fn the_absolute_timeout_holds_however_much_a_session_is_used() {
 
 #[test]
 fn refresh_on_every_load_or_never() {
-    let (store, pass) = clock();
+    let (now, pass) = clock();
+    let store = MemoryStore::with_clock(now);
     let manager =
         builder("memory:").store(store).idle_timeout(100 * SECOND).refresh(Refresh::EveryLoad).build().unwrap();
     let header = session_with(&manager, &[("a", "1")]);
@@ -586,7 +582,8 @@ fn refresh_on_every_load_or_never() {
         pass(99 * SECOND);
         assert!(manager.load(&*header).unwrap().save().unwrap().unwrap().as_str().ends_with("; Max-Age=100"));
     }
-    let (store, pass) = clock();
+    let (now, pass) = clock();
+    let store = MemoryStore::with_clock(now);
     let manager = builder("memory:").store(store).idle_timeout(100 * SECOND).refresh(Refresh::Never).build().unwrap();
     let header = session_with(&manager, &[("a", "1")]);
     pass(99 * SECOND);

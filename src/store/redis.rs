@@ -11,6 +11,7 @@ use self::pool::Pool;
 use self::reply::Reply;
 use super::per_process::PerProcess;
 use super::{Call, Change, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
+use crate::builder::default;
 use crate::lifetime::Refresh;
 use crate::{ConfigError, Error, StoreError};
 use redis::{Arg, Cmd, Value, cmd};
@@ -68,9 +69,17 @@ static UPDATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("red
 static DELETE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/delete.lua")));
 
 impl RedisStore {
-    /// A store at this `redis://` or `redis+unix://` URL, with so many connections a process. `patience` is the
-    /// operation timeout of its callers. Connects to nothing yet.
-    pub(crate) fn new(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
+    /// A store at this URL, as [`store_url`](crate::SessionManagerBuilder::store_url) with its default settings makes it.
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::StoreUrl`].
+    pub fn new(url: &str) -> Result<RedisStore, ConfigError> {
+        RedisStore::from_url(url, default::POOL_SIZE, default::OPERATION_TIMEOUT)
+    }
+
+    /// `patience` is the operation timeout of its callers.
+    pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         let expected = "redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket";
         let address = Address::parse(url).ok_or(ConfigError::StoreUrl { expected })?;
         Ok(RedisStore { address: Arc::new(address), pool_size, patience, pools: PerProcess::new() })

@@ -3,10 +3,13 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part of it
 
 pub mod fork;
+pub mod place;
 pub mod proxy;
 pub mod redis;
 
 use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 /// A manager of tests: the same secret in every process.
 pub fn manager(url: &str) -> SessionManager {
@@ -19,6 +22,13 @@ pub fn builder(url: &str) -> SessionManagerBuilder {
 
 pub fn secret() -> Secret {
     Secret::new("a secret of the tests, of 32 bytes and more").expect("it is long enough")
+}
+
+/// A clock that a test turns: what it shows, and what turns it.
+pub fn clock() -> (impl Fn() -> SystemTime + Send + Sync + 'static, impl Fn(Duration)) {
+    let now = Arc::new(Mutex::new(SystemTime::now()));
+    let read = now.clone();
+    (move || *read.lock().unwrap(), move |by| *now.lock().unwrap() += by)
 }
 
 /// The `Cookie` header that a browser makes of a `Set-Cookie` header.

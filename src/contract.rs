@@ -1,0 +1,444 @@
+//! The suite that every [`Store`] has to pass, for those who write one (feature `contract`).
+//!
+//! [`check`] tries each promise of the trait's contract in one process; [`check_shared`] tries, with several processes at
+//! once, those that a store for several processes makes. Both panic where a promise is broken, and say which.
+//! `examples/custom_store.rs` shows a store and how it is checked.
+
+use crate::Error;
+use crate::lifetime::Refresh;
+use crate::store::{
+    Call, Change, ChangeSet, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size,
+};
+use crate::token::PublicId;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// A store to be checked.
+pub trait Subject {
+    /// The store.
+    fn store(&self) -> &dyn Store;
+
+    /// Lets time pass for this record, at least. A store that takes the time from a clock of the test's can move that;
+    /// for any other, let all the times that are kept with the record lie earlier by as much.
+    fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration);
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const LIMIT: usize = 1000;
+const PROCESSES: usize = 4;
+
+/// Checks the contract of [`Store`] in one process.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn check(subject: &dyn Subject) {
+    let suite = Suite(subject);
+    suite.create_never_overwrites();
+    suite.what_is_not_alive_is_nothing();
+    suite.a_load_refreshes_when_that_is_due();
+    suite.nothing_outlives_its_absolute_timeout();
+    suite.an_update_changes_what_it_names();
+    suite.an_update_is_made_wholly_or_not_at_all();
+    suite.the_size_limit_holds_for_the_result();
+    suite.an_update_of_what_has_ended_is_gone();
+    suite.every_update_moves_the_version();
+    suite.a_record_moves_to_its_new_key();
+    suite.a_delete_ends_it_and_may_be_repeated();
+    suite.what_is_sent_twice_is_applied_once();
+    suite.any_text_is_kept_as_it_is();
+}
+
+struct Suite<'a>(&'a dyn Subject);
+
+/// A key that nothing is kept under.
+fn fresh_key() -> RecordKey<'static> {
+    let id = PublicId::random().expect("the operating system gives random bytes");
+    RecordKey { namespace: "contract", tag: None, id }
+}
+
+fn call() -> Call {
+    Call::until(Instant::now() + Duration::from_secs(60)).expect("the operating system gives random bytes")
+}
+
+fn record(values: &[(&str, &str)]) -> NewRecord {
+    NewRecord {
+        values: values.iter().map(|(key, json)| (key.to_string(), json.to_string())).collect(),
+        max_bytes: LIMIT,
+        idle_timeout: HOUR,
+        absolute_timeout: None,
+        refresh: Refresh::default(),
+    }
+}
+
+fn changes<const N: usize>(keys: [(&str, Change); N]) -> ChangeSet {
+    ChangeSet { keys: keys.into_iter().map(|(key, change)| (key.to_owned(), change)).collect(), ..ChangeSet::default() }
+}
+
+fn set(json: &str) -> Change {
+    Change::Set(json.to_owned())
+}
+
+fn update(changes: &ChangeSet) -> Update<'_> {
+    Update { changes, expected: None, max_bytes: LIMIT, refresh: Refresh::default(), new_key: None }
+}
+
+/// Creates a record with these values.
+fn created(store: &dyn Store, values: &[(&str, &str)]) -> (RecordKey<'static>, RecordInfo) {
+    let key = fresh_key();
+    let info = store.create(&key, &record(values), &call()).expect("create works").expect("the key is fresh");
+    (key, info)
+}
+
+fn load(store: &dyn Store, key: &RecordKey<'_>) -> Option<Record> {
+    store.load(key, Refresh::default(), &call()).expect("load works")
+}
+
+fn values(store: &dyn Store, key: &RecordKey<'_>) -> Vec<(String, String)> {
+    load(store, key).expect("the record is alive").values.into_iter().collect()
+}
+
+fn pairs(values: &[(&str, &str)]) -> Vec<(String, String)> {
+    record(values).values.into_iter().collect()
+}
+
+fn is_gone<T: Debug>(answer: Result<T, Error>) {
+    assert!(matches!(answer, Err(Error::Gone)), "promise 5: an update of what has ended is Gone, not {answer:?}");
+}
+
+impl Suite<'_> {
+    fn store(&self) -> &dyn Store {
+        self.0.store()
+    }
+
+    fn update(&self, key: &RecordKey<'_>, changes: &ChangeSet) -> Result<Updated, Error> {
+        self.store().update(key, &update(changes), &call())
+    }
+
+    fn create_never_overwrites(&self) {
+        let (key, _) = created(self.store(), &[("a", "1")]);
+        let again = self.store().create(&key, &record(&[("a", "2")]), &call());
+        assert!(matches!(again, Ok(None)), "promise 1: a taken key gives None, not {again:?}");
+        assert_eq!(values(self.store(), &key), pairs(&[("a", "1")]), "promise 1: create never overwrites");
+        let too_large = self.store().create(&fresh_key(), &record(&[("a", &"9".repeat(LIMIT))]), &call());
+        assert!(matches!(too_large, Err(Error::TooLarge { .. })), "promise 4: the size limit, not {too_large:?}");
+        let (empty, _) = created(self.store(), &[]);
+        assert_eq!(values(self.store(), &empty), [], "promise 1: a record may be empty");
+    }
+
+    fn what_is_not_alive_is_nothing(&self) {
+        assert!(load(self.store(), &fresh_key()).is_none(), "promise 2: what is unknown is nothing");
+        let (ended, _) = created(self.store(), &[("a", "1")]);
+        self.store().delete(&ended, &call()).expect("delete works");
+        assert!(load(self.store(), &ended).is_none(), "promise 2: what has ended is nothing");
+        let (expired, info) = created(self.store(), &[("a", "1")]);
+        assert_eq!(info.expires_in, Refresh::default().stored_life(HOUR), "promise 3: the stored life");
+        self.0.let_time_pass(&expired, HOUR);
+        let loaded = self.store().load(&expired, Refresh::Never, &call()).expect("load works");
+        assert!(loaded.is_some(), "promise 3: nothing expires early");
+        self.0.let_time_pass(&expired, HOUR);
+        assert!(load(self.store(), &expired).is_none(), "promise 2: what has expired is nothing");
+        let new = self.store().create(&expired, &record(&[("b", "1")]), &call()).expect("create works");
+        assert!(new.is_some(), "promise 2: the key of what has expired is free");
+        assert_eq!(values(self.store(), &expired), pairs(&[("b", "1")]), "promise 2: nothing is left of what expired");
+    }
+
+    fn a_load_refreshes_when_that_is_due(&self) {
+        let life = Refresh::default().stored_life(HOUR);
+        let (key, created) = created(self.store(), &[("a", "1")]);
+        let record = load(self.store(), &key).expect("it is alive");
+        assert!(!record.refreshed, "promise 3: not due yet");
+        self.0.let_time_pass(&key, HOUR / 2);
+        let record = self.store().load(&key, Refresh::Never, &call()).expect("load works").expect("it is alive");
+        assert!(!record.refreshed, "promise 3: Never means never");
+        assert!(record.info.expires_in <= life - HOUR / 2, "promise 3: time has passed");
+        let record = load(self.store(), &key).expect("it is alive");
+        assert!(record.refreshed, "promise 3: it was due");
+        assert_eq!(record.info.expires_in, life, "promise 3: a full life");
+        assert_eq!(record.info.version, created.version, "promise 6: a refresh does not move the version");
+        let record = load(self.store(), &key).expect("it is alive");
+        assert!(!record.refreshed, "promise 3: not due again so soon");
+        let record = self.store().load(&key, Refresh::EveryLoad, &call()).expect("load works").expect("it is alive");
+        assert!(!record.refreshed, "promise 3: a refresh never shortens a life");
+    }
+
+    fn nothing_outlives_its_absolute_timeout(&self) {
+        let key = fresh_key();
+        let record = NewRecord { absolute_timeout: Some(HOUR + HOUR / 2), ..record(&[("a", "1")]) };
+        self.store().create(&key, &record, &call()).expect("create works");
+        self.0.let_time_pass(&key, HOUR);
+        let changes = ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() };
+        let updated = self.update(&key, &changes).expect("update works");
+        assert_eq!(updated.info.idle_timeout, 10 * HOUR, "promise 4: the new idle timeout");
+        assert!(updated.info.expires_in <= HOUR / 2, "promise 2: {:?}", updated.info);
+        let record = load(self.store(), &key).expect("it is alive");
+        assert!(record.info.expires_in <= HOUR / 2, "promise 2: {:?}", record.info);
+        self.0.let_time_pass(&key, HOUR / 2);
+        assert!(load(self.store(), &key).is_none(), "promise 2: the absolute timeout ends it");
+    }
+
+    fn an_update_changes_what_it_names(&self) {
+        let (key, _) = created(self.store(), &[("a", "1"), ("b", "2"), ("c", "3")]);
+        let change = changes([
+            ("a", set("10")),
+            ("b", Change::Remove),
+            ("d", set("4")),
+            ("none", Change::Remove),
+            ("c", Change::Increment(-5)),
+            ("new", Change::Increment(7)),
+        ]);
+        let updated = self.update(&key, &change).expect("update works");
+        let totals = [("c".to_owned(), -2), ("new".to_owned(), 7)];
+        assert_eq!(updated.totals, totals, "promise 4: what the increments led to");
+        let expected = pairs(&[("a", "10"), ("c", "-2"), ("d", "4"), ("new", "7")]);
+        assert_eq!(values(self.store(), &key), expected, "promise 4: all changes, and no other");
+        let change = ChangeSet { clear: true, ..changes([("e", set("5"))]) };
+        self.update(&key, &change).expect("update works");
+        assert_eq!(values(self.store(), &key), pairs(&[("e", "5")]), "promise 4: clear forgets the rest");
+        self.update(&key, &ChangeSet { clear: true, ..ChangeSet::default() }).expect("update works");
+        assert_eq!(values(self.store(), &key), [], "promise 4: cleared, and still alive");
+        let updated = self.update(&key, &ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() });
+        let life = Refresh::default().stored_life(10 * HOUR);
+        assert_eq!(updated.expect("update works").info.expires_in, life, "promise 4: the new idle timeout");
+    }
+
+    fn an_update_is_made_wholly_or_not_at_all(&self) {
+        let most = i64::MAX.to_string();
+        let (key, before) = created(self.store(), &[("a", "1"), ("most", &most), ("text", "\"x\"")]);
+        for culprit in ["most", "text"] {
+            let change = ChangeSet {
+                idle_timeout: Some(2 * HOUR),
+                ..changes([
+                    ("a", Change::Remove),
+                    ("b", set("2")),
+                    ("count", Change::Increment(1)),
+                    (culprit, Change::Increment(1)),
+                    ("z", set("3")),
+                ])
+            };
+            let answer = self.update(&key, &change);
+            assert!(
+                matches!(&answer, Err(Error::NotAnInteger { key, .. }) if key == culprit),
+                "promise 4: {culprit} cannot be added to, but the answer is {answer:?}"
+            );
+            let after = load(self.store(), &key).expect("it is alive");
+            assert_eq!(after.info.version, before.version, "promise 6: a refused update moves no version");
+            assert_eq!(after.info.idle_timeout, before.idle_timeout, "promise 4: nothing of it is applied");
+            let expected = pairs(&[("a", "1"), ("most", &most), ("text", "\"x\"")]);
+            assert_eq!(values(self.store(), &key), expected, "promise 4: nothing of it is applied");
+        }
+        for (before, by) in [(i64::MAX - 1, 1), (i64::MIN, i64::MAX), (0, i64::MIN), (1 << 53, 1), (-1, 1)] {
+            let change = changes([("n", set(&before.to_string()))]);
+            self.update(&key, &change).expect("update works");
+            let updated = self.update(&key, &changes([("n", Change::Increment(by))])).expect("update works");
+            assert_eq!(updated.totals, [("n".to_owned(), before + by)], "promise 4: sums are exact");
+        }
+    }
+
+    fn the_size_limit_holds_for_the_result(&self) {
+        let (key, _) = created(self.store(), &[("a", "1")]);
+        let fits = "9".repeat(LIMIT - 3);
+        for (json, fits) in [(format!("{fits}9"), false), (fits, true)] {
+            let answer = self.update(&key, &changes([("b", set(&json))]));
+            match answer {
+                Ok(_) if fits => {}
+                Err(Error::TooLarge { bytes, limit: LIMIT, .. }) if !fits => {
+                    assert_eq!(bytes, LIMIT + 1, "promise 4: the size is exact");
+                }
+                other => panic!("promise 4: the size limit holds to the byte: {other:?}"),
+            }
+        }
+        let answer = self.update(&key, &changes([("a", Change::Increment(9))]));
+        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: an increment counts too: {answer:?}");
+        let smaller = changes([("b", set("1")), ("a", Change::Increment(9))]);
+        self.update(&key, &smaller).expect("promise 4: what is replaced does not count");
+        let size = total_size(&load(self.store(), &key).expect("it is alive").values);
+        let rest = "9".repeat(LIMIT - size - 1);
+        self.update(&key, &changes([("c", set(&rest))])).expect("promise 4: the size does not drift");
+        let strict = Update { max_bytes: 10, ..update(&smaller) };
+        let answer =
+            self.store().update(&key, &Update { max_bytes: 10, ..update(&changes([("d", set("1"))])) }, &call());
+        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: {answer:?}");
+        let shrink = changes([("c", Change::Remove)]);
+        self.store()
+            .update(&key, &Update { changes: &shrink, ..strict }, &call())
+            .expect("promise 4: what is too large may become smaller");
+    }
+
+    fn an_update_of_what_has_ended_is_gone(&self) {
+        let change = changes([("a", set("1"))]);
+        is_gone(self.update(&fresh_key(), &change));
+        let (ended, _) = created(self.store(), &[("a", "1")]);
+        self.store().delete(&ended, &call()).expect("delete works");
+        is_gone(self.update(&ended, &change));
+        let (expired, _) = created(self.store(), &[("a", "1")]);
+        self.0.let_time_pass(&expired, 2 * HOUR);
+        is_gone(self.update(&expired, &change));
+        is_gone(self.store().update(&ended, &Update { new_key: Some(fresh_key()), ..update(&change) }, &call()));
+        for key in [ended, expired] {
+            assert!(load(self.store(), &key).is_none(), "promise 5: an update brings nothing back");
+        }
+    }
+
+    fn every_update_moves_the_version(&self) {
+        let (key, created) = created(self.store(), &[("a", "1")]);
+        let change = changes([("a", set("2"))]);
+        let expecting = |expected| Update { expected: Some(expected), ..update(&change) };
+        let first = self.store().update(&key, &expecting(created.version), &call()).expect("the version is right");
+        assert_ne!(first.info.version, created.version, "promise 6: an update moves the version");
+        let answer = self.store().update(&key, &expecting(created.version), &call());
+        assert!(matches!(answer, Err(Error::Conflict)), "promise 6: an old version is a Conflict, not {answer:?}");
+        let loaded = load(self.store(), &key).expect("it is alive");
+        assert_eq!(loaded.info, RecordInfo { expires_in: loaded.info.expires_in, ..first.info }, "promise 6");
+        self.store().update(&key, &expecting(loaded.info.version), &call()).expect("promise 6: the version is right");
+        self.update(&key, &change).expect("promise 6: any version is right where none is expected");
+    }
+
+    fn a_record_moves_to_its_new_key(&self) {
+        let (old, before) = created(self.store(), &[("a", "1"), ("b", "2")]);
+        self.0.let_time_pass(&old, HOUR / 2);
+        let before = RecordInfo { created_at: before.created_at, ..load_info(self.store(), &old) };
+        let new = fresh_key();
+        let change = changes([("b", set("3")), ("c", Change::Increment(4))]);
+        let moving = Update { new_key: Some(new), ..update(&change) };
+        let updated = self.store().update(&old, &moving, &call()).expect("update works");
+        assert_eq!(updated.totals, [("c".to_owned(), 4)], "promise 4: what the increments led to");
+        assert_eq!(updated.info.expires_in, Refresh::default().stored_life(HOUR), "promise 4: a full life");
+        assert!(load(self.store(), &old).is_none(), "promise 4: nothing is left under the old key");
+        is_gone(self.store().update(&old, &Update { new_key: Some(fresh_key()), ..moving }, &call()));
+        assert_eq!(
+            values(self.store(), &new),
+            pairs(&[("a", "1"), ("b", "3"), ("c", "4")]),
+            "promise 4: all of it moves"
+        );
+        let after = load_info(self.store(), &new);
+        assert_eq!(after.ends_at, before.ends_at, "promise 4: a move does not touch the absolute timeout");
+
+        let (other, _) = created(self.store(), &[("a", "9")]);
+        let answer = self.store().update(&other, &Update { new_key: Some(new), ..update(&change) }, &call());
+        assert!(matches!(answer, Err(Error::Randomness(_))), "promise 1: a taken key is refused, not {answer:?}");
+        let refused = changes([("a", set("1")), ("b", set(&"9".repeat(LIMIT)))]);
+        let answer = self.store().update(&other, &Update { new_key: Some(fresh_key()), ..update(&refused) }, &call());
+        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: {answer:?}");
+        assert_eq!(values(self.store(), &other), pairs(&[("a", "9")]), "promise 4: nothing of it is applied");
+    }
+
+    fn a_delete_ends_it_and_may_be_repeated(&self) {
+        let (key, _) = created(self.store(), &[("a", "1")]);
+        let (other, _) = created(self.store(), &[("a", "2")]);
+        for _ in 0..2 {
+            self.store().delete(&key, &call()).expect("promise 7: delete may be repeated");
+            assert!(load(self.store(), &key).is_none(), "promise 7: it has ended");
+        }
+        assert_eq!(values(self.store(), &other), pairs(&[("a", "2")]), "promise 7: no other has");
+    }
+
+    fn what_is_sent_twice_is_applied_once(&self) {
+        let (key, sent) = (fresh_key(), call());
+        for _ in 0..2 {
+            let created = self.store().create(&key, &record(&[("n", "1")]), &sent).expect("create works");
+            assert!(created.is_some(), "promise 9: the second answer is as the first");
+        }
+        let change = changes([("n", Change::Increment(10))]);
+        let calls: Vec<Call> = (0..4).map(|_| call()).collect();
+        for sent in calls.iter().chain(&calls) {
+            let updated = self.store().update(&key, &update(&change), sent).expect("update works");
+            assert!(updated.totals[0].1 <= 41, "promise 9: applied once");
+        }
+        assert_eq!(values(self.store(), &key), pairs(&[("n", "41")]), "promise 9: applied once");
+        // Nor does it meet the conditions again.
+        let version = load_info(self.store(), &key).version;
+        let (new, sent) = (fresh_key(), call());
+        let moving = Update { new_key: Some(new), expected: Some(version), ..update(&change) };
+        for _ in 0..2 {
+            let updated = self.store().update(&key, &moving, &sent).expect("promise 9: answered as the first time");
+            assert_eq!(updated.totals, [("n".to_owned(), 51)], "promise 9: applied once");
+        }
+        assert_eq!(values(self.store(), &new), pairs(&[("n", "51")]), "promise 9: applied once");
+        self.store().delete(&new, &call()).expect("delete works");
+        is_gone(self.store().update(&key, &moving, &sent));
+    }
+
+    fn any_text_is_kept_as_it_is(&self) {
+        let json = "\"\\u0000 \u{1F980} ' \\\" %s $1 \u{7f}\"";
+        let texts = ["", "v", ":", "a b", "'; DROP TABLE sessions", "\0", "\u{1F980}", "{x}", "\r\n"];
+        let values: Vec<(&str, &str)> = texts.iter().map(|key| (*key, json)).collect();
+        let (key, _) = created(self.store(), &values);
+        assert_eq!(self::values(self.store(), &key), pairs(&values), "promise 2: any key and value");
+        let empty =
+            ChangeSet { keys: texts.iter().map(|key| (key.to_string(), Change::Remove)).collect(), ..changes([]) };
+        self.update(&key, &empty).expect("update works");
+        assert_eq!(self::values(self.store(), &key), [], "promise 4: any key");
+    }
+}
+
+fn load_info(store: &dyn Store, key: &RecordKey<'_>) -> RecordInfo {
+    load(store, key).expect("the record is alive").info
+}
+
+/// Checks, with several processes at once, what a store promises that processes share.
+///
+/// `open` opens the store; it is called in each process. `in_processes` is to call what it is given with every number
+/// below the one it is given, each in a process of its own and all at once, and to panic if one of them fails. The
+/// calling process has nothing open while it does.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn check_shared<S: Store>(open: impl Fn() -> S, in_processes: impl Fn(usize, &dyn Fn(usize))) {
+    let in_all = |work: &dyn Fn(&S, usize)| in_processes(PROCESSES, &|number| work(&open(), number));
+    let [counter, ending, moving] = [fresh_key(), fresh_key(), fresh_key()];
+    // What the processes saw is kept in the store too.
+    let seen: Vec<RecordKey<'static>> = (0..PROCESSES).map(|_| fresh_key()).collect();
+    let new_keys: Vec<RecordKey<'static>> = (0..PROCESSES).map(|_| fresh_key()).collect();
+    in_processes(1, &|_| {
+        let store = open();
+        for key in [counter, ending, moving].iter().chain(&seen) {
+            store.create(key, &record(&[("start", "1")]), &call()).expect("create works").expect("the key is fresh");
+        }
+    });
+
+    in_all(&|store, number| {
+        for round in 0..250 {
+            let own = format!("own{number}");
+            let change = changes([("count", Change::Increment(1)), (&own, set(&round.to_string()))]);
+            store.update(&counter, &update(&change), &call()).expect("promise 4: processes do not disturb each other");
+            let values = load(store, &counter).expect("it is alive").values;
+            assert_eq!(values[&own], round.to_string(), "promise 11: what is saved is seen");
+        }
+    });
+    in_all(&|store, _| {
+        let values = load(store, &counter).expect("promise 11: it is alive").values;
+        assert_eq!(values["count"], (PROCESSES * 250).to_string(), "promise 4: increments add up");
+        assert_eq!(values.len(), PROCESSES + 2, "promise 4: every process's own key is there");
+    });
+
+    in_all(&|store, number| {
+        if number == 0 {
+            store.delete(&ending, &call()).expect("delete works");
+            assert!(load(store, &ending).is_none(), "promise 5: nobody brings it back");
+            return;
+        }
+        // Saves until it has ended.
+        while store.update(&ending, &update(&changes([("a", set("1"))])), &call()).is_ok() {}
+        is_gone(store.update(&ending, &update(&changes([("a", set("1"))])), &call()));
+        assert!(load(store, &ending).is_none(), "promise 5: what has ended stays ended");
+    });
+
+    in_all(&|store, number| {
+        let change = changes([("winner", set(&number.to_string()))]);
+        let to_own_key = Update { new_key: Some(new_keys[number]), ..update(&change) };
+        let outcome = match store.update(&moving, &to_own_key, &call()) {
+            Ok(_) => "true",
+            Err(Error::Gone) => "false",
+            Err(error) => panic!("promise 5: {error}"),
+        };
+        store.update(&seen[number], &update(&changes([("won", set(outcome))])), &call()).expect("update works");
+    });
+    in_processes(1, &|_| {
+        let store = open();
+        let won = |key: &&RecordKey<'_>| load(&store, key).expect("it is alive").values["won"] == "true";
+        assert_eq!(seen.iter().filter(won).count(), 1, "promise 4: of all that move a record, one wins");
+        let alive: Vec<Values> =
+            new_keys.iter().filter_map(|key| load(&store, key)).map(|record| record.values).collect();
+        assert_eq!(alive.len(), 1, "promise 4: there is one record afterwards");
+    });
+}

@@ -1,0 +1,405 @@
+//! Sessions in one SQLite file, which all workers of a machine open.
+
+mod connection;
+mod failure;
+mod permit;
+
+use self::connection::{Connection, wait_for_locks_until};
+use self::failure::{Failure, store_error};
+use super::per_process::PerProcess;
+use super::places::Places;
+use super::standing::Standing;
+use super::{
+    Call, Change, ChangeSet, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, add,
+    size,
+};
+use crate::builder::default;
+use crate::lifetime::Refresh;
+use crate::{ConfigError, Error, StoreError};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How many ended sessions are cleared away when one is created: more than one, so that the file stops growing.
+const PURGED: i64 = 3;
+
+/// Keeps sessions in one SQLite file, for any number of processes on one machine. Needs no server.
+///
+/// `store_url("sqlite:///var/lib/app/sessions.db")` makes one (feature `sqlite`). The file is created where it is
+/// missing, for its owner alone; its folder is not. Beside it SQLite keeps two more, ending in `-wal` and `-shm`.
+///
+/// # Forks
+/// A process must not fork while it has the file open, unless under
+/// [`before_fork`](crate::SessionManager::before_fork), which closes it. The usual server has nothing to do: its parent
+/// builds the manager and forks, and only the children use it. A child that was forked from a process with the file
+/// open gets [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked), from this store and every other of this type.
+///
+/// # Durability
+/// What was saved survives the death of any process. A power loss, or a crash of the operating system, may take the
+/// last saves, logouts included, but damages nothing. With `sqlite:///path?synchronous=full` it takes nothing, and a
+/// save waits for the disk. The file must not lie on a network file system.
+///
+/// # Examples
+/// ```
+/// use multi_process_session::{Secret, SessionManager};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("sessions.db");
+/// let url = format!("sqlite://{}", path.display());
+/// let manager = SessionManager::builder(Secret::generate()?).store_url(&url).build()?;
+/// manager.ping()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct SqliteStore {
+    path: PathBuf,
+    full_sync: bool,
+    pool_size: u32,
+    patience: Duration,
+    clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    processes: PerProcess<Places<Connection>>,
+}
+
+impl SqliteStore {
+    /// A store in this file, as [`store_url`](crate::SessionManagerBuilder::store_url) with its default settings makes
+    /// it, but with the time taken from `clock`, so that tests can let timeouts pass. Opens nothing yet.
+    pub fn with_clock(path: impl Into<PathBuf>, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> SqliteStore {
+        SqliteStore {
+            path: path.into(),
+            full_sync: false,
+            pool_size: default::POOL_SIZE,
+            patience: default::OPERATION_TIMEOUT,
+            clock: Box::new(clock),
+            processes: PerProcess::new(),
+        }
+    }
+
+    pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<SqliteStore, ConfigError> {
+        let expected = "sqlite:///path/to/file, or sqlite:///path/to/file?synchronous=full";
+        let refused = ConfigError::StoreUrl { expected };
+        let Some(rest) = url.strip_prefix("sqlite://") else { return Err(refused) };
+        let (path, full_sync) = match rest.split_once('?') {
+            None | Some((_, "synchronous=normal")) => (rest.split('?').next().unwrap_or_default(), false),
+            Some((path, "synchronous=full")) => (path, true),
+            Some(_) => return Err(refused),
+        };
+        if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+            return Err(refused);
+        }
+        Ok(SqliteStore { full_sync, pool_size, patience, ..SqliteStore::with_clock(path, SystemTime::now) })
+    }
+
+    /// Does some work on a connection of this process.
+    fn with<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        work: impl FnOnce(&mut rusqlite::Connection) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        let process = self.processes.enter(call.deadline)?;
+        let mut place = process.get_or_open(|| Places::new(self.pool_size)).take(call.deadline)?;
+        wait_for_locks_until(call.deadline);
+        let mut connection = match place.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.path, self.full_sync)?,
+        };
+        match work(&mut connection.sqlite) {
+            // A connection that failed is opened anew.
+            Err(Failure::Sqlite(error)) => Err(store_error(error, &self.path).into()),
+            Err(Failure::Refused(refusal)) => {
+                *place = Some(connection);
+                Err(refusal)
+            }
+            Ok(result) => {
+                *place = Some(connection);
+                Ok(result)
+            }
+        }
+    }
+
+    /// The time, as exact as it is kept.
+    fn now(&self) -> SystemTime {
+        time(milliseconds((self.clock)()))
+    }
+}
+
+impl Store for SqliteStore {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+        let bytes = record.check_size()?;
+        self.with(call, |sqlite| {
+            let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let now = self.now();
+            if let Some(found) = find(&transaction, key, now)? {
+                return Ok(found.standing.knows(call.nonce).then(|| found.standing.info(now)));
+            }
+            transaction.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([key.id.as_bytes()])?;
+            transaction
+                .prepare_cached(
+                    "DELETE FROM sessions WHERE serial IN
+                     (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+                )?
+                .execute(params![milliseconds(now), PURGED])?;
+            let standing = Standing::new(record, call, now);
+            transaction
+                .prepare_cached(
+                    "INSERT INTO sessions (id, tag, version, created, ends, idle, expires, size, nonces)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .execute(params![
+                    key.id.as_bytes(),
+                    key.tag.as_ref().map(|tag| tag.as_bytes()),
+                    standing.version as i64,
+                    milliseconds(standing.created_at),
+                    standing.ends_at.map(milliseconds),
+                    standing.idle_timeout.as_millis() as i64,
+                    milliseconds(standing.expires_at),
+                    bytes as i64,
+                    standing.nonces,
+                ])?;
+            let serial = transaction.last_insert_rowid();
+            for (key, json) in &record.values {
+                set(&transaction, serial, key, json)?;
+            }
+            transaction.commit()?;
+            Ok(Some(standing.info(now)))
+        })
+    }
+
+    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
+        self.with(call, |sqlite| {
+            let now = self.now();
+            let Some((mut standing, values)) = read(sqlite, key, now)? else { return Ok(None) };
+            let before = standing.clone();
+            let mut refreshed = standing.refresh(refresh, now);
+            if refreshed {
+                // A refresh that cannot be written does not fail the load, nor take all of its time.
+                wait_for_locks_until(halfway(call.deadline));
+                refreshed = extend(sqlite, key, &before, &standing, now).unwrap_or(false);
+            }
+            let standing = if refreshed { standing } else { before };
+            Ok(Some(Record { info: standing.info(now), values, refreshed }))
+        })
+    }
+
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+        self.with(call, |sqlite| {
+            let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let now = self.now();
+            let Found { serial, bytes, mut standing } = find_for(&transaction, key, update, call, now)?;
+            if !standing.knows(call.nonce) {
+                standing = standing.after(update, call, now).map_err(Failure::Refused)?;
+                let bytes_after = change_values(&transaction, serial, bytes, update.changes)?;
+                update.check_size(bytes, bytes_after).map_err(Failure::Refused)?;
+                let key = update.new_key.as_ref().unwrap_or(key);
+                transaction
+                    .prepare_cached(
+                        "UPDATE sessions SET id = ?2, tag = ?3, version = ?4, idle = ?5, expires = ?6, size = ?7,
+                         nonces = ?8 WHERE serial = ?1",
+                    )?
+                    .execute(params![
+                        serial,
+                        key.id.as_bytes(),
+                        key.tag.as_ref().map(|tag| tag.as_bytes()),
+                        standing.version as i64,
+                        standing.idle_timeout.as_millis() as i64,
+                        milliseconds(standing.expires_at),
+                        bytes_after as i64,
+                        standing.nonces,
+                    ])?;
+            }
+            let mut totals = Vec::new();
+            for (key, _) in update.changes.increments() {
+                if let Some(total) = get(&transaction, serial, key)?.and_then(|json| json.parse().ok()) {
+                    totals.push((key.to_owned(), total));
+                }
+            }
+            transaction.commit()?;
+            Ok(Updated { info: standing.info(now), totals })
+        })
+    }
+
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
+        self.with(call, |sqlite| {
+            sqlite.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([key.id.as_bytes()])?;
+            Ok(())
+        })
+    }
+
+    fn ping(&self, call: &Call) -> Result<(), StoreError> {
+        self.with(call, |sqlite| {
+            sqlite.prepare_cached("SELECT 1 FROM sessions LIMIT 1")?.exists([])?;
+            Ok(())
+        })
+    }
+
+    fn before_fork(&self) -> ForkGuard {
+        self.processes.before_fork(self.patience * 2, Places::close_idle)
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sqlite://{}", self.path.display())
+    }
+}
+
+/// A live record, without its values.
+struct Found {
+    serial: i64,
+    /// How large its values are together.
+    bytes: usize,
+    standing: Standing,
+}
+
+fn find(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Found>> {
+    transaction
+        .prepare_cached(
+            "SELECT version, created, ends, idle, expires, nonces, serial, size
+             FROM sessions WHERE id = ?1 AND tag IS ?2 AND expires > ?3",
+        )?
+        .query_row(selector(key, now), |row| {
+            let bytes: i64 = row.get(7)?;
+            Ok(Found { serial: row.get(6)?, bytes: bytes as usize, standing: standing(row)? })
+        })
+        .optional()
+}
+
+/// The record that an update is for: under its new key already, if this call was made before.
+fn find_for(
+    transaction: &Transaction<'_>,
+    key: &RecordKey<'_>,
+    update: &Update<'_>,
+    call: &Call,
+    now: SystemTime,
+) -> Result<Found, Failure<Error>> {
+    if let Some(new_key) = &update.new_key
+        && let Some(found) = find(transaction, new_key, now)?
+    {
+        return if found.standing.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Error::id_taken())) };
+    }
+    find(transaction, key, now)?.ok_or(Failure::Refused(Error::Gone))
+}
+
+/// One statement, so that what it reads is of one moment.
+fn read(
+    sqlite: &rusqlite::Connection,
+    key: &RecordKey<'_>,
+    now: SystemTime,
+) -> rusqlite::Result<Option<(Standing, Values)>> {
+    let mut statement = sqlite.prepare_cached(
+        "SELECT version, created, ends, idle, expires, nonces, key, json
+         FROM sessions LEFT JOIN session_values ON session = serial
+         WHERE id = ?1 AND tag IS ?2 AND expires > ?3",
+    )?;
+    let mut rows = statement.query(selector(key, now))?;
+    let (mut found, mut values) = (None, Values::new());
+    while let Some(row) = rows.next()? {
+        if found.is_none() {
+            found = Some(standing(row)?);
+        }
+        if let Some(key) = row.get(6)? {
+            values.insert(key, row.get(7)?);
+        }
+    }
+    Ok(found.map(|standing| (standing, values)))
+}
+
+/// What names a live record.
+fn selector(key: &RecordKey<'_>, now: SystemTime) -> impl rusqlite::Params {
+    (*key.id.as_bytes(), key.tag.map(|tag| *tag.as_bytes()), milliseconds(now))
+}
+
+fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let version: i64 = row.get(0)?;
+    let ends: Option<i64> = row.get(2)?;
+    let idle: i64 = row.get(3)?;
+    Ok(Standing {
+        version: version as u64,
+        created_at: time(row.get(1)?),
+        ends_at: ends.map(time),
+        idle_timeout: Duration::from_millis(idle as u64),
+        expires_at: time(row.get(4)?),
+        nonces: row.get(5)?,
+    })
+}
+
+/// Writes a refresh, unless the record has ended, moved, or got another life meanwhile.
+fn extend(
+    sqlite: &rusqlite::Connection,
+    key: &RecordKey<'_>,
+    before: &Standing,
+    after: &Standing,
+    now: SystemTime,
+) -> rusqlite::Result<bool> {
+    let changed = sqlite
+        .prepare_cached("UPDATE sessions SET expires = ?1 WHERE id = ?2 AND expires = ?3 AND expires > ?4")?
+        .execute(params![
+            milliseconds(after.expires_at),
+            key.id.as_bytes(),
+            milliseconds(before.expires_at),
+            milliseconds(now),
+        ])?;
+    Ok(changed == 1)
+}
+
+/// Applies the changes to the values, and gives how large they are then.
+fn change_values(
+    transaction: &Transaction<'_>,
+    serial: i64,
+    mut bytes: usize,
+    changes: &ChangeSet,
+) -> Result<usize, Failure<Error>> {
+    if changes.clear {
+        transaction.prepare_cached("DELETE FROM session_values WHERE session = ?1")?.execute([serial])?;
+        bytes = 0;
+    }
+    for (key, change) in &changes.keys {
+        let before = get(transaction, serial, key)?;
+        bytes = bytes.saturating_sub(before.as_deref().map_or(0, |json| size(key, json)));
+        let total;
+        let json = match change {
+            Change::Remove => {
+                transaction
+                    .prepare_cached("DELETE FROM session_values WHERE session = ?1 AND key = ?2")?
+                    .execute(params![serial, key])?;
+                continue;
+            }
+            Change::Set(json) => json,
+            Change::Increment(by) => {
+                total = add(key, before.as_deref(), *by).map_err(Failure::Refused)?.to_string();
+                &total
+            }
+        };
+        set(transaction, serial, key, json)?;
+        bytes += size(key, json);
+    }
+    Ok(bytes)
+}
+
+fn get(transaction: &Transaction<'_>, serial: i64, key: &str) -> rusqlite::Result<Option<String>> {
+    transaction
+        .prepare_cached("SELECT json FROM session_values WHERE session = ?1 AND key = ?2")?
+        .query_row(params![serial, key], |row| row.get(0))
+        .optional()
+}
+
+fn set(transaction: &Transaction<'_>, serial: i64, key: &str, json: &str) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO session_values (session, key, json) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET json = excluded.json",
+        )?
+        .execute(params![serial, key, json])
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}
+
+fn time(milliseconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(milliseconds.max(0) as u64)
+}
+
+fn halfway(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}

@@ -1,0 +1,26 @@
+CREATE TABLE sessions (
+  serial  INTEGER PRIMARY KEY,
+  id      BLOB NOT NULL UNIQUE, -- the digest of the session's id
+  tag     BLOB,                 -- the digest of its group's name
+  version INTEGER NOT NULL,
+  created INTEGER NOT NULL,     -- times are milliseconds since 1970
+  ends    INTEGER,              -- the absolute timeout
+  idle    INTEGER NOT NULL,     -- the idle timeout, in milliseconds
+  expires INTEGER NOT NULL,
+  size    INTEGER NOT NULL,     -- of the values, in bytes
+  nonces  BLOB NOT NULL         -- of the last calls that changed it, newest first
+) STRICT;
+
+CREATE INDEX sessions_by_expiry ON sessions (expires);
+
+CREATE TABLE session_values (
+  session INTEGER NOT NULL,
+  key     TEXT NOT NULL,
+  json    TEXT NOT NULL,
+  PRIMARY KEY (session, key)
+) STRICT, WITHOUT ROWID;
+
+-- Unlike a foreign key, this needs no switch to be on.
+CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
+  DELETE FROM session_values WHERE session = OLD.serial;
+END;

@@ -1,0 +1,85 @@
+//! Every store that comes with the library passes the suite.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::contract::{Subject, check, check_shared};
+use multi_process_session::{MemoryStore, RecordKey, RedisStore, SqliteStore, Store};
+use std::time::{Duration, SystemTime};
+use support::clock;
+use support::fork::{children, in_own_process};
+use support::place::Place;
+use support::redis::Redis;
+
+struct ByClock<S, F>(S, F);
+
+impl<S: Store, F: Fn(Duration)> Subject for ByClock<S, F> {
+    fn store(&self) -> &dyn Store {
+        &self.0
+    }
+
+    fn let_time_pass(&self, _: &RecordKey<'_>, time: Duration) {
+        (self.1)(time);
+    }
+}
+
+struct ByPlace<S>(S, Place);
+
+impl<S: Store> Subject for ByPlace<S> {
+    fn store(&self) -> &dyn Store {
+        &self.0
+    }
+
+    fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
+        self.1.let_time_pass_for(key, time);
+    }
+}
+
+#[test]
+fn memory_keeps_the_contract() {
+    let (now, pass) = clock();
+    check(&ByClock(MemoryStore::with_clock(now), pass));
+}
+
+#[test]
+fn sqlite_keeps_the_contract() {
+    let (now, pass) = clock();
+    let folder = tempfile::tempdir().unwrap();
+    check(&ByClock(SqliteStore::with_clock(folder.path().join("sessions.db"), now), pass));
+    let place = Place::sqlite();
+    check(&ByPlace(open_sqlite(&place), place));
+}
+
+#[test]
+fn redis_keeps_the_contract() {
+    let redis = Redis::start();
+    check(&ByPlace(RedisStore::new(&redis.url()).unwrap(), Place::Redis(redis)));
+}
+
+#[test]
+fn sqlite_keeps_the_contract_among_processes() {
+    in_own_process("sqlite_keeps_the_contract_among_processes", || {
+        let place = Place::sqlite();
+        check_shared(|| open_sqlite(&place), in_children);
+    });
+}
+
+#[test]
+fn redis_keeps_the_contract_among_processes() {
+    in_own_process("redis_keeps_the_contract_among_processes", || {
+        let redis = Redis::start();
+        check_shared(|| RedisStore::new(&redis.url()).unwrap(), in_children);
+    });
+}
+
+fn open_sqlite(place: &Place) -> SqliteStore {
+    SqliteStore::with_clock(place.url().strip_prefix("sqlite://").unwrap(), SystemTime::now)
+}
+
+fn in_children(count: usize, work: &dyn Fn(usize)) {
+    children(count, |number| {
+        work(number);
+        String::new()
+    });
+}

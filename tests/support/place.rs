@@ -1,0 +1,68 @@
+//! Where sessions are kept that processes share, and a look at what is really there, past the library.
+
+use super::redis::Redis;
+use multi_process_session::RecordKey;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A place of the test's own.
+pub enum Place {
+    Redis(Redis),
+    Sqlite(TempDir),
+}
+
+impl Place {
+    /// One of each kind.
+    pub fn all() -> [Place; 2] {
+        [Place::Redis(Redis::start()), Place::sqlite()]
+    }
+
+    pub fn sqlite() -> Place {
+        Place::Sqlite(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub fn url(&self) -> String {
+        match self {
+            Place::Redis(redis) => redis.url(),
+            Place::Sqlite(folder) => format!("sqlite://{}", folder.path().join("sessions.db").display()),
+        }
+    }
+
+    /// How many records there are.
+    pub fn records(&self) -> usize {
+        match self {
+            Place::Redis(redis) => redis.keys().len(),
+            Place::Sqlite(_) => {
+                let count: u32 = self.sql().query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
+                count as usize
+            }
+        }
+    }
+
+    /// Lets time pass for one record: all its times lie earlier by as much.
+    pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
+        let by = i64::try_from(time.as_millis()).expect("not that long");
+        match self {
+            Place::Redis(redis) => {
+                let key = format!("{}:{}", key.namespace, key.id);
+                let left: i64 = redis.run(&["PTTL", &key]);
+                for field in ["c", "a"] {
+                    let value: Option<i64> = redis.run(&["HGET", &key, field]);
+                    if value.is_some_and(|value| value > 0) {
+                        let _: i64 = redis.run(&["HINCRBY", &key, field, &(-by).to_string()]);
+                    }
+                }
+                let _: i64 = redis.run(&["PEXPIRE", &key, &(left - by).to_string()]);
+            }
+            Place::Sqlite(_) => {
+                let earlier = "UPDATE sessions SET expires = expires - ?1, created = created - ?1, ends = ends - ?1
+                               WHERE id = ?2";
+                self.sql().execute(earlier, (by, key.id.as_bytes())).unwrap();
+            }
+        }
+    }
+
+    fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.url().strip_prefix("sqlite://").expect("a SQLite file")).expect("it opens")
+    }
+}
