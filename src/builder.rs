@@ -160,6 +160,9 @@ impl SessionManagerBuilder {
     }
 
     /// When the use of a session extends its life. Default: once a minute, [`Refresh::After`]`(60 s)`.
+    ///
+    /// # Errors
+    /// `Refresh::After` is refused with less than a millisecond, and with over 100 years.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = refresh;
         self
@@ -339,9 +342,10 @@ fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigE
 #[cfg_attr(not(any(feature = "redis", feature = "sqlite")), expect(unused_variables))]
 fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Store>, ConfigError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     match scheme {
         "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
-        "memory" => Err(ConfigError::StoreUrl { expected: "memory:" }),
+        "memory" => Err(ConfigError::StoreUrl { expected: "memory:, with nothing behind it" }),
         #[cfg(feature = "redis")]
         "redis" | "redis+unix" => Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?)),
         #[cfg(feature = "sqlite")]
@@ -350,8 +354,11 @@ fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Sto
         "redis" | "redis+unix" => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "redis" }),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "sqlite" }),
-        // What has no colon is no scheme, and may be a password.
-        _ => Err(ConfigError::UnknownScheme { scheme: scheme.chars().take(32).collect() }),
+        _ if url[scheme.len()..].starts_with("://") && scheme.len() <= 32 && scheme.bytes().all(is_scheme) => {
+            Err(ConfigError::UnknownScheme { scheme: scheme.to_owned() })
+        }
+        // What is no scheme may be a password.
+        _ => Err(ConfigError::UnknownScheme { scheme: String::new() }),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Error {
     Encode {
         /// The key it was meant for.
         key: String,
-        /// What serde says.
+        /// What was wrong, and where; not what serde says, which shows values.
         source: Source,
     },
     /// A value could not be read as the type asked for. It stays where it is.
@@ -41,7 +41,7 @@ pub enum Error {
     Decode {
         /// The key of the value.
         key: String,
-        /// What serde says.
+        /// What was wrong, and where; not what serde says, which shows values.
         source: Source,
     },
     /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), or the session would grow past
@@ -72,12 +72,12 @@ pub enum Oversize {
 }
 
 impl Error {
-    pub(crate) fn encode(key: &str, source: serde_json::Error) -> Error {
-        Error::Encode { key: key.to_owned(), source: Box::new(source) }
+    pub(crate) fn encode<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
+        Error::Encode { key: key.to_owned(), source: Box::new(JsonError::new::<T>(error)) }
     }
 
-    pub(crate) fn decode(key: &str, source: serde_json::Error) -> Error {
-        Error::Decode { key: key.to_owned(), source: Box::new(source) }
+    pub(crate) fn decode<T>(key: &str, error: &serde_json::Error) -> Error {
+        Error::Decode { key: key.to_owned(), source: Box::new(JsonError::new::<T>(error)) }
     }
 
     /// The store's refusal to let a value of this key be added to.
@@ -150,6 +150,37 @@ impl From<StoreError> for Error {
         Error::Store(error)
     }
 }
+
+/// What `serde_json` found wrong, without the value that its own message shows.
+#[derive(Debug)]
+struct JsonError {
+    what: &'static str,
+    wanted: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl JsonError {
+    fn new<T: ?Sized>(error: &serde_json::Error) -> JsonError {
+        use serde_json::error::Category;
+        let what = match error.classify() {
+            Category::Data => "it is of another type",
+            Category::Eof => "it ends too early",
+            Category::Syntax => "it is no JSON",
+            Category::Io => "it cannot be written",
+        };
+        JsonError { what, wanted: std::any::type_name::<T>(), line: error.line(), column: error.column() }
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let JsonError { what, wanted, line, column } = self;
+        write!(f, "{what} ({wanted}, line {line}, column {column})")
+    }
+}
+
+impl StdError for JsonError {}
 
 /// What kind of fault a [`StoreError`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -268,7 +299,7 @@ pub enum ConfigError {
     SameSiteNoneNeedsSecure,
     /// `Partitioned` without `Secure`: browsers refuse such a cookie.
     PartitionedNeedsSecure,
-    /// A timeout of zero.
+    /// A timeout of less than a millisecond.
     #[non_exhaustive]
     ZeroTimeout {
         /// The setting's name.
@@ -309,7 +340,8 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::UnknownScheme { scheme } => write!(
                 f,
-                "store_url does not know the scheme {scheme:?}; use redis://host:port, redis+unix:///path or memory:"
+                "store_url does not know the scheme {scheme:?}; use redis://host:port, redis+unix:///path, \
+                 sqlite:///path or memory:"
             ),
             ConfigError::FeatureMissing { scheme, feature } => write!(
                 f,
@@ -343,7 +375,9 @@ impl fmt::Display for ConfigError {
             ConfigError::PartitionedNeedsSecure => {
                 f.write_str("browsers refuse Partitioned without Secure: call secure(true), or leave partitioned out")
             }
-            ConfigError::ZeroTimeout { setting } => write!(f, "{setting} is zero; give it at least a millisecond"),
+            ConfigError::ZeroTimeout { setting } => {
+                write!(f, "{setting} is shorter than a millisecond; give it at least one")
+            }
             ConfigError::TimeoutTooLong { setting } => write!(f, "{setting} is over 100 years; give a shorter one"),
             ConfigError::IdleBeyondAbsolute { idle, absolute } => write!(
                 f,

@@ -95,23 +95,7 @@ impl SessionManager {
     /// Two different sessions in one request, both signed by us, are no session: a neighbouring subdomain may have
     /// planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
     pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
-        let mut presented = self.presented(cookie_headers);
-        let verified = match presented.sessions.len() {
-            1 if !presented.too_many => presented.sessions.remove(0),
-            0 if !presented.too_many => return Session::new(self.clone()),
-            _ => {
-                log::warn!(
-                    "a request with several session cookies is taken for one with none: {}",
-                    presented
-                        .sessions
-                        .iter()
-                        .map(|v| self.public_id(&v.identity).to_string())
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                );
-                return Session::new(self.clone());
-            }
-        };
+        let Some(verified) = self.presented(cookie_headers) else { return Session::new(self.clone()) };
         let call = Call::until(self.deadline())?;
         match self.inner.store.load(&self.key(&verified.identity), self.inner.limits.refresh, &call)? {
             Some(record) => Ok(Session::loaded(self.clone(), verified.identity, record, verified.outdated)),
@@ -123,10 +107,12 @@ impl SessionManager {
     /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
     ///
     /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved.
-    /// It need not save. Counting is cheaper with [`Session::increment`], which never conflicts.
+    /// It need not save. Counting is cheaper with [`Session::increment`], which never conflicts. Several `Cookie` headers
+    /// may be joined with `"; "`.
     ///
     /// # Errors
-    /// What `work` answers, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries.
+    /// What `work` answers, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or once the
+    /// operation timeout is used up. [`Error::Gone`] if the session ended between two tries.
     ///
     /// # Examples
     /// ```
@@ -147,33 +133,48 @@ impl SessionManager {
         mut work: impl FnMut(&mut Session) -> Result<R, E>,
     ) -> Result<(R, Option<SetCookie>), E> {
         let cookie_header = cookie_header.into();
-        let mut cookie_due = false;
+        let (deadline, mut cookie_due, mut was_live) = (self.deadline(), false, false);
         for attempt in 0..TRIES {
             let mut session = self.load(cookie_header)?;
+            if was_live && session.is_new() {
+                return Err(Error::Gone.into());
+            }
+            was_live = !session.is_new();
             session.exclusive = true;
             // A refresh is due once: the next attempt would not see it.
-            session.cookie_due |= cookie_due && !session.is_new();
+            session.cookie_due |= cookie_due;
             cookie_due = session.cookie_due;
-            let result = work(&mut session);
-            session.settled = result.is_err();
-            let result = result?;
-            match session.save() {
-                Ok(set_cookie) => return Ok((result, set_cookie)),
-                Err(Error::Conflict) => back_off(attempt)?,
-                Err(error) => return Err(error.into()),
+            match work(&mut session) {
+                Ok(result) => match session.save() {
+                    Ok(set_cookie) => return Ok((result, set_cookie)),
+                    Err(Error::Conflict) => {}
+                    Err(error) => return Err(error.into()),
+                },
+                // It has saved by itself, and met another request.
+                Err(_) if session.conflicted => {}
+                Err(error) => {
+                    session.settled = true;
+                    return Err(error);
+                }
             }
+            session.settled = true;
+            if Instant::now() >= deadline {
+                break;
+            }
+            back_off(attempt)?;
         }
         Err(Error::Conflict.into())
     }
 
     /// Ends the session that a `Cookie` header names, without loading it: a logout that works on a damaged record too.
-    /// Gives the `Set-Cookie` header that takes the cookie away, whatever was there.
+    /// Gives the `Set-Cookie` header that takes the cookie away, whatever was there. Several `Cookie` headers may be
+    /// joined with `"; "`; all sessions of ours among them end.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
     pub fn destroy<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Option<SetCookie>, Error> {
         let deadline = self.deadline();
-        for verified in self.presented(cookie_header.into()).sessions {
+        for verified in self.verified(cookie_header.into()).0 {
             self.inner.store.delete(&self.key(&verified.identity), &Call::until(deadline)?)?;
         }
         Ok(Some(self.removal_cookie()))
@@ -190,7 +191,8 @@ impl SessionManager {
     /// Makes it safe to fork while other threads use the manager.
     ///
     /// Waits until no call is under way (at most twice the operation timeout), closes this process's connections, and
-    /// holds new calls back until the guard is dropped. Fork while the guard lives, and drop it in both processes.
+    /// holds its new calls back until the guard is dropped, and every other one. Fork while the guard lives. The child is
+    /// not held back.
     ///
     /// It is needed only if other threads of the forking process use the manager. The usual server, whose parent forks
     /// and waits and whose children serve, does not need it.
@@ -208,23 +210,36 @@ impl SessionManager {
         self.inner.store.before_fork()
     }
 
-    /// The sessions whose tokens a request presents, each once.
-    fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Presented {
-        let mut presented = Presented { sessions: Vec::new(), too_many: false };
-        let mut cookies = 0;
+    /// The session that a request presents, if it presents one and no other.
+    fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Option<Verified> {
+        let (mut verified, cookies) = self.verified(cookie_headers);
+        if cookies > MAX_COOKIES {
+            log::debug!("a request with {cookies} session cookies is taken for one with none");
+            return None;
+        }
+        if verified.len() > 1 {
+            let ids: Vec<String> = verified.iter().map(|v| self.public_id(&v.identity).to_string()).collect();
+            log::warn!("a request with several sessions is taken for one with none: {}", ids.join(", "));
+            return None;
+        }
+        verified.pop()
+    }
+
+    /// The sessions whose tokens we signed, each once, and how many cookies of our name there were.
+    fn verified<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> (Vec<Verified>, usize) {
+        let (mut verified, mut cookies): (Vec<Verified>, usize) = (Vec::new(), 0);
         for header in cookie_headers {
             for value in self.inner.cookie.values(header.as_ref()) {
                 cookies += 1;
-                if cookies > MAX_COOKIES {
-                    presented.too_many = true;
-                    return presented;
-                }
-                if let Some(verified) = self.inner.signer.verify(value) {
-                    presented.add(verified);
+                let Some(new) = self.inner.signer.verify(value) else { continue };
+                // The same session may come twice, once signed with an older secret.
+                match verified.iter_mut().find(|known| known.identity == new.identity) {
+                    Some(known) => known.outdated &= new.outdated,
+                    None => verified.push(new),
                 }
             }
         }
-        presented
+        (verified, cookies)
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -253,21 +268,6 @@ impl SessionManager {
 
     pub(crate) fn removal_cookie(&self) -> SetCookie {
         self.inner.cookie.removal()
-    }
-}
-
-struct Presented {
-    sessions: Vec<Verified>,
-    too_many: bool,
-}
-
-impl Presented {
-    /// The same session may come twice, once signed with an older secret.
-    fn add(&mut self, verified: Verified) {
-        match self.sessions.iter_mut().find(|known| known.identity == verified.identity) {
-            Some(known) => known.outdated &= verified.outdated,
-            None => self.sessions.push(verified),
-        }
     }
 }
 

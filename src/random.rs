@@ -1,6 +1,8 @@
 //! Random bytes, straight from the operating system.
 
 use crate::Error;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
@@ -9,4 +11,12 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     SysRng.try_fill_bytes(&mut bytes).map_err(|error| Error::Randomness(Box::new(error)))?;
     Ok(bytes)
+}
+
+/// Eight random characters of base64: text, since a server may repeat them in an error.
+pub(crate) fn nonce() -> Result<[u8; 8], Error> {
+    let mut nonce = [0; 8];
+    let encoded = URL_SAFE_NO_PAD.encode_slice(bytes::<6>()?, &mut nonce);
+    debug_assert_eq!(encoded, Ok(nonce.len()));
+    Ok(nonce)
 }

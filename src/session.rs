@@ -58,6 +58,8 @@ pub struct Session {
     renew_id: bool,
     /// Whether a save is to meet the record as it was loaded: see `transact`.
     pub(crate) exclusive: bool,
+    /// Whether a save has met another one.
+    pub(crate) conflicted: bool,
     pub(crate) cookie_due: bool,
     /// Whether the application has been told what becomes of it: then a drop loses nothing unnoticed.
     pub(crate) settled: bool,
@@ -81,6 +83,7 @@ impl Session {
             changes: ChangeSet::default(),
             renew_id: false,
             exclusive: false,
+            conflicted: false,
             cookie_due: false,
             settled: false,
         })
@@ -96,6 +99,7 @@ impl Session {
             changes: ChangeSet::default(),
             renew_id: false,
             exclusive: false,
+            conflicted: false,
             cookie_due: cookie_due || record.refreshed,
             settled: false,
         }
@@ -110,7 +114,7 @@ impl Session {
     /// [incremented](Session::increment) in this request, and the two do not add up.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.json(key)? else { return Ok(None) };
-        serde_json::from_str(&json).map(Some).map_err(|error| Error::decode(key, error))
+        serde_json::from_str(&json).map(Some).map_err(|error| Error::decode::<T>(key, &error))
     }
 
     /// Sets a key to a value.
@@ -120,12 +124,12 @@ impl Session {
     /// [`MAX_KEY_BYTES`], or key and value alone are larger than a session may be. The session is then as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
-        let json = serde_json::to_string(value).map_err(|error| Error::encode(key, error))?;
+        let json = serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))?;
         let (bytes, limit) = (store::size(key, &json), self.manager.limits().max_bytes);
         if bytes > limit {
             return Err(Error::too_large(key, bytes, limit));
         }
-        self.changes.keys.insert(key.to_owned(), Change::Set(json));
+        self.change(key, Change::Set(json));
         Ok(())
     }
 
@@ -135,16 +139,16 @@ impl Session {
     /// Those of [`get`](Session::get); the value then stays.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let value = self.get(key)?;
-        self.remove(key);
+        if value.is_some() {
+            self.change(key, Change::Remove);
+        }
         Ok(value)
     }
 
-    /// Removes a key. Says whether there was a value.
+    /// Removes a key, also one that another request sets meanwhile. Says whether this request knew a value.
     pub fn remove(&mut self, key: &str) -> bool {
         let there = self.contains_key(key);
-        if there {
-            self.changes.keys.insert(key.to_owned(), Change::Remove);
-        }
+        self.change(key, Change::Remove);
         there
     }
 
@@ -159,17 +163,15 @@ impl Session {
     /// If the store holds something else, [`save`](Session::save) says so. [`Error::TooLarge`] if the key is too long.
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
         self.check_key(key)?;
-        let change = match self.layers().find_map(|layer| layer.overriding(key)) {
-            Some(_) => Change::Set(store::add(key, self.json(key)?.as_deref(), by)?.to_string()),
-            None => {
-                let before = match self.changes.keys.get(key) {
-                    Some(Change::Increment(before)) => *before,
-                    _ => 0,
-                };
-                Change::Increment(before.checked_add(by).ok_or_else(|| Error::not_an_integer(key))?)
-            }
+        let change = if self.layers().any(|layer| layer.overriding(key).is_some()) {
+            Change::Set(store::add(key, self.json(key)?.as_deref(), by)?.to_string())
+        } else {
+            let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::not_an_integer(key));
+            // What was sent without an answer may have to be sent again as one with this.
+            add(self.pending(key).unwrap_or(0))?;
+            Change::Increment(add(self.changes.increment(key).unwrap_or(0))?)
         };
-        self.changes.keys.insert(key.to_owned(), change);
+        self.change(key, change);
         Ok(())
     }
 
@@ -209,6 +211,7 @@ impl Session {
 
     /// Forgets all values, those included that other requests set meanwhile. The session lives on.
     pub fn clear(&mut self) {
+        self.settled = false;
         self.changes.keys.clear();
         self.changes.clear = true;
     }
@@ -221,6 +224,7 @@ impl Session {
     /// someone planted or saw before is worth nothing afterwards. Of two requests that do it at once, one wins; the
     /// other's save answers [`Error::Gone`].
     pub fn regenerate(&mut self) {
+        self.settled = false;
         self.renew_id = true;
     }
 
@@ -228,6 +232,7 @@ impl Session {
     /// still holds. For "remember me".
     pub fn set_idle_timeout(&mut self, timeout: Duration) {
         let longest = crate::builder::LONGEST_TIMEOUT;
+        self.settled = false;
         self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
     }
 
@@ -260,7 +265,8 @@ impl Session {
     /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due.
     ///
     /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
-    /// have sent is not applied twice. After any other error the record is as it was, and so is this session.
+    /// have sent is not applied twice, unless two dozen changes of other requests came between. After any other error
+    /// the record is as it was, and so is this session.
     ///
     /// # Errors
     /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],
@@ -269,7 +275,8 @@ impl Session {
         let saved = self.save_by(self.manager.deadline());
         self.settled = saved.is_err();
         saved?;
-        let due = mem::take(&mut self.cookie_due);
+        // Within a transaction it is the last save that gives the cookie to the caller.
+        let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         Ok(self.info.as_ref().filter(|_| due).map(|info| self.manager.cookie(&self.identity, info.expires_in)))
     }
 
@@ -278,16 +285,15 @@ impl Session {
         if self.info.is_none() && self.is_empty() {
             return Ok(());
         }
-        let renew = self.renew_id && self.info.is_some();
+        let renew = mem::take(&mut self.renew_id) && self.info.is_some();
         if renew || !self.changes.is_empty() {
             self.unanswered = Some(Sent {
-                nonce: random::bytes()?,
+                nonce: random::nonce()?,
                 new_identity: renew.then(|| Identity::random(self.identity.tag)).transpose()?,
                 changes: mem::take(&mut self.changes),
             });
             self.send(deadline)?;
         }
-        self.renew_id = false;
         Ok(())
     }
 
@@ -313,6 +319,8 @@ impl Session {
                 Err(error)
             }
             Err(refusal) => {
+                self.conflicted |= matches!(refusal, Error::Conflict);
+                self.renew_id |= sent.new_identity.is_some();
                 self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
                 Err(refusal)
             }
@@ -351,7 +359,8 @@ impl Session {
     /// they save.
     ///
     /// # Errors
-    /// [`Error::Store`]: it may not have ended. [`SessionManager::destroy`] can be tried again with the same cookie.
+    /// [`Error::Store`]: it may not have ended. Try again with [`SessionManager::destroy`] and the same cookie; what a
+    /// save without an answer may have made of it, nobody has the id of, and it expires.
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.settled = true;
         if self.info.is_some() || self.unanswered.is_some() {
@@ -375,20 +384,24 @@ impl Session {
 
     /// The JSON text of a key as this request is to see it.
     fn json(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
-        let mut pending = None;
-        let mut found = self.values.get(key);
-        for layer in self.layers() {
-            if let Some(Change::Increment(by)) = layer.keys.get(key) {
-                pending = Some(pending.unwrap_or(0i64).saturating_add(*by));
-            } else if let Some(json) = layer.overriding(key) {
-                found = json;
-                break;
-            }
+        if let Some(json) = self.layers().find_map(|layer| layer.overriding(key)) {
+            return Ok(json.map(|json| json.as_str().into()));
         }
-        match pending {
-            Some(by) => store::add(key, found.map(String::as_str), by).map(|total| Some(total.to_string().into())),
-            None => Ok(found.map(|json| json.as_str().into())),
+        let json = self.values.get(key).map(String::as_str);
+        match self.pending(key) {
+            Some(by) => store::add(key, json, by).map(|total| Some(total.to_string().into())),
+            None => Ok(json.map(Cow::from)),
         }
+    }
+
+    /// What this request adds to a key that it does not set.
+    fn pending(&self, key: &str) -> Option<i64> {
+        self.layers().filter_map(|layer| layer.increment(key)).reduce(i64::saturating_add)
+    }
+
+    fn change(&mut self, key: &str, change: Change) {
+        self.settled = false;
+        self.changes.keys.insert(key.to_owned(), change);
     }
 
     fn check_key(&self, key: &str) -> Result<(), Error> {
@@ -414,6 +427,13 @@ impl ChangeSet {
             }
         }
         values.extend(totals.iter().map(|(key, total)| (key.clone(), total.to_string())));
+    }
+
+    fn increment(&self, key: &str) -> Option<i64> {
+        match self.keys.get(key) {
+            Some(Change::Increment(by)) => Some(*by),
+            _ => None,
+        }
     }
 
     /// What this change set makes of a key, whatever was there before; `None` if it leaves it or adds to it.

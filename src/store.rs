@@ -25,6 +25,7 @@ use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreError, random};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The values of a session: JSON text by key.
@@ -49,8 +50,8 @@ pub type Values = BTreeMap<String, String>;
 ///    [`Error::Conflict`].
 /// 7. [`delete`](Store::delete) of what is not there is no error.
 /// 8. The key of a session in a group names its [tag](RecordKey::tag).
-/// 9. A record remembers the nonces of the last few calls that changed it: a call that is sent twice is applied once,
-///    and answered as it was the first time.
+/// 9. A record remembers the nonces of the last two dozen calls that changed it, at least: a call that is sent twice is
+///    applied once, and answered as it was the first time.
 /// 10. Time is the store's own, never that of the caller.
 /// 11. What one process was told is saved, every process sees from then on.
 ///
@@ -93,6 +94,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// dropped. By default it does nothing, for stores that a fork cannot hurt.
     fn before_fork(&self) -> ForkGuard {
         ForkGuard::default()
+    }
+}
+
+/// A store that several managers share.
+impl<S: Store> Store for Arc<S> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+        (**self).create(key, record, call)
+    }
+
+    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
+        (**self).load(key, refresh, call)
+    }
+
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+        (**self).update(key, update, call)
+    }
+
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
+        (**self).delete(key, call)
+    }
+
+    fn ping(&self, call: &Call) -> Result<(), StoreError> {
+        (**self).ping(call)
+    }
+
+    fn before_fork(&self) -> ForkGuard {
+        (**self).before_fork()
     }
 }
 
@@ -218,7 +246,7 @@ impl Update<'_> {
     }
 }
 
-/// A random number that tells one call from every other.
+/// Eight random characters that tell one call from every other.
 pub type Nonce = [u8; 8];
 
 /// One call: until when it is to be answered, and its nonce.
@@ -237,7 +265,7 @@ impl Call {
     /// # Errors
     /// [`Error::Randomness`].
     pub fn until(deadline: Instant) -> Result<Call, Error> {
-        Ok(Call { deadline, nonce: random::bytes()? })
+        Ok(Call { deadline, nonce: random::nonce()? })
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod support;
 
-use multi_process_session::{Error, SessionManager, StoreErrorKind};
+use multi_process_session::{Call, Error, RedisStore, SessionManager, Store, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::fmt::Debug;
 use std::slice::from_ref;
@@ -16,10 +16,16 @@ use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
 use support::{builder, cookie, manager, session_with};
 
+/// Where a timeout is what is to come.
 const DEADLINE: Duration = Duration::from_millis(400);
 
 fn impatient(url: &str) -> SessionManager {
     builder(url).operation_timeout(DEADLINE).build().unwrap()
+}
+
+/// Where half of the time is to be enough for what is to come, on a busy machine.
+fn patient(url: &str) -> SessionManager {
+    builder(url).operation_timeout(Duration::from_secs(3)).build().unwrap()
 }
 
 fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
@@ -41,7 +47,7 @@ fn in_time<T>(call: impl FnOnce() -> T) -> T {
 fn a_fault_on_a_connection_in_use_is_made_up_for_by_a_fresh_one() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
-    let manager = impatient(&proxy.url());
+    let manager = patient(&proxy.url());
     let header = session_with(&manager, &[("user", "ada")]);
     let other = session_with(&manager, &[("user", "grace")]);
     for fault in [
@@ -60,7 +66,7 @@ fn a_fault_on_a_connection_in_use_is_made_up_for_by_a_fresh_one() {
         manager.load(&*other).unwrap();
         let before = proxy.accepted();
         proxy.next(from_ref(&fault));
-        let session = in_time(|| manager.load(&*header)).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        let session = manager.load(&*header).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(session.get::<String>("user").unwrap().unwrap(), "ada", "{fault:?}");
         assert_eq!(proxy.left(), 0);
         assert_eq!(proxy.accepted(), before + 1, "{fault:?}: the connection is not used again");
@@ -78,7 +84,7 @@ fn when_one_connection_fails_the_idle_ones_of_its_time_are_not_used_again() {
         proxy.next(&[Fault::Hold(both.clone()), Fault::Hold(both)]);
         thread::scope(|scope| {
             let calls = [(), ()].map(|()| scope.spawn(|| manager.load(&*header).map(|session| session.len())));
-            calls.map(|call| assert_eq!(call.join().unwrap().unwrap(), 1));
+            calls.into_iter().for_each(|call| assert_eq!(call.join().unwrap().unwrap(), 1));
         });
     };
     two_at_once();
@@ -121,7 +127,7 @@ fn a_fault_that_stays_is_an_error_in_time_and_believes_nothing() {
 fn what_is_sent_twice_is_applied_once() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
-    let manager = impatient(&proxy.url());
+    let manager = patient(&proxy.url());
     for fault in [Fault::LoseReply, Fault::HalfReply, Fault::HalfReplyThenSilence] {
         // A new session.
         let mut session = manager.load(None).unwrap();
@@ -151,7 +157,7 @@ fn what_is_sent_twice_is_applied_once() {
 fn a_save_that_failed_can_be_made_again() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
-    let manager = impatient(&proxy.url());
+    let manager = patient(&proxy.url());
     for fault in [Fault::LoseReply, Fault::Silence] {
         let both = [fault.clone(), fault.clone()];
         let mut session = manager.load(None).unwrap();
@@ -171,11 +177,15 @@ fn a_save_that_failed_can_be_made_again() {
         kind(session.save());
         session.set("text", "two").unwrap();
         session.increment("count", 1000).unwrap();
-        let new_header = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        let (commands, set_cookie) = redis.commands(|| session.save().unwrap());
+        assert_eq!(commands, ["evalsha", "evalsha"], "what was sent, under the id it was sent with, and the rest");
+        let new_header = cookie(&set_cookie.expect("a new id needs a cookie"));
         assert!(manager.load(&*header).unwrap().is_new(), "{fault:?}");
+        assert_eq!(redis.keys(), [format!("mps:{}", session.public_id())]);
         let now = manager.load(&*new_header).unwrap();
         assert_eq!(now.get("count").unwrap(), Some(1111), "{fault:?}");
         assert_eq!(now.get::<String>("text").unwrap().unwrap(), "two");
+        manager.destroy(&*new_header).unwrap();
     }
     // A logout after a save without an answer ends whatever that save made.
     let mut session = manager.load(None).unwrap();
@@ -211,11 +221,11 @@ fn a_redis_that_is_not_there_is_reported_at_once() {
 #[test]
 fn a_redis_that_restarts_is_found_again_by_the_next_call() {
     let mut redis = Redis::start();
-    let manager = impatient(&redis.url());
+    let manager = patient(&redis.url());
     let header = session_with(&manager, &[("user", "ada")]);
     let loaded = manager.load(&*header).unwrap();
     redis.kill();
-    assert_eq!(kind(in_time(|| manager.load(&*header))), StoreErrorKind::Unavailable);
+    assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Unavailable);
     assert_eq!(kind(manager.destroy(&*header)), StoreErrorKind::Unavailable);
     assert!(manager.load("sid=forged").unwrap().is_new(), "no round trip, no error");
     redis.restart();
@@ -273,10 +283,91 @@ fn waiting_for_a_free_connection_counts_towards_the_deadline() {
 }
 
 #[test]
+fn what_is_sent_again_is_applied_once_though_two_dozen_other_changes_came_between() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let (manager, other) = (patient(&proxy.url()), manager(&redis.url()));
+    let header = session_with(&manager, &[("user", "ada")]);
+    let mut session = manager.load(&*header).unwrap();
+    for round in 1..40 {
+        session.increment("count", 1).unwrap();
+        proxy.next(&[Fault::LoseReply, Fault::LoseReply]);
+        kind(session.save());
+        for _ in 0..24 {
+            other.transact(&*header, |session| session.increment("others", 1)).unwrap();
+        }
+        session.save().unwrap();
+        assert_eq!(other.load(&*header).unwrap().get("count").unwrap(), Some(round));
+    }
+}
+
+#[test]
+fn a_connection_to_a_server_that_may_not_be_written_is_not_used_again() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = patient(&proxy.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    for answer in [&b"-READONLY You can't write against a read only replica.\r\n"[..], b"-LOADING wait\r\n"] {
+        let before = proxy.accepted();
+        proxy.next(&[Fault::Answer(answer)]);
+        assert!(manager.load(&*header).is_err());
+        manager.load(&*header).unwrap();
+        assert_eq!(proxy.accepted(), before + 1);
+    }
+}
+
+#[test]
+fn a_call_that_comes_too_late_costs_no_connection() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let store = RedisStore::new(&proxy.url()).unwrap();
+    store.ping(&Call::until(Instant::now() + Duration::from_secs(60)).unwrap()).unwrap();
+    let opened = proxy.accepted();
+    for _ in 0..10 {
+        let late = store.ping(&Call::until(Instant::now()).unwrap()).unwrap_err();
+        assert_eq!(late.kind(), StoreErrorKind::Timeout);
+    }
+    store.ping(&Call::until(Instant::now() + Duration::from_secs(60)).unwrap()).unwrap();
+    assert_eq!(proxy.accepted(), opened);
+}
+
+#[test]
+fn a_full_queue_of_the_server_is_waited_for() {
+    let redis = Redis::start_with(&["--tcp-backlog", "2"]);
+    let manager = builder(&redis.url()).pool_size(32).operation_timeout(Duration::from_secs(30)).build().unwrap();
+    kill(redis.pid(), Signal::SIGSTOP).unwrap();
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..32).map(|_| scope.spawn(|| manager.ping())).collect();
+        // Those that cannot even connect have failed by now, if they do not wait.
+        thread::sleep(Duration::from_millis(50));
+        kill(redis.pid(), Signal::SIGCONT).unwrap();
+        calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
+    });
+}
+
+#[test]
+fn passwords_and_values_stay_out_of_errors() {
+    let redis = Redis::start_with(&["--rename-command", "AUTH", "", "--rename-command", "HELLO", ""]);
+    for url in [format!("{}?pass=hunter2", redis.url()), format!("{}?pass=hunter2&protocol=resp3", redis.url())] {
+        let error = manager(&url).ping().unwrap_err();
+        let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
+        assert!(shown.contains("unknown command") && !shown.contains("hunter2"), "{shown}");
+    }
+    let redis = Redis::start_with(&["--rename-command", "EVALSHA", ""]);
+    let mut session = manager(&redis.url()).load(None).unwrap();
+    session.set("secret", "hunter2").unwrap();
+    let error = session.save().unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(matches!(error, Error::Store(error) if error.kind() == StoreErrorKind::Backend), "{shown}");
+    assert!(shown.contains("unknown command") && !shown.contains("hunter2"), "{shown}");
+    assert!(matches!(session.get::<u32>("secret"), Err(error) if !format!("{error} {error:?}").contains("hunter2")));
+}
+
+#[test]
 fn what_redis_refuses_has_a_kind_and_costs_nobody_a_session() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
-    let manager = impatient(&proxy.url());
+    let manager = patient(&proxy.url());
     let header = session_with(&manager, &[("user", "ada")]);
     for (reply, expected) in [
         (&b"-LOADING Redis is loading the dataset in memory\r\n"[..], StoreErrorKind::Unavailable),

@@ -5,20 +5,32 @@
 mod support;
 
 use multi_process_session::{Error, Session, SessionManager};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::fork::{Child, Signals, child, children, in_own_process};
-use support::redis::Redis;
+use support::place::Place;
 use support::{cookie, manager, session_with};
+
+/// Runs a test, in a process of its own, on every kind of store that processes share.
+fn on_every_shared_store(test: &str, body: impl Fn(&Place, &SessionManager)) {
+    in_own_process(test, || {
+        for place in Place::all() {
+            body(&place, &manager(&place.url()));
+        }
+    });
+}
+
+/// Forks a child of a process that has used the manager.
+fn child_of(manager: &SessionManager, body: impl FnOnce() -> String) -> Child {
+    let _guard = manager.before_fork();
+    child(body)
+}
 
 #[test]
 fn two_processes_that_set_different_keys_both_keep_theirs() {
-    in_own_process("two_processes_that_set_different_keys_both_keep_theirs", || {
-        let redis = Redis::start();
-        let manager = manager(&redis.url());
+    on_every_shared_store("two_processes_that_set_different_keys_both_keep_theirs", |place, manager| {
         let headers: Vec<String> = (0..50).map(|_| session_with(&manager, &[("old", "x")])).collect();
         let (loaded, saved) = (Signals::new(), Signals::new());
-        let other = child(|| {
+        let other = child_of(manager, || {
             for header in &headers {
                 let mut session = manager.load(&**header).unwrap();
                 session.set("child", &1).unwrap();
@@ -45,10 +57,9 @@ fn two_processes_that_set_different_keys_both_keep_theirs() {
 
 #[test]
 fn increments_of_four_processes_add_up() {
-    in_own_process("increments_of_four_processes_add_up", || {
-        let redis = Redis::start();
-        let manager = manager(&redis.url());
+    on_every_shared_store("increments_of_four_processes_add_up", |place, manager| {
         let header = session_with(&manager, &[("a", "1")]);
+        let guard = manager.before_fork();
         children(4, |_| {
             for _ in 0..250 {
                 let mut session = manager.load(&*header).unwrap();
@@ -57,16 +68,16 @@ fn increments_of_four_processes_add_up() {
             }
             String::new()
         });
+        drop(guard);
         assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1000));
     });
 }
 
 #[test]
 fn transactions_of_four_processes_do_not_overwrite_each_other() {
-    in_own_process("transactions_of_four_processes_do_not_overwrite_each_other", || {
-        let redis = Redis::start();
-        let manager = manager(&redis.url());
+    on_every_shared_store("transactions_of_four_processes_do_not_overwrite_each_other", |place, manager| {
         let header = session_with(&manager, &[("a", "1")]);
+        let guard = manager.before_fork();
         children(4, |_| {
             for _ in 0..50 {
                 let add_one = |session: &mut Session| -> Result<(), Error> {
@@ -80,17 +91,18 @@ fn transactions_of_four_processes_do_not_overwrite_each_other() {
             }
             String::new()
         });
+        drop(guard);
         assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(200));
     });
 }
 
-/// What a save in one process answers after `end` was done to its session in another.
-fn save_after(end: impl Fn(&SessionManager, &Redis, &str)) -> (String, Vec<String>) {
-    let redis = Redis::start();
-    let manager = manager(&redis.url());
-    let header = session_with(&manager, &[("user", "ada")]);
+/// What a save in one process answers after `end` was done to its session in another, and how many records there are
+/// then.
+fn save_after(place: &Place, manager: &SessionManager, end: impl Fn(&str)) -> (String, isize) {
+    let before = place.records() as isize;
+    let header = session_with(manager, &[("user", "ada")]);
     let (loaded, ended) = (Signals::new(), Signals::new());
-    let late = child(|| {
+    let late = child_of(manager, || {
         let mut session = manager.load(&*header).unwrap();
         session.set("cart", "full").unwrap();
         session.increment("count", 1).unwrap();
@@ -100,57 +112,46 @@ fn save_after(end: impl Fn(&SessionManager, &Redis, &str)) -> (String, Vec<Strin
         answers.map(|answer| format!("{answer:?}")).join(" ")
     });
     loaded.wait();
-    end(&manager, &redis, &header);
+    end(&header);
     ended.send();
     let said = late.join();
     assert!(manager.load(&*header).unwrap().is_new());
-    (said, redis.keys())
+    (said, place.records() as isize - before)
 }
 
 #[test]
 fn what_was_ended_in_one_process_is_not_brought_back_by_another() {
-    in_own_process("what_was_ended_in_one_process_is_not_brought_back_by_another", || {
-        let gone = "Err(Gone) Err(Gone)";
-        let destroyed = save_after(|manager, _, header| {
-            let session = manager.load(header).unwrap();
-            assert!(session.destroy().unwrap().is_some());
+    on_every_shared_store("what_was_ended_in_one_process_is_not_brought_back_by_another", |place, manager| {
+        let gone = "Err(Gone) Err(Gone)".to_owned();
+        let destroyed = save_after(place, manager, |header| {
+            assert!(manager.load(header).unwrap().destroy().unwrap().is_some());
         });
-        assert_eq!(destroyed, (gone.to_owned(), vec![]));
-        let destroyed_unseen = save_after(|manager, _, header| {
+        assert_eq!(destroyed, (gone.clone(), 0));
+        let destroyed_unseen = save_after(place, manager, |header| {
             assert!(manager.destroy(header).unwrap().is_some());
         });
-        assert_eq!(destroyed_unseen, (gone.to_owned(), vec![]));
-        let expired = save_after(|_, redis, _| {
-            let key = redis.keys().remove(0);
-            let _: i64 = redis.run(&["PEXPIRE", &key, "1"]);
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while !redis.keys().is_empty() {
-                assert!(Instant::now() < deadline, "the key does not expire");
-                thread::yield_now();
-            }
-        });
-        assert_eq!(expired, (gone.to_owned(), vec![]));
-        let (said, keys) = save_after(|manager, _, header| {
+        assert_eq!(destroyed_unseen, (gone.clone(), 0));
+        let regenerated = save_after(place, manager, |header| {
             let mut session = manager.load(header).unwrap();
             session.regenerate();
             assert!(session.save().unwrap().is_some());
         });
-        assert_eq!((said.as_str(), keys.len()), (gone, 1), "{keys:?}");
+        assert_eq!(regenerated, (gone.clone(), 1));
+        let (said, _) = save_after(place, manager, |_| place.let_time_pass_for_all(Duration::from_secs(8 * 24 * 3600)));
+        assert_eq!(said, gone, "expired");
     });
 }
 
 #[test]
 fn a_new_id_loses_no_write_of_another_process() {
-    in_own_process("a_new_id_loses_no_write_of_another_process", || {
-        let redis = Redis::start();
-        let manager = manager(&redis.url());
+    on_every_shared_store("a_new_id_loses_no_write_of_another_process", |place, manager| {
         for round in 0..50 {
             let header = session_with(&manager, &[("a", "1")]);
             let writing = Signals::new();
             let writers: Vec<_> = (0..2)
                 .map(|who| {
-                    let (writing, header, manager) = (&writing, &header, &manager);
-                    child(move || {
+                    let (writing, header) = (&writing, &header);
+                    child_of(manager, move || {
                         let mut acknowledged = 0;
                         loop {
                             let mut session = manager.load(&**header).unwrap();
@@ -191,16 +192,15 @@ fn a_new_id_loses_no_write_of_another_process() {
 
 #[test]
 fn of_two_new_ids_at_once_one_wins() {
-    in_own_process("of_two_new_ids_at_once_one_wins", || {
-        let redis = Redis::start();
-        let manager = manager(&redis.url());
+    on_every_shared_store("of_two_new_ids_at_once_one_wins", |place, manager| {
         let headers: Vec<String> = (0..100).map(|_| session_with(&manager, &[("a", "1")])).collect();
-        let (ready, go) = (Signals::new(), Signals::new());
+        let (ready, go) = (Signals::new(), [Signals::new(), Signals::new()]);
         let rivals: Vec<_> = (0..2)
-            .map(|_| {
-                child(|| {
+            .map(|rival: usize| {
+                let (headers, ready, go) = (&headers, &ready, &go[rival]);
+                child_of(manager, move || {
                     let mut cookies = Vec::new();
-                    for header in &headers {
+                    for header in headers {
                         let mut session = manager.load(&**header).unwrap();
                         session.regenerate();
                         ready.send();
@@ -218,8 +218,7 @@ fn of_two_new_ids_at_once_one_wins() {
         for _ in &headers {
             ready.wait();
             ready.wait();
-            go.send();
-            go.send();
+            go.iter().for_each(Signals::send);
         }
         let answers: Vec<String> = rivals.into_iter().map(Child::join).collect();
         for (one, two) in answers[0].lines().zip(answers[1].lines()) {
@@ -228,6 +227,6 @@ fn of_two_new_ids_at_once_one_wins() {
             assert_eq!(manager.load(winner).unwrap().keys(), ["a"]);
         }
         assert!(headers.iter().all(|header| manager.load(&**header).unwrap().is_new()));
-        assert_eq!(redis.keys().len(), headers.len());
+        assert_eq!(place.records(), headers.len());
     });
 }

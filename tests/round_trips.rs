@@ -58,6 +58,11 @@ fn a_request_makes_no_more_round_trips_than_promised() {
         assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None);
     });
     let header = session_with(&manager, &[("user", "ada")]);
+    count("nothing to take", &["evalsha"], &|| {
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!(session.take::<String>("flash").unwrap(), None);
+        assert_eq!(session.save().unwrap(), None);
+    });
     count("a new id", &["evalsha", "evalsha"], &|| {
         let mut session = manager.load(&*header).unwrap();
         session.regenerate();

@@ -331,6 +331,76 @@ fn a_transaction_sees_no_change_of_others_between_its_load_and_its_save() {
 }
 
 #[test]
+fn a_transaction_may_save_by_itself() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let (_, set_cookie) = manager
+            .transact(None, |session| -> Result<(), Error> {
+                session.set("a", &1)?;
+                assert!(session.save()?.is_some());
+                session.set("b", &2)
+            })
+            .unwrap();
+        let header = cookie(&set_cookie.expect("a new session has a cookie"));
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["a", "b"]);
+        let mut attempts = 0;
+        manager
+            .transact(&*header, |session| -> Result<(), Error> {
+                attempts += 1;
+                if attempts == 1 {
+                    let mut other = manager.load(&*header)?;
+                    other.set("other", &1)?;
+                    other.save()?;
+                }
+                session.set("a", &attempts)?;
+                session.save()?;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!((attempts, manager.load(&*header).unwrap().get("a").unwrap()), (2, Some(2)));
+    });
+}
+
+#[test]
+fn a_transaction_whose_session_ends_meanwhile_starts_no_new_one() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut attempts = 0;
+        let ended = manager.transact(&*header, |session| -> Result<(), Error> {
+            attempts += 1;
+            let mut other = manager.load(&*header)?;
+            other.set("other", &attempts)?;
+            other.save()?;
+            session.set("mine", &1)?;
+            // Meets the other change; the next try meets a session that has ended.
+            let conflict = session.save();
+            manager.destroy(&*header)?;
+            conflict.map(drop)
+        });
+        assert!(matches!(ended, Err(Error::Gone)), "{ended:?}");
+        assert_eq!(attempts, 1);
+        assert!(manager.load(&*header).unwrap().is_new());
+    });
+}
+
+#[test]
+fn a_key_that_is_removed_goes_though_another_request_has_just_set_it() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut late = manager.load(&*header).unwrap();
+        let mut other = manager.load(&*header).unwrap();
+        other.set("admin", &true).unwrap();
+        other.save().unwrap();
+        assert!(!late.remove("admin"), "this request knew nothing of it");
+        late.save().unwrap();
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+        assert_eq!(late.take::<bool>("missing").unwrap(), None);
+    });
+}
+
+#[test]
 fn ten_thousand_keys_in_one_change_set() {
     on_every_store(|builder| {
         let manager = builder.build().unwrap();
@@ -456,7 +526,10 @@ fn several_cookies_of_our_name() {
         assert!(!is_new(&[&format!("{}{one}", "sid=x; ".repeat(7))]), "8");
         assert!(is_new(&[&format!("{}{one}", "sid=x; ".repeat(8))]), "9");
         assert!(is_new(&[&format!("{one}{}", "; sid=x".repeat(8))]), "9");
-        // A logout ends both.
+        // A logout ends all, however much junk stands before them.
+        let three = session_with(&manager, &[("who", "three")]);
+        manager.destroy(&*format!("{}{three}", "sid=x; ".repeat(8))).unwrap();
+        assert!(is_new(&[&three]));
         manager.destroy(&*format!("{one}; {two}")).unwrap();
         assert!(is_new(&[&one]) && is_new(&[&two]));
     });

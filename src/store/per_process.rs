@@ -3,7 +3,7 @@
 use super::ForkGuard;
 use crate::{StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{fmt, mem, process, thread};
@@ -41,12 +41,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     /// for the guard to be dropped.
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
         let process = self.of_this_process();
-        let deadline = Instant::now() + patience;
-        if !process.gate.close(deadline) {
-            log::error!("before_fork: another ForkGuard was not dropped within {patience:?}");
-            return ForkGuard::default();
-        }
-        if !process.gate.wait_until_empty(deadline) {
+        process.gate.close();
+        if !process.gate.wait_until_empty(Instant::now() + patience) {
             log::error!("before_fork: calls are still under way after {patience:?}; forking now may hang the child");
         }
         if let Some(resource) = process.resource.get() {
@@ -98,8 +94,13 @@ pub(crate) struct Entered<T> {
 
 impl<T> Entered<T> {
     /// This process's resource.
-    pub(crate) fn get_or_open(&self, open: impl FnOnce() -> T) -> &T {
-        self.process.resource.get_or_init(open)
+    pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Result<T, StoreError>) -> Result<&T, StoreError> {
+        if let Some(resource) = self.process.resource.get() {
+            return Ok(resource);
+        }
+        let new = open()?;
+        // Of several threads that are here, one puts its own in place.
+        Ok(self.process.resource.get_or_init(|| new))
     }
 }
 
@@ -109,19 +110,20 @@ impl<T> Drop for Entered<T> {
     }
 }
 
-/// Counts the calls under way, and holds new ones back while a fork is made.
+/// Counts the calls under way, and holds new ones back while forks are made.
 ///
 /// Forks are rare, so waiting is done by looking again; there is no queue that a child could inherit.
 #[derive(Default)]
-struct Gate(AtomicU32);
+struct Gate(AtomicU64);
 
-const CLOSED: u32 = 1 << 31;
+/// Those who keep the gate closed are counted in the upper half, the calls under way in the lower.
+const CLOSED: u64 = 1 << 32;
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 impl Gate {
     fn enter(&self, deadline: Instant) -> bool {
         wait(deadline, || {
-            let open = self.0.fetch_add(1, Ordering::Acquire) & CLOSED == 0;
+            let open = self.0.fetch_add(1, Ordering::Acquire) < CLOSED;
             if !open {
                 self.leave();
             }
@@ -133,18 +135,17 @@ impl Gate {
         self.0.fetch_sub(1, Ordering::Release);
     }
 
-    /// Closes it, unless another thread has it closed until the deadline.
-    fn close(&self, deadline: Instant) -> bool {
-        wait(deadline, || self.0.fetch_or(CLOSED, Ordering::Acquire) & CLOSED == 0)
+    fn close(&self) {
+        self.0.fetch_add(CLOSED, Ordering::Acquire);
+    }
+
+    fn open(&self) {
+        self.0.fetch_sub(CLOSED, Ordering::Release);
     }
 
     /// Whether the calls that were under way when it was closed have ended.
     fn wait_until_empty(&self, deadline: Instant) -> bool {
-        wait(deadline, || self.0.load(Ordering::Acquire) == CLOSED)
-    }
-
-    fn open(&self) {
-        self.0.fetch_and(!CLOSED, Ordering::Release);
+        wait(deadline, || self.0.load(Ordering::Acquire).is_multiple_of(CLOSED))
     }
 }
 
@@ -169,18 +170,18 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_gate_holds_calls_back_until_it_is_opened() {
+    fn a_closed_gate_holds_calls_back_until_all_have_opened_it() {
         let gate = Gate::default();
         assert!(gate.enter(soon()));
-        assert!(gate.close(soon()));
+        gate.close();
         assert!(!gate.wait_until_empty(soon()), "a call is under way");
         gate.leave();
         assert!(gate.wait_until_empty(soon()));
         assert!(!gate.enter(soon()), "closed");
+        gate.close();
+        gate.open();
+        assert!(!gate.enter(soon()), "closed by another");
         gate.open();
         assert!(gate.enter(soon()));
-        gate.leave();
-        assert!(gate.close(soon()));
-        assert!(!gate.close(soon()), "closed by another");
     }
 }

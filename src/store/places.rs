@@ -42,8 +42,13 @@ impl<C: Send + 'static> r2d2::ManageConnection for Empty<C> {
 }
 
 impl<C: Send + 'static> Places<C> {
-    pub(super) fn new(size: u32) -> Places<C> {
-        let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool").build();
+    pub(super) fn new(size: u32) -> Result<Places<C>, StoreError> {
+        let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool");
+        // It panics where the operating system gives it no thread.
+        let thread = std::panic::catch_unwind(move || thread.build()).map_err(|_| {
+            let message = "no thread can be started for the pool; see the limits on processes (RLIMIT_NPROC, pids.max)";
+            StoreError::new(StoreErrorKind::Backend, message)
+        })?;
         let thread = Arc::new(thread);
         let pool = r2d2::Pool::builder()
             .max_size(size)
@@ -61,7 +66,7 @@ impl<C: Send + 'static> Places<C> {
             let _ = sleep.recv();
         });
         let _ = places_made.recv();
-        Places { pool, _asleep }
+        Ok(Places { pool, _asleep })
     }
 
     /// Takes a place, waiting for one until the deadline.

@@ -16,7 +16,7 @@ use crate::lifetime::Refresh;
 use crate::{ConfigError, Error, StoreError};
 use redis::{Arg, Cmd, Value, cmd};
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Keeps sessions in Redis, for any number of processes and machines.
@@ -27,6 +27,7 @@ pub struct RedisStore {
     address: Arc<Address>,
     pool_size: u32,
     patience: Duration,
+    scripts: Scripts,
     pools: PerProcess<Pool>,
 }
 
@@ -63,10 +64,24 @@ impl Script {
     }
 }
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/create.lua")));
-static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/load.lua")));
-static UPDATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/update.lua")));
-static DELETE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/delete.lua")));
+/// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
+struct Scripts {
+    create: Script,
+    load: Script,
+    update: Script,
+    delete: Script,
+}
+
+impl Scripts {
+    fn new() -> Scripts {
+        Scripts {
+            create: Script::new(include_str!("redis/create.lua")),
+            load: Script::new(include_str!("redis/load.lua")),
+            update: Script::new(include_str!("redis/update.lua")),
+            delete: Script::new(include_str!("redis/delete.lua")),
+        }
+    }
+}
 
 impl RedisStore {
     /// A store at this URL, as [`store_url`](crate::SessionManagerBuilder::store_url) with its default settings makes it.
@@ -82,7 +97,13 @@ impl RedisStore {
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         let expected = "redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket";
         let address = Address::parse(url).ok_or(ConfigError::StoreUrl { expected })?;
-        Ok(RedisStore { address: Arc::new(address), pool_size, patience, pools: PerProcess::new() })
+        Ok(RedisStore {
+            address: Arc::new(address),
+            pool_size,
+            patience,
+            scripts: Scripts::new(),
+            pools: PerProcess::new(),
+        })
     }
 
     fn request<R>(
@@ -91,7 +112,8 @@ impl RedisStore {
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         let process = self.pools.enter(call.deadline)?;
-        process.get_or_open(|| Pool::new(self.address.clone(), self.pool_size)).request(call.deadline, request)
+        let pool = process.get_or_open(|| Pool::new(self.address.clone(), self.pool_size))?;
+        pool.request(call.deadline, request)
     }
 
     /// Runs a script; sends its text only where the server does not have it.
@@ -109,7 +131,7 @@ impl RedisStore {
 impl Store for RedisStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
         let bytes = record.check_size()?;
-        let mut command = CREATE.call(&[redis_key(key)], call);
+        let mut command = self.scripts.create.call(&[redis_key(key)], call);
         command
             .arg(optional(record.absolute_timeout.map(milliseconds)))
             .arg(milliseconds(record.idle_timeout))
@@ -118,7 +140,7 @@ impl Store for RedisStore {
         for (key, json) in &record.values {
             command.arg(field(key)).arg(json);
         }
-        let mut reply = self.run(&CREATE, &command, call)?;
+        let mut reply = self.run(&self.scripts.create, &command, call)?;
         match reply.status() {
             "exists" => Ok(None),
             _ => Ok(Some(reply.info()?)),
@@ -126,9 +148,9 @@ impl Store for RedisStore {
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        let mut command = LOAD.call(&[redis_key(key)], call);
+        let mut command = self.scripts.load.call(&[redis_key(key)], call);
         command.arg(interval(refresh));
-        let mut reply = self.run(&LOAD, &command, call)?;
+        let mut reply = self.run(&self.scripts.load, &command, call)?;
         if reply.status() == "gone" {
             return Ok(None);
         }
@@ -147,7 +169,7 @@ impl Store for RedisStore {
                 Change::Increment(by) => increments.extend([field(key), by.to_string()]),
             }
         }
-        let mut command = UPDATE.call(&keys, call);
+        let mut command = self.scripts.update.call(&keys, call);
         command
             .arg(optional(update.expected))
             .arg(update.max_bytes)
@@ -160,7 +182,7 @@ impl Store for RedisStore {
             .arg(sets)
             .arg(removes)
             .arg(increments);
-        let mut reply = self.run(&UPDATE, &command, call)?;
+        let mut reply = self.run(&self.scripts.update, &command, call)?;
         match reply.status() {
             "gone" => Err(Error::Gone),
             "conflict" => Err(Error::Conflict),
@@ -176,7 +198,7 @@ impl Store for RedisStore {
     }
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
-        self.run(&DELETE, &DELETE.call(&[redis_key(key)], call), call).map(drop)
+        self.run(&self.scripts.delete, &self.scripts.delete.call(&[redis_key(key)], call), call).map(drop)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {

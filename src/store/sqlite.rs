@@ -96,7 +96,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
         let process = self.processes.enter(call.deadline)?;
-        let mut place = process.get_or_open(|| Places::new(self.pool_size)).take(call.deadline)?;
+        let mut place = process.get_or_open(|| Places::new(self.pool_size))?.take(call.deadline)?;
         wait_for_locks_until(call.deadline);
         let mut connection = match place.take() {
             Some(connection) => connection,

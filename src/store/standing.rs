@@ -6,7 +6,7 @@ use crate::lifetime::Refresh;
 use std::time::{Duration, SystemTime};
 
 /// How many nonces a record remembers.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 32;
 
 #[derive(Clone)]
 pub(super) struct Standing {

@@ -80,6 +80,7 @@ impl Child {
         text
     }
 
+    /// Kills it, wherever it is.
     pub fn kill(self) {
         kill(self.pid, Signal::SIGKILL).expect("it is our child");
         waitpid(self.pid, None).expect("it ends");

@@ -41,28 +41,40 @@ impl Place {
 
     /// Lets time pass for one record: all its times lie earlier by as much.
     pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
-        let by = i64::try_from(time.as_millis()).expect("not that long");
         match self {
-            Place::Redis(redis) => {
-                let key = format!("{}:{}", key.namespace, key.id);
-                let left: i64 = redis.run(&["PTTL", &key]);
-                for field in ["c", "a"] {
-                    let value: Option<i64> = redis.run(&["HGET", &key, field]);
-                    if value.is_some_and(|value| value > 0) {
-                        let _: i64 = redis.run(&["HINCRBY", &key, field, &(-by).to_string()]);
-                    }
-                }
-                let _: i64 = redis.run(&["PEXPIRE", &key, &(left - by).to_string()]);
-            }
-            Place::Sqlite(_) => {
-                let earlier = "UPDATE sessions SET expires = expires - ?1, created = created - ?1, ends = ends - ?1
-                               WHERE id = ?2";
-                self.sql().execute(earlier, (by, key.id.as_bytes())).unwrap();
-            }
+            Place::Redis(redis) => let_time_pass(redis, &format!("{}:{}", key.namespace, key.id), time),
+            Place::Sqlite(_) => drop(self.sql().execute(&earlier("id = ?2"), (ms(time), key.id.as_bytes())).unwrap()),
+        }
+    }
+
+    /// Lets time pass for all records.
+    pub fn let_time_pass_for_all(&self, time: Duration) {
+        match self {
+            Place::Redis(redis) => redis.keys().iter().for_each(|key| let_time_pass(redis, key, time)),
+            Place::Sqlite(_) => drop(self.sql().execute(&earlier("true"), [ms(time)]).unwrap()),
         }
     }
 
     fn sql(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.url().strip_prefix("sqlite://").expect("a SQLite file")).expect("it opens")
     }
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).expect("not that long")
+}
+
+fn earlier(which: &str) -> String {
+    format!("UPDATE sessions SET expires = expires - ?1, created = created - ?1, ends = ends - ?1 WHERE {which}")
+}
+
+fn let_time_pass(redis: &Redis, key: &str, time: Duration) {
+    let left: i64 = redis.run(&["PTTL", key]);
+    for field in ["c", "a"] {
+        let value: Option<i64> = redis.run(&["HGET", key, field]);
+        if value.is_some_and(|value| value > 0) {
+            let _: i64 = redis.run(&["HINCRBY", key, field, &(-ms(time)).to_string()]);
+        }
+    }
+    let _: i64 = redis.run(&["PEXPIRE", key, &(left - ms(time)).to_string()]);
 }

@@ -4,9 +4,18 @@ use super::failure::Failure;
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Parser, Value, cmd};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process;
 use std::time::{Duration, Instant};
+
+/// Writing to a connection that was closed is an error, and no signal that ends the process.
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
+/// There `socket2` sets an option of the socket instead.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: libc::c_int = 0;
 
 /// Where a Redis is, and how to log in there.
 pub(super) struct Address {
@@ -17,7 +26,12 @@ impl Address {
     /// From a `redis://` or `redis+unix://` URL; `None` if it cannot be read.
     pub(super) fn parse(url: &str) -> Option<Address> {
         let info = url.into_connection_info().ok()?;
-        matches!(info.addr(), ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(..)).then_some(Address { info })
+        let reachable = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => !host.is_empty() && *port != 0,
+            ConnectionAddr::Unix(path) => SockAddr::unix(path).is_ok(),
+            _ => false,
+        };
+        (reachable && info.redis_settings().db() >= 0).then_some(Address { info })
     }
 
     /// What a new connection has to say first.
@@ -61,16 +75,17 @@ impl fmt::Display for Address {
 pub(super) struct Connection {
     socket: Socket,
     parser: Parser,
+    process: u32,
 }
 
 impl Connection {
     pub(super) fn open(address: &Address, deadline: Instant) -> Result<Connection, Failure> {
         let socket = match address.info.addr() {
             ConnectionAddr::Tcp(host, port) => connect_tcp(host, *port, deadline)?,
-            ConnectionAddr::Unix(path) => connect(Domain::UNIX, &SockAddr::unix(path)?, deadline)?,
+            ConnectionAddr::Unix(path) => connect_unix(path, deadline)?,
             _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
-        let mut connection = Connection { socket, parser: Parser::new() };
+        let mut connection = Connection { socket, parser: Parser::new(), process: process::id() };
         let greeting = address.greeting();
         let packed: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
         connection.send(&packed, deadline)?;
@@ -82,6 +97,7 @@ impl Connection {
 
     /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come yet.
     pub(super) fn request(&mut self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+        left(deadline).map_err(|_| Failure::TooLate)?;
         self.send(&command.get_packed_command(), deadline)?;
         self.receive(deadline)
     }
@@ -89,7 +105,7 @@ impl Connection {
     fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
         while !bytes.is_empty() {
             self.socket.set_write_timeout(Some(left(deadline)?))?;
-            match self.socket.write(bytes) {
+            match self.socket.send_with_flags(bytes, NO_SIGNAL) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -107,6 +123,15 @@ impl Connection {
                 Value::ServerError(error) => return Err(Failure::refused(&error)),
                 value => return Ok(value),
             }
+        }
+    }
+}
+
+/// A forked child may hold a copy of the socket that it never looks at: closing ours would not end the connection.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.process == process::id() {
+            let _ = self.socket.shutdown(Shutdown::Both);
         }
     }
 }
@@ -139,13 +164,13 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 
 fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (host, port).to_socket_addrs()? {
-        let domain = match address {
-            SocketAddr::V4(_) => Domain::IPV4,
-            SocketAddr::V6(_) => Domain::IPV6,
-        };
-        match connect(domain, &address.into(), deadline) {
-            Ok(socket) => {
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    for (tried, address) in addresses.iter().enumerate() {
+        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+        // Each has its share of the time, so that one that is silent does not hide the next.
+        let share = left(deadline)? / (addresses.len() - tried) as u32;
+        match socket.connect_timeout(&(*address).into(), share) {
+            Ok(()) => {
                 socket.set_tcp_nodelay(true)?;
                 socket.set_keepalive(true)?;
                 return Ok(socket);
@@ -156,8 +181,10 @@ fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {
     Err(failure)
 }
 
-fn connect(domain: Domain, address: &SockAddr, deadline: Instant) -> io::Result<Socket> {
-    let socket = Socket::new(domain, Type::STREAM, None)?;
-    socket.connect_timeout(address, left(deadline)?)?;
+/// Waits while the server's queue is full, which `connect_timeout` does not do on unix sockets (connect(2), EAGAIN).
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(left(deadline)?))?;
+    socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket)
 }

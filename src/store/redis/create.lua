@@ -2,7 +2,7 @@
 -- ARGV: nonce, absolute timeout (ms; '' none), idle timeout (ms), refresh interval (ms), size, then field and value by
 --       turns.
 if redis.call('EXISTS', key) == 1 then
-  if is_known(redis.call('HGET', key, 'n') or '') then
+  if is_known() then
     return standing('ok')
   end
   return { nonce, 'exists' }
@@ -12,7 +12,7 @@ local absolute, idle, interval = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(
 if absolute then
   ends = now + absolute
 end
-redis.call('HSET', key, 'v', 1, 'c', now, 'a', ends, 'i', idle, 's', ARGV[5], 'n', nonce)
+redis.call('HSET', key, 'v', 1, 'c', now, 'a', ends, 'i', idle, 's', ARGV[5], remembered(1))
 in_chunks('HSET', ARGV, 6, #ARGV)
 redis.call('PEXPIRE', key, full_life(idle, interval, ends, now))
 return standing('ok')

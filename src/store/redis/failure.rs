@@ -10,10 +10,13 @@ pub(super) enum Failure {
     /// The connection is of no use any more: what comes next on it may be anything. The request may have been carried
     /// out.
     Connection(io::Error),
-    /// The server answered with an error.
-    Refused(StoreError),
+    /// The server answered with an error. The connection is reusable unless it leads to the wrong server, or to one
+    /// that is not ready.
+    Refused { error: StoreError, reusable: bool },
     /// The server does not have the script.
     NoScript,
+    /// The deadline had passed before anything was sent.
+    TooLate,
 }
 
 impl Failure {
@@ -22,12 +25,23 @@ impl Failure {
         Failure::Connection(io::Error::new(io::ErrorKind::InvalidData, what))
     }
 
+    pub(super) fn corrupt(error: StoreError) -> Failure {
+        Failure::Refused { error, reusable: true }
+    }
+
     pub(super) fn refused(error: &ServerError) -> Failure {
         if error.code() == "NOSCRIPT" {
             return Failure::NoScript;
         }
-        let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
-        Failure::Refused(StoreError::new(kind(&text), format!("Redis answered with an error: {}", text.trim_end())))
+        let details = error.details().unwrap_or_default();
+        // Redis repeats what it did not understand, passwords included.
+        let details = details.split(", with args beginning with").next().unwrap_or_default();
+        let text = format!("{} {details}", error.code());
+        let kind = kind(&text);
+        Failure::Refused {
+            error: StoreError::new(kind, format!("Redis answered with an error: {}", text.trim_end())),
+            reusable: kind != StoreErrorKind::Unavailable && !says(&text, "READONLY") && !says(&text, "NOAUTH"),
+        }
     }
 
     pub(super) fn is_timeout(&self) -> bool {
@@ -45,7 +59,8 @@ impl Failure {
             Failure::Connection(error) => {
                 StoreError::new(StoreErrorKind::Unavailable, format!("no connection to {place}")).caused_by(error)
             }
-            Failure::Refused(error) => error,
+            Failure::Refused { error, .. } => error,
+            Failure::TooLate => StoreError::new(StoreErrorKind::Timeout, format!("no time was left to ask {place}")),
             Failure::NoScript => {
                 StoreError::new(StoreErrorKind::Backend, format!("{place} forgot a script while it was running it"))
             }
@@ -78,7 +93,7 @@ fn kind(text: &str) -> StoreErrorKind {
     const NOT_READY: [&str; 4] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"];
     const REFUSES: [&str; 9] =
         ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
-    let says = |code: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code);
+    let says = |code: &str| says(text, code);
     if text.contains("max number of clients") || NOT_READY.iter().any(|code| says(code)) {
         Unavailable
     } else if says("WRONGTYPE") {
@@ -88,6 +103,10 @@ fn kind(text: &str) -> StoreErrorKind {
     } else {
         Backend
     }
+}
+
+fn says(text: &str, code: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code)
 }
 
 #[cfg(test)]

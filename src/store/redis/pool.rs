@@ -2,8 +2,8 @@
 
 use super::connection::{Address, Connection};
 use super::failure::Failure;
+use crate::StoreError;
 use crate::store::places::Places;
-use crate::{StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ struct Open {
 }
 
 impl Pool {
-    pub(super) fn new(address: Arc<Address>, size: u32) -> Pool {
-        Pool { address, places: Places::new(size), epoch: AtomicU64::new(0) }
+    pub(super) fn new(address: Arc<Address>, size: u32) -> Result<Pool, StoreError> {
+        Ok(Pool { address, places: Places::new(size)?, epoch: AtomicU64::new(0) })
     }
 
     /// Makes a request, and makes it once more, on a fresh connection, if its connection fails: so it must not matter
@@ -51,22 +51,26 @@ impl Pool {
                     *place = Some(open);
                     return Ok(result);
                 }
-                Err(failure @ Failure::Connection(_)) => {
-                    // Only the first connection of its time to fail moves the epoch.
-                    let _ =
-                        self.epoch.compare_exchange(open.epoch, open.epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
+                Err(Failure::Refused { error, reusable: true }) => {
+                    *place = Some(open);
+                    return Err(error);
+                }
+                Err(Failure::Refused { error, reusable: false }) => {
+                    self.distrust(&open);
+                    return Err(error);
+                }
+                // Nothing was sent, so the connection is as good as before.
+                Err(failure @ Failure::TooLate) => {
+                    *place = Some(open);
+                    return Err(failure.into_store_error(&self.address));
+                }
+                Err(failure) => {
+                    self.distrust(&open);
                     if last_try || until == deadline && failure.is_timeout() {
                         return Err(failure.into_store_error(&self.address));
                     }
                     log::warn!("the connection to {} failed ({failure:?}); trying a fresh one", self.address);
                     last_try = true;
-                }
-                Err(failure) => {
-                    let error = failure.into_store_error(&self.address);
-                    if error.kind() != StoreErrorKind::Unavailable {
-                        *place = Some(open);
-                    }
-                    return Err(error);
                 }
             }
         }
@@ -78,6 +82,12 @@ impl Pool {
 
     fn is_trusted(&self, open: &Open) -> bool {
         open.epoch == self.epoch.load(Ordering::Relaxed) && open.last_used.elapsed() < MAX_IDLE
+    }
+
+    /// Of this connection and those of its time.
+    fn distrust(&self, open: &Open) {
+        // Only the first one of its time to fail moves the epoch.
+        let _ = self.epoch.compare_exchange(open.epoch, open.epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn open(&self, deadline: Instant) -> Result<Open, StoreError> {

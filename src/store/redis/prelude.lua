@@ -2,10 +2,10 @@
 --
 -- A record is one hash: the values under ":key" as JSON text, and the library's own fields under bare letters:
 --   v version   c created (ms)   a ends at the latest (ms, 0 never)   i idle timeout (ms)
---   s size of the values (bytes)   n the nonces of the last calls that changed it, newest first
+--   s size of the values (bytes)   n0 to n3 the nonces of the last calls that changed it
 -- The key's own expiry is the session's. ARGV[1] is the call's nonce: every reply begins with it.
 local key, nonce = KEYS[1], ARGV[1]
-local CHUNK, NONCE, NONCES = 1000, 8, 8
+local CHUNK, NONCE = 1000, 8
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -34,11 +34,22 @@ local function standing(status)
   return { nonce, status, about[1], about[2], about[3], about[4], now_ms(), redis.call('PTTL', key) }
 end
 
-local function is_known(nonces)
-  for at = 1, #nonces, NONCE do
-    if nonces:sub(at, at + NONCE - 1) == nonce then
-      return true
+-- The last 25 to 32 nonces are remembered, eight in each of four fields by turns: none of them gets longer than the 64
+-- bytes up to which Redis keeps a hash compact.
+local function is_known()
+  for _, nonces in ipairs(redis.call('HMGET', key, 'n0', 'n1', 'n2', 'n3')) do
+    for at = 1, #(nonces or ''), NONCE do
+      if nonces:sub(at, at + NONCE - 1) == nonce then
+        return true
+      end
     end
   end
   return false
+end
+
+-- The field for the nonce of the change that leads to this version, and what it is to hold then.
+local function remembered(version)
+  local field = 'n' .. math.floor(version / 8) % 4
+  local before = version % 8 > 0 and redis.call('HGET', key, field) or ''
+  return field, before .. nonce
 end

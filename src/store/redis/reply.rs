@@ -24,7 +24,7 @@ impl Reply {
         }
         let status = rest.next().and_then(text).ok_or_else(|| Failure::not_ours("the reply has no status"))?;
         if status == "corrupt" {
-            return Err(Failure::Refused(corrupt("its fields are missing")));
+            return Err(Failure::corrupt(corrupt("its fields are missing")));
         }
         Ok(Reply { status, rest })
     }

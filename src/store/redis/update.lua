@@ -14,10 +14,10 @@ local moved = new_key and redis.call('EXISTS', key) == 0
 if moved then
   key = new_key -- If this call was made before. The nonce tells.
 end
-local about = redis.call('HMGET', key, 'v', 'n', 's', 'i', 'a')
-local version, nonces, old_size = about[1], about[2], tonumber(about[3])
-local idle, ends = tonumber(about[4]), tonumber(about[5])
-if not (version and nonces and old_size and idle and ends) then
+local about = redis.call('HMGET', key, 'v', 's', 'i', 'a')
+local version, old_size = tonumber(about[1]), tonumber(about[2])
+local idle, ends = tonumber(about[3]), tonumber(about[4])
+if not (version and old_size and idle and ends) then
   return { nonce, redis.call('EXISTS', key) == 0 and 'gone' or 'corrupt' }
 end
 
@@ -30,11 +30,11 @@ local function answer()
   return reply
 end
 
-if is_known(nonces) then
+if is_known() then
   return answer()
 elseif moved then
   return { nonce, 'gone' }
-elseif expected ~= '' and expected ~= version then
+elseif expected ~= '' and tonumber(expected) ~= version then
   return { nonce, 'conflict' }
 elseif new_key and redis.call('EXISTS', new_key) == 1 then
   return { nonce, 'exists' }
@@ -105,7 +105,7 @@ if size > limit and size > old_size then
 end
 
 -- The first write adds, so that a full memory refuses it; it refuses none that come after it.
-redis.call('HSET', key, 'v', version + 1, 's', size, 'n', nonce .. nonces:sub(1, NONCE * (NONCES - 1)))
+redis.call('HSET', key, 'v', version + 1, 's', size, remembered(version + 1))
 if new_key then
   redis.call('RENAME', key, new_key)
   key = new_key

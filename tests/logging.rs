@@ -1,0 +1,92 @@
+//! What is logged: sessions that are dropped with something left to do, by their public ids alone.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use multi_process_session::{Error, Refresh, Session};
+use std::sync::Mutex;
+use support::{builder, session_with};
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Collect;
+
+impl Log for Collect {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        LINES.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn lines<R>(work: impl FnOnce() -> R) -> Vec<String> {
+    drop(work());
+    std::mem::take(&mut *LINES.lock().unwrap())
+}
+
+/// The only test of this file: there is one logger in a process.
+#[test]
+fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
+    log::set_logger(&Collect).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let manager = builder("memory:").refresh(Refresh::EveryLoad).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    let load = || manager.load(&*header).unwrap();
+    let calm = |change: fn(&mut Session)| {
+        let mut session = load();
+        change(&mut session);
+        let _ = session.save();
+        session
+    };
+
+    assert_eq!(lines(|| calm(|_| {})), Vec::<String>::new());
+    assert_eq!(lines(|| calm(|session| session.set("a", &1).unwrap())), Vec::<String>::new());
+    assert_eq!(lines(|| manager.load(None).unwrap()), Vec::<String>::new());
+    assert_eq!(lines(|| load().destroy().is_ok()), Vec::<String>::new());
+    let header = session_with(&manager, &[("user", "ada")]);
+    let load = || manager.load(&*header).unwrap();
+
+    let unsaved = |change: fn(&mut Session)| {
+        let mut session = load();
+        let id = session.public_id();
+        let _ = session.save();
+        change(&mut session);
+        let warned = lines(move || session);
+        assert_eq!(warned, [format!("session {id}: dropped with unsaved changes; call save()")]);
+    };
+    unsaved(|session| session.set("a", &1).unwrap());
+    unsaved(|session| assert!(session.remove("user")));
+    unsaved(|session| session.increment("n", 1).unwrap());
+    unsaved(Session::clear);
+    unsaved(Session::regenerate);
+    unsaved(|session| session.set_idle_timeout(std::time::Duration::from_secs(9)));
+    unsaved(|session| {
+        session.increment("user", 1).unwrap();
+        assert!(matches!(session.save(), Err(Error::NotAnInteger { .. })));
+        // A failed save was answered; what is changed after it was not.
+        session.set("b", &1).unwrap();
+    });
+    let mut failed = load();
+    failed.increment("user", 1).unwrap();
+    assert!(failed.save().is_err());
+    assert_eq!(lines(move || failed), Vec::<String>::new(), "the application knows");
+    let owing = lines(|| drop(load()));
+    assert!(owing[0].ends_with("dropped with a cookie to renew; call save() and send it"), "{owing:?}");
+
+    // Two sessions of ours in one request are worth a look, junk is not.
+    let other = session_with(&manager, &[("user", "grace")]);
+    let both = format!("{header}; {other}");
+    let tossed = lines(|| manager.load(&*both).unwrap());
+    assert!(tossed[0].contains("several sessions"), "{tossed:?}");
+    for line in LINES.lock().unwrap().iter().chain(&tossed).chain(&owing) {
+        for cookie in [&header, &other] {
+            assert!(!line.contains(&cookie["sid=".len()..]), "{line}");
+        }
+    }
+}

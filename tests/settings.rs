@@ -1,0 +1,96 @@
+//! Settings that are refused, with words that say what to do.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{ConfigError, Refresh, SameSite, Secret, SessionManager, SessionManagerBuilder};
+use std::time::Duration;
+use support::secret;
+
+fn builder() -> SessionManagerBuilder {
+    SessionManager::builder(secret()).store_url("memory:")
+}
+
+fn refused(builder: SessionManagerBuilder) -> String {
+    builder.build().expect_err("these settings are to be refused").to_string()
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[test]
+fn the_defaults_and_the_limits_themselves_are_fine() {
+    for fine in [
+        builder(),
+        builder().idle_timeout(Duration::from_millis(1)).refresh(Refresh::After(DAY)),
+        builder().idle_timeout(DAY).absolute_timeout(DAY),
+        builder().idle_timeout(36_500 * DAY).refresh(Refresh::Never),
+        builder().max_session_bytes(1).pool_size(1).namespace("a-B_9."),
+        builder().same_site(SameSite::None).partitioned(true),
+        builder().secure(false).same_site(SameSite::Strict).domain("localhost").path("/a/b"),
+    ] {
+        fine.build().unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_to_do() {
+    for (wrong, words) in [
+        (builder().idle_timeout(Duration::ZERO), "idle_timeout is shorter than a millisecond"),
+        (builder().absolute_timeout(Duration::ZERO), "absolute_timeout is shorter"),
+        (builder().operation_timeout(Duration::from_micros(999)), "operation_timeout is shorter"),
+        (builder().refresh(Refresh::After(Duration::ZERO)), "refresh is shorter"),
+        (builder().idle_timeout(Duration::MAX), "idle_timeout is over 100 years"),
+        (builder().absolute_timeout(6 * DAY), "(604800s) is longer than the absolute_timeout (518400s)"),
+        (builder().pool_size(0), "at least 1"),
+        (builder().max_session_bytes(0), "between 1 and 512 MiB"),
+        (builder().max_session_bytes(usize::MAX), "between 1 and 512 MiB"),
+        (builder().namespace(""), "1 to 64 letters"),
+        (builder().namespace("a:b"), "1 to 64 letters"),
+        (builder().same_site(SameSite::None).secure(false), "call secure(true)"),
+        (builder().partitioned(true).secure(false), "call secure(true)"),
+        (builder().cookie_name("a;b"), "RFC 6265bis"),
+        (builder().cookie_name("__Secure-a").secure(false), "\"__secure-\" without Secure"),
+        (builder().path("/a\r\nSet-Cookie: b"), "begin with '/'"),
+        (builder().domain("a;b"), "host name"),
+        (SessionManager::builder(secret()), "call store_url("),
+    ] {
+        let message = refused(wrong);
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(Secret::new([0; 31]).unwrap_err().to_string().contains("31 bytes; give at least 32"));
+}
+
+#[test]
+fn a_store_url_that_cannot_be_used_is_refused_without_showing_a_password() {
+    for url in [
+        "postgres://user:hunter2@host/db",
+        "hunter2",
+        "hunter2:x",
+        "hunter2@localhost:6379",
+        "user:hunter2@localhost:6379",
+        "redis://user:hunter2@:port",
+        "redis://:hunter2@host:99999",
+        "redis://:hunter2@host:0",
+        "redis://:hunter2@host/-1",
+        "redis://:hunter2@host/zero",
+        "redis+unix://hunter2",
+        "memory:hunter2",
+        "memory://hunter2",
+        "sqlite:hunter2",
+        "sqlite://hunter2",
+        "sqlite:///hunter2/",
+        "sqlite:///a?hunter2=1",
+        "",
+    ] {
+        let error = builder().store_url(url).build().expect_err(url);
+        assert!(matches!(error, ConfigError::UnknownScheme { .. } | ConfigError::StoreUrl { .. }), "{url}: {error}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("hunter2"), "{url}: {shown}");
+        assert!(shown.contains("://") || shown.contains("memory:, "), "{url}: {shown}");
+    }
+    let long_path = format!("redis+unix:///{}", "p".repeat(200));
+    assert!(matches!(builder().store_url(&long_path).build(), Err(ConfigError::StoreUrl { .. })));
+    let shown = format!("{:?}", builder().store_url("redis://user:hunter2@host"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -1,0 +1,407 @@
+//! The embedded store: its file, its locks, its forks, and workers that are killed.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{Error, SessionManager, SqliteStore, StoreErrorKind};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use std::fmt::Debug;
+use std::fs;
+use std::io::{PipeReader, Read, Write, pipe};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+use support::fork::{Child, child, children, in_own_process};
+use support::place::Place;
+use support::{builder, clock, manager, session_with};
+use tempfile::TempDir;
+
+fn url(folder: &TempDir) -> String {
+    format!("sqlite://{}", folder.path().join("sessions.db").display())
+}
+
+fn fault<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
+    match answer {
+        Err(Error::Store(error)) => (error.kind(), error.to_string()),
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+fn sql(folder: &TempDir) -> rusqlite::Connection {
+    rusqlite::Connection::open(folder.path().join("sessions.db")).unwrap()
+}
+
+// ---- the file ----
+
+#[test]
+fn the_file_is_made_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager(&url(&folder));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "build opens nothing");
+    let header = session_with(&manager, &[("user", "ada")]);
+    assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+    }
+    drop(manager);
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["sessions.db"], "the log is put away");
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sessions.db");
+    let ping = || fault(manager(&url(&folder)).ping());
+
+    let missing = manager(&format!("sqlite://{}/missing/sessions.db", folder.path().display()));
+    let (kind, message) = fault(missing.ping());
+    assert!(kind == StoreErrorKind::Unavailable && message.contains("folder is missing"), "{message}");
+
+    fs::write(&file, "this is no database, but a text that is long enough to look at").unwrap();
+    let (kind, message) = ping();
+    assert!(kind == StoreErrorKind::Backend && message.contains("no SQLite database"), "{message}");
+    assert!(fs::read_to_string(&file).unwrap().starts_with("this is no database"), "it is left alone");
+
+    fs::remove_file(&file).unwrap();
+    sql(&folder).execute_batch("CREATE TABLE customers (name TEXT)").unwrap();
+    let before = fs::read(&file).unwrap();
+    let (kind, message) = ping();
+    assert!(kind == StoreErrorKind::Backend && message.contains("something else"), "{message}");
+    assert_eq!(fs::read(&file).unwrap(), before, "it is left alone");
+
+    fs::remove_file(&file).unwrap();
+    manager(&url(&folder)).ping().unwrap();
+    sql(&folder).pragma_update(None, "user_version", 2).unwrap();
+    let (kind, message) = ping();
+    assert!(kind == StoreErrorKind::Backend && message.contains("version 2"), "{message}");
+
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(ping().0, StoreErrorKind::Unavailable);
+}
+
+#[test]
+fn a_file_that_may_not_be_written_can_be_read() {
+    in_own_process("a_file_that_may_not_be_written_can_be_read", || {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = manager(&url(&folder));
+        let header = session_with(&writer, &[("user", "ada")]);
+        let guard = writer.before_fork();
+        let readable = |mode| {
+            for path in fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()) {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+        };
+        readable(0o444);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let said = child(|| {
+            // Root may write everything.
+            if nix::unistd::getuid().is_root() {
+                nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+            }
+            let mut session = manager(&url(&folder)).load(&*header).unwrap();
+            session.set("a", &1).unwrap();
+            let (kind, message) = fault(session.save());
+            format!("{:?} {kind:?} {message}", session.get::<String>("user").unwrap())
+        });
+        let said = said.join();
+        assert!(said.starts_with("Some(\"ada\") Rejected") && said.contains("cannot be written"), "{said}");
+        readable(0o600);
+        drop(guard);
+        assert_eq!(writer.load(&*header).unwrap().keys(), ["user"]);
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_saves_and_loses_nothing() {
+    in_own_process("a_full_disk_refuses_saves_and_loses_nothing", || {
+        let folder = tempfile::tempdir().unwrap();
+        let said = child(|| {
+            let manager = manager(&url(&folder));
+            let header = session_with(&manager, &[("user", "ada")]);
+            // No file of this process may grow past this: the write fails, as on a full disk.
+            // SAFETY: the signal is ignored, no handler of ours runs.
+            unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn).unwrap() };
+            setrlimit(Resource::RLIMIT_FSIZE, 200_000, 200_000).unwrap();
+            let mut session = manager.load(&*header).unwrap();
+            session.set("big", &"x".repeat(500_000)).unwrap();
+            let (kind, _) = fault(session.save());
+            assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+            manager.destroy(&*header).unwrap();
+            format!("{kind:?} {}", manager.load(&*header).unwrap().is_new())
+        });
+        assert_eq!(said.join(), "Unavailable true");
+        let check: String = sql(&folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok");
+    });
+}
+
+#[test]
+fn ended_sessions_do_not_pile_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (now, pass) = clock();
+    let store = SqliteStore::with_clock(folder.path().join("sessions.db"), now);
+    let manager = builder("memory:").store(store).idle_timeout(Duration::from_secs(100)).build().unwrap();
+    let count = |table: &str| -> u32 {
+        sql(&folder).query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    for _ in 0..20 {
+        for _ in 0..10 {
+            session_with(&manager, &[("user", "ada"), ("cart", "full")]);
+        }
+        pass(Duration::from_secs(102));
+    }
+    assert!(count("sessions") <= 20, "{}", count("sessions"));
+    assert_eq!(count("session_values"), 2 * count("sessions"), "values end with their session");
+}
+
+#[test]
+fn a_row_that_somebody_damaged_is_one_sessions_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager(&url(&folder));
+    let header = session_with(&manager, &[("user", "ada")]);
+    sql(&folder).execute("UPDATE session_values SET json = CAST(x'22ff22' AS TEXT)", []).unwrap();
+    let other = session_with(&manager, &[("user", "grace")]);
+    let (kind, message) = fault(manager.load(&*header));
+    assert!(kind == StoreErrorKind::Corrupt && message.contains("destroy()"), "{message}");
+    assert_eq!(manager.load(&*other).unwrap().keys(), ["user"]);
+    manager.destroy(&*header).unwrap();
+    assert!(manager.load(&*header).unwrap().is_new());
+}
+
+// ---- locks ----
+
+#[test]
+fn a_lock_is_waited_for_until_the_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = builder(&url(&folder)).operation_timeout(Duration::from_millis(300)).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    let locked = sql(&folder);
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut session = manager.load(&*header).expect("reading waits for nobody");
+    session.set("a", &1).unwrap();
+    let start = Instant::now();
+    let (kind, message) = fault(session.save());
+    assert!(kind == StoreErrorKind::Timeout && message.contains("locked"), "{message}");
+    assert!((0.3..3.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+    thread::scope(|scope| {
+        let patient = builder(&url(&folder)).operation_timeout(Duration::from_secs(60)).build().unwrap();
+        let waiting = scope.spawn(move || session_with(&patient, &[("b", "2")]));
+        locked.execute_batch("COMMIT").unwrap();
+        waiting.join().unwrap();
+    });
+    session.save().unwrap();
+    assert_eq!(manager.load(&*header).unwrap().keys(), ["a", "user"]);
+}
+
+#[test]
+fn a_refresh_that_cannot_be_written_does_not_fail_the_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let (now, pass) = clock();
+    let store = SqliteStore::with_clock(folder.path().join("sessions.db"), now);
+    let manager = builder("memory:").store(store).operation_timeout(Duration::from_millis(300)).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    pass(Duration::from_secs(1000));
+    let locked = sql(&folder);
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None, "not refreshed, so no cookie");
+    locked.execute_batch("ROLLBACK").unwrap();
+    assert!(manager.load(&*header).unwrap().save().unwrap().is_some(), "refreshed");
+}
+
+#[test]
+fn eight_processes_that_write_at_once_never_meet_a_lock() {
+    in_own_process("eight_processes_that_write_at_once_never_meet_a_lock", || {
+        let folder = tempfile::tempdir().unwrap();
+        // The file itself is made by all of them at once, too.
+        let manager = builder(&url(&folder)).operation_timeout(Duration::from_secs(60)).build().unwrap();
+        let headers = children(8, |_| {
+            let header = session_with(&manager, &[("user", "ada")]);
+            for _ in 0..200 {
+                let mut session = manager.load(&*header).unwrap();
+                session.increment("count", 1).unwrap();
+                session.save().unwrap();
+            }
+            header
+        });
+        for header in headers {
+            assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(200));
+        }
+    });
+}
+
+// ---- forks ----
+
+#[test]
+fn children_of_a_parent_that_has_not_used_it_share_the_file() {
+    in_own_process("children_of_a_parent_that_has_not_used_it_share_the_file", || {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = manager(&url(&folder));
+        let tokens = children(8, |_| (0..100).map(|_| session_with(&manager, &[("a", "1")]) + "\n").collect());
+        let tokens: std::collections::BTreeSet<String> =
+            tokens.iter().flat_map(|said| said.lines()).map(str::to_owned).collect();
+        assert_eq!(tokens.len(), 800);
+        assert!(tokens.iter().all(|header| manager.load(&**header).unwrap().keys() == ["a"]));
+    });
+}
+
+#[test]
+fn a_child_forked_while_the_file_was_open_is_told_so_and_harms_nobody() {
+    in_own_process("a_child_forked_while_the_file_was_open_is_told_so_and_harms_nobody", || {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = manager(&url(&folder));
+        let header = session_with(&manager, &[("user", "ada")]);
+        for _ in 0..8 {
+            let said = child(|| {
+                let opened = open_files();
+                let (load, message) = fault(manager.load(&*header));
+                assert!(message.contains("before_fork()"), "{message}");
+                // Nor by another manager, nor in a grandchild.
+                let other = fault(support::manager(&url(&folder)).ping()).0;
+                let grandchild = child(|| format!("{:?}", fault(manager.ping()).0)).join();
+                assert_eq!(open_files(), opened, "SQLite is not touched");
+                format!("{load:?} {other:?} {grandchild}")
+            });
+            // The parent works on meanwhile.
+            let mut session = manager.load(&*header).unwrap();
+            session.increment("count", 1).unwrap();
+            session.save().unwrap();
+            assert_eq!(said.join(), "Forked Forked Forked");
+        }
+        assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(8));
+        assert!(is_sound(&folder));
+    });
+}
+
+#[test]
+fn children_forked_under_a_guard_are_all_right_in_every_order_of_exits() {
+    in_own_process("children_forked_under_a_guard_are_all_right_in_every_order_of_exits", || {
+        for order in 0..3 {
+            let folder = tempfile::tempdir().unwrap();
+            let manager = manager(&url(&folder));
+            let header = session_with(&manager, &[("user", "ada")]);
+            let count = |times: u32| {
+                for _ in 0..times {
+                    let mut session = manager.load(&*header).unwrap();
+                    session.increment("count", 1).unwrap();
+                    session.save().unwrap();
+                }
+            };
+            let guard = manager.before_fork();
+            let mut forked: Vec<Child> = (0..8)
+                .map(|number| {
+                    child(|| {
+                        // The first, the last, or all of them end early, while others still work.
+                        count(if order == 2 || number == order * 7 { 5 } else { 50 });
+                        String::new()
+                    })
+                })
+                .collect();
+            drop(guard);
+            count(20);
+            if order == 1 {
+                forked.reverse();
+            }
+            forked.into_iter().for_each(|child| drop(child.join()));
+            count(1);
+            let expected = if order == 2 { 8 * 5 } else { 7 * 50 + 5 } + 21;
+            assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(expected));
+            drop(manager);
+            assert!(is_sound(&folder), "order {order}");
+        }
+    });
+}
+
+#[test]
+fn a_guard_of_one_store_does_not_make_a_fork_safe_for_another() {
+    in_own_process("a_guard_of_one_store_does_not_make_a_fork_safe_for_another", || {
+        let (one, two) = (Place::sqlite(), Place::sqlite());
+        let (guarded, forgotten) = (manager(&one.url()), manager(&two.url()));
+        guarded.ping().unwrap();
+        forgotten.ping().unwrap();
+        let guard = guarded.before_fork();
+        assert_eq!(child(|| format!("{:?}", fault(guarded.ping()).0)).join(), "Forked");
+        let second = forgotten.before_fork();
+        let said = child(|| format!("{:?} {:?}", guarded.ping().is_ok(), forgotten.ping().is_ok())).join();
+        assert_eq!(said, "true true");
+        drop((guard, second));
+        guarded.ping().unwrap();
+    });
+}
+
+// ---- kill -9 ----
+
+#[test]
+fn workers_killed_in_the_middle_of_saves_lose_no_acknowledged_one() {
+    in_own_process("workers_killed_in_the_middle_of_saves_lose_no_acknowledged_one", || {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = builder(&url(&folder)).operation_timeout(Duration::from_secs(60)).build().unwrap();
+        let headers: Vec<String> = (0..4).map(|_| session_with(&manager, &[("start", "x")])).collect();
+        let mut acknowledged = [0_u64; 4];
+        let mut random = 1_u64;
+        for round in 0..50 {
+            let workers: Vec<(Child, PipeReader)> = {
+                let _guard = manager.before_fork();
+                headers.iter().map(|header| saving_worker(&manager, header)).collect()
+            };
+            // Each is killed after a number of acknowledged saves, wherever the next one is by then.
+            for (number, (worker, mut said)) in workers.into_iter().enumerate() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let mut last = [0; 8];
+                for _ in 0..=(random >> 33) % 20 {
+                    said.read_exact(&mut last).unwrap();
+                }
+                worker.kill();
+                // What it still acknowledged before it died.
+                while said.read_exact(&mut last).is_ok() {}
+                acknowledged[number] = u64::from_le_bytes(last);
+            }
+            for (header, acknowledged) in headers.iter().zip(&mut acknowledged) {
+                let session = manager.load(&**header).unwrap();
+                let (one, two) = (session.get::<u64>("one").unwrap(), session.get::<u64>("two").unwrap());
+                assert_eq!(one, two, "round {round}: half a save");
+                assert!(one >= Some(*acknowledged), "round {round}: {one:?} of {acknowledged}");
+                assert!(one <= Some(*acknowledged + 1), "round {round}: more than was sent");
+            }
+        }
+        assert!(is_sound(&folder));
+    });
+}
+
+/// A child that counts on in a session, and says each count that was acknowledged.
+fn saving_worker(manager: &SessionManager, header: &str) -> (Child, PipeReader) {
+    let (said, mut say) = pipe().unwrap();
+    let worker = child(|| {
+        loop {
+            let mut session = manager.load(header).unwrap();
+            let next = session.get::<u64>("one").unwrap().unwrap_or_default() + 1;
+            session.set("one", &next).unwrap();
+            session.set("two", &next).unwrap();
+            session.save().unwrap();
+            say.write_all(&next.to_le_bytes()).unwrap();
+        }
+    });
+    (worker, said)
+}
+
+fn is_sound(folder: &TempDir) -> bool {
+    let check: String = sql(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    check == "ok"
+}
+
+/// The files of the database that this process has open.
+fn open_files() -> Vec<String> {
+    let targets = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let mut files: Vec<String> = targets.filter(|path| is_ours(path)).map(|path| path.display().to_string()).collect();
+    files.sort();
+    files
+}
+
+fn is_ours(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sessions.db"))
+}
