@@ -4,11 +4,16 @@
 
 mod support;
 
+use multi_process_session::Error;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::{Uid, getuid, setuid};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use support::fork::{child, children, in_own_process, open_sockets};
+use std::time::{Duration, Instant};
+use support::fork::{Signals, child, children, in_own_process, open_sockets};
 use support::redis::Redis;
 use support::{builder, manager, session_with};
 
@@ -145,6 +150,92 @@ fn a_guard_closes_what_is_open_and_holds_calls_back() {
             drop(guard);
             assert_eq!(call.join().unwrap().unwrap(), 1);
         });
+    });
+}
+
+#[test]
+fn a_parent_whose_first_call_is_under_way_forks_under_a_guard() {
+    in_own_process("a_parent_whose_first_call_is_under_way_forks_under_a_guard", || {
+        let redis = Redis::start();
+        let header = session_with(&manager(&redis.url()), &[("a", "1")]);
+        for _ in 0..50 {
+            let fresh = manager(&redis.url());
+            thread::scope(|scope| {
+                scope.spawn(|| assert!(!fresh.load(&*header).unwrap().is_new()));
+                let guard = fresh.before_fork();
+                let forked = child(|| fresh.load(&*header).unwrap().is_new().to_string());
+                drop(guard);
+                assert_eq!(forked.join(), "false");
+            });
+        }
+    });
+}
+
+#[test]
+fn guards_of_two_threads_do_not_wait_for_each_other() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).operation_timeout(Duration::from_millis(200)).build().unwrap();
+    let (one, two) = (manager.before_fork(), manager.before_fork());
+    drop(one);
+    assert!(manager.ping().is_err(), "the other one still holds calls back");
+    thread::scope(|scope| drop(scope.spawn(|| drop(two)).join()));
+    manager.ping().unwrap();
+}
+
+#[test]
+fn what_the_parent_closes_is_closed_though_children_inherited_it() {
+    in_own_process("what_the_parent_closes_is_closed_though_children_inherited_it", || {
+        let redis = Redis::start();
+        let manager = builder(&redis.url()).pool_size(1).build().unwrap();
+        let clients = || redis.run::<String>(&["CLIENT", "LIST"]).lines().count();
+        let alone = clients();
+        let wait = Signals::new();
+        let idle: Vec<_> = (0..5)
+            .map(|_| {
+                manager.ping().unwrap();
+                let forked = child(|| {
+                    wait.wait();
+                    String::new()
+                });
+                drop(manager.before_fork());
+                forked
+            })
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while clients() > alone {
+            assert!(Instant::now() < deadline, "{} connections are left", clients());
+            thread::yield_now();
+        }
+        idle.iter().for_each(|_| wait.send());
+        idle.into_iter().for_each(|child| drop(child.join()));
+    });
+}
+
+#[test]
+fn a_closed_connection_is_no_signal_and_a_missing_thread_no_panic() {
+    in_own_process("a_closed_connection_is_no_signal_and_a_missing_thread_no_panic", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        let said = child(|| {
+            // SAFETY: the default action; no handler of ours runs.
+            unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl).unwrap() };
+            manager.ping().unwrap();
+            let _: i64 = redis.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            manager.ping().map(|()| "fine".to_owned()).unwrap()
+        });
+        assert_eq!(said.join(), "fine");
+        let said = child(|| {
+            // Root may start as many threads as it likes.
+            if getuid().is_root() {
+                setuid(Uid::from_raw(65534)).unwrap();
+            }
+            setrlimit(Resource::RLIMIT_NPROC, 0, 0).unwrap();
+            match manager.ping() {
+                Err(Error::Store(error)) => format!("{:?} {error}", error.kind()),
+                other => format!("{other:?}"),
+            }
+        });
+        assert!(said.join().starts_with("Backend no thread can be started"));
     });
 }
 

@@ -14,7 +14,11 @@ pub enum Place {
 impl Place {
     /// One of each kind.
     pub fn all() -> [Place; 2] {
-        [Place::Redis(Redis::start()), Place::sqlite()]
+        [Place::redis(), Place::sqlite()]
+    }
+
+    pub fn redis() -> Place {
+        Place::Redis(Redis::start())
     }
 
     pub fn sqlite() -> Place {

@@ -1,0 +1,114 @@
+//! The embedded store beside Redis over a unix socket, in one run and by turns.
+//!
+//! `cargo bench --bench stores --features sqlite` prints the medians of a load and a save by one process, then what 1, 4
+//! and 8 forked processes do in a second with 9 loads to a save, and how long the slowest hundredth of saves takes when
+//! 4 processes do nothing but save.
+
+#![allow(missing_docs)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use multi_process_session::SessionManager;
+use std::time::{Duration, Instant};
+use support::fork::child;
+use support::place::Place;
+use support::{manager, session_with};
+
+const VALUES: [(&str, &str); 5] =
+    [("user", "ada"), ("name", "Ada Lovelace"), ("cart", "three apples"), ("theme", "dark"), ("language", "en")];
+const SECOND: Duration = Duration::from_secs(1);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let (redis, sqlite) = (Place::redis(), Place::sqlite());
+    alone(&redis, &sqlite);
+    for processes in [1, 4, 8] {
+        for (name, place) in [("Redis", &redis), ("SQLite", &sqlite)] {
+            let mut times = together(place, processes, 10);
+            println!(
+                "{processes} processes, 90 % loads, {name}: {} requests a second, save p50 {:?}, p99 {:?}",
+                times.requests,
+                percentile(&mut times.saves, 50),
+                percentile(&mut times.saves, 99),
+            );
+        }
+    }
+    for (name, place) in [("Redis", &redis), ("SQLite", &sqlite)] {
+        let mut times = together(place, 4, 1);
+        let [half, most, worst] = [50, 99, 100].map(|percent| percentile(&mut times.saves, percent));
+        println!(
+            "4 processes, saves only, {name}: {} a second, p50 {half:?}, p99 {most:?}, max {worst:?}",
+            times.requests
+        );
+    }
+}
+
+/// One process, by turns.
+fn alone(redis: &Place, sqlite: &Place) {
+    let managers = [redis, sqlite].map(|place| manager(&place.url()));
+    let headers = [0, 1].map(|number| session_with(&managers[number], &VALUES));
+    let (mut loads, mut saves) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for count in 0..20_000 {
+        for number in [0, 1] {
+            let start = Instant::now();
+            let mut session = managers[number].load(&*headers[number]).unwrap();
+            loads[number].push(start.elapsed());
+            session.set("count", &count).unwrap();
+            let start = Instant::now();
+            let _ = session.save().unwrap();
+            saves[number].push(start.elapsed());
+        }
+    }
+    for (what, [redis, sqlite]) in [("load of 5 values", &mut loads), ("save of one change", &mut saves)] {
+        let (redis, sqlite) = (percentile(redis, 50), percentile(sqlite, 50));
+        let ratio = redis.as_secs_f64() / sqlite.as_secs_f64();
+        println!("{what}: Redis {redis:?}, SQLite {sqlite:?}, {ratio:.1} times as fast");
+    }
+}
+
+struct Times {
+    requests: usize,
+    saves: Vec<Duration>,
+}
+
+/// Forked processes for a second: of so many requests, one saves.
+fn together(place: &Place, processes: usize, of: usize) -> Times {
+    let manager = manager(&place.url());
+    let guard = manager.before_fork();
+    let children: Vec<_> = (0..processes).map(|_| child(|| work(&manager, of))).collect();
+    drop(guard);
+    let mut times = Times { requests: 0, saves: Vec::new() };
+    for said in children.into_iter().map(support::fork::Child::join) {
+        let mut numbers = said.split(' ').map(|number| number.parse::<u64>().unwrap());
+        times.requests += numbers.next().unwrap() as usize;
+        times.saves.extend(numbers.map(Duration::from_nanos));
+    }
+    times
+}
+
+fn work(manager: &SessionManager, of: usize) -> String {
+    let header = session_with(manager, &VALUES);
+    let (mut requests, mut said) = (0, String::new());
+    let mut session = manager.load(&*header).unwrap();
+    let start = Instant::now();
+    while start.elapsed() < SECOND {
+        requests += 1;
+        if requests % of > 0 {
+            session = manager.load(&*header).unwrap();
+            continue;
+        }
+        session.set("count", &requests).unwrap();
+        let start = Instant::now();
+        let _ = session.save().unwrap();
+        said += &format!(" {}", start.elapsed().as_nanos());
+    }
+    format!("{requests}{said}")
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort();
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}

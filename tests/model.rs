@@ -1,0 +1,397 @@
+//! Random operations from several handles on the same sessions: every answer is that of a naive model.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{Error, MemoryStore, Session, SessionManager};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use support::place::Place;
+use support::{builder, clock, cookie};
+
+const HANDLES: usize = 3;
+const KEYS: [&str; 3] = ["a", "b", "c"];
+const MINUTE: u32 = 60;
+// Never a multiple of each other's, so that nothing ends at the very moment it is looked at.
+const IDLE: u32 = 10 * 60 + 30;
+const ABSOLUTE: u32 = 25 * 60 + 30;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Load { handle: usize, cookie: usize },
+    Set { handle: usize, key: usize, json: &'static str },
+    Increment { handle: usize, key: usize, by: i64 },
+    Remove { handle: usize, key: usize },
+    Take { handle: usize, key: usize },
+    Clear { handle: usize },
+    Regenerate { handle: usize },
+    SetIdleTimeout { handle: usize, minutes: u32 },
+    Save { handle: usize },
+    Destroy { handle: usize },
+    DestroyByCookie { cookie: usize },
+    LetTimePass { hours: u32 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let (handle, key, cookie) = (0..HANDLES, 0..KEYS.len(), 0..6_usize);
+    let json = prop::sample::select(vec!["1", "-7", "\"x\"", "9223372036854775807", "[1,2]", "null"]);
+    let by = prop::sample::select(vec![1, -1, 5, i64::MAX, i64::MIN]);
+    prop_oneof![
+        4 => (handle.clone(), cookie.clone()).prop_map(|(handle, cookie)| Op::Load { handle, cookie }),
+        4 => (handle.clone(), key.clone(), json).prop_map(|(handle, key, json)| Op::Set { handle, key, json }),
+        4 => (handle.clone(), key.clone(), by).prop_map(|(handle, key, by)| Op::Increment { handle, key, by }),
+        2 => (handle.clone(), key.clone()).prop_map(|(handle, key)| Op::Remove { handle, key }),
+        1 => (handle.clone(), key).prop_map(|(handle, key)| Op::Take { handle, key }),
+        1 => handle.clone().prop_map(|handle| Op::Clear { handle }),
+        2 => handle.clone().prop_map(|handle| Op::Regenerate { handle }),
+        1 => (handle.clone(), prop::sample::select(vec![4 * 60 + 30, IDLE]))
+            .prop_map(|(handle, minutes)| Op::SetIdleTimeout { handle, minutes }),
+        8 => handle.clone().prop_map(|handle| Op::Save { handle }),
+        1 => handle.prop_map(|handle| Op::Destroy { handle }),
+        1 => cookie.prop_map(|cookie| Op::DestroyByCookie { cookie }),
+        4 => prop::sample::select(vec![3, 5]).prop_map(|hours| Op::LetTimePass { hours }),
+    ]
+}
+
+// ---- the model ----
+
+type Values = BTreeMap<&'static str, String>;
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set(String),
+    Remove,
+    Increment(i64),
+}
+
+/// Times are minutes.
+#[derive(Clone, Debug)]
+struct ModelRecord {
+    id: usize,
+    values: Values,
+    idle: u32,
+    ends: u32,
+    expires: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ModelSession {
+    /// `None` until there is a record.
+    id: Option<usize>,
+    seen: Values,
+    cleared: bool,
+    changes: BTreeMap<&'static str, Change>,
+    idle: Option<u32>,
+    renew: bool,
+    cookie_due: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now: u32,
+    ids: usize,
+    records: Vec<ModelRecord>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Saved { cookie: bool },
+    Gone,
+    NotAnInteger,
+}
+
+fn sum(json: Option<&String>, by: i64) -> Option<String> {
+    let value: i64 = json.map_or(Some(0), |json| json.parse().ok())?;
+    value.checked_add(by).map(|sum| sum.to_string())
+}
+
+impl Model {
+    fn live(&mut self, id: usize) -> Option<&mut ModelRecord> {
+        let now = self.now;
+        self.records.iter_mut().find(|record| record.id == id && record.expires > now)
+    }
+
+    fn new_id(&mut self) -> usize {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn load(&mut self, id: Option<usize>) -> ModelSession {
+        let now = self.now;
+        let Some(record) = id.and_then(|id| self.live(id)) else { return ModelSession::default() };
+        let full = (now + record.idle).min(record.ends);
+        let refreshed = full > record.expires;
+        record.expires = record.expires.max(full);
+        ModelSession { id, seen: record.values.clone(), cookie_due: refreshed, ..ModelSession::default() }
+    }
+
+    fn save(&mut self, session: &mut ModelSession) -> Answer {
+        let now = self.now;
+        if session.id.is_none() {
+            let view = session.view().expect("increments of a new session start at 0");
+            if view.is_empty() {
+                return Answer::Saved { cookie: false };
+            }
+            let idle = session.idle.unwrap_or(IDLE);
+            let (id, ends) = (self.new_id(), now + ABSOLUTE);
+            let expires = (now + idle).min(ends);
+            self.records.push(ModelRecord { id, values: view.clone(), idle, ends, expires });
+            *session = ModelSession { id: Some(id), seen: view, ..ModelSession::default() };
+            return Answer::Saved { cookie: true };
+        }
+        let unchanged = !session.cleared && session.changes.is_empty() && session.idle.is_none() && !session.renew;
+        if unchanged {
+            return Answer::Saved { cookie: std::mem::take(&mut session.cookie_due) };
+        }
+        let new_id = self.new_id();
+        let Some(record) = self.live(session.id.unwrap()) else { return Answer::Gone };
+        let Some(values) = session.applied_to(&record.values) else { return Answer::NotAnInteger };
+        record.values = values;
+        let cookie = session.cookie_due || session.renew || session.idle.is_some();
+        if session.renew || session.idle.is_some() {
+            record.idle = session.idle.unwrap_or(record.idle);
+            record.expires = (now + record.idle).min(record.ends);
+        }
+        if session.renew {
+            record.id = new_id;
+        }
+        // Of the others' changes a session sees only what its increments led to.
+        let mut seen = if session.cleared { Values::new() } else { session.seen.clone() };
+        for (key, change) in &session.changes {
+            match change {
+                Change::Set(json) => drop(seen.insert(key, json.clone())),
+                Change::Remove => drop(seen.remove(key)),
+                Change::Increment(_) => drop(seen.insert(key, record.values[key].clone())),
+            }
+        }
+        *session = ModelSession { id: Some(record.id), seen, ..ModelSession::default() };
+        Answer::Saved { cookie }
+    }
+}
+
+impl ModelSession {
+    fn applied_to(&self, values: &Values) -> Option<Values> {
+        let mut values = if self.cleared { Values::new() } else { values.clone() };
+        for (key, change) in &self.changes {
+            match change {
+                Change::Set(json) => drop(values.insert(key, json.clone())),
+                Change::Remove => drop(values.remove(key)),
+                Change::Increment(by) => drop(values.insert(key, sum(values.get(key), *by)?)),
+            }
+        }
+        Some(values)
+    }
+
+    fn view(&self) -> Option<Values> {
+        self.applied_to(&self.seen)
+    }
+
+    fn value(&self, key: &'static str) -> Result<Option<String>, ()> {
+        let alone = ModelSession {
+            changes: self.changes.iter().filter(|(k, _)| **k == key).map(|(k, c)| (*k, c.clone())).collect(),
+            ..self.clone()
+        };
+        alone.view().map(|values| values.get(key).cloned()).ok_or(())
+    }
+
+    /// Whether it can be done.
+    fn increment(&mut self, key: &'static str, by: i64) -> bool {
+        let change = match self.changes.get(key) {
+            Some(Change::Set(json)) => sum(Some(json), by).map(Change::Set),
+            Some(Change::Remove) => Some(Change::Set(by.to_string())),
+            Some(Change::Increment(before)) => before.checked_add(by).map(Change::Increment),
+            None if self.cleared => Some(Change::Set(by.to_string())),
+            None => Some(Change::Increment(by)),
+        };
+        let possible = change.is_some();
+        self.changes.extend(change.map(|change| (key, change)));
+        possible
+    }
+}
+
+// ---- both at once ----
+
+struct Run<'a> {
+    manager: SessionManager,
+    let_time_pass: &'a dyn Fn(Duration),
+    model: Model,
+    handles: Vec<(Session, ModelSession)>,
+    /// Cookies that were given out, and whose they are.
+    cookies: Vec<(String, usize)>,
+}
+
+impl Run<'_> {
+    fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Load { handle, cookie } => {
+                let known = self.cookies.get(cookie);
+                let session = self.manager.load(known.map(|(header, _)| header.as_str())).unwrap();
+                let model = self.model.load(known.map(|(_, id)| *id));
+                assert_eq!(session.is_new(), model.id.is_none());
+                self.handles[handle] = (session, model);
+            }
+            Op::Set { handle, key, json } => {
+                let (session, model) = &mut self.handles[handle];
+                session.set(KEYS[key], &serde_json::from_str::<serde_json::Value>(json).unwrap()).unwrap();
+                model.changes.insert(KEYS[key], Change::Set(json.to_owned()));
+            }
+            Op::Increment { handle, key, by } => {
+                let (session, model) = &mut self.handles[handle];
+                match session.increment(KEYS[key], by) {
+                    Ok(()) => assert!(model.increment(KEYS[key], by)),
+                    Err(Error::NotAnInteger { key: named, .. }) => {
+                        assert!(!model.increment(KEYS[key], by));
+                        assert_eq!(named, KEYS[key]);
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            Op::Remove { handle, key } => {
+                let (session, model) = &mut self.handles[handle];
+                let known = model.value(KEYS[key]) != Ok(None);
+                assert_eq!(session.remove(KEYS[key]), known);
+                model.changes.insert(KEYS[key], Change::Remove);
+            }
+            Op::Take { handle, key } => {
+                let (session, model) = &mut self.handles[handle];
+                match (session.take::<serde_json::Value>(KEYS[key]), model.value(KEYS[key])) {
+                    (Ok(None), Ok(None)) | (Err(Error::NotAnInteger { .. }), Err(())) => {}
+                    (Ok(Some(value)), Ok(Some(json))) => {
+                        assert_eq!(value.to_string(), json);
+                        model.changes.insert(KEYS[key], Change::Remove);
+                    }
+                    (answer, expected) => panic!("{answer:?}, {expected:?}"),
+                }
+            }
+            Op::Clear { handle } => {
+                let (session, model) = &mut self.handles[handle];
+                session.clear();
+                model.changes.clear();
+                model.cleared = true;
+            }
+            Op::Regenerate { handle } => {
+                let (session, model) = &mut self.handles[handle];
+                session.regenerate();
+                model.renew = true;
+            }
+            Op::SetIdleTimeout { handle, minutes } => {
+                let (session, model) = &mut self.handles[handle];
+                session.set_idle_timeout(Duration::from_secs((minutes * MINUTE).into()));
+                model.idle = Some(minutes);
+            }
+            Op::Save { handle } => {
+                let (session, model) = &mut self.handles[handle];
+                let mut set_cookie = None;
+                let answer = match session.save() {
+                    Ok(given) => {
+                        set_cookie = given;
+                        Answer::Saved { cookie: set_cookie.is_some() }
+                    }
+                    Err(Error::Gone) => Answer::Gone,
+                    Err(Error::NotAnInteger { .. }) => Answer::NotAnInteger,
+                    Err(error) => panic!("{error}"),
+                };
+                assert_eq!(answer, self.model.save(model));
+                if let Some(set_cookie) = set_cookie {
+                    self.cookies.push((cookie(&set_cookie), model.id.expect("it is kept")));
+                }
+            }
+            Op::Destroy { handle } => {
+                let fresh = (self.manager.load(None).unwrap(), ModelSession::default());
+                let (session, model) = std::mem::replace(&mut self.handles[handle], fresh);
+                assert!(session.destroy().unwrap().is_some());
+                self.model.records.retain(|record| Some(record.id) != model.id);
+            }
+            Op::DestroyByCookie { cookie } => {
+                let Some((header, id)) = self.cookies.get(cookie) else { return };
+                assert!(self.manager.destroy(header.as_str()).unwrap().is_some());
+                self.model.records.retain(|record| record.id != *id);
+            }
+            Op::LetTimePass { hours } => {
+                (self.let_time_pass)(Duration::from_secs((hours * 60 * MINUTE).into()));
+                self.model.now += hours * 60;
+            }
+        }
+        for (session, model) in &self.handles {
+            for key in KEYS {
+                match (session.get::<serde_json::Value>(key), model.value(key)) {
+                    (Ok(value), Ok(json)) => {
+                        // A null is there, and reads as nothing.
+                        let json = json.filter(|json| json != "null");
+                        assert_eq!(value.filter(|value| !value.is_null()).map(|value| value.to_string()), json);
+                    }
+                    (Err(Error::NotAnInteger { .. }), Err(())) => {}
+                    (answer, expected) => panic!("{key}: {answer:?}, {expected:?}"),
+                }
+                assert_eq!(session.contains_key(key), model.value(key) != Ok(None));
+            }
+            let keys: Vec<&str> = KEYS.into_iter().filter(|key| model.value(key) != Ok(None)).collect();
+            assert_eq!(
+                (session.keys(), session.len(), session.is_empty()),
+                (keys.clone(), keys.len(), keys.is_empty())
+            );
+        }
+    }
+
+    /// What is really kept, seen by fresh handles.
+    fn end(mut self) {
+        for (header, id) in &self.cookies {
+            let session = self.manager.load(header.as_str()).unwrap();
+            let model = self.model.load(Some(*id));
+            let values: Vec<_> = session.keys().into_iter().map(str::to_owned).collect();
+            assert_eq!(values, model.seen.keys().map(|key| key.to_string()).collect::<Vec<_>>());
+            for (key, json) in &model.seen {
+                let value = session.get::<serde_json::Value>(key).unwrap().unwrap_or_default();
+                assert_eq!(&value.to_string(), json);
+            }
+        }
+        for (header, _) in &self.cookies {
+            self.manager.destroy(header.as_str()).unwrap();
+        }
+    }
+}
+
+fn run(manager: &SessionManager, let_time_pass: &dyn Fn(Duration), ops: &[Op]) {
+    let fresh = || (manager.load(None).unwrap(), ModelSession::default());
+    let mut run = Run {
+        manager: manager.clone(),
+        let_time_pass,
+        model: Model::default(),
+        handles: (0..HANDLES).map(|_| fresh()).collect(),
+        cookies: Vec::new(),
+    };
+    ops.iter().for_each(|op| run.step(op));
+    run.end();
+}
+
+fn check(cases: u32, url: &str, store: Option<MemoryStore>, let_time_pass: &dyn Fn(Duration)) {
+    let minutes = |minutes: u32| Duration::from_secs((minutes * MINUTE).into());
+    let mut builder = builder(url).idle_timeout(minutes(IDLE)).absolute_timeout(minutes(ABSOLUTE));
+    if let Some(store) = store {
+        builder = builder.store(store);
+    }
+    let manager = builder.operation_timeout(Duration::from_secs(60)).build().unwrap();
+    manager.ping().unwrap();
+    proptest!(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() },
+        |(ops in prop::collection::vec(op(), 1..60))| run(&manager, let_time_pass, &ops));
+}
+
+#[test]
+fn memory_answers_as_the_model() {
+    let (now, pass) = clock();
+    check(1000, "memory:", Some(MemoryStore::with_clock(now)), &pass);
+}
+
+#[test]
+fn sqlite_answers_as_the_model() {
+    let place = Place::sqlite();
+    check(400, &place.url(), None, &|time| place.let_time_pass_for_all(time));
+}
+
+#[test]
+fn redis_answers_as_the_model() {
+    let place = Place::redis();
+    check(400, &place.url(), None, &|time| place.let_time_pass_for_all(time));
+}
