@@ -14,7 +14,9 @@ use support::{cookie, manager, session_with};
 fn on_every_shared_store(test: &str, body: impl Fn(&Place, &SessionManager)) {
     in_own_process(test, || {
         for place in Place::all() {
-            body(&place, &manager(&place.url()));
+            let manager = manager(&place.url());
+            manager.ping().unwrap();
+            body(&place, &manager);
         }
     });
 }

@@ -1,0 +1,362 @@
+//! A server of several worker processes on one port: whichever answers, the visitor has the same session.
+//!
+//! ```text
+//! redis-server &
+//! cargo run --example prefork
+//! ```
+//!
+//! Open the URL it prints and reload the page: another worker answers, with the same session. Kill a worker: nothing is
+//! lost, and a new one takes its place. The parent process only starts workers and waits.
+
+use multi_process_session::{Error, Secret, Session, SessionManager, SetCookie};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getppid};
+use serde_json::Value;
+use std::io::Cursor;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+use std::{env, mem, panic, process, thread};
+use tiny_http::{Header, Method, Request, Response, Server};
+
+const USAGE: &str = "\
+Usage: prefork [--listen ADDRESS:PORT] [--workers NUMBER] [--store URL]
+
+  --listen   where to listen; port 0 takes a free one   (127.0.0.1:8080)
+  --workers  how many processes answer                  (one a core)
+  --store    where sessions are kept                    (redis://127.0.0.1:6379)
+
+Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
+
+/// How many requests a worker answers at a time.
+const THREADS: usize = 4;
+/// How long workers may take to end. A call to the store takes 2 seconds at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() {
+    let options = Options::of_command_line();
+    let (secret, note) = match env::var_os("SESSION_SECRET") {
+        Some(secret) => (Secret::new(secret.as_encoded_bytes()), ""),
+        None => (Secret::generate(), "\nwithout SESSION_SECRET the secret is random: sessions end with this program"),
+    };
+    let manager = SessionManager::builder(secret.unwrap_or_else(|error| fail(2, error)))
+        .store_url(&options.store)
+        .secure(false) // For development over plain http. Leave this out behind https.
+        .build()
+        .unwrap_or_else(|error| fail(2, error));
+
+    // Blocked signals wait until they are asked for. New threads and processes inherit this, so it comes before them.
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
+    signals.thread_block().expect("these can be blocked");
+    if let Err(error) = manager.ping() {
+        fail(1, format!("{error}; start Redis, or pass --store URL"));
+    }
+    let listener = TcpListener::bind(options.listen)
+        .unwrap_or_else(|error| fail(1, format!("cannot listen on {}: {error}; see --listen", options.listen)));
+
+    let address = listener.local_addr().expect("it is bound");
+    let (workers, store) = (options.workers, without_login(&options.store));
+    println!("http://{address} with {workers} workers of {THREADS} threads, sessions in {store}{note}");
+    let mut running = Vec::new();
+    let result = keep_running(&mut running, workers.get(), &signals, &Site { listener, manager });
+    stop(running);
+    if let Err(error) = result {
+        fail(1, format!("cannot start a worker: {error}"));
+    }
+}
+
+/// Ends this process with one line on standard error.
+fn fail(code: i32, message: impl std::fmt::Display) -> ! {
+    eprintln!("prefork: {message}");
+    process::exit(code)
+}
+
+// ---- The parent: starts workers, waits, ends them ----
+
+/// What every worker uses. Connections to the store are not among it: each process opens its own.
+struct Site {
+    listener: TcpListener,
+    manager: SessionManager,
+}
+
+struct Worker {
+    pid: Pid,
+    started: Instant,
+}
+
+/// Starts the workers, and another one for each that dies, until SIGINT or SIGTERM comes.
+fn keep_running(running: &mut Vec<Worker>, count: usize, signals: &SigSet, site: &Site) -> nix::Result<()> {
+    for _ in 0..count {
+        running.push(start_worker(site, Duration::ZERO)?);
+    }
+    while signals.wait()? == Signal::SIGCHLD {
+        for dead in take_dead(running) {
+            eprintln!("prefork: worker {} has ended; starting another", dead.pid);
+            // If they die at once, whatever the reason, the machine is to have a rest in between.
+            let short_lived = dead.started.elapsed() < Duration::from_secs(2);
+            running.push(start_worker(site, Duration::from_secs(short_lived.into()))?);
+        }
+    }
+    Ok(())
+}
+
+fn start_worker(site: &Site, delay: Duration) -> nix::Result<Worker> {
+    let parent = Pid::this();
+    // SAFETY: no other thread of the parent runs. The ping has left one, in the pool of connections; it sleeps, and
+    // holds no lock that the child could want.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Worker { pid: child, started: Instant::now() }),
+        ForkResult::Child => {
+            work(site, parent, delay).unwrap_or_else(|error| fail(1, format!("a worker cannot work: {error}")));
+            process::exit(0)
+        }
+    }
+}
+
+fn take_dead(running: &mut Vec<Worker>) -> Vec<Worker> {
+    let is_dead = |worker: &mut Worker| waitpid(worker.pid, Some(WaitPidFlag::WNOHANG)) != Ok(WaitStatus::StillAlive);
+    running.extract_if(.., is_dead).collect()
+}
+
+/// Ends the workers: by asking, and after a while by force.
+fn stop(mut running: Vec<Worker>) {
+    for worker in &running {
+        let _ = kill(worker.pid, Signal::SIGTERM);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !running.is_empty() && Instant::now() < deadline {
+        take_dead(&mut running);
+        thread::sleep(Duration::from_millis(5));
+    }
+    for worker in running {
+        eprintln!("prefork: worker {} does not end; killing it", worker.pid);
+        let _ = kill(worker.pid, Signal::SIGKILL);
+        let _ = waitpid(worker.pid, None);
+    }
+}
+
+// ---- A worker: a few threads that answer requests ----
+
+/// Works until SIGTERM comes. SIGINT, which a terminal sends to parent and workers alike, stays blocked here.
+fn work(site: &Site, parent: Pid, delay: Duration) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // A parent that is killed cannot end its workers; the kernel does it then.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if getppid() != parent {
+        return Ok(()); // It was killed before the line above.
+    }
+    // A thread that panics, one of ours or of tiny_http's, would be missing from now on.
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        end_worker();
+    }));
+    thread::sleep(delay);
+    let server = Server::from_listener(site.listener.try_clone()?, None)?;
+    // The scope ends when every thread has answered the request it was at. Idle connections are not waited for.
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| answer_requests(&server, &site.manager));
+        }
+        let _ = SigSet::from(Signal::SIGTERM).wait();
+        (0..THREADS).for_each(|_| server.unblock());
+    });
+    // Dropped, it would connect to the port, where nobody may be left to accept that.
+    mem::forget(server);
+    Ok(())
+}
+
+fn answer_requests(server: &Server, manager: &SessionManager) {
+    while let Ok(request) = server.recv() {
+        let answer = answer(manager, &request);
+        let _ = request.respond(answer); // Fails if the client has gone.
+    }
+    end_worker(); // Asked for already, or due because no connection can be accepted any more.
+}
+
+/// Has this worker end in good order. The parent starts another, unless it is ending too.
+fn end_worker() {
+    let _ = kill(Pid::this(), Signal::SIGTERM);
+}
+
+// ---- The pages ----
+
+type Answer = Response<Cursor<Vec<u8>>>;
+/// What a page answers, and the cookie that goes with it.
+type Page = Result<(Answer, Option<SetCookie>), Error>;
+
+/// The key of the visit counter.
+const VISITS: &str = "visits";
+
+fn answer(manager: &SessionManager, request: &Request) -> Answer {
+    if *request.method() != Method::Get {
+        return text(405, "only GET is answered").with_header(header("Allow", "GET"));
+    }
+    // A real site takes whatever changes a session by POST, and checks that its own page sent it (CSRF).
+    let page = match request.url().split('?').next() {
+        Some("/") => home(manager, request),
+        Some("/set-session") => set_session(manager, request),
+        Some("/get-session") => get_session(manager, request),
+        Some("/clear-session") => clear_session(manager, request),
+        _ => Ok((text(404, "no such page"), None)),
+    };
+    match page {
+        Ok((answer, Some(cookie))) => answer.with_header(header("Set-Cookie", cookie.as_str())),
+        Ok((answer, None)) => answer,
+        Err(error) => refusal(&error),
+    }
+}
+
+fn home(manager: &SessionManager, request: &Request) -> Page {
+    let mut session = load(manager, request)?;
+    // The store does the sum, so no visit is lost, however many workers count at once.
+    session.increment(VISITS, 1)?;
+    let cookie = session.save()?;
+    let answer = text(200, html(&session)?).with_header(header("Content-Type", "text/html; charset=utf-8"));
+    Ok((answer, cookie))
+}
+
+fn set_session(manager: &SessionManager, request: &Request) -> Page {
+    let (Some(key), Some(value)) = (parameter(request, "key"), parameter(request, "value")) else {
+        return Ok((text(400, "give a key and a value: /set-session?key=name&value=Ada"), None));
+    };
+    if key == VISITS {
+        return Ok((text(400, "visits are counted by the server"), None));
+    }
+    let mut session = load(manager, request)?;
+    session.set(&key, &value)?;
+    Ok((text(200, "saved"), session.save()?))
+}
+
+fn get_session(manager: &SessionManager, request: &Request) -> Page {
+    let Some(key) = parameter(request, "key") else {
+        return Ok((text(400, "give a key: /get-session?key=name"), None));
+    };
+    let mut session = load(manager, request)?;
+    let answer = match session.get::<Value>(&key)? {
+        Some(value) => text(200, plain(&value)),
+        None => text(404, "the session has no such key"),
+    };
+    // Nothing was changed, but the cookie may be due for renewal.
+    Ok((answer, session.save()?))
+}
+
+/// A logout: the session ends in the store, so its cookie is worthless, wherever it was copied to.
+fn clear_session(manager: &SessionManager, request: &Request) -> Page {
+    Ok((text(200, "the session has ended"), load(manager, request)?.destroy()?))
+}
+
+fn refusal(error: &Error) -> Answer {
+    let (status, message) = match error {
+        // Whose request it is, is not known: so it is nobody's, and gets nothing.
+        Error::Store(_) => (503, "sessions are out of order; please try again soon"),
+        Error::Gone => (409, "the session has ended meanwhile; please reload the page"),
+        Error::TooLarge { .. } => (413, "that is more than a session may hold"),
+        _ => (500, "something went wrong"),
+    };
+    if status >= 500 {
+        eprintln!("prefork: {error}");
+    }
+    text(status, message)
+}
+
+fn html(session: &Session) -> Result<String, Error> {
+    let pid = process::id();
+    let visits: i64 = session.get(VISITS)?.unwrap_or_default();
+    let mut rows = String::new();
+    for key in session.keys() {
+        let value: Value = session.get(key)?.unwrap_or_default();
+        rows += &format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(key), escape(&plain(&value)));
+    }
+    Ok(format!(
+        r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>One session, several workers</title>
+<h1>Visit {visits}, answered by worker {pid}</h1>
+<table>
+{rows}</table>
+<form action="/set-session"><input name="key" placeholder="key"> <input name="value" placeholder="value"> <button>Set</button></form>
+<p><a href="/">Reload</a> <a href="/clear-session">Log out</a></p>
+</html>
+"#
+    ))
+}
+
+fn load(manager: &SessionManager, request: &Request) -> Result<Session, Error> {
+    let headers = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
+    manager.load_all(headers.map(|header| header.value.as_str()))
+}
+
+/// What stands behind `name=` in the URL.
+fn parameter(request: &Request, name: &str) -> Option<String> {
+    let (_, query) = request.url().split_once('?')?;
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// A string as it is, anything else as JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+fn text(status: u16, body: impl Into<String>) -> Answer {
+    // What one visitor gets is not to be kept for another.
+    Response::from_string(body).with_status_code(status).with_header(header("Cache-Control", "no-store"))
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header::from_bytes(name, value).expect("all headers here are ASCII")
+}
+
+// ---- The command line ----
+
+struct Options {
+    listen: SocketAddr,
+    workers: NonZeroUsize,
+    store: String,
+}
+
+impl Options {
+    /// No message repeats what was given: it may hold a password.
+    fn of_command_line() -> Options {
+        let mut options = Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            store: "redis://127.0.0.1:6379".to_owned(),
+        };
+        let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+        while let Some(name) = arguments.next() {
+            match (name.as_str(), arguments.next()) {
+                ("--help", _) => {
+                    println!("{USAGE}");
+                    process::exit(0)
+                }
+                ("--listen", Some(value)) => options.listen = parse(&value, "--listen takes an address and a port"),
+                ("--workers", Some(value)) => options.workers = parse(&value, "--workers takes a number from 1"),
+                ("--store", Some(value)) => options.store = value,
+                ("--listen" | "--workers" | "--store", None) => fail(2, format!("{name} needs a value; see --help")),
+                _ => fail(2, "the options are --listen, --workers and --store; see --help"),
+            }
+        }
+        options
+    }
+}
+
+fn parse<T: std::str::FromStr>(value: &str, expected: &str) -> T {
+    value.parse().unwrap_or_else(|_| fail(2, format!("{expected}; see --help")))
+}
+
+/// A store's URL without user and password: they stand before the `@`, or for a Unix socket behind the `?`.
+fn without_login(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
+        None => url.to_owned(),
+    }
+}
