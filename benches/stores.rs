@@ -1,6 +1,6 @@
 //! The embedded store beside Redis over a unix socket, in one run and by turns.
 //!
-//! `cargo bench --bench stores --features sqlite` prints the medians of a load and a save by one process, then what 1, 4
+//! `cargo bench --all-features --bench stores` prints the medians of a load and a save by one process, then what 1, 4
 //! and 8 forked processes do in a second with 9 loads to a save, and how long the slowest hundredth of saves takes when
 //! 4 processes do nothing but save.
 
@@ -46,11 +46,17 @@ fn main() {
     }
 }
 
-/// One process, by turns.
+/// One process, by turns: the library on both, and the bare statement that a load from SQLite is.
 fn alone(redis: &Place, sqlite: &Place) {
     let managers = [redis, sqlite].map(|place| manager(&place.url()));
     let headers = [0, 1].map(|number| session_with(&managers[number], &VALUES));
+    let connection = rusqlite::Connection::open(sqlite.url().strip_prefix("sqlite://").unwrap()).unwrap();
+    let mut bare = connection
+        .prepare("SELECT sessions.*, key, json FROM sessions JOIN session_values ON session = serial WHERE id = ?1")
+        .unwrap();
+    let id: Vec<u8> = connection.query_row("SELECT id FROM sessions", [], |row| row.get(0)).unwrap();
     let (mut loads, mut saves) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut bare_loads = Vec::new();
     for count in 0..20_000 {
         for number in [0, 1] {
             let start = Instant::now();
@@ -61,12 +67,19 @@ fn alone(redis: &Place, sqlite: &Place) {
             let _ = session.save().unwrap();
             saves[number].push(start.elapsed());
         }
+        let start = Instant::now();
+        let mut rows = bare.query([&id]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let _: (String, String) = (row.get("key").unwrap(), row.get("json").unwrap());
+        }
+        bare_loads.push(start.elapsed());
     }
     for (what, [redis, sqlite]) in [("load of 5 values", &mut loads), ("save of one change", &mut saves)] {
         let (redis, sqlite) = (percentile(redis, 50), percentile(sqlite, 50));
         let ratio = redis.as_secs_f64() / sqlite.as_secs_f64();
         println!("{what}: Redis {redis:?}, SQLite {sqlite:?}, {ratio:.1} times as fast");
     }
+    println!("the bare SELECT of 5 values: {:?}", percentile(&mut bare_loads, 50));
 }
 
 struct Times {

@@ -97,7 +97,7 @@ impl SessionManagerBuilder {
     /// |---|---|
     /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
     /// | `redis+unix:///path/to/socket[?db=0&user=…&pass=…]` | Redis over a unix socket |
-    /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`): [`SqliteStore`](crate::SqliteStore) |
+    /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
     /// Give an address rather than a name where you can: looking a name up is not bounded by the

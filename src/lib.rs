@@ -1,4 +1,4 @@
-//! HTTP sessions shared by every worker process of a blocking server, kept in Redis.
+//! HTTP sessions shared by every worker process of a blocking server, kept in one SQLite file or in Redis.
 //!
 //! For servers without async: `tiny_http`, `rouille`, prefork workers. The application hands the request's `Cookie`
 //! header to [`SessionManager::load`], works with the [`Session`], and answers with the `Set-Cookie` header that
@@ -44,16 +44,17 @@
 //! # Forks
 //! Build the manager, fork, and use it in the children: there is nothing to know. Every process opens its own
 //! connections on first use, also where the parent had used the manager before. Only a process that forks *while other
-//! threads of it are using the manager* has to ask for [`SessionManager::before_fork`] first.
+//! threads of it are using the manager*, or *after it has used a SQLite file itself*, has to ask for
+//! [`SessionManager::before_fork`] first.
 //!
 //! Each process holds up to [`pool_size`](SessionManagerBuilder::pool_size) connections.
 //!
-//! # When Redis is sick
+//! # When the store is sick
 //! Every call ends by the [operation timeout](SessionManagerBuilder::operation_timeout), with a [`StoreError`] whose
 //! [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, a call is made once more
 //! on a fresh one, and a number that goes with each change makes sure that it is applied once. What a save
 //! acknowledged is what Redis acknowledged: a failover, or a crash with `appendfsync everysec`, can take the last
-//! second back, logouts included.
+//! second back, logouts included. A power loss can do that to a SQLite file, unless `synchronous=full` is asked for.
 //!
 //! # Security
 //! A cookie carries 192 random bits and an HMAC-SHA256 over them and over all that the cookie is valid for: what is
@@ -65,8 +66,10 @@
 //! | feature | default | what it brings |
 //! |---|---|---|
 //! | `redis` | yes | `RedisStore`, and `redis://` and `redis+unix://` in [`store_url`](SessionManagerBuilder::store_url) |
+//! | `sqlite` | no | `SqliteStore`, and `sqlite://`; builds SQLite, so it needs a C compiler |
+//! | `contract` | no | the suite that every store has to pass, for those who write one |
 //!
-//! Without it there is [`MemoryStore`], for examples and programs of one process, and the [`Store`] trait for stores of
+//! Without them there is [`MemoryStore`], for examples and programs of one process, and the [`Store`] trait for stores of
 //! your own.
 
 #![forbid(unsafe_code)]

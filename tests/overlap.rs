@@ -29,8 +29,8 @@ fn child_of(manager: &SessionManager, body: impl FnOnce() -> String) -> Child {
 
 #[test]
 fn two_processes_that_set_different_keys_both_keep_theirs() {
-    on_every_shared_store("two_processes_that_set_different_keys_both_keep_theirs", |place, manager| {
-        let headers: Vec<String> = (0..50).map(|_| session_with(&manager, &[("old", "x")])).collect();
+    on_every_shared_store("two_processes_that_set_different_keys_both_keep_theirs", |_, manager| {
+        let headers: Vec<String> = (0..50).map(|_| session_with(manager, &[("old", "x")])).collect();
         let (loaded, saved) = (Signals::new(), Signals::new());
         let other = child_of(manager, || {
             for header in &headers {
@@ -59,8 +59,8 @@ fn two_processes_that_set_different_keys_both_keep_theirs() {
 
 #[test]
 fn increments_of_four_processes_add_up() {
-    on_every_shared_store("increments_of_four_processes_add_up", |place, manager| {
-        let header = session_with(&manager, &[("a", "1")]);
+    on_every_shared_store("increments_of_four_processes_add_up", |_, manager| {
+        let header = session_with(manager, &[("a", "1")]);
         let guard = manager.before_fork();
         children(4, |_| {
             for _ in 0..250 {
@@ -77,8 +77,8 @@ fn increments_of_four_processes_add_up() {
 
 #[test]
 fn transactions_of_four_processes_do_not_overwrite_each_other() {
-    on_every_shared_store("transactions_of_four_processes_do_not_overwrite_each_other", |place, manager| {
-        let header = session_with(&manager, &[("a", "1")]);
+    on_every_shared_store("transactions_of_four_processes_do_not_overwrite_each_other", |_, manager| {
+        let header = session_with(manager, &[("a", "1")]);
         let guard = manager.before_fork();
         children(4, |_| {
             for _ in 0..50 {
@@ -146,9 +146,9 @@ fn what_was_ended_in_one_process_is_not_brought_back_by_another() {
 
 #[test]
 fn a_new_id_loses_no_write_of_another_process() {
-    on_every_shared_store("a_new_id_loses_no_write_of_another_process", |place, manager| {
+    on_every_shared_store("a_new_id_loses_no_write_of_another_process", |_, manager| {
         for round in 0..50 {
-            let header = session_with(&manager, &[("a", "1")]);
+            let header = session_with(manager, &[("a", "1")]);
             let writing = Signals::new();
             let writers: Vec<_> = (0..2)
                 .map(|who| {
@@ -195,7 +195,7 @@ fn a_new_id_loses_no_write_of_another_process() {
 #[test]
 fn of_two_new_ids_at_once_one_wins() {
     on_every_shared_store("of_two_new_ids_at_once_one_wins", |place, manager| {
-        let headers: Vec<String> = (0..100).map(|_| session_with(&manager, &[("a", "1")])).collect();
+        let headers: Vec<String> = (0..100).map(|_| session_with(manager, &[("a", "1")])).collect();
         let (ready, go) = (Signals::new(), [Signals::new(), Signals::new()]);
         let rivals: Vec<_> = (0..2)
             .map(|rival: usize| {

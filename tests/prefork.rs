@@ -368,10 +368,13 @@ fn keep_alive(server: &Prefork) -> TcpStream {
 #[test]
 fn a_signal_at_any_time_after_the_start_ends_it() {
     let redis = Redis::start();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     for attempt in 0..20 {
         let mut server = Prefork::run(["--listen", "127.0.0.1:0", "--store", &redis.url()], Some(SECRET));
         server.wait_for_url();
-        until("as many workers as this attempt is about", || (server.workers().len() >= attempt % 3).then_some(()));
+        assert!(server.stdout().contains(&format!(" with {cores} workers of ")), "{}", server.stdout());
+        let started = attempt % (cores + 1);
+        until("so many workers are started", || (server.workers().len() >= started).then_some(()));
         server.signal(Signal::SIGTERM);
         assert_eq!((server.wait(), server.stderr().as_str()), (Some(0), ""));
         assert_eq!(server.processes(), BTreeSet::new());

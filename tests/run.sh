@@ -15,6 +15,9 @@ fi
 
 cargo fmt --check
 cargo clippy --all-features --all-targets -- -D warnings
-cargo clippy --no-default-features -- -D warnings
+cargo clippy --no-default-features --all-targets -- -D warnings
+for feature in redis sqlite contract; do
+  cargo clippy --no-default-features --features "$feature" --all-targets -- -D warnings
+done
 RUSTDOCFLAGS="-D warnings" cargo doc --all-features --no-deps
 cargo test --all-features

@@ -76,6 +76,25 @@ pub(super) struct Connection {
     socket: Socket,
     parser: Parser,
     process: u32,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
+}
+
+/// A timeout of the socket as it was last set.
+#[derive(Clone, Copy, Default)]
+struct Timeout(Duration);
+
+impl Timeout {
+    /// Sets it to what is left until the deadline, if it is not near enough to that already: too long by an eighth at
+    /// most, never too short. So a connection that is used at ease is spared the system calls.
+    fn reach(&mut self, deadline: Instant, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
+        let left = left(deadline)?;
+        if self.0 < left || self.0 > left + left / 8 {
+            self.0 = left + left / 16;
+            set(Some(self.0))?;
+        }
+        Ok(())
+    }
 }
 
 impl Connection {
@@ -85,7 +104,13 @@ impl Connection {
             ConnectionAddr::Unix(path) => connect_unix(path, deadline)?,
             _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
-        let mut connection = Connection { socket, parser: Parser::new(), process: process::id() };
+        let mut connection = Connection {
+            socket,
+            parser: Parser::new(),
+            process: process::id(),
+            read_timeout: Timeout::default(),
+            write_timeout: Timeout::default(),
+        };
         let greeting = address.greeting();
         let packed: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
         connection.send(&packed, deadline)?;
@@ -104,7 +129,7 @@ impl Connection {
 
     fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
         while !bytes.is_empty() {
-            self.socket.set_write_timeout(Some(left(deadline)?))?;
+            self.write_timeout.reach(deadline, |timeout| self.socket.set_write_timeout(timeout))?;
             match self.socket.send_with_flags(bytes, NO_SIGNAL) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(sent) => bytes = &bytes[sent..],
@@ -117,7 +142,8 @@ impl Connection {
 
     fn receive(&mut self, deadline: Instant) -> Result<Value, Failure> {
         loop {
-            match self.parser.parse_value(Until { socket: &self.socket, deadline })? {
+            let until = Until { socket: &self.socket, timeout: &mut self.read_timeout, deadline };
+            match self.parser.parse_value(until)? {
                 // RESP3 may push what nobody asked for.
                 Value::Push { .. } => {}
                 Value::ServerError(error) => return Err(Failure::refused(&error)),
@@ -139,13 +165,14 @@ impl Drop for Connection {
 /// Reads until a deadline.
 struct Until<'a> {
     socket: &'a Socket,
+    timeout: &'a mut Timeout,
     deadline: Instant,
 }
 
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.socket.set_read_timeout(Some(left(self.deadline)?))?;
+            self.timeout.reach(self.deadline, |timeout| self.socket.set_read_timeout(timeout))?;
             match self.socket.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
