@@ -1,8 +1,8 @@
 //! A server of several worker processes on one port: whichever answers, the visitor has the same session.
 //!
 //! ```text
-//! redis-server &
-//! cargo run --example prefork
+//! cargo run --release --example prefork --features sqlite
+//! cargo run --release --example prefork -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL it prints and reload the page: another worker answers, with the same session. Kill a worker: nothing is
@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::io::Cursor;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, mem, panic, process, thread};
 use tiny_http::{Header, Method, Request, Response, Server};
@@ -25,7 +26,8 @@ Usage: prefork [--listen ADDRESS:PORT] [--workers NUMBER] [--store URL]
 
   --listen   where to listen; port 0 takes a free one   (127.0.0.1:8080)
   --workers  how many processes answer                  (one a core)
-  --store    where sessions are kept                    (redis://127.0.0.1:6379)
+  --store    where sessions are kept                    (with the feature sqlite a file that goes when this
+                                                         program ends, else redis://127.0.0.1:6379)
 
 Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
 
@@ -36,33 +38,48 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
     let options = Options::of_command_line();
+    let folder = tempfile::tempdir().unwrap_or_else(|error| fail(1, error));
+    let result = serve(&options, folder.path());
+    drop(folder); // Ending a process drops nothing.
+    if let Err((code, message)) = result {
+        fail(code, message)
+    }
+}
+
+/// Serves until SIGINT or SIGTERM comes. What is wrong comes with the code to end with.
+fn serve(options: &Options, folder: &Path) -> Result<(), (i32, String)> {
     let (secret, note) = match env::var_os("SESSION_SECRET") {
         Some(secret) => (Secret::new(secret.as_encoded_bytes()), ""),
         None => (Secret::generate(), "\nwithout SESSION_SECRET the secret is random: sessions end with this program"),
     };
-    let manager = SessionManager::builder(secret.unwrap_or_else(|error| fail(2, error)))
-        .store_url(&options.store)
+    let store = options.store.clone().unwrap_or_else(|| default_store(folder));
+    let manager = SessionManager::builder(secret.map_err(|error| (2, error.to_string()))?)
+        .store_url(&store)
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()
-        .unwrap_or_else(|error| fail(2, error));
+        .map_err(|error| (2, error.to_string()))?;
 
     // Blocked signals wait until they are asked for. New threads and processes inherit this, so it comes before them.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block().expect("these can be blocked");
-    if let Err(error) = manager.ping() {
-        fail(1, format!("{error}; start Redis, or pass --store URL"));
-    }
+    manager.ping().map_err(|error| (1, format!("{error}; start it, or pass another --store URL")))?;
     let listener = TcpListener::bind(options.listen)
-        .unwrap_or_else(|error| fail(1, format!("cannot listen on {}: {error}; see --listen", options.listen)));
+        .map_err(|error| (1, format!("cannot listen on {}: {error}; see --listen", options.listen)))?;
 
     let address = listener.local_addr().expect("it is bound");
-    let (workers, store) = (options.workers, without_login(&options.store));
+    let (workers, store) = (options.workers, without_login(&store));
     println!("http://{address} with {workers} workers of {THREADS} threads, sessions in {store}{note}");
     let mut running = Vec::new();
     let result = keep_running(&mut running, workers.get(), &signals, &Site { listener, manager });
     stop(running);
-    if let Err(error) = result {
-        fail(1, format!("cannot start a worker: {error}"));
+    result.map_err(|error| (1, format!("cannot start a worker: {error}")))
+}
+
+/// Where sessions are kept if nothing else is said.
+fn default_store(folder: &Path) -> String {
+    match cfg!(feature = "sqlite") {
+        true => format!("sqlite://{}", folder.join("sessions.db").display()),
+        false => "redis://127.0.0.1:6379".to_owned(),
     }
 }
 
@@ -103,6 +120,8 @@ fn keep_running(running: &mut Vec<Worker>, count: usize, signals: &SigSet, site:
 
 fn start_worker(site: &Site, delay: Duration) -> nix::Result<Worker> {
     let parent = Pid::this();
+    // The ping has opened the store. A SQLite file must not be open while a process forks; the guard closes it.
+    let _guard = site.manager.before_fork();
     // SAFETY: no other thread of the parent runs. The ping has left one, in the pool of connections; it sleeps, and
     // holds no lock that the child could want.
     match unsafe { fork() }? {
@@ -244,7 +263,7 @@ fn get_session(manager: &SessionManager, request: &Request) -> Page {
 
 /// A logout: the session ends in the store, so its cookie is worthless, wherever it was copied to.
 fn clear_session(manager: &SessionManager, request: &Request) -> Page {
-    Ok((text(200, "the session has ended"), load(manager, request)?.destroy()?))
+    Ok((text(200, "the session has ended"), manager.destroy_all(cookies(request))?))
 }
 
 fn refusal(error: &Error) -> Answer {
@@ -285,8 +304,12 @@ fn html(session: &Session) -> Result<String, Error> {
 }
 
 fn load(manager: &SessionManager, request: &Request) -> Result<Session, Error> {
+    manager.load_all(cookies(request))
+}
+
+fn cookies(request: &Request) -> impl Iterator<Item = &str> {
     let headers = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
-    manager.load_all(headers.map(|header| header.value.as_str()))
+    headers.map(|header| header.value.as_str())
 }
 
 /// What stands behind `name=` in the URL.
@@ -319,7 +342,7 @@ fn header(name: &str, value: &str) -> Header {
 struct Options {
     listen: SocketAddr,
     workers: NonZeroUsize,
-    store: String,
+    store: Option<String>,
 }
 
 impl Options {
@@ -328,7 +351,7 @@ impl Options {
         let mut options = Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            store: "redis://127.0.0.1:6379".to_owned(),
+            store: None,
         };
         let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
         while let Some(name) = arguments.next() {
@@ -339,7 +362,7 @@ impl Options {
                 }
                 ("--listen", Some(value)) => options.listen = parse(&value, "--listen takes an address and a port"),
                 ("--workers", Some(value)) => options.workers = parse(&value, "--workers takes a number from 1"),
-                ("--store", Some(value)) => options.store = value,
+                ("--store", Some(value)) => options.store = Some(value),
                 ("--listen" | "--workers" | "--store", None) => fail(2, format!("{name} needs a value; see --help")),
                 _ => fail(2, "the options are --listen, --workers and --store; see --help"),
             }

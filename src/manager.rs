@@ -167,14 +167,25 @@ impl SessionManager {
     }
 
     /// Ends the session that a `Cookie` header names, without loading it: a logout that works on a damaged record too.
-    /// Gives the `Set-Cookie` header that takes the cookie away, whatever was there. Several `Cookie` headers may be
-    /// joined with `"; "`; all sessions of ours among them end.
+    /// Gives the `Set-Cookie` header that takes the cookie away, whatever was there.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
     pub fn destroy<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Option<SetCookie>, Error> {
+        self.destroy_all(cookie_header.into())
+    }
+
+    /// As [`destroy`](SessionManager::destroy), for requests with several `Cookie` headers, or with bytes that are no
+    /// UTF-8. If they name several sessions of ours, all of them end.
+    ///
+    /// # Errors
+    /// Those of `destroy`.
+    pub fn destroy_all<H: AsRef<[u8]>>(
+        &self,
+        cookie_headers: impl IntoIterator<Item = H>,
+    ) -> Result<Option<SetCookie>, Error> {
         let deadline = self.deadline();
-        for verified in self.verified(cookie_header.into()).0 {
+        for verified in self.verified(cookie_headers).0 {
             self.inner.store.delete(&self.key(&verified.identity), &Call::until(deadline)?)?;
         }
         Ok(Some(self.removal_cookie()))

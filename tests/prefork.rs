@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::place::Place;
 use support::redis::Redis;
 use tempfile::TempDir;
 
@@ -235,55 +236,57 @@ fn ask_every_worker(client: &Client, workers: &BTreeSet<i32>, visits: &mut u64, 
 
 #[test]
 fn every_worker_sees_the_whole_session_and_no_visit_is_lost() {
-    let redis = Redis::start();
-    let server = Prefork::start(&redis.url());
-    let client = server.client();
-    let values = [("name", "Ada"), ("town", "Köln"), ("empty", ""), ("a b", "c+d=e&amp;f")];
-    for (key, value) in values {
-        client.set(key, &value.replace("&amp;", "&"));
-    }
-    let mut visits = 0;
-    ask_every_worker(&client, &server.workers(), &mut visits, &values);
-    for (key, value) in values {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("key", key).finish();
-        assert_eq!(client.get(&format!("/get-session?{query}")).expect(200), value.replace("&amp;", "&"));
-    }
+    for place in Place::all() {
+        let server = Prefork::start(&place.url());
+        let client = server.client();
+        let values = [("name", "Ada"), ("town", "Köln"), ("empty", ""), ("a b", "c+d=e&amp;f")];
+        for (key, value) in values {
+            client.set(key, &value.replace("&amp;", "&"));
+        }
+        let mut visits = 0;
+        ask_every_worker(&client, &server.workers(), &mut visits, &values);
+        for (key, value) in values {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("key", key).finish();
+            assert_eq!(client.get(&format!("/get-session?{query}")).expect(200), value.replace("&amp;", "&"));
+        }
 
-    // Of many visits at once, each is told a number of its own.
-    let some_visits = || (0..25).map(|_| client.get("/").heading().0).collect::<Vec<u64>>();
-    let mut numbers: Vec<u64> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(some_visits)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("all are answered")).collect()
-    });
-    numbers.sort();
-    assert_eq!(numbers, (visits + 1..=visits + 8 * 25).collect::<Vec<u64>>());
-    assert_eq!(client.get("/get-session?key=visits").expect(200), (visits + 8 * 25).to_string());
+        // Of many visits at once, each is told a number of its own.
+        let some_visits = || (0..25).map(|_| client.get("/").heading().0).collect::<Vec<u64>>();
+        let mut numbers: Vec<u64> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(some_visits)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("all are answered")).collect()
+        });
+        numbers.sort();
+        assert_eq!(numbers, (visits + 1..=visits + 8 * 25).collect::<Vec<u64>>());
+        assert_eq!(client.get("/get-session?key=visits").expect(200), (visits + 8 * 25).to_string());
 
-    let stranger = server.client();
-    let page = stranger.get("/");
-    assert_eq!(page.heading().0, 1);
-    assert!(!page.body.contains("Ada") && !page.body.contains("town"), "{}", page.body);
-    stranger.get("/get-session?key=name").expect(404);
-    assert_eq!(redis.keys().len(), 2);
+        let stranger = server.client();
+        let page = stranger.get("/");
+        assert_eq!(page.heading().0, 1);
+        assert!(!page.body.contains("Ada") && !page.body.contains("town"), "{}", page.body);
+        stranger.get("/get-session?key=name").expect(404);
+        assert_eq!(place.records(), 2);
+    }
 }
 
 #[test]
 fn a_killed_worker_loses_nothing_and_is_replaced() {
-    let redis = Redis::start();
-    let server = Prefork::start(&redis.url());
-    let client = server.client();
-    client.set("name", "Ada");
-    let mut visits = 0;
-    let mut workers = server.workers();
-    ask_every_worker(&client, &workers, &mut visits, &[("name", "Ada")]);
-    for _ in 0..2 {
-        let killed = *workers.first().expect("a worker");
-        kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it runs");
-        workers = until("another worker takes its place", || {
-            Some(server.workers()).filter(|now| now.len() == WORKERS && !now.contains(&killed))
-        });
+    for place in Place::all() {
+        let server = Prefork::start(&place.url());
+        let client = server.client();
+        client.set("name", "Ada");
+        let mut visits = 0;
+        let mut workers = server.workers();
         ask_every_worker(&client, &workers, &mut visits, &[("name", "Ada")]);
-        assert!(server.stderr().ends_with(&format!("prefork: worker {killed} has ended; starting another\n")));
+        for _ in 0..2 {
+            let killed = *workers.first().expect("a worker");
+            kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it runs");
+            workers = until("another worker takes its place", || {
+                Some(server.workers()).filter(|now| now.len() == WORKERS && !now.contains(&killed))
+            });
+            ask_every_worker(&client, &workers, &mut visits, &[("name", "Ada")]);
+            assert!(server.stderr().ends_with(&format!("prefork: worker {killed} has ended; starting another\n")));
+        }
     }
 }
 
@@ -313,6 +316,29 @@ fn a_worker_that_can_accept_no_more_is_replaced() {
             (workers.len() == 2 && workers.is_subset(&answered)).then_some(())
         });
     }
+}
+
+#[test]
+fn without_a_store_it_keeps_sessions_in_a_file_that_goes_with_it() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let left = || std::fs::read_dir(temporary.path()).expect("it is there").count();
+    let mut command = Command::new(Prefork::program());
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2"]).env("TMPDIR", temporary.path());
+    let mut server = Prefork::spawn(command);
+    server.wait_for_url();
+    assert!(server.stdout().contains("sessions in sqlite://"), "{}", server.stdout());
+    let workers = until("all workers run", || Some(server.workers()).filter(|workers| workers.len() == 2));
+    ask_every_worker(&server.client(), &workers, &mut 0, &[]);
+    // A new worker is forked from a parent that has used the file.
+    let killed = *workers.first().expect("a worker");
+    kill(Pid::from_raw(killed), Signal::SIGKILL).expect("it runs");
+    let workers = until("another worker takes its place", || {
+        Some(server.workers()).filter(|now| now.len() == 2 && !now.contains(&killed))
+    });
+    ask_every_worker(&server.client(), &workers, &mut 0, &[]);
+    assert_eq!(left(), 1);
+    server.signal(Signal::SIGTERM);
+    assert_eq!((server.wait(), left()), (Some(0), 0));
 }
 
 #[test]
@@ -446,7 +472,7 @@ fn a_missing_store_is_told_in_one_line_without_the_password() {
         let (code, stdout, stderr) = outcome(["--listen", "127.0.0.1:0", "--store", &store], None);
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
         assert!(stderr.starts_with("prefork: the session store failed: ") && stderr.contains(expected), "{stderr}");
-        assert!(stderr.ends_with("; start Redis, or pass --store URL\n"), "{stderr}");
+        assert!(stderr.ends_with("; start it, or pass another --store URL\n"), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert!(!stderr.contains("hunter2") && !stderr.contains("visitor"), "{stderr}");
     }

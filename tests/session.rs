@@ -530,6 +530,9 @@ fn several_cookies_of_our_name() {
         let three = session_with(&manager, &[("who", "three")]);
         manager.destroy(&*format!("{}{three}", "sid=x; ".repeat(8))).unwrap();
         assert!(is_new(&[&three]));
+        let [four, five] = ["four", "five"].map(|who| session_with(&manager, &[("who", who)]));
+        manager.destroy_all([four.as_bytes(), b"sid=\xff", five.as_bytes()]).unwrap();
+        assert!(is_new(&[&four]) && is_new(&[&five]));
         manager.destroy(&*format!("{one}; {two}")).unwrap();
         assert!(is_new(&[&one]) && is_new(&[&two]));
     });
