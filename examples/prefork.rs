@@ -16,7 +16,6 @@ use serde_json::Value;
 use std::io::Cursor;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, mem, panic, process, thread};
 use tiny_http::{Header, Method, Request, Response, Server};
@@ -38,8 +37,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
     let options = Options::of_command_line();
-    let folder = tempfile::tempdir().unwrap_or_else(|error| fail(1, error));
-    let result = serve(&options, folder.path());
+    let (store, folder) = match options.store.clone() {
+        Some(store) => (store, None),
+        None => default_store(),
+    };
+    let result = serve(&options, &store);
     drop(folder); // Ending a process drops nothing.
     if let Err((code, message)) = result {
         fail(code, message)
@@ -47,14 +49,13 @@ fn main() {
 }
 
 /// Serves until SIGINT or SIGTERM comes. What is wrong comes with the code to end with.
-fn serve(options: &Options, folder: &Path) -> Result<(), (i32, String)> {
+fn serve(options: &Options, store: &str) -> Result<(), (i32, String)> {
     let (secret, note) = match env::var_os("SESSION_SECRET") {
         Some(secret) => (Secret::new(secret.as_encoded_bytes()), ""),
         None => (Secret::generate(), "\nwithout SESSION_SECRET the secret is random: sessions end with this program"),
     };
-    let store = options.store.clone().unwrap_or_else(|| default_store(folder));
     let manager = SessionManager::builder(secret.map_err(|error| (2, error.to_string()))?)
-        .store_url(&store)
+        .store_url(store)
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()
         .map_err(|error| (2, error.to_string()))?;
@@ -67,7 +68,7 @@ fn serve(options: &Options, folder: &Path) -> Result<(), (i32, String)> {
         .map_err(|error| (1, format!("cannot listen on {}: {error}; see --listen", options.listen)))?;
 
     let address = listener.local_addr().expect("it is bound");
-    let (workers, store) = (options.workers, without_login(&store));
+    let (workers, store) = (options.workers, without_login(store));
     println!("http://{address} with {workers} workers of {THREADS} threads, sessions in {store}{note}");
     let mut running = Vec::new();
     let result = keep_running(&mut running, workers.get(), &signals, &Site { listener, manager });
@@ -75,12 +76,13 @@ fn serve(options: &Options, folder: &Path) -> Result<(), (i32, String)> {
     result.map_err(|error| (1, format!("cannot start a worker: {error}")))
 }
 
-/// Where sessions are kept if nothing else is said.
-fn default_store(folder: &Path) -> String {
-    match cfg!(feature = "sqlite") {
-        true => format!("sqlite://{}", folder.join("sessions.db").display()),
-        false => "redis://127.0.0.1:6379".to_owned(),
+/// Where sessions are kept if nothing else is said, and what goes with this program.
+fn default_store() -> (String, Option<TempDir>) {
+    if !cfg!(feature = "sqlite") {
+        return ("redis://127.0.0.1:6379".to_owned(), None);
     }
+    let folder = tempfile::tempdir().unwrap_or_else(|error| fail(1, format!("no temporary folder: {error}")));
+    (format!("sqlite://{}", folder.path().join("sessions.db").display()), Some(folder))
 }
 
 /// Ends this process with one line on standard error.

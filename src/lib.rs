@@ -19,7 +19,7 @@
 //!         let mut session = manager.load_all(cookies.map(|header| header.value.as_str()))?;
 //!         session.increment("visits", 1)?;
 //!         let set_cookie = session.save()?;
-//!         let mut response = Response::from_string(format!("{:?} visits\n", session.get::<u64>("visits")?));
+//!         let mut response = Response::from_string(format!("{} visits\n", session.get::<u64>("visits")?.unwrap_or(0)));
 //!         if let Some(set_cookie) = set_cookie {
 //!             response.add_header(Header::from_bytes("Set-Cookie", set_cookie.as_str()).expect("it is ASCII"));
 //!         }
