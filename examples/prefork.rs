@@ -18,6 +18,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 use std::{env, mem, panic, process, thread};
+use tempfile::TempDir;
 use tiny_http::{Header, Method, Request, Response, Server};
 
 const USAGE: &str = "\
