@@ -189,22 +189,24 @@ impl Store for SqliteStore {
                 standing = standing.after(update, call, now).map_err(Failure::Refused)?;
                 let bytes_after = change_values(&transaction, serial, bytes, update.changes)?;
                 update.check_size(bytes, bytes_after).map_err(Failure::Refused)?;
-                let key = update.new_key.as_ref().unwrap_or(key);
                 transaction
-                    .prepare_cached(
-                        "UPDATE sessions SET id = ?2, tag = ?3, version = ?4, idle = ?5, expires = ?6, size = ?7,
-                         nonces = ?8 WHERE serial = ?1",
-                    )?
-                    .execute(params![
-                        serial,
-                        key.id.as_bytes(),
-                        key.tag.as_ref().map(|tag| tag.as_bytes()),
-                        standing.version as i64,
-                        standing.idle_timeout.as_millis() as i64,
-                        milliseconds(standing.expires_at),
-                        bytes_after as i64,
-                        standing.nonces,
-                    ])?;
+                    .prepare_cached("UPDATE sessions SET version = ?2, size = ?3, nonces = ?4 WHERE serial = ?1")?
+                    .execute(params![serial, standing.version as i64, bytes_after as i64, standing.nonces])?;
+                // Apart from that, for the sake of the indexes: most updates change neither key nor expiry.
+                if update.new_key.is_some() || update.changes.idle_timeout.is_some() {
+                    let key = update.new_key.as_ref().unwrap_or(key);
+                    transaction
+                        .prepare_cached(
+                            "UPDATE sessions SET id = ?2, tag = ?3, idle = ?4, expires = ?5 WHERE serial = ?1",
+                        )?
+                        .execute(params![
+                            serial,
+                            key.id.as_bytes(),
+                            key.tag.as_ref().map(|tag| tag.as_bytes()),
+                            standing.idle_timeout.as_millis() as i64,
+                            milliseconds(standing.expires_at),
+                        ])?;
+                }
             }
             let mut totals = Vec::new();
             for (key, _) in update.changes.increments() {
