@@ -303,15 +303,18 @@ impl SessionManagerBuilder {
             return Err(ConfigError::Namespace);
         }
         let cookie = self.cookie.checked()?;
-        let scope = Scope {
-            namespace: &self.namespace,
+        let of_tokens = Scope { namespace: &self.namespace, transport: "token", cookie_name: "", path: "", domain: "" };
+        let of_cookies = Scope {
             transport: "cookie",
             cookie_name: &cookie.name,
             path: &cookie.path,
             domain: cookie.domain.as_deref().unwrap_or_default(),
+            ..of_tokens
         };
+        let signer = |scope| Signer::new(scope, &self.secret, &self.accepted);
         Ok(SessionManager::from_parts(Inner {
-            signer: Signer::new(&scope, &self.secret, &self.accepted),
+            cookie_signer: signer(&of_cookies),
+            token_signer: signer(&of_tokens),
             store: match self.store {
                 StoreChoice::None => return Err(ConfigError::NoStore),
                 StoreChoice::Url(url) => open_url(&url, self.pool_size, self.operation_timeout)?,

@@ -39,6 +39,8 @@
 //! [`Session::increment`]; where a change depends on what is there, use [`SessionManager::transact`]. A save never
 //! brings a session back that has ended meanwhile: it answers [`Error::Gone`].
 //!
+//! Clients of an API have no cookies: [`SessionManager::load_token`] and [`Session::token`] are for them.
+//!
 //! An [`Error::Store`] on loading means that it is not known who is asking. Answer 503; take nobody for logged in.
 //!
 //! # Forks

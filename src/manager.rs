@@ -5,7 +5,7 @@ use crate::cookie::{CookieSettings, SetCookie};
 use crate::lifetime::Refresh;
 use crate::session::Session;
 use crate::store::{Call, ForkGuard, RecordKey, Store};
-use crate::token::{Identity, PublicId, Secret, Signer, Verified};
+use crate::token::{Identity, PublicId, Secret, Signer, Transport, Verified};
 use crate::{Error, random};
 use std::fmt;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ pub struct SessionManager {
 pub(crate) struct Inner {
     pub(crate) store: Box<dyn Store>,
     pub(crate) namespace: String,
-    pub(crate) signer: Signer,
+    pub(crate) cookie_signer: Signer,
+    pub(crate) token_signer: Signer,
     pub(crate) cookie: CookieSettings,
     pub(crate) limits: Limits,
     pub(crate) operation_timeout: Duration,
@@ -95,11 +96,45 @@ impl SessionManager {
     /// Two different sessions in one request, both signed by us, are no session: a neighbouring subdomain may have
     /// planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
     pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
-        let Some(verified) = self.presented(cookie_headers) else { return Session::new(self.clone()) };
+        self.session(Transport::Cookie, self.presented(cookie_headers))
+    }
+
+    /// The session that a bearer token names: for clients of an API, which send it in an `Authorization` header (the
+    /// npm module's `type: "token"`). It is what [`Session::token`] gave, without the word `Bearer`.
+    ///
+    /// As with [`load`](SessionManager::load), anything else is a new session, kept only if something is set in it.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    ///
+    /// # Security
+    /// A cookie's value is refused as a token and the reverse, so a session is one or the other. Take tokens from a
+    /// header, never from a URL: URLs stand in logs, histories and `Referer` headers (OWASP ASVS 14.2.1).
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// # let authorization: Option<&str> = None;
+    /// let mut session = manager.load_token(authorization.and_then(|value| value.strip_prefix("Bearer ")))?;
+    /// session.set("user", "ada")?;
+    /// session.save()?;
+    /// let token = session.token().expect("something was set"); // for the body of the answer
+    ///
+    /// let session = manager.load_token(token.as_str())?;
+    /// assert_eq!(session.get::<String>("user")?.as_deref(), Some("ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn load_token<'t>(&self, token: impl Into<Option<&'t str>>) -> Result<Session, Error> {
+        self.session(Transport::Token, self.verified_token(token.into()))
+    }
+
+    fn session(&self, transport: Transport, verified: Option<Verified>) -> Result<Session, Error> {
+        let Some(verified) = verified else { return Session::new(self.clone(), transport) };
         let call = Call::until(self.deadline())?;
         match self.inner.store.load(&self.key(&verified.identity), self.inner.limits.refresh, &call)? {
-            Some(record) => Ok(Session::loaded(self.clone(), verified.identity, record, verified.outdated)),
-            None => Session::new(self.clone()),
+            Some(record) => Ok(Session::loaded(self.clone(), transport, verified, record)),
+            None => Session::new(self.clone(), transport),
         }
     }
 
@@ -130,12 +165,36 @@ impl SessionManager {
     pub fn transact<'h, R, E: From<Error>>(
         &self,
         cookie_header: impl Into<Option<&'h str>>,
-        mut work: impl FnMut(&mut Session) -> Result<R, E>,
+        work: impl FnMut(&mut Session) -> Result<R, E>,
     ) -> Result<(R, Option<SetCookie>), E> {
         let cookie_header = cookie_header.into();
+        let (result, set_cookie, _) = self.transact_on(|| self.load(cookie_header), work)?;
+        Ok((result, set_cookie))
+    }
+
+    /// As [`transact`](SessionManager::transact), for a bearer token. Gives the session's token as [`Session::token`]
+    /// does.
+    ///
+    /// # Errors
+    /// Those of `transact`.
+    pub fn transact_token<'t, R, E: From<Error>>(
+        &self,
+        token: impl Into<Option<&'t str>>,
+        work: impl FnMut(&mut Session) -> Result<R, E>,
+    ) -> Result<(R, Option<String>), E> {
+        let token = token.into();
+        let (result, _, token) = self.transact_on(|| self.load_token(token), work)?;
+        Ok((result, token))
+    }
+
+    fn transact_on<R, E: From<Error>>(
+        &self,
+        load: impl Fn() -> Result<Session, Error>,
+        mut work: impl FnMut(&mut Session) -> Result<R, E>,
+    ) -> Result<(R, Option<SetCookie>, Option<String>), E> {
         let (deadline, mut cookie_due, mut was_live) = (self.deadline(), false, false);
         for attempt in 0..TRIES {
-            let mut session = self.load(cookie_header)?;
+            let mut session = load()?;
             if was_live && session.is_new() {
                 return Err(Error::Gone.into());
             }
@@ -146,7 +205,7 @@ impl SessionManager {
             cookie_due = session.cookie_due;
             match work(&mut session) {
                 Ok(result) => match session.save() {
-                    Ok(set_cookie) => return Ok((result, set_cookie)),
+                    Ok(set_cookie) => return Ok((result, set_cookie, session.token())),
                     Err(Error::Conflict) => {}
                     Err(error) => return Err(error.into()),
                 },
@@ -189,6 +248,17 @@ impl SessionManager {
             self.inner.store.delete(&self.key(&verified.identity), &Call::until(deadline)?)?;
         }
         Ok(Some(self.removal_cookie()))
+    }
+
+    /// As [`destroy`](SessionManager::destroy), for a bearer token.
+    ///
+    /// # Errors
+    /// Those of `destroy`.
+    pub fn destroy_token<'t>(&self, token: impl Into<Option<&'t str>>) -> Result<(), Error> {
+        if let Some(verified) = self.verified_token(token.into()) {
+            self.inner.store.delete(&self.key(&verified.identity), &Call::until(self.deadline())?)?;
+        }
+        Ok(())
     }
 
     /// Whether the store answers: for health checks, and to tell at start that it is missing.
@@ -242,7 +312,7 @@ impl SessionManager {
         for header in cookie_headers {
             for value in self.inner.cookie.values(header.as_ref()) {
                 cookies += 1;
-                let Some(new) = self.inner.signer.verify(value) else { continue };
+                let Some(new) = self.inner.cookie_signer.verify(value) else { continue };
                 // The same session may come twice, once signed with an older secret.
                 match verified.iter_mut().find(|known| known.identity == new.identity) {
                     Some(known) => known.outdated &= new.outdated,
@@ -251,6 +321,10 @@ impl SessionManager {
             }
         }
         (verified, cookies)
+    }
+
+    fn verified_token(&self, token: Option<&str>) -> Option<Verified> {
+        self.inner.token_signer.verify(token?.as_bytes())
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -266,7 +340,7 @@ impl SessionManager {
     }
 
     pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
-        self.inner.signer.public_id(identity)
+        self.inner.cookie_signer.public_id(identity)
     }
 
     pub(crate) fn key(&self, identity: &Identity) -> RecordKey<'_> {
@@ -274,7 +348,11 @@ impl SessionManager {
     }
 
     pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
-        self.inner.cookie.carry(self.inner.signer.sign(identity), expires_in)
+        self.inner.cookie.carry(self.inner.cookie_signer.sign(identity), expires_in)
+    }
+
+    pub(crate) fn token(&self, identity: &Identity) -> String {
+        self.inner.token_signer.sign(identity)
     }
 
     pub(crate) fn removal_cookie(&self) -> SetCookie {

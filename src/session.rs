@@ -4,7 +4,7 @@ use crate::cookie::SetCookie;
 use crate::error::Oversize;
 use crate::manager::SessionManager;
 use crate::store::{self, Call, Change, ChangeSet, NewRecord, Nonce, Record, RecordInfo, Update, Updated, Values};
-use crate::token::{Identity, PublicId};
+use crate::token::{Identity, PublicId, Transport, Verified};
 use crate::{Error, random};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +46,7 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// ```
 pub struct Session {
     manager: SessionManager,
+    transport: Transport,
     identity: Identity,
     /// How the record stood when last heard of; `None` until there is one.
     info: Option<RecordInfo>,
@@ -73,10 +74,23 @@ struct Sent {
 }
 
 impl Session {
-    pub(crate) fn new(manager: SessionManager) -> Result<Session, Error> {
-        Ok(Session {
+    pub(crate) fn new(manager: SessionManager, transport: Transport) -> Result<Session, Error> {
+        Ok(Session::of(manager, transport, Identity::random(None)?))
+    }
+
+    pub(crate) fn loaded(manager: SessionManager, transport: Transport, verified: Verified, record: Record) -> Session {
+        let mut session = Session::of(manager, transport, verified.identity);
+        session.info = Some(record.info);
+        session.values = record.values;
+        session.cookie_due = verified.outdated || record.refreshed;
+        session
+    }
+
+    fn of(manager: SessionManager, transport: Transport, identity: Identity) -> Session {
+        Session {
             manager,
-            identity: Identity::random(None)?,
+            transport,
+            identity,
             info: None,
             values: Values::new(),
             unanswered: None,
@@ -85,22 +99,6 @@ impl Session {
             exclusive: false,
             conflicted: false,
             cookie_due: false,
-            settled: false,
-        })
-    }
-
-    pub(crate) fn loaded(manager: SessionManager, identity: Identity, record: Record, cookie_due: bool) -> Session {
-        Session {
-            manager,
-            identity,
-            info: Some(record.info),
-            values: record.values,
-            unanswered: None,
-            changes: ChangeSet::default(),
-            renew_id: false,
-            exclusive: false,
-            conflicted: false,
-            cookie_due: cookie_due || record.refreshed,
             settled: false,
         }
     }
@@ -277,7 +275,20 @@ impl Session {
         saved?;
         // Within a transaction it is the last save that gives the cookie to the caller.
         let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
-        Ok(self.info.as_ref().filter(|_| due).map(|info| self.manager.cookie(&self.identity, info.expires_in)))
+        let info = self.info.as_ref().filter(|_| due && self.transport == Transport::Cookie);
+        Ok(info.map(|info| self.manager.cookie(&self.identity, info.expires_in)))
+    }
+
+    /// The bearer token of a session that was loaded with [`load_token`](SessionManager::load_token), once it is kept:
+    /// give it to the client. It changes with the session's id, and when the secret that signed it was only an accepted
+    /// one. `None` for the session of a cookie.
+    ///
+    /// # Security
+    /// Whoever has it has the session: answer with it in the body, over https, and log it nowhere.
+    #[must_use]
+    pub fn token(&self) -> Option<String> {
+        let is_kept = self.transport == Transport::Token && self.info.is_some();
+        is_kept.then(|| self.manager.token(&self.identity))
     }
 
     fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -353,7 +364,8 @@ impl Session {
         self.manager.store().update(&self.manager.key(&self.identity), &update, call)
     }
 
-    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away.
+    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away; `None` for a session
+    /// of a bearer token.
     ///
     /// A session that has ended already is no error. Requests that still hold it will find it [gone](Error::Gone) when
     /// they save.
@@ -372,7 +384,7 @@ impl Session {
                 self.manager.store().delete(&self.manager.key(identity), &Call::until(deadline)?)?;
             }
         }
-        Ok(Some(self.manager.removal_cookie()))
+        Ok((self.transport == Transport::Cookie).then(|| self.manager.removal_cookie()))
     }
 
     // ---- the view ----
@@ -455,7 +467,7 @@ impl Drop for Session {
         let kept = self.info.is_some() || !self.is_empty();
         if self.unanswered.is_some() || (kept && (self.renew_id || !self.changes.is_empty())) {
             log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
-        } else if self.cookie_due {
+        } else if self.cookie_due && self.transport == Transport::Cookie {
             log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());
         }
     }

@@ -173,6 +173,14 @@ impl Identity {
     }
 }
 
+/// How a token travels. What came in one way is refused in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Cookie,
+    /// As a bearer token, by whatever means the application chooses.
+    Token,
+}
+
 /// A token that verified.
 pub(crate) struct Verified {
     pub(crate) identity: Identity,
