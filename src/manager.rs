@@ -355,6 +355,14 @@ impl SessionManager {
         self.inner.token_signer.sign(identity)
     }
 
+    pub(crate) fn csrf_token(&self, identity: &Identity) -> Result<String, Error> {
+        self.inner.cookie_signer.csrf_token(identity)
+    }
+
+    pub(crate) fn verify_csrf(&self, identity: &Identity, token: &str) -> bool {
+        self.inner.cookie_signer.verify_csrf(identity, token.as_bytes())
+    }
+
     pub(crate) fn removal_cookie(&self) -> SetCookie {
         self.inner.cookie.removal()
     }

@@ -56,7 +56,11 @@ pub struct Session {
     unanswered: Option<Sent>,
     /// Not sent yet.
     changes: ChangeSet,
+    /// Whether it is to be kept although nothing is set in it.
+    keep: bool,
     renew_id: bool,
+    /// The new id, where it was asked for before it is saved.
+    next_identity: Option<Identity>,
     /// Whether a save is to meet the record as it was loaded: see `transact`.
     pub(crate) exclusive: bool,
     /// Whether a save has met another one.
@@ -95,7 +99,9 @@ impl Session {
             values: Values::new(),
             unanswered: None,
             changes: ChangeSet::default(),
+            keep: false,
             renew_id: false,
+            next_identity: None,
             exclusive: false,
             conflicted: false,
             cookie_due: false,
@@ -234,6 +240,50 @@ impl Session {
         self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
     }
 
+    /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
+    /// let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
+    ///
+    /// It is derived from the secret and the session's id, and nothing is stored; a new session is kept because of it.
+    /// It looks different each time, and all of them are good until the session's id changes. After
+    /// [`regenerate`](Session::regenerate) it is that of the new id.
+    ///
+    /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
+    ///
+    /// # Security
+    /// `SameSite=Lax` alone does not keep out pages of your own neighbouring subdomains (OWASP CSRF cheat sheet).
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// let form = format!("<input type=hidden name=csrf value={}>", session.csrf_token());
+    /// # let set_cookie = session.save()?.expect("it is kept");
+    /// # let cookie_header = set_cookie.as_str().split(';').next();
+    /// # let field = form.split("value=").nth(1).unwrap().trim_end_matches('>');
+    ///
+    /// // The request that the form makes.
+    /// let session = manager.load(cookie_header)?;
+    /// assert!(session.verify_csrf(field));
+    /// assert!(!session.verify_csrf("a guess"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn csrf_token(&mut self) -> String {
+        self.settled &= self.info.is_some();
+        self.keep = true;
+        let manager = self.manager.clone();
+        self.next_identity().and_then(|identity| manager.csrf_token(identity)).unwrap_or_else(|error| {
+            log::error!("no token can be made for a form: {error}");
+            String::new()
+        })
+    }
+
+    /// Whether this is a [token](Session::csrf_token) of this session. It takes the same time for every wrong one.
+    #[must_use]
+    pub fn verify_csrf(&self, token: &str) -> bool {
+        self.manager.verify_csrf(&self.identity, token)
+    }
+
     /// A digest of the session's id, for logs and lists. It changes when the id does.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
@@ -293,19 +343,37 @@ impl Session {
 
     fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
         self.send(deadline)?;
-        if self.info.is_none() && self.is_empty() {
+        let is_new = self.info.is_none();
+        if is_new && !self.keep && self.is_empty() {
             return Ok(());
         }
-        let renew = mem::take(&mut self.renew_id) && self.info.is_some();
-        if renew || !self.changes.is_empty() {
+        if is_new {
+            self.renew_id = false; // Nobody has seen its id.
+        }
+        if is_new || self.renew_id || !self.changes.is_empty() {
+            if self.renew_id {
+                self.next_identity()?;
+            }
             self.unanswered = Some(Sent {
                 nonce: random::nonce()?,
-                new_identity: renew.then(|| Identity::random(self.identity.tag)).transpose()?,
+                new_identity: self.next_identity.take(),
                 changes: mem::take(&mut self.changes),
             });
+            self.renew_id = false;
             self.send(deadline)?;
         }
         Ok(())
+    }
+
+    /// Who the session is going to be: after the save, if it is to get a new id.
+    fn next_identity(&mut self) -> Result<&Identity, Error> {
+        if !self.renew_id || self.info.is_none() {
+            return Ok(&self.identity);
+        }
+        if self.next_identity.is_none() {
+            self.next_identity = Some(Identity::random(self.identity.tag)?);
+        }
+        Ok(self.next_identity.as_ref().unwrap_or(&self.identity))
     }
 
     /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
@@ -332,6 +400,7 @@ impl Session {
             Err(refusal) => {
                 self.conflicted |= matches!(refusal, Error::Conflict);
                 self.renew_id |= sent.new_identity.is_some();
+                self.next_identity = sent.new_identity;
                 self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
                 Err(refusal)
             }
@@ -464,8 +533,9 @@ impl Drop for Session {
         if self.settled {
             return;
         }
-        let kept = self.info.is_some() || !self.is_empty();
-        if self.unanswered.is_some() || (kept && (self.renew_id || !self.changes.is_empty())) {
+        let kept = self.info.is_some() || self.keep || !self.is_empty();
+        let unsaved = self.info.is_none() || self.renew_id || !self.changes.is_empty();
+        if self.unanswered.is_some() || (kept && unsaved) {
             log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
         } else if self.cookie_due && self.transport == Transport::Cookie {
             log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());

@@ -21,6 +21,7 @@ const VERSION: u8 = 1;
 const ID: usize = 24;
 const DIGEST: usize = 18;
 const MAC: usize = 32;
+const CSRF: usize = 24;
 const SIGNED: usize = 1 + ID + DIGEST;
 const TOKEN: usize = SIGNED + MAC;
 
@@ -207,6 +208,7 @@ pub(crate) struct Signer {
 struct Keys {
     mac: Hmac<Sha256>,
     mask: Hmac<Sha256>,
+    csrf: Hmac<Sha256>,
 }
 
 impl Signer {
@@ -249,6 +251,26 @@ impl Signer {
         Some(Verified { identity: Identity { id, tag }, outdated })
     }
 
+    /// A token that only pages of this session know, against cross-site request forgery. It is masked anew each time, so
+    /// that a page that is compressed together with what an attacker sends leaks nothing of it (the BREACH attack).
+    pub(crate) fn csrf_token(&self, identity: &Identity) -> Result<String, Error> {
+        let mac = self.current.csrf.clone().chain_update(identity.id.0).finalize().into_bytes();
+        let mut token = [0; 2 * CSRF];
+        let (pad, masked) = token.split_at_mut(CSRF);
+        pad.copy_from_slice(&random::bytes::<CSRF>()?);
+        masked.iter_mut().zip(&*pad).zip(&mac).for_each(|((byte, pad), mac)| *byte = pad ^ mac);
+        Ok(URL_SAFE_NO_PAD.encode(token))
+    }
+
+    /// Whether this is such a token of the session, in the same time for every wrong one.
+    pub(crate) fn verify_csrf(&self, identity: &Identity, token: &[u8]) -> bool {
+        let Some(mut token) = decode::<{ 2 * CSRF }>(token) else { return false };
+        let (pad, mac) = token.split_at_mut(CSRF);
+        mac.iter_mut().zip(&*pad).for_each(|(byte, pad)| *byte ^= pad);
+        let is_by = |keys: &Keys| keys.csrf.clone().chain_update(identity.id.0).verify_truncated_left(mac).is_ok();
+        is_by(&self.current) || self.accepted.iter().any(is_by)
+    }
+
     pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
         PublicId(shorten(&self.ids.clone().chain_update(identity.id.0).finalize()))
     }
@@ -264,7 +286,11 @@ impl Keys {
             }
             mac
         };
-        Keys { mac: keyed("multi-process-session token"), mask: keyed("multi-process-session group tag") }
+        Keys {
+            mac: keyed("multi-process-session token"),
+            mask: keyed("multi-process-session group tag"),
+            csrf: keyed("multi-process-session csrf"),
+        }
     }
 
     /// Masks a tag, or unmasks a masked one.
