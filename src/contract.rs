@@ -163,6 +163,7 @@ impl Suite<'_> {
         assert_eq!(record.info.version, created.version, "promise 6: a refresh does not move the version");
         let record = load(self.store(), &key).expect("it is alive");
         assert!(!record.refreshed, "promise 3: not due again so soon");
+        assert_eq!(record.info.version, created.version, "promise 6: a refresh does not move the version");
         let record = self.store().load(&key, Refresh::EveryLoad, &call()).expect("load works").expect("it is alive");
         assert!(!record.refreshed, "promise 3: a refresh never shortens a life");
     }
@@ -197,9 +198,10 @@ impl Suite<'_> {
         assert_eq!(updated.totals, totals, "promise 4: what the increments led to");
         let expected = pairs(&[("a", "10"), ("c", "-2"), ("d", "4"), ("new", "7")]);
         assert_eq!(values(self.store(), &key), expected, "promise 4: all changes, and no other");
-        let change = ChangeSet { clear: true, ..changes([("e", set("5"))]) };
-        self.update(&key, &change).expect("update works");
-        assert_eq!(values(self.store(), &key), pairs(&[("e", "5")]), "promise 4: clear forgets the rest");
+        let change = ChangeSet { clear: true, ..changes([("c", Change::Increment(3)), ("e", set("5"))]) };
+        let updated = self.update(&key, &change).expect("update works");
+        assert_eq!(updated.totals, [("c".to_owned(), 3)], "promise 4: clear comes first");
+        assert_eq!(values(self.store(), &key), pairs(&[("c", "3"), ("e", "5")]), "promise 4: clear forgets the rest");
         self.update(&key, &ChangeSet { clear: true, ..ChangeSet::default() }).expect("update works");
         assert_eq!(values(self.store(), &key), [], "promise 4: cleared, and still alive");
         let updated = self.update(&key, &ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() });

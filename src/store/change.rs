@@ -20,7 +20,7 @@ pub enum Change {
 /// What one request changed. All of it is applied, or nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChangeSet {
-    /// Forget all values first, also those that this request has not seen. No increment goes with it.
+    /// Forget all values first, also those that this request has not seen.
     pub clear: bool,
     /// What is to become of which key.
     pub keys: BTreeMap<String, Change>,
