@@ -72,7 +72,7 @@ impl Bare {
 
     fn save(&mut self, hash: &str) -> Value {
         let json = self.calls.to_string();
-        self.call(hash, &["", "1048576", "60000", "", "0", "1", "0", "0", ":changed", &json])
+        self.call(hash, &["", "1048576", "60000", "", "", "", "0", "1", "0", "0", ":changed", &json])
     }
 }
 

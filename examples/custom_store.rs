@@ -113,6 +113,9 @@ impl Kept {
         if update.expected.is_some_and(|expected| expected != self.version) {
             return Err(Error::Conflict);
         }
+        if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
+            return Err(Error::Conflict);
+        }
         let values = update.changes.apply(&self.values)?;
         update.check_size(total_size(&self.values), total_size(&values))?;
         self.values = values;

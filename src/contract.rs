@@ -79,7 +79,7 @@ fn set(json: &str) -> Change {
 }
 
 fn update(changes: &ChangeSet) -> Update<'_> {
-    Update { changes, expected: None, max_bytes: LIMIT, refresh: Refresh::default(), new_key: None }
+    Update { changes, expected: None, holds: None, max_bytes: LIMIT, refresh: Refresh::default(), new_key: None }
 }
 
 /// Creates a record with these values.
@@ -298,6 +298,14 @@ impl Suite<'_> {
         assert_eq!(loaded.info, RecordInfo { expires_in: loaded.info.expires_in, ..first.info }, "promise 6");
         self.store().update(&key, &expecting(loaded.info.version), &call()).expect("promise 6: the version is right");
         self.update(&key, &change).expect("promise 6: any version is right where none is expected");
+
+        let holding = |json| Update { holds: Some(("a", json)), ..update(&change) };
+        let first = self.store().update(&key, &holding("2"), &call()).expect("promise 6: the value is right");
+        for absent in [Update { holds: Some(("b", "2")), ..update(&change) }, holding("3"), holding("")] {
+            let answer = self.store().update(&key, &absent, &call());
+            assert!(matches!(answer, Err(Error::Conflict)), "promise 6: another value is a Conflict, not {answer:?}");
+        }
+        assert_eq!(load_info(self.store(), &key).version, first.info.version, "promise 6: nothing was applied");
     }
 
     fn a_record_moves_to_its_new_key(&self) {

@@ -57,6 +57,12 @@ pub enum Error {
         /// How large it may be, in bytes.
         limit: usize,
     },
+    /// A key that begins with a NUL character, under which the library keeps what is its own.
+    #[non_exhaustive]
+    ReservedKey {
+        /// The key.
+        key: String,
+    },
     /// The operating system gave no random bytes. No session is started with a weaker id instead.
     Randomness(Source),
 }
@@ -130,6 +136,9 @@ impl fmt::Display for Error {
                 "the session would hold {bytes} bytes, more than max_session_bytes ({limit}); \
                  the largest change is that of {key:?}"
             ),
+            Error::ReservedKey { key } => {
+                write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
+            }
             Error::Randomness(source) => write!(f, "the operating system gave no random bytes: {source}"),
         }
     }

@@ -118,21 +118,19 @@ impl Session {
     /// [incremented](Session::increment) in this request, and the two do not add up.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.json(key)? else { return Ok(None) };
-        serde_json::from_str(&json).map(Some).map_err(|error| Error::decode::<T>(key, &error))
+        from_json(key, &json).map(Some)
     }
 
     /// Sets a key to a value.
     ///
     /// # Errors
     /// [`Error::Encode`] if the value cannot be written as JSON; [`Error::TooLarge`] if the key is longer than
-    /// [`MAX_KEY_BYTES`], or key and value alone are larger than a session may be. The session is then as it was.
+    /// [`MAX_KEY_BYTES`], or key and value alone are larger than a session may be; [`Error::ReservedKey`] if the key
+    /// begins with a NUL character. The session is then as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
-        let json = serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))?;
-        let (bytes, limit) = (store::size(key, &json), self.manager.limits().max_bytes);
-        if bytes > limit {
-            return Err(Error::too_large(key, bytes, limit));
-        }
+        let json = to_json(key, value)?;
+        self.check_value(key, &json)?;
         self.change(key, Change::Set(json));
         Ok(())
     }
@@ -179,6 +177,73 @@ impl Session {
         Ok(())
     }
 
+    /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash): the message
+    /// "saved" that is to be shown after a redirect. It replaces one of the same key that was not taken yet. Keys of these
+    /// values are apart from all others, and [`keys`](Session::keys) does not list them.
+    ///
+    /// # Errors
+    /// Those of [`set`](Session::set); [`Error::Randomness`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// session.flash("notice", "Your address was saved.")?;
+    /// # let set_cookie = session.save()?.expect("a new session has a cookie");
+    /// # let cookie_header = set_cookie.as_str().split(';').next();
+    ///
+    /// let mut session = manager.load(cookie_header)?;
+    /// assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Your address was saved."));
+    /// assert_eq!(session.take_flash::<String>("notice")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flash<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
+        self.check_key(key)?;
+        // The mark tells it from the one that may take its place.
+        let mark = random::nonce()?;
+        let json = to_json(key, &(str::from_utf8(&mark).unwrap_or_default(), value))?;
+        self.check_value(key, &json)?;
+        self.change(&flash_key(key), Change::Set(json));
+        Ok(())
+    }
+
+    /// Takes a value that an earlier request left with [`flash`](Session::flash). Of several requests at once, one gets
+    /// it. It is taken from the store at once, in one round trip (within [`transact`](SessionManager::transact), when the
+    /// transaction is saved); where there is none, nothing is asked.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if it cannot be read as a `T`; it then stays. [`Error::Gone`] if the session has ended;
+    /// [`Error::Store`].
+    pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
+        let deadline = self.manager.deadline();
+        self.send(deadline)?;
+        let own_key = flash_key(key);
+        let (Some(info), Some(json)) = (&self.info, self.values.get(&own_key).cloned()) else { return Ok(None) };
+        let (_, value): (String, T) = from_json(key, &json)?;
+        let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
+        if self.exclusive {
+            self.values.remove(&own_key);
+            self.changes.keys.entry(own_key).or_insert(Change::Remove);
+            return Ok(Some(value));
+        }
+        let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
+        let taken = self.manager.store().update(&self.manager.key(&self.identity), &taking, &Call::until(deadline)?);
+        match taken {
+            Ok(Updated { info, .. }) => {
+                self.info = Some(info);
+                self.values.remove(&own_key);
+                Ok(Some(value))
+            }
+            // Another request was faster, or has put another in its place.
+            Err(Error::Conflict) => {
+                self.values.remove(&own_key);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a key has a value.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
@@ -198,7 +263,7 @@ impl Session {
     pub fn keys(&self) -> Vec<&str> {
         let changed = self.layers().flat_map(|layer| layer.keys.keys());
         let all: BTreeSet<&str> = changed.chain(self.values.keys()).map(String::as_str).collect();
-        all.into_iter().filter(|key| self.contains_key(key)).collect()
+        all.into_iter().filter(|key| !key.starts_with('\0') && self.contains_key(key)).collect()
     }
 
     /// How many values there are.
@@ -207,7 +272,7 @@ impl Session {
         self.keys().len()
     }
 
-    /// Whether there are no values.
+    /// Whether there are no values, apart from those of [`flash`](Session::flash).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -344,7 +409,7 @@ impl Session {
     fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
         self.send(deadline)?;
         let is_new = self.info.is_none();
-        if is_new && !self.keep && self.is_empty() {
+        if is_new && !self.is_worth_keeping() {
             return Ok(());
         }
         if is_new {
@@ -363,6 +428,11 @@ impl Session {
             self.send(deadline)?;
         }
         Ok(())
+    }
+
+    /// Whether a record is to be made of a new session.
+    fn is_worth_keeping(&self) -> bool {
+        self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.contains_key(key))
     }
 
     /// Who the session is going to be: after the save, if it is to get a new id.
@@ -422,15 +492,21 @@ impl Session {
     }
 
     fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Error> {
+        let new_key = sent.new_identity.as_ref().map(|identity| self.manager.key(identity));
+        let update = Update { new_key, ..self.update_of(info, &sent.changes) };
+        self.manager.store().update(&self.manager.key(&self.identity), &update, call)
+    }
+
+    fn update_of<'a>(&self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = self.manager.limits();
-        let update = Update {
-            changes: &sent.changes,
+        Update {
+            changes,
             expected: self.exclusive.then_some(info.version),
+            holds: None,
             max_bytes: limits.max_bytes,
             refresh: limits.refresh,
-            new_key: sent.new_identity.as_ref().map(|identity| self.manager.key(identity)),
-        };
-        self.manager.store().update(&self.manager.key(&self.identity), &update, call)
+            new_key: None,
+        }
     }
 
     /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away; `None` for a session
@@ -485,13 +561,37 @@ impl Session {
         self.changes.keys.insert(key.to_owned(), change);
     }
 
+    fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
+        let (bytes, limit) = (store::size(key, json), self.manager.limits().max_bytes);
+        if bytes > limit {
+            return Err(Error::too_large(key, bytes, limit));
+        }
+        Ok(())
+    }
+
     fn check_key(&self, key: &str) -> Result<(), Error> {
+        if key.starts_with('\0') {
+            return Err(Error::ReservedKey { key: key.chars().take(64).collect() });
+        }
         if key.len() <= MAX_KEY_BYTES {
             return Ok(());
         }
         let beginning = key.chars().take(64).collect();
         Err(Error::TooLarge { key: beginning, what: Oversize::Key, bytes: key.len(), limit: MAX_KEY_BYTES })
     }
+}
+
+/// Where the values of `flash` are kept: no key of the application's can be the same.
+fn flash_key(key: &str) -> String {
+    format!("\0flash:{key}")
+}
+
+fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))
+}
+
+fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| Error::decode::<T>(key, &error))
 }
 
 impl ChangeSet {
@@ -533,7 +633,7 @@ impl Drop for Session {
         if self.settled {
             return;
         }
-        let kept = self.info.is_some() || self.keep || !self.is_empty();
+        let kept = self.info.is_some() || self.is_worth_keeping();
         let unsaved = self.info.is_none() || self.renew_id || !self.changes.is_empty();
         if self.unanswered.is_some() || (kept && unsaved) {
             log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());

@@ -47,7 +47,7 @@ pub type Values = BTreeMap<String, String>;
 ///    Where a [new key](Update::new_key) is given, the record moves there in the same step.
 /// 5. An update of a dead session changes nothing and is [`Error::Gone`]. Nothing but `create` brings a record about.
 /// 6. Every update moves the record's version; a refresh does not. Where a version is expected, another one is
-///    [`Error::Conflict`].
+///    [`Error::Conflict`]; so is another value of the key that has to [hold](Update::holds) one.
 /// 7. [`delete`](Store::delete) of what is not there is no error.
 /// 8. The key of a session in a group names its [tag](RecordKey::tag).
 /// 9. A record remembers the nonces of the last two dozen calls that changed it, at least: a call that is sent twice is
@@ -188,6 +188,8 @@ pub struct Update<'a> {
     pub changes: &'a ChangeSet,
     /// The version the record has to have, if that matters.
     pub expected: Option<u64>,
+    /// A key and the JSON text that it has to have, if that matters.
+    pub holds: Option<(&'a str, &'a str)>,
     /// How large the values may be together. A change that makes a record smaller is let through.
     pub max_bytes: usize,
     /// The refresh interval, for where the record gets a new life.

@@ -91,6 +91,9 @@ impl Kept {
             return Ok(());
         }
         let standing = self.standing.clone().after(update, call, now)?;
+        if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
+            return Err(Error::Conflict);
+        }
         let values = update.changes.apply(&self.values)?;
         update.check_size(total_size(&self.values), total_size(&values))?;
         (self.standing, self.values) = (standing, values);

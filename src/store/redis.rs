@@ -175,6 +175,8 @@ impl Store for RedisStore {
             .arg(update.max_bytes)
             .arg(interval(update.refresh))
             .arg(optional(changes.idle_timeout.map(milliseconds)))
+            .arg(update.holds.map_or_else(String::new, |(key, _)| field(key)))
+            .arg(update.holds.map_or("", |(_, json)| json))
             .arg(u8::from(changes.clear))
             .arg(sets.len() / 2)
             .arg(removes.len())

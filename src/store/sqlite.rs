@@ -187,6 +187,11 @@ impl Store for SqliteStore {
             let Found { serial, bytes, mut standing } = find_for(&transaction, key, update, call, now)?;
             if !standing.knows(call.nonce) {
                 standing = standing.after(update, call, now).map_err(Failure::Refused)?;
+                if let Some((key, json)) = update.holds
+                    && get(&transaction, serial, key)?.is_none_or(|held| held != json)
+                {
+                    return Err(Failure::Refused(Error::Conflict));
+                }
                 let bytes_after = change_values(&transaction, serial, bytes, update.changes)?;
                 update.check_size(bytes, bytes_after).map_err(Failure::Refused)?;
                 transaction

@@ -1,14 +1,14 @@
 -- Applies a change set to the record as it is now, wholly or not at all. With a second key, the record moves there in
 -- the same step: a new id.
 -- ARGV: nonce, expected version ('' any), size limit, refresh interval (ms), new idle timeout (ms; '' the old one),
---       clear (0 or 1), how many fields to set, to remove and to increment; then field and value by turns, fields to
---       remove, field and increment by turns.
+--       a field ('' none) and the value it has to have, clear (0 or 1), how many fields to set, to remove and to
+--       increment; then field and value by turns, fields to remove, field and increment by turns.
 local new_key, expected, limit, interval = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local new_idle, clear = tonumber(ARGV[5]), ARGV[6] == '1'
-local first_set = 10
-local first_remove = first_set + 2 * ARGV[7]
-local first_increment = first_remove + ARGV[8]
-local last = first_increment + 2 * ARGV[9] - 1
+local new_idle, held_field, held, clear = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8] == '1'
+local first_set = 12
+local first_remove = first_set + 2 * ARGV[9]
+local first_increment = first_remove + ARGV[10]
+local last = first_increment + 2 * ARGV[11] - 1
 
 local moved = new_key and redis.call('EXISTS', key) == 0
 if moved then
@@ -35,6 +35,8 @@ if is_known() then
 elseif moved then
   return { nonce, 'gone' }
 elseif expected ~= '' and tonumber(expected) ~= version then
+  return { nonce, 'conflict' }
+elseif held_field ~= '' and redis.call('HGET', key, held_field) ~= held then
   return { nonce, 'conflict' }
 elseif new_key and redis.call('EXISTS', new_key) == 1 then
   return { nonce, 'exists' }
