@@ -1,18 +1,20 @@
 //! One client's session, as one request sees it.
 
-use crate::cookie::SetCookie;
+mod csrf;
+mod flash;
+mod saving;
+
+use crate::Error;
 use crate::error::Oversize;
 use crate::manager::SessionManager;
-use crate::store::{self, Call, Change, ChangeSet, NewRecord, Nonce, Record, RecordInfo, Update, Updated, Values};
+use crate::store::{self, Change, ChangeSet, Nonce, Record, RecordInfo, Values};
 use crate::token::{Identity, PublicId, Transport, Verified};
-use crate::{Error, random};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::mem;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// How long a key may be, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -177,73 +179,6 @@ impl Session {
         Ok(())
     }
 
-    /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash): the message
-    /// "saved" that is to be shown after a redirect. It replaces one of the same key that was not taken yet. Keys of these
-    /// values are apart from all others, and [`keys`](Session::keys) does not list them.
-    ///
-    /// # Errors
-    /// Those of [`set`](Session::set); [`Error::Randomness`].
-    ///
-    /// # Examples
-    /// ```
-    /// # use multi_process_session::{Secret, SessionManager};
-    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
-    /// let mut session = manager.load(None)?;
-    /// session.flash("notice", "Your address was saved.")?;
-    /// # let set_cookie = session.save()?.expect("a new session has a cookie");
-    /// # let cookie_header = set_cookie.as_str().split(';').next();
-    ///
-    /// let mut session = manager.load(cookie_header)?;
-    /// assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Your address was saved."));
-    /// assert_eq!(session.take_flash::<String>("notice")?, None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn flash<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
-        self.check_key(key)?;
-        // The mark tells it from the one that may take its place.
-        let mark = random::nonce()?;
-        let json = to_json(key, &(str::from_utf8(&mark).unwrap_or_default(), value))?;
-        self.check_value(key, &json)?;
-        self.change(&flash_key(key), Change::Set(json));
-        Ok(())
-    }
-
-    /// Takes a value that an earlier request left with [`flash`](Session::flash). Of several requests at once, one gets
-    /// it. It is taken from the store at once, in one round trip (within [`transact`](SessionManager::transact), when the
-    /// transaction is saved); where there is none, nothing is asked.
-    ///
-    /// # Errors
-    /// [`Error::Decode`] if it cannot be read as a `T`; it then stays. [`Error::Gone`] if the session has ended;
-    /// [`Error::Store`].
-    pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
-        let deadline = self.manager.deadline();
-        self.send(deadline)?;
-        let own_key = flash_key(key);
-        let (Some(info), Some(json)) = (&self.info, self.values.get(&own_key).cloned()) else { return Ok(None) };
-        let (_, value): (String, T) = from_json(key, &json)?;
-        let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
-        if self.exclusive {
-            self.values.remove(&own_key);
-            self.changes.keys.entry(own_key).or_insert(Change::Remove);
-            return Ok(Some(value));
-        }
-        let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
-        let taken = self.manager.store().update(&self.manager.key(&self.identity), &taking, &Call::until(deadline)?);
-        match taken {
-            Ok(Updated { info, .. }) => {
-                self.info = Some(info);
-                self.values.remove(&own_key);
-                Ok(Some(value))
-            }
-            // Another request was faster, or has put another in its place.
-            Err(Error::Conflict) => {
-                self.values.remove(&own_key);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether a key has a value.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
@@ -305,50 +240,6 @@ impl Session {
         self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
     }
 
-    /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
-    /// let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
-    ///
-    /// It is derived from the secret and the session's id, and nothing is stored; a new session is kept because of it.
-    /// It looks different each time, and all of them are good until the session's id changes. After
-    /// [`regenerate`](Session::regenerate) it is that of the new id.
-    ///
-    /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
-    ///
-    /// # Security
-    /// `SameSite=Lax` alone does not keep out pages of your own neighbouring subdomains (OWASP CSRF cheat sheet).
-    ///
-    /// # Examples
-    /// ```
-    /// # use multi_process_session::{Secret, SessionManager};
-    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
-    /// let mut session = manager.load(None)?;
-    /// let form = format!("<input type=hidden name=csrf value={}>", session.csrf_token());
-    /// # let set_cookie = session.save()?.expect("it is kept");
-    /// # let cookie_header = set_cookie.as_str().split(';').next();
-    /// # let field = form.split("value=").nth(1).unwrap().trim_end_matches('>');
-    ///
-    /// // The request that the form makes.
-    /// let session = manager.load(cookie_header)?;
-    /// assert!(session.verify_csrf(field));
-    /// assert!(!session.verify_csrf("a guess"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn csrf_token(&mut self) -> String {
-        self.settled &= self.info.is_some();
-        self.keep = true;
-        let manager = self.manager.clone();
-        self.next_identity().and_then(|identity| manager.csrf_token(identity)).unwrap_or_else(|error| {
-            log::error!("no token can be made for a form: {error}");
-            String::new()
-        })
-    }
-
-    /// Whether this is a [token](Session::csrf_token) of this session. It takes the same time for every wrong one.
-    #[must_use]
-    pub fn verify_csrf(&self, token: &str) -> bool {
-        self.manager.verify_csrf(&self.identity, token)
-    }
-
     /// A digest of the session's id, for logs and lists. It changes when the id does.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
@@ -371,165 +262,6 @@ impl Session {
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.info.as_ref().map(|info| info.expires_at)
-    }
-
-    // ---- saving ----
-
-    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due.
-    ///
-    /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
-    /// have sent is not applied twice, unless two dozen changes of other requests came between. After any other error
-    /// the record is as it was, and so is this session.
-    ///
-    /// # Errors
-    /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],
-    /// [`Error::Randomness`], or [`Error::Store`]. There is no cookie to send with any of them.
-    pub fn save(&mut self) -> Result<Option<SetCookie>, Error> {
-        let saved = self.save_by(self.manager.deadline());
-        self.settled = saved.is_err();
-        saved?;
-        // Within a transaction it is the last save that gives the cookie to the caller.
-        let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
-        let info = self.info.as_ref().filter(|_| due && self.transport == Transport::Cookie);
-        Ok(info.map(|info| self.manager.cookie(&self.identity, info.expires_in)))
-    }
-
-    /// The bearer token of a session that was loaded with [`load_token`](SessionManager::load_token), once it is kept:
-    /// give it to the client. It changes with the session's id, and when the secret that signed it was only an accepted
-    /// one. `None` for the session of a cookie.
-    ///
-    /// # Security
-    /// Whoever has it has the session: answer with it in the body, over https, and log it nowhere.
-    #[must_use]
-    pub fn token(&self) -> Option<String> {
-        let is_kept = self.transport == Transport::Token && self.info.is_some();
-        is_kept.then(|| self.manager.token(&self.identity))
-    }
-
-    fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
-        self.send(deadline)?;
-        let is_new = self.info.is_none();
-        if is_new && !self.is_worth_keeping() {
-            return Ok(());
-        }
-        if is_new {
-            self.renew_id = false; // Nobody has seen its id.
-        }
-        if is_new || self.renew_id || !self.changes.is_empty() {
-            if self.renew_id {
-                self.next_identity()?;
-            }
-            self.unanswered = Some(Sent {
-                nonce: random::nonce()?,
-                new_identity: self.next_identity.take(),
-                changes: mem::take(&mut self.changes),
-            });
-            self.renew_id = false;
-            self.send(deadline)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a record is to be made of a new session.
-    fn is_worth_keeping(&self) -> bool {
-        self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.contains_key(key))
-    }
-
-    /// Who the session is going to be: after the save, if it is to get a new id.
-    fn next_identity(&mut self) -> Result<&Identity, Error> {
-        if !self.renew_id || self.info.is_none() {
-            return Ok(&self.identity);
-        }
-        if self.next_identity.is_none() {
-            self.next_identity = Some(Identity::random(self.identity.tag)?);
-        }
-        Ok(self.next_identity.as_ref().unwrap_or(&self.identity))
-    }
-
-    /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
-    fn send(&mut self, deadline: Instant) -> Result<(), Error> {
-        let Some(sent) = self.unanswered.take() else { return Ok(()) };
-        let call = Call { deadline, nonce: sent.nonce };
-        let answer = match &self.info {
-            None => self.create(&sent.changes, &call),
-            Some(info) => self.update(info, &sent, &call),
-        };
-        match answer {
-            Ok(Updated { info, totals }) => {
-                self.cookie_due |=
-                    self.info.is_none() || sent.new_identity.is_some() || sent.changes.idle_timeout.is_some();
-                self.info = Some(info);
-                self.identity = sent.new_identity.unwrap_or_else(|| self.identity.clone());
-                sent.changes.settle(&mut self.values, &totals);
-                Ok(())
-            }
-            Err(error @ Error::Store(_)) => {
-                self.unanswered = Some(sent);
-                Err(error)
-            }
-            Err(refusal) => {
-                self.conflicted |= matches!(refusal, Error::Conflict);
-                self.renew_id |= sent.new_identity.is_some();
-                self.next_identity = sent.new_identity;
-                self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
-                Err(refusal)
-            }
-        }
-    }
-
-    fn create(&self, changes: &ChangeSet, call: &Call) -> Result<Updated, Error> {
-        let limits = self.manager.limits();
-        let record = NewRecord {
-            values: changes.apply(&self.values)?,
-            max_bytes: limits.max_bytes,
-            idle_timeout: changes.idle_timeout.unwrap_or(limits.idle_timeout),
-            absolute_timeout: limits.absolute_timeout,
-            refresh: limits.refresh,
-        };
-        let created = self.manager.store().create(&self.manager.key(&self.identity), &record, call)?;
-        let info = created.ok_or_else(Error::id_taken)?;
-        Ok(Updated { info, totals: changes.increments().map(|(key, by)| (key.to_owned(), by)).collect() })
-    }
-
-    fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Error> {
-        let new_key = sent.new_identity.as_ref().map(|identity| self.manager.key(identity));
-        let update = Update { new_key, ..self.update_of(info, &sent.changes) };
-        self.manager.store().update(&self.manager.key(&self.identity), &update, call)
-    }
-
-    fn update_of<'a>(&self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
-        let limits = self.manager.limits();
-        Update {
-            changes,
-            expected: self.exclusive.then_some(info.version),
-            holds: None,
-            max_bytes: limits.max_bytes,
-            refresh: limits.refresh,
-            new_key: None,
-        }
-    }
-
-    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away; `None` for a session
-    /// of a bearer token.
-    ///
-    /// A session that has ended already is no error. Requests that still hold it will find it [gone](Error::Gone) when
-    /// they save.
-    ///
-    /// # Errors
-    /// [`Error::Store`]: it may not have ended. Try again with [`SessionManager::destroy`] and the same cookie; what a
-    /// save without an answer may have made of it, nobody has the id of, and it expires.
-    pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
-        self.settled = true;
-        if self.info.is_some() || self.unanswered.is_some() {
-            let deadline = self.manager.deadline();
-            // The new id that a save without an answer may have given it comes second: that save can then no longer
-            // be carried out.
-            let new_identity = self.unanswered.as_ref().and_then(|sent| sent.new_identity.as_ref());
-            for identity in std::iter::once(&self.identity).chain(new_identity) {
-                self.manager.store().delete(&self.manager.key(identity), &Call::until(deadline)?)?;
-            }
-        }
-        Ok((self.transport == Transport::Cookie).then(|| self.manager.removal_cookie()))
     }
 
     // ---- the view ----
@@ -581,11 +313,6 @@ impl Session {
     }
 }
 
-/// Where the values of `flash` are kept: no key of the application's can be the same.
-fn flash_key(key: &str) -> String {
-    format!("\0flash:{key}")
-}
-
 fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))
 }
@@ -595,21 +322,6 @@ fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
 }
 
 impl ChangeSet {
-    /// Brings values up to date with what the store made of this change set.
-    fn settle(self, values: &mut Values, totals: &[(String, i64)]) {
-        if self.clear {
-            values.clear();
-        }
-        for (key, change) in self.keys {
-            match change {
-                Change::Set(json) => drop(values.insert(key, json)),
-                Change::Remove => drop(values.remove(&key)),
-                Change::Increment(_) => {}
-            }
-        }
-        values.extend(totals.iter().map(|(key, total)| (key.clone(), total.to_string())));
-    }
-
     fn increment(&self, key: &str) -> Option<i64> {
         match self.keys.get(key) {
             Some(Change::Increment(by)) => Some(*by),
@@ -624,21 +336,6 @@ impl ChangeSet {
             Some(Change::Remove) => Some(None),
             Some(Change::Increment(_)) => None,
             None => self.clear.then_some(None),
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        let kept = self.info.is_some() || self.is_worth_keeping();
-        let unsaved = self.info.is_none() || self.renew_id || !self.changes.is_empty();
-        if self.unanswered.is_some() || (kept && unsaved) {
-            log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
-        } else if self.cookie_due && self.transport == Transport::Cookie {
-            log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());
         }
     }
 }

@@ -57,6 +57,14 @@ fn of_two_requests_at_once_one_takes_it_and_a_newer_one_stays() {
         assert_eq!(take(&mut late), None, "what it has seen is taken already");
         assert_eq!(take(&mut manager.load(&*header).unwrap()), Some("one".to_owned()));
 
+        // What this request has forgotten it does not take.
+        set("forgotten");
+        let mut session = manager.load(&*header).unwrap();
+        session.clear();
+        assert_eq!(take(&mut session), None);
+        session.save().unwrap();
+        assert_eq!(take(&mut manager.load(&*header).unwrap()), None);
+
         // Taken and set again in one request.
         set("two");
         let mut session = manager.load(&*header).unwrap();

@@ -1,0 +1,49 @@
+//! Tokens against cross-site request forgery.
+
+use super::Session;
+
+impl Session {
+    /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
+    /// let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
+    ///
+    /// It is derived from the secret and the session's id, and nothing is stored; a new session is kept because of it.
+    /// It looks different each time, and all of them are good until the session's id changes. After
+    /// [`regenerate`](Session::regenerate) it is that of the new id.
+    ///
+    /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
+    ///
+    /// # Security
+    /// `SameSite=Lax` alone does not keep out pages of your own neighbouring subdomains (OWASP CSRF cheat sheet).
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// let form = format!("<input type=hidden name=csrf value={}>", session.csrf_token());
+    /// # let set_cookie = session.save()?.expect("it is kept");
+    /// # let cookie_header = set_cookie.as_str().split(';').next();
+    /// # let field = form.split("value=").nth(1).unwrap().trim_end_matches('>');
+    ///
+    /// // The request that the form makes.
+    /// let session = manager.load(cookie_header)?;
+    /// assert!(session.verify_csrf(field));
+    /// assert!(!session.verify_csrf("a guess"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn csrf_token(&mut self) -> String {
+        self.settled &= self.info.is_some();
+        self.keep = true;
+        let manager = self.manager.clone();
+        self.next_identity().and_then(|identity| manager.csrf_token(identity)).unwrap_or_else(|error| {
+            log::error!("no token can be made for a form: {error}");
+            String::new()
+        })
+    }
+
+    /// Whether this is a [token](Session::csrf_token) of this session. It takes the same time for every wrong one.
+    #[must_use]
+    pub fn verify_csrf(&self, token: &str) -> bool {
+        self.manager.verify_csrf(&self.identity, token)
+    }
+}

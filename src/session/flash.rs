@@ -1,0 +1,82 @@
+//! Values that a later request takes once.
+
+use super::{Session, from_json, to_json};
+use crate::store::{Call, Change, ChangeSet, Update, Updated};
+use crate::{Error, random};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+impl Session {
+    /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash): the message
+    /// "saved" that is to be shown after a redirect. It replaces one of the same key that was not taken yet. Keys of these
+    /// values are apart from all others, and [`keys`](Session::keys) does not list them.
+    ///
+    /// # Errors
+    /// Those of [`set`](Session::set); [`Error::Randomness`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// session.flash("notice", "Your address was saved.")?;
+    /// # let set_cookie = session.save()?.expect("a new session has a cookie");
+    /// # let cookie_header = set_cookie.as_str().split(';').next();
+    ///
+    /// let mut session = manager.load(cookie_header)?;
+    /// assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Your address was saved."));
+    /// assert_eq!(session.take_flash::<String>("notice")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flash<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
+        self.check_key(key)?;
+        // The mark tells it from the one that may take its place.
+        let mark = random::nonce()?;
+        let json = to_json(key, &(str::from_utf8(&mark).unwrap_or_default(), value))?;
+        self.check_value(key, &json)?;
+        self.change(&flash_key(key), Change::Set(json));
+        Ok(())
+    }
+
+    /// Takes a value that an earlier request left with [`flash`](Session::flash). Of several requests at once, one gets
+    /// it. It is taken from the store at once, in one round trip (within [`transact`](crate::SessionManager::transact), when the
+    /// transaction is saved); where there is none, nothing is asked.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if it cannot be read as a `T`; it then stays. [`Error::Gone`] if the session has ended;
+    /// [`Error::Store`].
+    pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
+        let deadline = self.manager.deadline();
+        self.send(deadline)?;
+        let own_key = flash_key(key);
+        let json = self.values.get(&own_key).filter(|_| !self.changes.clear).cloned();
+        let (Some(info), Some(json)) = (&self.info, json) else { return Ok(None) };
+        let (_, value): (String, T) = from_json(key, &json)?;
+        let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
+        if self.exclusive {
+            self.values.remove(&own_key);
+            self.changes.keys.entry(own_key).or_insert(Change::Remove);
+            return Ok(Some(value));
+        }
+        let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
+        let taken = self.manager.store().update(&self.manager.key(&self.identity), &taking, &Call::until(deadline)?);
+        match taken {
+            Ok(Updated { info, .. }) => {
+                self.info = Some(info);
+                self.values.remove(&own_key);
+                Ok(Some(value))
+            }
+            // Another request was faster, or has put another in its place.
+            Err(Error::Conflict) => {
+                self.values.remove(&own_key);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Where the values of `flash` are kept: no key of the application's can be the same.
+fn flash_key(key: &str) -> String {
+    format!("\0flash:{key}")
+}
