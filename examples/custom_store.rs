@@ -58,7 +58,7 @@ impl FolderStore {
 
     /// The namespace is part of the id already.
     fn path(&self, key: &RecordKey<'_>) -> PathBuf {
-        self.folder.join(key.id.to_string())
+        self.folder.join(key.tag.map_or(key.id.to_string(), |tag| format!("{tag}.{}", key.id)))
     }
 
     /// The record, if it is alive.

@@ -4,12 +4,12 @@
 //! once, those that a store for several processes makes. Both panic where a promise is broken, and say which.
 //! `examples/custom_store.rs` shows a store and how it is checked.
 
-use crate::Error;
 use crate::lifetime::Refresh;
 use crate::store::{
     Call, Change, ChangeSet, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size,
 };
-use crate::token::PublicId;
+use crate::token::{GroupTag, PublicId};
+use crate::{Error, StoreErrorKind};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub fn check(subject: &dyn Subject) {
     suite.a_delete_ends_it_and_may_be_repeated();
     suite.what_is_sent_twice_is_applied_once();
     suite.any_text_is_kept_as_it_is();
+    suite.a_tag_is_part_of_the_key();
+    suite.a_call_whose_time_is_up_ends();
 }
 
 struct Suite<'a>(&'a dyn Subject);
@@ -126,8 +128,10 @@ impl Suite<'_> {
         let again = self.store().create(&key, &record(&[("a", "2")]), &call());
         assert!(matches!(again, Ok(None)), "promise 1: a taken key gives None, not {again:?}");
         assert_eq!(values(self.store(), &key), pairs(&[("a", "1")]), "promise 1: create never overwrites");
-        let too_large = self.store().create(&fresh_key(), &record(&[("a", &"9".repeat(LIMIT))]), &call());
+        let refused = fresh_key();
+        let too_large = self.store().create(&refused, &record(&[("a", &"9".repeat(LIMIT))]), &call());
         assert!(matches!(too_large, Err(Error::TooLarge { .. })), "promise 4: the size limit, not {too_large:?}");
+        assert!(load(self.store(), &refused).is_none(), "promise 4: what is refused is not kept");
         let (empty, _) = created(self.store(), &[]);
         assert_eq!(values(self.store(), &empty), [], "promise 1: a record may be empty");
     }
@@ -166,6 +170,13 @@ impl Suite<'_> {
         assert_eq!(record.info.version, created.version, "promise 6: a refresh does not move the version");
         let record = self.store().load(&key, Refresh::EveryLoad, &call()).expect("load works").expect("it is alive");
         assert!(!record.refreshed, "promise 3: a refresh never shortens a life");
+        for _ in 0..2 {
+            self.0.let_time_pass(&key, HOUR / 2);
+            let record =
+                self.store().load(&key, Refresh::EveryLoad, &call()).expect("load works").expect("it is alive");
+            assert!(record.refreshed, "promise 3: EveryLoad means every one");
+            assert!(record.info.expires_in > HOUR - Duration::from_secs(10), "promise 3: {:?}", record.info);
+        }
     }
 
     fn nothing_outlives_its_absolute_timeout(&self) {
@@ -173,14 +184,20 @@ impl Suite<'_> {
         let record = NewRecord { absolute_timeout: Some(HOUR + HOUR / 2), ..record(&[("a", "1")]) };
         self.store().create(&key, &record, &call()).expect("create works");
         self.0.let_time_pass(&key, HOUR);
-        let changes = ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() };
-        let updated = self.update(&key, &changes).expect("update works");
+        let longer = ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() };
+        let updated = self.update(&key, &longer).expect("update works");
         assert_eq!(updated.info.idle_timeout, 10 * HOUR, "promise 4: the new idle timeout");
         assert!(updated.info.expires_in <= HOUR / 2, "promise 2: {:?}", updated.info);
         let record = load(self.store(), &key).expect("it is alive");
         assert!(record.info.expires_in <= HOUR / 2, "promise 2: {:?}", record.info);
-        self.0.let_time_pass(&key, HOUR / 2);
-        assert!(load(self.store(), &key).is_none(), "promise 2: the absolute timeout ends it");
+        assert!(!record.refreshed, "promise 3: there is nothing to extend");
+        let new = fresh_key();
+        let moved = self.store().update(&key, &Update { new_key: Some(new), ..update(&changes([])) }, &call());
+        let moved = moved.expect("update works").info;
+        assert!(moved.expires_in <= HOUR / 2, "promise 2: a move does not touch the absolute timeout: {moved:?}");
+        assert_eq!(moved.ends_at, record.info.ends_at, "promise 2: nor forget it");
+        self.0.let_time_pass(&new, HOUR / 2);
+        assert!(load(self.store(), &new).is_none(), "promise 2: the absolute timeout ends it");
     }
 
     fn an_update_changes_what_it_names(&self) {
@@ -198,6 +215,10 @@ impl Suite<'_> {
         assert_eq!(updated.totals, totals, "promise 4: what the increments led to");
         let expected = pairs(&[("a", "10"), ("c", "-2"), ("d", "4"), ("new", "7")]);
         assert_eq!(values(self.store(), &key), expected, "promise 4: all changes, and no other");
+        self.0.let_time_pass(&key, HOUR / 4);
+        let left = self.store().load(&key, Refresh::Never, &call()).expect("load works").expect("it is alive").info;
+        let updated = self.update(&key, &changes([("a", set("11"))])).expect("update works");
+        assert!(updated.info.expires_in <= left.expires_in, "promise 3: loads extend a life, updates do not");
         let change = ChangeSet { clear: true, ..changes([("c", Change::Increment(3)), ("e", set("5"))]) };
         let updated = self.update(&key, &change).expect("update works");
         assert_eq!(updated.totals, [("c".to_owned(), 3)], "promise 4: clear comes first");
@@ -256,6 +277,12 @@ impl Suite<'_> {
         }
         let answer = self.update(&key, &changes([("a", Change::Increment(9))]));
         assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: an increment counts too: {answer:?}");
+        let wide = changes([("ü", set("\"ü\"")), ("b", set(&"9".repeat(LIMIT - 8)))]);
+        let answer = self.update(&key, &wide);
+        assert!(
+            matches!(answer, Err(Error::TooLarge { bytes, .. }) if bytes == LIMIT + 1),
+            "promise 4: bytes: {answer:?}"
+        );
         let smaller = changes([("b", set("1")), ("a", Change::Increment(9))]);
         self.update(&key, &smaller).expect("promise 4: what is replaced does not count");
         let size = total_size(&load(self.store(), &key).expect("it is alive").values);
@@ -284,6 +311,12 @@ impl Suite<'_> {
         for key in [ended, expired] {
             assert!(load(self.store(), &key).is_none(), "promise 5: an update brings nothing back");
         }
+        // Nor does it touch the record that its new key belongs to.
+        let (other, _) = created(self.store(), &[("a", "9")]);
+        let onto = Update { new_key: Some(other), ..update(&change) };
+        let answer = self.store().update(&ended, &onto, &call());
+        assert!(matches!(answer, Err(Error::Gone | Error::Randomness(_))), "promise 5: {answer:?}");
+        assert_eq!(values(self.store(), &other), pairs(&[("a", "9")]), "promise 1: another record stays as it is");
     }
 
     fn every_update_moves_the_version(&self) {
@@ -292,8 +325,13 @@ impl Suite<'_> {
         let expecting = |expected| Update { expected: Some(expected), ..update(&change) };
         let first = self.store().update(&key, &expecting(created.version), &call()).expect("the version is right");
         assert_ne!(first.info.version, created.version, "promise 6: an update moves the version");
-        let answer = self.store().update(&key, &expecting(created.version), &call());
-        assert!(matches!(answer, Err(Error::Conflict)), "promise 6: an old version is a Conflict, not {answer:?}");
+        for wrong in [created.version, first.info.version + 1] {
+            let answer = self.store().update(&key, &expecting(wrong), &call());
+            assert!(matches!(answer, Err(Error::Conflict)), "promise 6: another version is a Conflict, not {answer:?}");
+            let moving = Update { new_key: Some(fresh_key()), ..expecting(wrong) };
+            let answer = self.store().update(&key, &moving, &call());
+            assert!(matches!(answer, Err(Error::Conflict)), "promise 6: also for a move, not {answer:?}");
+        }
         let loaded = load(self.store(), &key).expect("it is alive");
         assert_eq!(loaded.info, RecordInfo { expires_in: loaded.info.expires_in, ..first.info }, "promise 6");
         self.store().update(&key, &expecting(loaded.info.version), &call()).expect("promise 6: the version is right");
@@ -312,6 +350,7 @@ impl Suite<'_> {
         let (old, before) = created(self.store(), &[("a", "1"), ("b", "2")]);
         self.0.let_time_pass(&old, HOUR / 2);
         let before = RecordInfo { created_at: before.created_at, ..load_info(self.store(), &old) };
+        let created_at = load_info(self.store(), &old).created_at;
         let new = fresh_key();
         let change = changes([("b", set("3")), ("c", Change::Increment(4))]);
         let moving = Update { new_key: Some(new), ..update(&change) };
@@ -326,8 +365,8 @@ impl Suite<'_> {
             "promise 4: all of it moves"
         );
         let after = load_info(self.store(), &new);
-        assert_eq!(after.ends_at, before.ends_at, "promise 4: a move does not touch the absolute timeout");
-
+        assert_eq!(after.created_at, created_at, "promise 4: a move keeps the time of creation");
+        assert_ne!(after.version, before.version, "promise 6: a move moves the version");
         let (other, _) = created(self.store(), &[("a", "9")]);
         let answer = self.store().update(&other, &Update { new_key: Some(new), ..update(&change) }, &call());
         assert!(matches!(answer, Err(Error::Randomness(_))), "promise 1: a taken key is refused, not {answer:?}");
@@ -335,6 +374,14 @@ impl Suite<'_> {
         let answer = self.store().update(&other, &Update { new_key: Some(fresh_key()), ..update(&refused) }, &call());
         assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: {answer:?}");
         assert_eq!(values(self.store(), &other), pairs(&[("a", "9")]), "promise 4: nothing of it is applied");
+
+        let expired = fresh_key();
+        self.store().create(&expired, &record(&[("a", "1")]), &call()).expect("create works");
+        self.0.let_time_pass(&expired, 2 * HOUR);
+        let (mover, _) = created(self.store(), &[("m", "1")]);
+        let onto = Update { new_key: Some(expired), ..update(&change) };
+        self.store().update(&mover, &onto, &call()).expect("promise 2: the key of what has expired is free");
+        assert_eq!(values(self.store(), &expired), pairs(&[("b", "3"), ("c", "4"), ("m", "1")]), "promise 2");
     }
 
     fn a_delete_ends_it_and_may_be_repeated(&self) {
@@ -354,12 +401,21 @@ impl Suite<'_> {
             assert!(created.is_some(), "promise 9: the second answer is as the first");
         }
         let change = changes([("n", Change::Increment(10))]);
-        let calls: Vec<Call> = (0..4).map(|_| call()).collect();
+        // Two dozen are remembered, the one that created it not counted.
+        let calls: Vec<Call> = (0..24).map(|_| call()).collect();
         for sent in calls.iter().chain(&calls) {
             let updated = self.store().update(&key, &update(&change), sent).expect("update works");
-            assert!(updated.totals[0].1 <= 41, "promise 9: applied once");
+            assert!(updated.totals[0].1 <= 241, "promise 9: applied once");
         }
-        assert_eq!(values(self.store(), &key), pairs(&[("n", "41")]), "promise 9: applied once");
+        assert_eq!(values(self.store(), &key), pairs(&[("n", "241")]), "promise 9: applied once");
+        self.update(&key, &changes([("n", set("41"))])).expect("update works");
+        // What was refused was not applied.
+        let (refused, strict) = (call(), Update { expected: Some(u64::from(u32::MAX)), ..update(&change) });
+        assert!(self.store().update(&key, &strict, &refused).is_err(), "promise 6: another version is a Conflict");
+        let updated = self.store().update(&key, &update(&changes([("n", Change::Increment(0))])), &refused);
+        assert_eq!(updated.expect("update works").totals, [("n".to_owned(), 41)], "promise 9: it counts as new");
+        let answer = self.store().update(&key, &strict, &call());
+        assert!(matches!(answer, Err(Error::Conflict)), "promise 6: another version is a Conflict, not {answer:?}");
         // Nor does it meet the conditions again.
         let version = load_info(self.store(), &key).version;
         let (new, sent) = (fresh_key(), call());
@@ -371,6 +427,37 @@ impl Suite<'_> {
         assert_eq!(values(self.store(), &new), pairs(&[("n", "51")]), "promise 9: applied once");
         self.store().delete(&new, &call()).expect("delete works");
         is_gone(self.store().update(&key, &moving, &sent));
+    }
+
+    fn a_tag_is_part_of_the_key(&self) {
+        let (alone, _) = created(self.store(), &[("a", "1")]);
+        let tag = || Some(GroupTag::random().expect("the operating system gives random bytes"));
+        let (one, two) = (RecordKey { tag: tag(), ..alone }, RecordKey { tag: tag(), ..alone });
+        assert!(load(self.store(), &one).is_none(), "promise 8: under another tag there is nothing");
+        self.store().delete(&one, &call()).expect("delete works");
+        for (key, json) in [(one, "2"), (two, "3")] {
+            let created = self.store().create(&key, &record(&[("a", json)]), &call()).expect("create works");
+            assert!(created.is_some(), "promise 8: another tag is another key");
+        }
+        self.store().delete(&two, &call()).expect("delete works");
+        assert_eq!(values(self.store(), &alone), pairs(&[("a", "1")]), "promise 8: others are not touched");
+        assert_eq!(values(self.store(), &one), pairs(&[("a", "2")]), "promise 8: others are not touched");
+        let change = changes([("b", set("4"))]);
+        let joined = Update { new_key: Some(two), ..update(&change) };
+        self.store().update(&one, &joined, &call()).expect("promise 8: a record moves to another tag");
+        assert_eq!(values(self.store(), &two), pairs(&[("a", "2"), ("b", "4")]), "promise 8: with all it has");
+        assert!(load(self.store(), &one).is_none(), "promise 8: and is gone from the other");
+    }
+
+    fn a_call_whose_time_is_up_ends(&self) {
+        let (key, _) = created(self.store(), &[("a", "1")]);
+        let late = Call::until(Instant::now()).expect("the operating system gives random bytes");
+        let start = Instant::now();
+        match self.store().load(&key, Refresh::default(), &late) {
+            Ok(record) => assert!(record.is_some(), "promise 2: it is alive"),
+            Err(error) => assert_eq!(error.kind(), StoreErrorKind::Timeout, "a call that came too late: {error}"),
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "every call is to end by its deadline");
     }
 
     fn any_text_is_kept_as_it_is(&self) {
@@ -433,7 +520,10 @@ pub fn check_shared<S: Store>(open: impl Fn() -> S, in_processes: impl Fn(usize,
             return;
         }
         // Saves until it has ended.
-        while store.update(&ending, &update(&changes([("a", set("1"))])), &call()).is_ok() {}
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.update(&ending, &update(&changes([("a", set("1"))])), &call()).is_ok() {
+            assert!(Instant::now() < deadline, "promise 5: what has ended stays ended");
+        }
         is_gone(store.update(&ending, &update(&changes([("a", set("1"))])), &call()));
         assert!(load(store, &ending).is_none(), "promise 5: what has ended stays ended");
     });

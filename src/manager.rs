@@ -19,8 +19,8 @@ const TRIES: u32 = 32;
 /// Loads and ends sessions. One is enough for an application; clones share it, and so do forked processes.
 ///
 /// Build it before or after forking: it opens nothing until it is used, and every process opens its own connections.
-/// Only a process that forks while other threads of it are using the manager needs
-/// [`before_fork`](SessionManager::before_fork).
+/// Only a process that forks while other threads of it are using the manager, or after it has used a SQLite file itself,
+/// needs [`before_fork`](SessionManager::before_fork).
 ///
 /// # Examples
 /// ```
@@ -141,8 +141,8 @@ impl SessionManager {
     /// Loads a session, does `work` on it and saves it, and does so again if another request changed the session
     /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
     ///
-    /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved.
-    /// It need not save. Counting is cheaper with [`Session::increment`], which never conflicts. Several `Cookie` headers
+    /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved but
+    /// what it has saved by itself, which it need not do. Counting is cheaper with [`Session::increment`], which never conflicts. Several `Cookie` headers
     /// may be joined with `"; "`.
     ///
     /// # Errors
@@ -205,7 +205,10 @@ impl SessionManager {
             cookie_due = session.cookie_due;
             match work(&mut session) {
                 Ok(result) => match session.save() {
-                    Ok(set_cookie) => return Ok((result, set_cookie, session.token())),
+                    Ok(set_cookie) => {
+                        session.settled = true;
+                        return Ok((result, set_cookie, session.token()));
+                    }
                     Err(Error::Conflict) => {}
                     Err(error) => return Err(error.into()),
                 },
@@ -235,7 +238,7 @@ impl SessionManager {
     }
 
     /// As [`destroy`](SessionManager::destroy), for requests with several `Cookie` headers, or with bytes that are no
-    /// UTF-8. If they name several sessions of ours, all of them end.
+    /// UTF-8. If they name several sessions of ours, all of them end, up to 8.
     ///
     /// # Errors
     /// Those of `destroy`.
@@ -244,7 +247,8 @@ impl SessionManager {
         cookie_headers: impl IntoIterator<Item = H>,
     ) -> Result<Option<SetCookie>, Error> {
         let deadline = self.deadline();
-        for verified in self.verified(cookie_headers).0 {
+        // Junk before the session's cookie does not hinder its logout.
+        for verified in self.verified(cookie_headers, usize::MAX).0 {
             self.inner.store.delete(&self.key(&verified.identity), &Call::until(deadline)?)?;
         }
         Ok(Some(self.removal_cookie()))
@@ -269,14 +273,16 @@ impl SessionManager {
         Ok(self.inner.store.ping(&Call::until(self.deadline())?)?)
     }
 
-    /// Makes it safe to fork while other threads use the manager.
+    /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
     ///
     /// Waits until no call is under way (at most twice the operation timeout), closes this process's connections, and
     /// holds its new calls back until the guard is dropped, and every other one. Fork while the guard lives. The child is
     /// not held back.
     ///
-    /// It is needed only if other threads of the forking process use the manager. The usual server, whose parent forks
-    /// and waits and whose children serve, does not need it.
+    /// The usual server, whose parent builds the manager, forks and waits, and whose children serve, does not need it.
+    ///
+    /// Processes are told apart by their ids: do not put a child into a PID namespace of its own, where it may get its
+    /// parent's id, while the parent has the store open.
     ///
     /// # Examples
     /// ```
@@ -293,9 +299,9 @@ impl SessionManager {
 
     /// The session that a request presents, if it presents one and no other.
     fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Option<Verified> {
-        let (mut verified, cookies) = self.verified(cookie_headers);
+        let (mut verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
         if cookies > MAX_COOKIES {
-            log::debug!("a request with {cookies} session cookies is taken for one with none");
+            log::debug!("a request with more than {MAX_COOKIES} session cookies is taken for one with none");
             return None;
         }
         if verified.len() > 1 {
@@ -306,12 +312,20 @@ impl SessionManager {
         verified.pop()
     }
 
-    /// The sessions whose tokens we signed, each once, and how many cookies of our name there were.
-    fn verified<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> (Vec<Verified>, usize) {
+    /// The sessions whose tokens we signed, each once, and how many cookies of our name were looked at: one more than
+    /// `cap` at the most.
+    fn verified<H: AsRef<[u8]>>(
+        &self,
+        cookie_headers: impl IntoIterator<Item = H>,
+        cap: usize,
+    ) -> (Vec<Verified>, usize) {
         let (mut verified, mut cookies): (Vec<Verified>, usize) = (Vec::new(), 0);
         for header in cookie_headers {
             for value in self.inner.cookie.values(header.as_ref()) {
                 cookies += 1;
+                if cookies > cap || verified.len() == MAX_COOKIES {
+                    return (verified, cookies);
+                }
                 let Some(new) = self.inner.cookie_signer.verify(value) else { continue };
                 // The same session may come twice, once signed with an older secret.
                 match verified.iter_mut().find(|known| known.identity == new.identity) {

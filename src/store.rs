@@ -49,7 +49,7 @@ pub type Values = BTreeMap<String, String>;
 /// 6. Every update moves the record's version; a refresh does not. Where a version is expected, another one is
 ///    [`Error::Conflict`]; so is another value of the key that has to [hold](Update::holds) one.
 /// 7. [`delete`](Store::delete) of what is not there is no error.
-/// 8. The key of a session in a group names its [tag](RecordKey::tag).
+/// 8. The [tag](RecordKey::tag) of a session's group is part of its key: under another tag there is nothing.
 /// 9. A record remembers the nonces of the last two dozen calls that changed it, at least: a call that is sent twice is
 ///    applied once, and answered as it was the first time.
 /// 10. Time is the store's own, never that of the caller.
@@ -246,6 +246,13 @@ impl Update<'_> {
         }
         Err(Error::too_large(self.changes.largest_key(), after, self.max_bytes))
     }
+}
+
+/// Half of the time to the deadline from now.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) fn halfway(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
 }
 
 /// Eight random characters that tell one call from every other.

@@ -147,6 +147,12 @@ pub struct GroupTag([u8; DIGEST]);
 impl GroupTag {
     const NONE: [u8; DIGEST] = [0; DIGEST];
 
+    /// Of no group.
+    #[cfg(feature = "contract")]
+    pub(crate) fn random() -> Result<GroupTag, Error> {
+        random::bytes().map(GroupTag)
+    }
+
     /// The digest itself.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 18] {

@@ -206,6 +206,25 @@ fn a_save_that_failed_can_be_made_again() {
 }
 
 #[test]
+fn what_was_cleared_after_a_save_without_an_answer_stays_cleared() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = patient(&proxy.url());
+    let header = session_with(&manager, &[("text", "no number")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.set("old", &1).unwrap();
+    session.increment("text", 1).unwrap();
+    proxy.next(&[Fault::LoseReply, Fault::LoseReply]);
+    kind(session.save());
+    session.clear();
+    session.set("new", &2).unwrap();
+    // Sent again, it is refused; the next save has only what came after it.
+    assert!(matches!(session.save(), Err(Error::NotAnInteger { .. })));
+    session.save().unwrap();
+    assert_eq!(manager.load(&*header).unwrap().keys(), ["new"]);
+}
+
+#[test]
 fn a_redis_that_is_not_there_is_reported_at_once() {
     let nobody =
         builder("redis://user:hunter2@127.0.0.1:1").operation_timeout(Duration::from_secs(60)).build().unwrap();

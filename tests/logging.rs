@@ -79,6 +79,12 @@ fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
     let owing = lines(|| drop(load()));
     assert!(owing[0].ends_with("dropped with a cookie to renew; call save() and send it"), "{owing:?}");
 
+    let transacted = lines(|| {
+        let set = |session: &mut Session| session.set("a", &1);
+        manager.transact(&*header, set).unwrap().1.unwrap()
+    });
+    assert_eq!(transacted, Vec::<String>::new(), "it was saved, and its cookie given");
+
     // Two sessions of ours in one request are worth a look, junk is not.
     let other = session_with(&manager, &[("user", "grace")]);
     let both = format!("{header}; {other}");

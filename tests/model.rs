@@ -39,7 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
     let json = prop::sample::select(vec!["1", "-7", "\"x\"", "9223372036854775807", "[1,2]", "null"]);
     let by = prop::sample::select(vec![1, -1, 5, i64::MAX, i64::MIN]);
     prop_oneof![
-        4 => (handle.clone(), cookie.clone()).prop_map(|(handle, cookie)| Op::Load { handle, cookie }),
+        8 => (handle.clone(), cookie.clone()).prop_map(|(handle, cookie)| Op::Load { handle, cookie }),
         4 => (handle.clone(), key.clone(), json).prop_map(|(handle, key, json)| Op::Set { handle, key, json }),
         4 => (handle.clone(), key.clone(), by).prop_map(|(handle, key, by)| Op::Increment { handle, key, by }),
         2 => (handle.clone(), key.clone()).prop_map(|(handle, key)| Op::Remove { handle, key }),
@@ -51,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => handle.clone().prop_map(|handle| Op::Save { handle }),
         1 => handle.prop_map(|handle| Op::Destroy { handle }),
         1 => cookie.prop_map(|cookie| Op::DestroyByCookie { cookie }),
-        4 => prop::sample::select(vec![3, 5]).prop_map(|hours| Op::LetTimePass { hours }),
+        6 => prop::sample::select(vec![3, 5, 8]).prop_map(|hours| Op::LetTimePass { hours }),
     ]
 }
 

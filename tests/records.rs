@@ -153,6 +153,22 @@ fn every_key_has_an_expiry() {
     assert_eq!((lives().len(), manager.load(&*header).unwrap().is_new()), (1, false));
 }
 
+#[test]
+fn what_a_record_remembers_of_its_calls_stays_small() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    let key = redis.keys().remove(0);
+    for _ in 0..100 {
+        let mut session = manager.load(&*header).unwrap();
+        session.increment("count", 1).unwrap();
+        session.save().unwrap();
+        let record = redis.record(&key);
+        assert!(record.iter().filter(|(field, _)| field.starts_with('n')).all(|(_, nonces)| nonces.len() <= 64));
+    }
+    assert_eq!(redis.run::<String>(&["OBJECT", "ENCODING", &key]), "listpack");
+}
+
 /// Integers at which a sum in Lua's 53 bits, or in two halves, could go wrong.
 fn integer() -> impl Strategy<Value = i64> {
     let near = prop_oneof![

@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{PipeReader, Read, Write, pipe};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{Child, child, children, in_own_process};
@@ -191,6 +192,42 @@ fn ended_sessions_do_not_pile_up() {
 }
 
 #[test]
+fn a_file_that_is_taken_away_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager(&url(&folder));
+    let header = session_with(&manager, &[("user", "ada")]);
+    for name in ["sessions.db", "sessions.db-wal", "sessions.db-shm"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !manager.load(&*header).unwrap().is_new() {
+        assert!(Instant::now() < deadline, "the worker goes on with a file that is not there");
+        thread::yield_now();
+    }
+    let header = session_with(&manager, &[("user", "grace")]);
+    assert!(!support::manager(&url(&folder)).load(&*header).unwrap().is_new(), "others find what is saved then");
+
+    fs::remove_file(folder.path().join("sessions.db")).unwrap();
+    let (kind, message) = fault(support::manager(&url(&folder)).ping());
+    assert!(kind == StoreErrorKind::Unavailable && message.contains("its log is there"), "{message}");
+}
+
+#[test]
+fn numbers_that_we_never_write_are_not_believed() {
+    for damage in ["version = -1", "size = -1", "idle = -1", "version = 9223372036854775807"] {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = manager(&url(&folder));
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut session = manager.load(&*header).unwrap();
+        sql(&folder).execute(&format!("UPDATE sessions SET {damage}"), []).unwrap();
+        session.set("a", &1).unwrap();
+        assert_eq!(fault(session.save()).0, StoreErrorKind::Corrupt, "{damage}");
+        manager.destroy(&*header).unwrap();
+        assert!(manager.load(&*header).unwrap().is_new());
+    }
+}
+
+#[test]
 fn a_row_that_somebody_damaged_is_one_sessions_problem() {
     let folder = tempfile::tempdir().unwrap();
     let manager = manager(&url(&folder));
@@ -242,6 +279,41 @@ fn a_refresh_that_cannot_be_written_does_not_fail_the_load() {
     assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None, "not refreshed, so no cookie");
     locked.execute_batch("ROLLBACK").unwrap();
     assert!(manager.load(&*header).unwrap().save().unwrap().is_some(), "refreshed");
+}
+
+#[test]
+fn a_refresh_that_waits_for_a_lock_brings_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (now, pass) = clock();
+    let store = Arc::new(SqliteStore::with_clock(folder.path().join("sessions.db"), now));
+    let idle = Duration::from_secs(1000);
+    let manager = || builder("memory:").store(store.clone()).idle_timeout(idle).build().unwrap();
+    let (waiting, other) = (manager(), manager());
+    let header = session_with(&waiting, &[("user", "ada")]);
+    pass(Duration::from_secs(1009));
+    let locked = sql(&folder);
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    thread::scope(|scope| {
+        let loads = scope.spawn(|| waiting.load(&*header).unwrap().is_new());
+        // Until it has read, and waits with its refresh.
+        while !is_waiting() {
+            thread::yield_now();
+        }
+        pass(Duration::from_secs(2));
+        assert!(other.load(&*header).unwrap().is_new(), "expired");
+        locked.execute_batch("ROLLBACK").unwrap();
+        assert!(loads.join().unwrap(), "it has ended while the lock was waited for");
+    });
+    assert!(other.load(&*header).unwrap().is_new(), "and stays so");
+}
+
+/// Whether a thread of this process sleeps for a moment, as one that waits for a lock does.
+fn is_waiting() -> bool {
+    let wait_channels = fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
+    // clock_nanosleep on x86-64 and on ARM.
+    wait_channels.into_iter().any(|call| call.starts_with("230 ") || call.starts_with("115 "))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::standing::Standing;
 use super::{Call, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size};
 use crate::lifetime::Refresh;
-use crate::token::PublicId;
+use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreError, StoreErrorKind};
 use std::collections::HashMap;
 use std::fmt;
@@ -30,10 +30,12 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Shelf {
-    records: HashMap<PublicId, Kept>,
+    records: HashMap<Key, Kept>,
     /// How many records there may be before the dead ones are cleared away.
     sweep_at: usize,
 }
+
+type Key = (PublicId, Option<GroupTag>);
 
 struct Kept {
     standing: Standing,
@@ -57,7 +59,7 @@ impl MemoryStore {
             return Err(StoreError::new(
                 StoreErrorKind::Forked,
                 "sessions in memory belong to the process that made the store, and this one was forked from it; \
-                 use Redis, or make the manager after forking",
+                 use SQLite or Redis, or make the manager after forking",
             ));
         }
         // A poisoned shelf is sound: nothing panics between two writes.
@@ -72,8 +74,8 @@ impl Default for MemoryStore {
 }
 
 impl Shelf {
-    fn live(&mut self, id: PublicId, now: SystemTime) -> Option<&mut Kept> {
-        self.records.get_mut(&id).filter(|kept| kept.standing.is_live(now))
+    fn live(&mut self, key: Key, now: SystemTime) -> Option<&mut Kept> {
+        self.records.get_mut(&key).filter(|kept| kept.standing.is_live(now))
     }
 
     /// Clears the dead away each time the number of records has doubled.
@@ -109,19 +111,19 @@ impl Store for MemoryStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
         record.check_size()?;
         let (mut shelf, now) = self.open()?;
-        if let Some(kept) = shelf.live(key.id, now) {
+        if let Some(kept) = shelf.live((key.id, key.tag), now) {
             return Ok(kept.standing.knows(call.nonce).then(|| kept.standing.info(now)));
         }
         let standing = Standing::new(record, call, now);
         let info = standing.info(now);
         shelf.sweep(now);
-        shelf.records.insert(key.id, Kept { standing, values: record.values.clone() });
+        shelf.records.insert((key.id, key.tag), Kept { standing, values: record.values.clone() });
         Ok(Some(info))
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, _: &Call) -> Result<Option<Record>, StoreError> {
         let (mut shelf, now) = self.open()?;
-        Ok(shelf.live(key.id, now).map(|kept| {
+        Ok(shelf.live((key.id, key.tag), now).map(|kept| {
             let refreshed = kept.standing.refresh(refresh, now);
             Record { info: kept.standing.info(now), values: kept.values.clone(), refreshed }
         }))
@@ -129,29 +131,30 @@ impl Store for MemoryStore {
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let (mut shelf, now) = self.open()?;
-        let mut id = key.id;
-        if let Some(new_key) = &update.new_key
-            && let Some(kept) = shelf.live(new_key.id, now)
+        let new_key = update.new_key.map(|key| (key.id, key.tag));
+        let mut key = (key.id, key.tag);
+        if let Some(new_key) = new_key
+            && let Some(kept) = shelf.live(new_key, now)
         {
             if !kept.standing.knows(call.nonce) {
                 return Err(Error::id_taken());
             }
-            id = new_key.id; // This call was made before.
+            key = new_key; // This call was made before.
         }
-        let kept = shelf.live(id, now).ok_or(Error::Gone)?;
+        let kept = shelf.live(key, now).ok_or(Error::Gone)?;
         kept.apply(update, call, now)?;
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), kept.integer(key)?)));
         let updated = Updated { info: kept.standing.info(now), totals: totals.collect() };
-        if let Some(new_key) = &update.new_key
-            && let Some(kept) = shelf.records.remove(&id)
+        if let Some(new_key) = new_key
+            && let Some(kept) = shelf.records.remove(&key)
         {
-            shelf.records.insert(new_key.id, kept);
+            shelf.records.insert(new_key, kept);
         }
         Ok(updated)
     }
 
     fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<(), StoreError> {
-        self.open()?.0.records.remove(&key.id);
+        self.open()?.0.records.remove(&(key.id, key.tag));
         Ok(())
     }
 

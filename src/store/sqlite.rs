@@ -11,15 +11,15 @@ use super::places::Places;
 use super::standing::Standing;
 use super::{
     Call, Change, ChangeSet, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, add,
-    size,
+    halfway, size,
 };
 use crate::builder::default;
 use crate::lifetime::Refresh;
 use crate::{ConfigError, Error, StoreError};
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::fmt;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many ended sessions are cleared away when one is created: more than one, so that the file stops growing.
 const PURGED: i64 = 3;
@@ -34,6 +34,11 @@ const PURGED: i64 = 3;
 /// [`before_fork`](crate::SessionManager::before_fork), which closes it. The usual server has nothing to do: its parent
 /// builds the manager and forks, and only the children use it. A child that was forked from a process with the file
 /// open gets [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked), from this store and every other of this type.
+///
+/// # The file
+/// Give sessions a file of their own. If it is deleted or another one is put in its place, workers notice within a
+/// second, and go on with what is there then; move it together with its two companions, while no worker runs. It does
+/// not shrink: what ended sessions leave is used for new ones. Timeouts follow the machine's clock.
 ///
 /// # Durability
 /// What was saved survives the death of any process. A power loss, or a crash of the operating system, may take the
@@ -63,9 +68,10 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// A store in this file, as [`store_url`](crate::SessionManagerBuilder::store_url) with its default settings makes
     /// it, but with the time taken from `clock`, so that tests can let timeouts pass. Opens nothing yet.
-    pub fn with_clock(path: impl Into<PathBuf>, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> SqliteStore {
+    pub fn with_clock(path: impl AsRef<Path>, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> SqliteStore {
         SqliteStore {
-            path: path.into(),
+            // So that it stays the same file when the process changes its folder.
+            path: std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned()),
             full_sync: false,
             pool_size: default::POOL_SIZE,
             patience: default::OPERATION_TIMEOUT,
@@ -78,10 +84,10 @@ impl SqliteStore {
         let expected = "sqlite:///path/to/file, or sqlite:///path/to/file?synchronous=full";
         let refused = ConfigError::StoreUrl { expected };
         let Some(rest) = url.strip_prefix("sqlite://") else { return Err(refused) };
-        let (path, full_sync) = match rest.split_once('?') {
-            None | Some((_, "synchronous=normal")) => (rest.split('?').next().unwrap_or_default(), false),
-            Some((path, "synchronous=full")) => (path, true),
-            Some(_) => return Err(refused),
+        let (path, full_sync) = match rest.split_once('?').unwrap_or((rest, "synchronous=normal")) {
+            (path, "synchronous=normal") => (path, false),
+            (path, "synchronous=full") => (path, true),
+            _ => return Err(refused),
         };
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
             return Err(refused);
@@ -98,7 +104,8 @@ impl SqliteStore {
         let process = self.processes.enter(call.deadline)?;
         let mut place = process.get_or_open(|| Places::new(self.pool_size))?.take(call.deadline)?;
         wait_for_locks_until(call.deadline);
-        let mut connection = match place.take() {
+        let open = place.take().filter(|open| open.is_current(&self.path));
+        let mut connection = match open {
             Some(connection) => connection,
             None => Connection::open(&self.path, self.full_sync)?,
         };
@@ -116,6 +123,26 @@ impl SqliteStore {
         }
     }
 
+    /// Extends the life of a record as it is now; `None` if it has ended by now.
+    fn extend(
+        &self,
+        sqlite: &mut rusqlite::Connection,
+        key: &RecordKey<'_>,
+        refresh: Refresh,
+    ) -> rusqlite::Result<Option<RecordInfo>> {
+        let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // The lock may have been waited for.
+        let now = self.now();
+        let Some(Found { serial, mut standing, .. }) = find(&transaction, key, now)? else { return Ok(None) };
+        if standing.refresh(refresh, now) {
+            transaction
+                .prepare_cached("UPDATE sessions SET expires = ?2 WHERE serial = ?1")?
+                .execute(params![serial, milliseconds(standing.expires_at)])?;
+            transaction.commit()?;
+        }
+        Ok(Some(standing.info(now)))
+    }
+
     /// The time, as exact as it is kept.
     fn now(&self) -> SystemTime {
         time(milliseconds((self.clock)()))
@@ -131,7 +158,7 @@ impl Store for SqliteStore {
             if let Some(found) = find(&transaction, key, now)? {
                 return Ok(found.standing.knows(call.nonce).then(|| found.standing.info(now)));
             }
-            transaction.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([key.id.as_bytes()])?;
+            remove(&transaction, key)?;
             transaction
                 .prepare_cached(
                     "DELETE FROM sessions WHERE serial IN
@@ -146,7 +173,7 @@ impl Store for SqliteStore {
                 )?
                 .execute(params![
                     key.id.as_bytes(),
-                    key.tag.as_ref().map(|tag| tag.as_bytes()),
+                    tag(key),
                     standing.version as i64,
                     milliseconds(standing.created_at),
                     standing.ends_at.map(milliseconds),
@@ -167,16 +194,22 @@ impl Store for SqliteStore {
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
         self.with(call, |sqlite| {
             let now = self.now();
-            let Some((mut standing, values)) = read(sqlite, key, now)? else { return Ok(None) };
-            let before = standing.clone();
-            let mut refreshed = standing.refresh(refresh, now);
-            if refreshed {
+            let Some((standing, values)) = read(sqlite, key, now)? else { return Ok(None) };
+            let mut record = Record { info: standing.info(now), values, refreshed: false };
+            if standing.clone().refresh(refresh, now) {
                 // A refresh that cannot be written does not fail the load, nor take all of its time.
                 wait_for_locks_until(halfway(call.deadline));
-                refreshed = extend(sqlite, key, &before, &standing, now).unwrap_or(false);
+                match self.extend(sqlite, key, refresh) {
+                    Ok(Some(extended)) => {
+                        // What was read is of its own version, whatever was written since.
+                        record.info = RecordInfo { version: record.info.version, ..extended };
+                        record.refreshed = true;
+                    }
+                    Ok(None) => return Ok(None),
+                    Err(error) => log::debug!("session {}: not refreshed: {error}", key.id),
+                }
             }
-            let standing = if refreshed { standing } else { before };
-            Ok(Some(Record { info: standing.info(now), values, refreshed }))
+            Ok(Some(record))
         })
     }
 
@@ -199,6 +232,10 @@ impl Store for SqliteStore {
                     .execute(params![serial, standing.version as i64, bytes_after as i64, standing.nonces])?;
                 // Apart from that, for the sake of the indexes: most updates change neither key nor expiry.
                 if update.new_key.is_some() || update.changes.idle_timeout.is_some() {
+                    if let Some(new_key) = &update.new_key {
+                        // Nothing alive is there; what has expired may not be cleared away yet.
+                        remove(&transaction, new_key)?;
+                    }
                     let key = update.new_key.as_ref().unwrap_or(key);
                     transaction
                         .prepare_cached(
@@ -207,7 +244,7 @@ impl Store for SqliteStore {
                         .execute(params![
                             serial,
                             key.id.as_bytes(),
-                            key.tag.as_ref().map(|tag| tag.as_bytes()),
+                            tag(key),
                             standing.idle_timeout.as_millis() as i64,
                             milliseconds(standing.expires_at),
                         ])?;
@@ -226,7 +263,7 @@ impl Store for SqliteStore {
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
         self.with(call, |sqlite| {
-            sqlite.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([key.id.as_bytes()])?;
+            remove(sqlite, key)?;
             Ok(())
         })
     }
@@ -261,11 +298,10 @@ fn find(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> 
     transaction
         .prepare_cached(
             "SELECT version, created, ends, idle, expires, nonces, serial, size
-             FROM sessions WHERE id = ?1 AND tag IS ?2 AND expires > ?3",
+             FROM sessions WHERE id = ?1 AND tag = ?2 AND expires > ?3",
         )?
         .query_row(selector(key, now), |row| {
-            let bytes: i64 = row.get(7)?;
-            Ok(Found { serial: row.get(6)?, bytes: bytes as usize, standing: standing(row)? })
+            Ok(Found { serial: row.get(6)?, bytes: unsigned(row, 7)? as usize, standing: standing(row)? })
         })
         .optional()
 }
@@ -295,7 +331,7 @@ fn read(
     let mut statement = sqlite.prepare_cached(
         "SELECT version, created, ends, idle, expires, nonces, key, json
          FROM sessions LEFT JOIN session_values ON session = serial
-         WHERE id = ?1 AND tag IS ?2 AND expires > ?3",
+         WHERE id = ?1 AND tag = ?2 AND expires > ?3",
     )?;
     let mut rows = statement.query(selector(key, now))?;
     let (mut found, mut values) = (None, Values::new());
@@ -312,40 +348,37 @@ fn read(
 
 /// What names a live record.
 fn selector(key: &RecordKey<'_>, now: SystemTime) -> impl rusqlite::Params {
-    (*key.id.as_bytes(), key.tag.map(|tag| *tag.as_bytes()), milliseconds(now))
+    (*key.id.as_bytes(), tag(key).to_owned(), milliseconds(now))
+}
+
+fn tag<'a>(key: &'a RecordKey<'_>) -> &'a [u8] {
+    key.tag.as_ref().map_or(&[], |tag| tag.as_bytes())
+}
+
+fn remove(sqlite: &rusqlite::Connection, key: &RecordKey<'_>) -> rusqlite::Result<usize> {
+    sqlite
+        .prepare_cached("DELETE FROM sessions WHERE id = ?1 AND tag = ?2")?
+        .execute(params![key.id.as_bytes(), tag(key)])
 }
 
 fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
-    let version: i64 = row.get(0)?;
-    let ends: Option<i64> = row.get(2)?;
-    let idle: i64 = row.get(3)?;
     Ok(Standing {
-        version: version as u64,
+        version: unsigned(row, 0)?,
         created_at: time(row.get(1)?),
-        ends_at: ends.map(time),
-        idle_timeout: Duration::from_millis(idle as u64),
+        ends_at: row.get::<_, Option<i64>>(2)?.map(time),
+        idle_timeout: Duration::from_millis(unsigned(row, 3)?),
         expires_at: time(row.get(4)?),
         nonces: row.get(5)?,
     })
 }
 
-/// Writes a refresh, unless the record has ended, moved, or got another life meanwhile.
-fn extend(
-    sqlite: &rusqlite::Connection,
-    key: &RecordKey<'_>,
-    before: &Standing,
-    after: &Standing,
-    now: SystemTime,
-) -> rusqlite::Result<bool> {
-    let changed = sqlite
-        .prepare_cached("UPDATE sessions SET expires = ?1 WHERE id = ?2 AND expires = ?3 AND expires > ?4")?
-        .execute(params![
-            milliseconds(after.expires_at),
-            key.id.as_bytes(),
-            milliseconds(before.expires_at),
-            milliseconds(now),
-        ])?;
-    Ok(changed == 1)
+/// A number that we never write below zero, nor near the end of its range.
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number)
+        .ok()
+        .filter(|number| *number < 1 << 60)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 /// Applies the changes to the values, and gives how large they are then.
@@ -404,9 +437,4 @@ fn milliseconds(time: SystemTime) -> i64 {
 
 fn time(milliseconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(milliseconds.max(0) as u64)
-}
-
-fn halfway(deadline: Instant) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / 2
 }

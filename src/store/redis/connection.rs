@@ -80,6 +80,8 @@ pub(super) struct Connection {
     write_timeout: Timeout,
 }
 
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// A timeout of the socket as it was last set.
 #[derive(Clone, Copy, Default)]
 struct Timeout(Duration);
@@ -89,8 +91,9 @@ impl Timeout {
     /// most, never too short. So a connection that is used at ease is spared the system calls.
     fn reach(&mut self, deadline: Instant, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
         let left = left(deadline)?;
-        if self.0 < left || self.0 > left + left / 8 {
-            self.0 = left + left / 16;
+        if self.0 < left || self.0 > (left + left / 8).max(SHORTEST_TIMEOUT) {
+            // What rounds down to nothing would be no timeout at all.
+            self.0 = (left + left / 16).max(SHORTEST_TIMEOUT);
             set(Some(self.0))?;
         }
         Ok(())
@@ -211,7 +214,12 @@ fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {
 /// Waits while the server's queue is full, which `connect_timeout` does not do on unix sockets (connect(2), EAGAIN).
 fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_write_timeout(Some(left(deadline)?))?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    Ok(socket)
+    let address = SockAddr::unix(path)?;
+    loop {
+        socket.set_write_timeout(Some(left(deadline)?.max(SHORTEST_TIMEOUT)))?;
+        match socket.connect(&address) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map(|()| socket),
+        }
+    }
 }

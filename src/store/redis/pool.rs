@@ -3,6 +3,7 @@
 use super::connection::{Address, Connection};
 use super::failure::Failure;
 use crate::StoreError;
+use crate::store::halfway;
 use crate::store::places::Places;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,9 +97,4 @@ impl Pool {
             Connection::open(&self.address, deadline).map_err(|failure| failure.into_store_error(&self.address))?;
         Ok(Open { connection, epoch, last_used: Instant::now() })
     }
-}
-
-fn halfway(deadline: Instant) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / 2
 }

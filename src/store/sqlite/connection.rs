@@ -5,7 +5,8 @@ use super::permit::Permit;
 use crate::{StoreError, StoreErrorKind};
 use rusqlite::{OpenFlags, TransactionBehavior};
 use std::cell::Cell;
-use std::fs::OpenOptions;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{io, mem, thread};
@@ -21,6 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_micros(50);
 /// After this many looks something slow is under way.
 const SHORT_WAITS: i32 = 400;
 const LOOK_AGAIN_LATER: Duration = Duration::from_millis(1);
+const LOOK_FOR_FILE: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Until when this thread waits for a lock.
@@ -29,6 +31,9 @@ thread_local! {
 
 pub(super) struct Connection {
     pub(super) sqlite: rusqlite::Connection,
+    /// The file that was opened (device and inode), and when it was last seen to stand under its name.
+    file: (u64, u64),
+    seen: Cell<Instant>,
     // Given back after the connection above it has been closed.
     _permit: Permit,
 }
@@ -65,16 +70,41 @@ impl Connection {
         if is_new {
             create_schema(&mut sqlite, path)?;
         }
+        // After a large session the log does not stay as large.
+        sqlite.pragma_update(None, "journal_size_limit", 16 << 20).map_err(fault)?;
         sqlite.set_prepared_statement_cache_capacity(32);
-        Ok(Connection { sqlite, _permit: permit })
+        let file = file_at(path).unwrap_or_default();
+        Ok(Connection { sqlite, file, seen: Cell::new(Instant::now()), _permit: permit })
     }
+
+    /// Whether the file still stands under its name. Looks once a second.
+    pub(super) fn is_current(&self, path: &Path) -> bool {
+        if self.seen.get().elapsed() < LOOK_FOR_FILE {
+            return true;
+        }
+        self.seen.set(Instant::now());
+        file_at(path) == Some(self.file)
+    }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Makes the file if there is none, for its owner alone; SQLite gives its side files the same mode.
 fn create_file(path: &Path) -> Result<(), StoreError> {
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    if !path.exists() && Path::new(&log).exists() {
+        let message = format!(
+            "{}: it is missing, and its log is there; put the file back, or take the -wal and -shm files away too",
+            path.display()
+        );
+        return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(file) => {

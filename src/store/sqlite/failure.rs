@@ -21,7 +21,9 @@ impl<E> From<rusqlite::Error> for Failure<E> {
 pub(super) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Timeout, Unavailable};
     let (kind, what) = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (Timeout, "other processes kept it locked"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            (Timeout, "other processes kept it locked")
+        }
         Some(ErrorCode::CannotOpen) => (Unavailable, "it cannot be opened"),
         Some(ErrorCode::SystemIoFailure) => (Unavailable, "it cannot be read or written"),
         Some(ErrorCode::DiskFull) => (Rejected, "the disk is full"),

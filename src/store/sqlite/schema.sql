@@ -1,14 +1,15 @@
 CREATE TABLE sessions (
   serial  INTEGER PRIMARY KEY,
-  id      BLOB NOT NULL UNIQUE, -- the digest of the session's id
-  tag     BLOB,                 -- the digest of its group's name
+  id      BLOB NOT NULL,    -- the digest of the session's id
+  tag     BLOB NOT NULL,    -- the digest of its group's name; empty where it is in none
   version INTEGER NOT NULL,
-  created INTEGER NOT NULL,     -- times are milliseconds since 1970
-  ends    INTEGER,              -- the absolute timeout
-  idle    INTEGER NOT NULL,     -- the idle timeout, in milliseconds
+  created INTEGER NOT NULL, -- times are milliseconds since 1970
+  ends    INTEGER,          -- the absolute timeout
+  idle    INTEGER NOT NULL, -- the idle timeout, in milliseconds
   expires INTEGER NOT NULL,
-  size    INTEGER NOT NULL,     -- of the values, in bytes
-  nonces  BLOB NOT NULL         -- of the last calls that changed it, newest first
+  size    INTEGER NOT NULL, -- of the values, in bytes
+  nonces  BLOB NOT NULL,    -- of the last calls that changed it, newest first
+  UNIQUE (id, tag)
 ) STRICT;
 
 CREATE INDEX sessions_by_expiry ON sessions (expires);
