@@ -142,8 +142,8 @@ impl SessionManager {
     /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
     ///
     /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved but
-    /// what it has saved by itself, which it need not do. Counting is cheaper with [`Session::increment`], which never conflicts. Several `Cookie` headers
-    /// may be joined with `"; "`.
+    /// what it has saved by itself, which it need not do. Counting is cheaper with [`Session::increment`], which never
+    /// conflicts. Several `Cookie` headers may be joined with `"; "`.
     ///
     /// # Errors
     /// What `work` answers, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or once the

@@ -296,7 +296,9 @@ fn a_refresh_that_waits_for_a_lock_brings_nothing_back() {
     thread::scope(|scope| {
         let loads = scope.spawn(|| waiting.load(&*header).unwrap().is_new());
         // Until it has read, and waits with its refresh.
+        let deadline = Instant::now() + Duration::from_secs(20);
         while !is_waiting() {
+            assert!(Instant::now() < deadline, "nobody waits for the lock");
             thread::yield_now();
         }
         pass(Duration::from_secs(2));
@@ -309,11 +311,11 @@ fn a_refresh_that_waits_for_a_lock_brings_nothing_back() {
 
 /// Whether a thread of this process sleeps for a moment, as one that waits for a lock does.
 fn is_waiting() -> bool {
-    let wait_channels = fs::read_dir("/proc/self/task")
+    let system_calls = fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
     // clock_nanosleep on x86-64 and on ARM.
-    wait_channels.into_iter().any(|call| call.starts_with("230 ") || call.starts_with("115 "))
+    system_calls.into_iter().any(|call| call.starts_with("230 ") || call.starts_with("115 "))
 }
 
 #[test]
