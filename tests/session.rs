@@ -55,6 +55,24 @@ fn values_of_every_kind_come_back() {
 }
 
 #[test]
+fn a_session_tells_when_it_was_created_and_when_it_ends() {
+    on_every_store(|builder| {
+        let manager = builder.idle_timeout(Duration::from_secs(1000)).build().unwrap();
+        let mut session = manager.load(None).unwrap();
+        assert_eq!((session.created_at(), session.expires_at()), (None, None));
+        session.set("a", &1).unwrap();
+        let header = cookie(&session.save().unwrap().unwrap());
+        for session in [session, manager.load(&*header).unwrap()] {
+            let (created, expires) = (session.created_at().unwrap(), session.expires_at().unwrap());
+            let life = expires.duration_since(created).unwrap();
+            // The refresh interval is added, and rounding and the time to load it are allowed for.
+            assert!((1009..1020).contains(&life.as_secs()), "{life:?}");
+            assert!(created.elapsed().unwrap() < Duration::from_secs(60));
+        }
+    });
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused_by_key_and_changes_nothing() {
     on_every_store(|builder| {
         let manager = builder.max_session_bytes(1000).build().unwrap();
