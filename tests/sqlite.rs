@@ -213,6 +213,25 @@ fn a_file_that_is_taken_away_is_noticed() {
 }
 
 #[test]
+fn closing_a_file_that_was_replaced_does_not_harm_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, idle) = (manager(&url(&folder)), manager(&url(&folder)));
+    old.ping().unwrap();
+    idle.ping().unwrap();
+    for name in ["sessions.db", "sessions.db-wal", "sessions.db-shm"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let new = manager(&url(&folder));
+    let header = session_with(&new, &[("user", "ada")]);
+    let log = || fs::metadata(folder.path().join("sessions.db-wal")).map(|log| log.len()).unwrap_or(0);
+    let before = log();
+    assert!(before > 0, "what was saved is in the log");
+    drop((old, idle));
+    assert_eq!(log(), before, "and stays there");
+    assert!(!new.load(&*header).unwrap().is_new());
+}
+
+#[test]
 fn numbers_that_we_never_write_are_not_believed() {
     for damage in ["version = -1", "size = -1", "idle = -1", "version = 9223372036854775807"] {
         let folder = tempfile::tempdir().unwrap();

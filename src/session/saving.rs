@@ -28,9 +28,9 @@ impl Session {
         Ok(info.map(|info| self.manager.cookie(&self.identity, info.expires_in)))
     }
 
-    /// The bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once it is kept:
-    /// give it to the client. It changes with the session's id, and when the secret that signed it was only an accepted
-    /// one. `None` for the session of a cookie.
+    /// The bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once it is
+    /// kept: give it to the client. It changes with the session's id, and when the secret that signed it was only an
+    /// accepted one. `None` for the session of a cookie.
     ///
     /// # Security
     /// Whoever has it has the session: answer with it in the body, over https, and log it nowhere.
@@ -150,8 +150,9 @@ impl Session {
     /// they save.
     ///
     /// # Errors
-    /// [`Error::Store`]: it may not have ended. Try again with [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie; what a
-    /// save without an answer may have made of it, nobody has the id of, and it expires.
+    /// [`Error::Store`]: it may not have ended. Try again with
+    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie; what a save without an answer may
+    /// have made of it, nobody has the id of, and it expires.
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.settled = true;
         if self.info.is_some() || self.unanswered.is_some() {
