@@ -5,7 +5,7 @@
 mod support;
 
 use multi_process_session::{
-    Error, MemoryStore, Refresh, Session, SessionManager, SessionManagerBuilder, StoreErrorKind,
+    Error, MemoryStore, Refresh, Secret, Session, SessionManager, SessionManagerBuilder, StoreErrorKind,
 };
 use serde_json::json;
 use std::collections::HashMap;
@@ -508,7 +508,7 @@ fn cookies_are_written_when_they_are_due_and_not_otherwise() {
 #[test]
 fn an_accepted_secret_verifies_and_is_signed_anew() {
     on_every_store(|new_builder| {
-        let old_secret = multi_process_session::Secret::new("the secret of yesterday, of 32 bytes").unwrap();
+        let old_secret = Secret::new("the secret of yesterday, of 32 bytes").unwrap();
         let manager = new_builder.accept_secret(old_secret.clone()).build().unwrap();
         // The old workers, on the same store where it can be shared.
         if format!("{manager:?}").contains("memory:") {
@@ -528,6 +528,34 @@ fn an_accepted_secret_verifies_and_is_signed_anew() {
         assert_eq!(manager.load(&*both).unwrap().save().unwrap(), None);
         assert!(!manager.load(&*both).unwrap().is_new());
     });
+}
+
+#[test]
+fn a_secret_is_changed_worker_by_worker_without_logging_anyone_out() {
+    let redis = Redis::start();
+    let [old, new] = [1, 2].map(|byte| Secret::new([byte; 32]).unwrap());
+    let worker = |signs: &Secret, accepts: Option<&Secret>| {
+        let builder = SessionManager::builder(signs.clone()).store_url(&redis.url()).secure(false);
+        accepts.into_iter().fold(builder, |builder, secret| builder.accept_secret(secret.clone())).build().unwrap()
+    };
+    // Two workers, of which one is a step ahead.
+    let steps = [
+        [worker(&old, None), worker(&old, Some(&new))],
+        [worker(&old, Some(&new)), worker(&old, Some(&new))],
+        [worker(&old, Some(&new)), worker(&new, Some(&old))],
+        [worker(&new, Some(&old)), worker(&new, Some(&old))],
+        [worker(&new, Some(&old)), worker(&new, None)],
+    ];
+    let mut browser = session_with(&steps[0][0], &[("user", "ada")]);
+    for (step, workers) in steps.iter().enumerate() {
+        for request in 0..4 {
+            let mut session = workers[request % 2].load(&*browser).unwrap();
+            assert!(!session.is_new(), "step {step}, request {request}");
+            if let Some(renewed) = session.save().unwrap() {
+                browser = cookie(&renewed);
+            }
+        }
+    }
 }
 
 #[test]
