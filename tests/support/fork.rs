@@ -4,7 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::any::Any;
-use std::io::{PipeReader, Read, Write, pipe};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -33,23 +34,22 @@ pub fn in_own_process(test: &str, body: impl FnOnce()) {
 /// A forked child and what it has to say.
 pub struct Child {
     pid: Pid,
-    said: PipeReader,
+    /// A file, since a pipe holds only so much while nobody reads.
+    said: File,
 }
 
 /// Forks a child that runs `body`, says what it returns, and exits without running anything of the parent's.
 pub fn child(body: impl FnOnce() -> String) -> Child {
-    let (said, mut say) = pipe().expect("a pipe");
+    let mut said = tempfile::tempfile().expect("a temporary file");
     // SAFETY: the test runs alone in its process, and the child leaves by _exit.
     match unsafe { fork() }.expect("a fork") {
         ForkResult::Parent { child } => Child { pid: child, said },
         ForkResult::Child => {
-            drop(said);
             let (text, code) = match catch_unwind(AssertUnwindSafe(body)) {
                 Ok(text) => (text, 0),
                 Err(panic) => (message(&*panic), 1),
             };
-            let _ = say.write_all(text.as_bytes());
-            drop(say);
+            let _ = said.write_all(text.as_bytes());
             // SAFETY: ends this process without running the parent's exit handlers.
             unsafe { nix::libc::_exit(code) }
         }
@@ -75,6 +75,7 @@ impl Child {
             }
         };
         let mut text = String::new();
+        self.said.rewind().expect("a file");
         self.said.read_to_string(&mut text).expect("text");
         assert_eq!(status, WaitStatus::Exited(self.pid, 0), "a child said: {text}");
         text
