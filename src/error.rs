@@ -13,7 +13,7 @@ type Source = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// The store could not do its part. What was to be saved is still in the session: `save` may be called again,
-    /// and is never applied twice.
+    /// and is not applied twice (see there).
     Store(StoreError),
     /// The session has ended since it was loaded: logged out, expired, or given a new id by another request.
     /// Nothing was written; a save never brings a dead session back.

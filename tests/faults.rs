@@ -12,6 +12,7 @@ use std::slice::from_ref;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::fork::{in_own_process, open_sockets};
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
 use support::{builder, cookie, manager, session_with};
@@ -352,15 +353,23 @@ fn a_call_that_comes_too_late_costs_no_connection() {
 
 #[test]
 fn a_full_queue_of_the_server_is_waited_for() {
-    let redis = Redis::start_with(&["--tcp-backlog", "2"]);
-    let manager = builder(&redis.url()).pool_size(32).operation_timeout(Duration::from_secs(30)).build().unwrap();
-    kill(redis.pid(), Signal::SIGSTOP).unwrap();
-    thread::scope(|scope| {
-        let calls: Vec<_> = (0..32).map(|_| scope.spawn(|| manager.ping())).collect();
-        // Those that cannot even connect have failed by now, if they do not wait.
-        thread::sleep(Duration::from_millis(50));
-        kill(redis.pid(), Signal::SIGCONT).unwrap();
-        calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
+    in_own_process("a_full_queue_of_the_server_is_waited_for", || {
+        const CALLS: usize = 32;
+        let redis = Redis::start_with(&["--tcp-backlog", "2"]);
+        let patience = Duration::from_secs(30);
+        let manager = builder(&redis.url()).pool_size(CALLS as u32).operation_timeout(patience).build().unwrap();
+        kill(redis.pid(), Signal::SIGSTOP).unwrap();
+        thread::scope(|scope| {
+            let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| manager.ping())).collect();
+            // Until each has a socket to connect with, or has failed.
+            let deadline = Instant::now() + patience / 2;
+            while open_sockets().len() + calls.iter().filter(|call| call.is_finished()).count() < CALLS {
+                assert!(Instant::now() < deadline, "some calls do not even begin");
+                thread::yield_now();
+            }
+            kill(redis.pid(), Signal::SIGCONT).unwrap();
+            calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
+        });
     });
 }
 

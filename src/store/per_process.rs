@@ -11,7 +11,7 @@ use std::{fmt, mem, process, thread};
 /// Holds one `T` per process, opened on first use.
 ///
 /// No lock is held anywhere that a fork could copy in its locked state: the holder is swapped, and calls are counted.
-/// What a child inherits it never touches again, and never drops: that would shut the parent's sockets down.
+/// What a child inherits it never touches again, and never drops: it is the parent's, and its locks may be held for ever.
 pub(crate) struct PerProcess<T> {
     current: ArcSwap<Process<T>>,
 }

@@ -196,7 +196,7 @@ impl Store for SqliteStore {
             let now = self.now();
             let Some((standing, values)) = read(sqlite, key, now)? else { return Ok(None) };
             let mut record = Record { info: standing.info(now), values, refreshed: false };
-            if standing.clone().refresh(refresh, now) {
+            if standing.is_refresh_due(refresh, now) {
                 // A refresh that cannot be written does not fail the load, nor take all of its time.
                 wait_for_locks_until(halfway(call.deadline));
                 match self.extend(sqlite, key, refresh) {

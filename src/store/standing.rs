@@ -51,11 +51,16 @@ impl Standing {
 
     /// Extends the life of the record if that is due. Says whether it did.
     pub(super) fn refresh(&mut self, refresh: Refresh, now: SystemTime) -> bool {
-        let before = self.expires_at;
-        if refresh.is_due(self.left(now), self.idle_timeout) {
+        let due = self.is_refresh_due(refresh, now);
+        if due {
             self.extend(refresh, now);
         }
-        self.expires_at > before
+        due
+    }
+
+    /// Whether a load is to extend its life: not where that ends with the absolute timeout already.
+    pub(super) fn is_refresh_due(&self, refresh: Refresh, now: SystemTime) -> bool {
+        refresh.is_due(self.left(now), self.idle_timeout) && self.full_life(refresh, now) > self.expires_at
     }
 
     /// Whether a call with this nonce has changed the record already.
@@ -80,8 +85,12 @@ impl Standing {
 
     /// Gives it a full life from now, within its absolute timeout.
     fn extend(&mut self, refresh: Refresh, now: SystemTime) {
+        self.expires_at = self.full_life(refresh, now);
+    }
+
+    fn full_life(&self, refresh: Refresh, now: SystemTime) -> SystemTime {
         let full = now + refresh.stored_life(self.idle_timeout);
-        self.expires_at = self.ends_at.map_or(full, |end| end.min(full));
+        self.ends_at.map_or(full, |end| end.min(full))
     }
 
     fn left(&self, now: SystemTime) -> Duration {
