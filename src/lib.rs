@@ -55,8 +55,9 @@
 //! Every call ends by the [operation timeout](SessionManagerBuilder::operation_timeout), with a [`StoreError`] whose
 //! [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, a call is made once more
 //! on a fresh one, and a mark that goes with each change, of which a session remembers the last two dozen, makes sure
-//! that it is applied once. What a save acknowledged is what Redis acknowledged: a failover, or a crash with `appendfsync everysec`, can take the last
-//! second back, logouts included. A power loss can do that to a SQLite file, unless `synchronous=full` is asked for.
+//! that it is applied once. What a save acknowledged is what Redis acknowledged: a failover, or a crash with
+//! `appendfsync everysec`, can take the last second back, logouts included. A power loss can do that to a SQLite file,
+//! unless `synchronous=full` is asked for.
 //!
 //! # Security
 //! A cookie carries 192 random bits and an HMAC-SHA256 over them and over all that the cookie is valid for: what is
