@@ -8,8 +8,8 @@
 
 use multi_process_session::contract::{Subject, check, check_shared};
 use multi_process_session::{
-    Call, Error, NewRecord, Nonce, Record, RecordInfo, RecordKey, Refresh, Store, StoreError, StoreErrorKind, Update,
-    Updated, Values, total_size,
+    Call, Error, GroupKey, NewRecord, Nonce, PublicId, Record, RecordInfo, RecordKey, Refresh, SessionInfo, Store,
+    StoreError, StoreErrorKind, Update, Updated, Values, total_size,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -25,10 +25,23 @@ struct FolderStore {
 
 /// What a file holds. Times are since 1970.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+enum Kept {
+    Record(Box<Session>),
+    /// The id was replaced with a grace: by which, and until when it leads there.
+    Forward {
+        new_id: String,
+        until: Duration,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Session {
     values: Values,
+    group_name: Option<String>,
     version: u64,
     created: Duration,
+    joined: Option<Duration>,
+    refreshed: Duration,
     ends: Option<Duration>,
     idle: Duration,
     expires: Duration,
@@ -56,20 +69,69 @@ impl FolderStore {
         Ok(file)
     }
 
-    /// The namespace is part of the id already.
+    /// The namespace is part of id and tag already.
     fn path(&self, key: &RecordKey<'_>) -> PathBuf {
         self.folder.join(key.tag.map_or(key.id.to_string(), |tag| format!("{tag}.{}", key.id)))
     }
 
+    fn read_file(&self, key: &RecordKey<'_>) -> Result<Option<Kept>, StoreError> {
+        match fs::read(self.path(key)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            bytes => serde_json::from_slice(&bytes.map_err(fault)?)
+                .map(Some)
+                .map_err(|_| StoreError::new(StoreErrorKind::Corrupt, "the file of this session is damaged")),
+        }
+    }
+
     /// The record, if it is alive.
-    fn read(&self, key: &RecordKey<'_>) -> Result<Option<Kept>, StoreError> {
-        let bytes = match fs::read(self.path(key)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(fault)?,
-        };
-        let kept: Kept = serde_json::from_slice(&bytes)
-            .map_err(|_| StoreError::new(StoreErrorKind::Corrupt, "the file of this session is damaged"))?;
-        Ok(Some(kept).filter(|kept| kept.expires > now()))
+    fn read(&self, key: &RecordKey<'_>) -> Result<Option<Session>, StoreError> {
+        match self.read_file(key)? {
+            Some(Kept::Record(session)) if session.expires > now() => Ok(Some(*session)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The key that a record has now, and its id if that is another one than was asked for.
+    fn follow<'a>(&self, key: &RecordKey<'a>) -> Result<(RecordKey<'a>, Option<PublicId>), StoreError> {
+        let mut found = *key;
+        while let Some(Kept::Forward { new_id, until }) = self.read_file(&found)?
+            && until > now()
+            && let Ok(id) = new_id.parse()
+        {
+            found.id = id;
+        }
+        Ok((found, (found.id != key.id).then_some(found.id)))
+    }
+
+    /// The live sessions of a group, those that joined first first.
+    fn members(&self, group: &GroupKey<'_>) -> Result<Vec<(PublicId, Session)>, StoreError> {
+        let (mut members, prefix) = (Vec::new(), format!("{}.", group.tag));
+        for file in fs::read_dir(&self.folder).map_err(fault)? {
+            let name = file.map_err(fault)?.file_name().to_string_lossy().into_owned();
+            if let Some(id) = name.strip_prefix(&prefix).and_then(|id| id.parse().ok())
+                && let Ok(Some(session)) = self.read(&group.session(id))
+            {
+                members.push((id, session));
+            }
+        }
+        members.sort_by_key(|(_, session)| session.joined);
+        Ok(members)
+    }
+
+    /// Ends those that joined first, until the group has no more sessions than this. The one of this key stays.
+    fn limit(&self, key: &RecordKey<'_>, max_sessions: Option<usize>) -> Result<(), StoreError> {
+        let (Some(tag), Some(max_sessions)) = (key.tag, max_sessions) else { return Ok(()) };
+        let group = key.group(tag);
+        let members = self.members(&group)?;
+        let surplus = members.len().saturating_sub(max_sessions);
+        for (id, _) in members.iter().filter(|(id, _)| *id != key.id).take(surplus) {
+            self.remove(&group.session(*id))?;
+        }
+        Ok(())
+    }
+
+    fn write_record(&self, key: &RecordKey<'_>, session: Session) -> Result<(), StoreError> {
+        self.write(key, &Kept::Record(Box::new(session)))
     }
 
     /// Renaming puts the new file in the place of the old one at once.
@@ -87,17 +149,24 @@ impl FolderStore {
     }
 }
 
-impl Kept {
+impl Session {
     /// Gives it a full life from now, within its absolute timeout.
     fn extend(&mut self, refresh: Refresh) {
+        self.refreshed = now();
+        self.expires = self.full_life(refresh);
+    }
+
+    fn full_life(&self, refresh: Refresh) -> Duration {
         let full = now() + refresh.stored_life(self.idle);
-        self.expires = self.ends.map_or(full, |ends| ends.min(full));
+        self.ends.map_or(full, |ends| ends.min(full))
     }
 
     fn info(&self) -> RecordInfo {
         RecordInfo {
             version: self.version,
             created_at: UNIX_EPOCH + self.created,
+            joined_at: self.joined.map(|joined| UNIX_EPOCH + joined),
+            refreshed_at: UNIX_EPOCH + self.refreshed,
             ends_at: self.ends.map(|ends| UNIX_EPOCH + ends),
             idle_timeout: self.idle,
             expires_at: UNIX_EPOCH + self.expires,
@@ -123,6 +192,13 @@ impl Kept {
         self.nonces.insert(0, call.nonce);
         self.nonces.truncate(32);
         self.idle = update.changes.idle_timeout.unwrap_or(self.idle);
+        if let Some(join) = update.join {
+            self.group_name = Some(join.name.to_owned());
+            self.joined = Some(now());
+            self.ends = update.absolute_timeout.map(|timeout| now() + timeout);
+        } else if update.new_key.is_some_and(|key| key.tag.is_none()) {
+            (self.group_name, self.joined) = (None, None);
+        }
         if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
             self.extend(update.refresh);
         }
@@ -131,59 +207,107 @@ impl Kept {
 }
 
 impl Store for FolderStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
         record.check_size()?;
         let _lock = self.lock(call)?;
-        if let Some(kept) = self.read(key)? {
-            return Ok(kept.nonces.contains(&call.nonce).then(|| kept.info()));
+        if let Some(session) = self.read(key)? {
+            return Ok(session.nonces.contains(&call.nonce).then(|| session.info()));
         }
-        let mut kept = Kept {
+        let mut session = Session {
             values: record.values.clone(),
+            group_name: record.join.map(|join| join.name.to_owned()),
             version: 1,
             created: now(),
+            joined: None,
+            refreshed: Duration::ZERO,
             ends: record.absolute_timeout.map(|timeout| now() + timeout),
             idle: record.idle_timeout,
             expires: Duration::ZERO,
             nonces: vec![call.nonce],
         };
-        kept.extend(record.refresh);
-        self.write(key, &kept)?;
-        Ok(Some(kept.info()))
+        session.joined = record.join.map(|_| session.created);
+        session.extend(record.refresh);
+        let info = session.info();
+        self.write_record(key, session)?;
+        self.limit(key, record.join.and_then(|join| join.max_sessions))?;
+        Ok(Some(info))
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
         let _lock = self.lock(call)?;
-        let Some(mut kept) = self.read(key)? else { return Ok(None) };
-        let before = kept.expires;
-        if refresh.is_due(kept.info().expires_in, kept.idle) {
-            kept.extend(refresh);
+        let (key, forwarded_to) = self.follow(key)?;
+        let Some(mut session) = self.read(&key)? else { return Ok(None) };
+        let due = refresh.is_due(session.info().expires_in, session.idle);
+        let due = due && session.full_life(refresh) > session.expires;
+        if due {
+            session.extend(refresh);
         }
+        let (info, values, group_name) = (session.info(), session.values.clone(), session.group_name.clone());
         // A refresh that cannot be written does not fail the load.
-        let refreshed = kept.expires > before && self.write(key, &kept).is_ok();
-        Ok(Some(Record { info: kept.info(), values: kept.values, refreshed }))
+        let refreshed = due && self.write_record(&key, session).is_ok();
+        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let _lock = self.lock(call)?;
+        let (at, forwarded_to) = self.follow(key)?;
         let moved = update.new_key.map(|new_key| self.read(&new_key)).transpose()?.flatten();
-        let mut kept = match moved {
+        let mut session = match moved {
             Some(moved) if moved.nonces.contains(&call.nonce) => moved, // This call was made before.
             Some(_) => return Err(Error::id_taken()),
-            None => self.read(key)?.ok_or(Error::Gone)?,
+            None if update.new_key.is_some() && forwarded_to.is_some() => return Err(Error::Gone),
+            None => self.read(&at)?.ok_or(Error::Gone)?,
         };
-        kept.apply(update, call)?;
-        self.write(update.new_key.as_ref().unwrap_or(key), &kept)?;
-        if update.new_key.is_some() {
-            self.remove(key)?;
-        }
-        let total = |key: &str| kept.values.get(key)?.parse().ok();
+        session.apply(update, call)?;
+        let total = |key: &str| session.values.get(key)?.parse().ok();
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), total(key)?)));
-        Ok(Updated { info: kept.info(), totals: totals.collect() })
+        let updated = Updated { info: session.info(), totals: totals.collect(), forwarded_to };
+        self.write_record(update.new_key.as_ref().unwrap_or(&at), session)?;
+        if let Some(new_key) = &update.new_key {
+            match update.grace {
+                Some(grace) => {
+                    self.write(key, &Kept::Forward { new_id: new_key.id.to_string(), until: now() + grace })?;
+                }
+                None => self.remove(key)?,
+            }
+            self.limit(new_key, update.join.and_then(|join| join.max_sessions))?;
+            return Ok(Updated { forwarded_to: None, ..updated });
+        }
+        Ok(updated)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let _lock = self.lock(call)?;
-        self.remove(key)
+        // A damaged record can be ended too.
+        let (key, _) = self.follow(key).unwrap_or((*key, None));
+        let was_alive = self.read(&key).is_ok_and(|session| session.is_some());
+        self.remove(&key)?;
+        Ok(was_alive)
+    }
+
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
+        let _lock = self.lock(call)?;
+        let about = |(id, mut session): (PublicId, Session)| {
+            session.values.retain(|key, _| keys.contains(&key.as_str()));
+            SessionInfo::new(id, session.info(), session.values)
+        };
+        Ok(self.members(group)?.into_iter().map(about).collect())
+    }
+
+    fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
+        let _lock = self.lock(call)?;
+        Ok(self.members(group)?.len())
+    }
+
+    /// Under the lock this is one step for all others.
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+        let _lock = self.lock(call)?;
+        let mut ended = 0;
+        for (id, _) in self.members(group)?.into_iter().filter(|(id, _)| Some(*id) != except) {
+            self.remove(&group.session(id))?;
+            ended += 1;
+        }
+        Ok(ended)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -199,11 +323,20 @@ impl Subject for FolderStore {
     }
 
     fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
-        if let Some(mut kept) = self.read(key).expect("the folder can be read") {
-            kept.created -= time;
-            kept.ends = kept.ends.map(|ends| ends - time);
-            kept.expires -= time;
-            self.write(key, &kept).expect("the folder can be written");
+        match self.read_file(key).expect("the folder can be read") {
+            Some(Kept::Record(mut session)) => {
+                session.created -= time;
+                session.joined = session.joined.map(|joined| joined - time);
+                session.refreshed -= time;
+                session.ends = session.ends.map(|ends| ends - time);
+                session.expires -= time;
+                self.write_record(key, *session).expect("the folder can be written");
+            }
+            Some(Kept::Forward { new_id, until }) => {
+                let earlier = Kept::Forward { new_id, until: until - time };
+                self.write(key, &earlier).expect("the folder can be written");
+            }
+            None => {}
         }
     }
 }

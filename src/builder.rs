@@ -56,6 +56,7 @@ pub struct SessionManagerBuilder {
     operation_timeout: Duration,
     pool_size: u32,
     max_session_bytes: usize,
+    max_sessions_per_group: Option<usize>,
     cookie: CookieSettings,
 }
 
@@ -78,6 +79,7 @@ impl SessionManagerBuilder {
             operation_timeout: default::OPERATION_TIMEOUT,
             pool_size: default::POOL_SIZE,
             max_session_bytes: default::MAX_SESSION_BYTES,
+            max_sessions_per_group: None,
             cookie: CookieSettings {
                 name: default::COOKIE_NAME.to_owned(),
                 path: default::PATH.to_owned(),
@@ -276,6 +278,18 @@ impl SessionManagerBuilder {
         self
     }
 
+    /// How many sessions a group may have: on how many devices a user may be logged in. Default: without limit.
+    ///
+    /// When one more [joins](crate::Session::set_group_name), those that joined first end, in the same step; never the one
+    /// that joins.
+    ///
+    /// # Errors
+    /// Refused if zero.
+    pub fn max_sessions_per_group(mut self, sessions: usize) -> Self {
+        self.max_sessions_per_group = Some(sessions);
+        self
+    }
+
     /// Checks the settings. Opens nothing, so it works before forking and while the store is down.
     ///
     /// # Errors
@@ -297,6 +311,9 @@ impl SessionManagerBuilder {
         }
         if !(1..=LARGEST_SESSION).contains(&self.max_session_bytes) {
             return Err(ConfigError::MaxSessionBytes);
+        }
+        if self.max_sessions_per_group == Some(0) {
+            return Err(ConfigError::ZeroSessionsPerGroup);
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if !(1..=64).contains(&self.namespace.len()) || !self.namespace.bytes().all(allowed) {
@@ -327,6 +344,7 @@ impl SessionManagerBuilder {
                 absolute_timeout: self.absolute_timeout,
                 refresh: self.refresh,
                 max_bytes: self.max_session_bytes,
+                max_sessions: self.max_sessions_per_group,
             },
             operation_timeout: self.operation_timeout,
         }))
@@ -376,6 +394,7 @@ impl fmt::Debug for SessionManagerBuilder {
             .field("operation_timeout", &self.operation_timeout)
             .field("pool_size", &self.pool_size)
             .field("max_session_bytes", &self.max_session_bytes)
+            .field("max_sessions_per_group", &self.max_sessions_per_group)
             .finish_non_exhaustive()
     }
 }

@@ -4,14 +4,16 @@
 //! once, those that a store for several processes makes. Both panic where a promise is broken, and say which.
 //! `examples/custom_store.rs` shows a store and how it is checked.
 
+use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
 use crate::store::{
-    Call, Change, ChangeSet, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size,
+    Call, Change, ChangeSet, GroupKey, Join, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values,
+    total_size,
 };
 use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreErrorKind};
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A store to be checked.
 pub trait Subject {
@@ -47,6 +49,11 @@ pub fn check(subject: &dyn Subject) {
     suite.what_is_sent_twice_is_applied_once();
     suite.any_text_is_kept_as_it_is();
     suite.a_tag_is_part_of_the_key();
+    suite.a_session_joins_and_leaves_a_group();
+    suite.a_group_ends_as_one();
+    suite.a_group_has_no_more_sessions_than_it_may();
+    suite.what_has_ended_is_in_no_group();
+    suite.an_old_key_leads_to_the_record_for_a_grace();
     suite.a_call_whose_time_is_up_ends();
 }
 
@@ -62,13 +69,58 @@ fn call() -> Call {
     Call::until(Instant::now() + Duration::from_secs(60)).expect("the operating system gives random bytes")
 }
 
-fn record(values: &[(&str, &str)]) -> NewRecord {
+fn fresh_group() -> GroupKey<'static> {
+    GroupKey { namespace: "contract", tag: GroupTag::random().expect("the operating system gives random bytes") }
+}
+
+const MEMBER: Join<'static> = Join { name: "a group", max_sessions: None };
+
+/// Creates a session in a group.
+fn member(store: &dyn Store, group: &GroupKey<'static>, values: &[(&str, &str)]) -> RecordKey<'static> {
+    member_of(store, group, values, MEMBER)
+}
+
+fn member_of(
+    store: &dyn Store,
+    group: &GroupKey<'static>,
+    values: &[(&str, &str)],
+    join: Join<'_>,
+) -> RecordKey<'static> {
+    let key = group.session(fresh_key().id);
+    let record = NewRecord { join: Some(join), ..record(values) };
+    let info = store.create(&key, &record, &call()).expect("create works").expect("the key is fresh");
+    assert_eq!(info.joined_at, Some(info.created_at), "promise 8: it is created in its group");
+    key
+}
+
+fn sessions(store: &dyn Store, group: &GroupKey<'_>) -> Vec<SessionInfo> {
+    let sessions = store.group_sessions(group, &["a", "z"], &call()).expect("group_sessions works");
+    let len = store.group_len(group, &call()).expect("group_len works");
+    assert_eq!(len, sessions.len(), "promise 8: as many as it lists");
+    sessions
+}
+
+/// The ids of the live sessions of a group.
+fn ids(store: &dyn Store, group: &GroupKey<'_>) -> Vec<PublicId> {
+    let mut ids: Vec<PublicId> = sessions(store, group).iter().map(SessionInfo::public_id).collect();
+    ids.sort();
+    ids
+}
+
+fn sorted<const N: usize>(keys: [RecordKey<'_>; N]) -> Vec<PublicId> {
+    let mut ids: Vec<PublicId> = keys.iter().map(|key| key.id).collect();
+    ids.sort();
+    ids
+}
+
+fn record(values: &[(&str, &str)]) -> NewRecord<'static> {
     NewRecord {
         values: values.iter().map(|(key, json)| (key.to_string(), json.to_string())).collect(),
         max_bytes: LIMIT,
         idle_timeout: HOUR,
         absolute_timeout: None,
         refresh: Refresh::default(),
+        join: None,
     }
 }
 
@@ -81,7 +133,17 @@ fn set(json: &str) -> Change {
 }
 
 fn update(changes: &ChangeSet) -> Update<'_> {
-    Update { changes, expected: None, holds: None, max_bytes: LIMIT, refresh: Refresh::default(), new_key: None }
+    Update {
+        changes,
+        expected: None,
+        holds: None,
+        max_bytes: LIMIT,
+        refresh: Refresh::default(),
+        new_key: None,
+        grace: None,
+        join: None,
+        absolute_timeout: None,
+    }
 }
 
 /// Creates a record with these values.
@@ -108,6 +170,12 @@ fn assert_life(info: &RecordInfo, idle_timeout: Duration) {
     let life = Refresh::default().stored_life(idle_timeout);
     let left = life - Duration::from_secs(10)..=life;
     assert!(left.contains(&info.expires_in), "promise 3: {:?} is no full life of {life:?}", info.expires_in);
+}
+
+/// The same, apart from rounding.
+fn assert_near(one: SystemTime, other: SystemTime) {
+    let apart = one.duration_since(other).unwrap_or_else(|error| error.duration());
+    assert!(apart < Duration::from_millis(50), "promise 3: {one:?} is not {other:?}");
 }
 
 fn is_gone<T: Debug>(answer: Result<T, Error>) {
@@ -389,8 +457,9 @@ impl Suite<'_> {
     fn a_delete_ends_it_and_may_be_repeated(&self) {
         let (key, _) = created(self.store(), &[("a", "1")]);
         let (other, _) = created(self.store(), &[("a", "2")]);
-        for _ in 0..2 {
-            self.store().delete(&key, &call()).expect("promise 7: delete may be repeated");
+        for was_alive in [true, false] {
+            let answer = self.store().delete(&key, &call()).expect("promise 7: delete may be repeated");
+            assert_eq!(answer, was_alive, "promise 7: it says whether it was alive");
             assert!(load(self.store(), &key).is_none(), "promise 7: it has ended");
         }
         assert_eq!(values(self.store(), &other), pairs(&[("a", "2")]), "promise 7: no other has");
@@ -433,22 +502,252 @@ impl Suite<'_> {
 
     fn a_tag_is_part_of_the_key(&self) {
         let (alone, _) = created(self.store(), &[("a", "1")]);
-        let tag = || Some(GroupTag::random().expect("the operating system gives random bytes"));
-        let (one, two) = (RecordKey { tag: tag(), ..alone }, RecordKey { tag: tag(), ..alone });
+        let [one, two] = [fresh_group(), fresh_group()].map(|group| group.session(alone.id));
         assert!(load(self.store(), &one).is_none(), "promise 8: under another tag there is nothing");
         self.store().delete(&one, &call()).expect("delete works");
         for (key, json) in [(one, "2"), (two, "3")] {
-            let created = self.store().create(&key, &record(&[("a", json)]), &call()).expect("create works");
+            let record = NewRecord { join: Some(MEMBER), ..record(&[("a", json)]) };
+            let created = self.store().create(&key, &record, &call()).expect("create works");
             assert!(created.is_some(), "promise 8: another tag is another key");
         }
         self.store().delete(&two, &call()).expect("delete works");
         assert_eq!(values(self.store(), &alone), pairs(&[("a", "1")]), "promise 8: others are not touched");
         assert_eq!(values(self.store(), &one), pairs(&[("a", "2")]), "promise 8: others are not touched");
-        let change = changes([("b", set("4"))]);
-        let joined = Update { new_key: Some(two), ..update(&change) };
-        self.store().update(&one, &joined, &call()).expect("promise 8: a record moves to another tag");
-        assert_eq!(values(self.store(), &two), pairs(&[("a", "2"), ("b", "4")]), "promise 8: with all it has");
-        assert!(load(self.store(), &one).is_none(), "promise 8: and is gone from the other");
+    }
+
+    fn a_session_joins_and_leaves_a_group(&self) {
+        let [first, second] = [fresh_group(), fresh_group()];
+        let (alone, before) = created(self.store(), &[("a", "1"), ("b", "2")]);
+        assert_eq!(before.joined_at, None, "promise 8: it is in no group");
+        assert_eq!(load(self.store(), &alone).and_then(|record| record.group_name), None, "promise 8: nor named so");
+        self.0.let_time_pass(&alone, HOUR / 2);
+        let change = changes([("z", set("3"))]);
+        let long_name = "\u{1F980} ".repeat(10_000);
+        // Into one, from that to another, and into that once more.
+        let (mut key, mut from) = (alone, None);
+        for (group, name) in [(first, &*long_name), (second, ""), (second, "b")] {
+            let to = group.session(fresh_key().id);
+            let join = Join { name, ..MEMBER };
+            let joined = Update {
+                new_key: Some(to),
+                join: Some(join),
+                absolute_timeout: Some(HOUR + HOUR / 2),
+                ..update(&change)
+            };
+            let sent = call();
+            let info = self.store().update(&key, &joined, &sent).expect("promise 8: a session can join").info;
+            let again = self.store().update(&key, &joined, &sent).expect("promise 9: answered as the first time").info;
+            assert_eq!((again.version, again.joined_at), (info.version, info.joined_at), "promise 9: applied once");
+            assert!(load(self.store(), &key).is_none(), "promise 8: the old key is dead");
+            let record = load(self.store(), &to).expect("promise 8: it is alive");
+            assert_eq!(record.group_name.as_deref(), Some(name), "promise 8: any name is kept as it is");
+            assert_eq!(record.info.joined_at, info.joined_at, "promise 8: the time of joining is kept");
+            assert!(info.joined_at > Some(info.created_at), "promise 8: it joined later than it was created");
+            let (joined_at, ends_at) = info.joined_at.zip(info.ends_at).expect("promise 8: it has an absolute timeout");
+            assert_near(ends_at, joined_at + HOUR + HOUR / 2);
+            assert_eq!(values(self.store(), &to), pairs(&[("a", "1"), ("b", "2"), ("z", "3")]), "promise 4: all of it");
+            if let Some(from) = from.filter(|_| key.tag != to.tag) {
+                assert_eq!(ids(self.store(), &from), [], "promise 8: it has left the other group");
+            }
+            assert_eq!(ids(self.store(), &group), [to.id], "promise 8: it is a member");
+            (key, from) = (to, Some(group));
+            self.0.let_time_pass(&key, HOUR / 2);
+        }
+        let at_second = load_info(self.store(), &key);
+
+        // A new id in the same group is no new login.
+        let to = second.session(fresh_key().id);
+        let moved = Update { new_key: Some(to), absolute_timeout: Some(10 * HOUR), ..update(&change) };
+        let info = self.store().update(&key, &moved, &call()).expect("update works").info;
+        assert_eq!(info.joined_at, at_second.joined_at, "promise 8: it stays a member since then");
+        assert_eq!(info.ends_at, at_second.ends_at, "promise 8: nor does the absolute timeout begin anew");
+        let loaded = load(self.store(), &to).expect("it is alive");
+        let listed = sessions(self.store(), &second).remove(0);
+        assert_eq!(listed.public_id(), to.id, "promise 8: it is listed under its new id");
+        let times = (listed.created_at(), Some(listed.joined_at()), listed.refreshed_at());
+        assert_eq!(
+            times,
+            (loaded.info.created_at, loaded.info.joined_at, loaded.info.refreshed_at),
+            "promise 8: times"
+        );
+        assert_near(listed.expires_at(), loaded.info.expires_at);
+        assert_eq!(loaded.group_name.as_deref(), Some("b"), "promise 8: it keeps the name");
+        let values_of = |session: &SessionInfo| session.values.clone().into_iter().collect::<Vec<_>>();
+        assert_eq!(values_of(&listed), pairs(&[("a", "1"), ("z", "3")]), "promise 8: the values asked for, no others");
+
+        let alone = fresh_key();
+        let left = Update { new_key: Some(alone), ..update(&change) };
+        let info = self.store().update(&to, &left, &call()).expect("promise 8: a session can leave").info;
+        assert_eq!(info.joined_at, None, "promise 8: it has left");
+        assert_eq!(info.ends_at, at_second.ends_at, "promise 8: its absolute timeout holds on");
+        assert_eq!(ids(self.store(), &second), [], "promise 8: it is no member any more");
+        self.store().clear_group(&second, None, &call()).expect("clear_group works");
+        let record = load(self.store(), &alone).expect("promise 8: it lives on");
+        assert_eq!((record.group_name, record.values.len()), (None, 3), "promise 8: with its values");
+    }
+
+    fn a_group_ends_as_one(&self) {
+        let [group, other] = [fresh_group(), fresh_group()];
+        let outsider = member(self.store(), &other, &[("a", "1")]);
+        let (alone, _) = created(self.store(), &[("a", "1")]);
+        let members = [(); 3].map(|()| member(self.store(), &group, &[("a", "1")]));
+        assert_eq!(ids(self.store(), &group), sorted(members), "promise 8: all are listed");
+        let sent = call();
+        for _ in 0..2 {
+            let ended = self.store().clear_group(&group, None, &sent).expect("clear_group works");
+            assert!(ended == 3 || ended == 0, "promise 8: it says how many there were, not {ended}");
+        }
+        assert_eq!(ids(self.store(), &group), [], "promise 8: none is listed");
+        for key in members {
+            assert!(load(self.store(), &key).is_none(), "promise 8: none is alive");
+            is_gone(self.update(&key, &changes([("a", set("2"))])));
+            is_gone(self.store().update(&key, &Update { new_key: Some(fresh_key()), ..update(&changes([])) }, &call()));
+            assert!(!self.store().delete(&key, &call()).expect("delete works"), "promise 7: it was not alive");
+        }
+        for key in [outsider, alone] {
+            assert_eq!(values(self.store(), &key), pairs(&[("a", "1")]), "promise 8: no other is touched");
+        }
+        assert_eq!(
+            self.store().clear_group(&group, None, &call()).expect("clear_group works"),
+            0,
+            "promise 8: an empty one"
+        );
+
+        // It can be joined again, and all but one of it can end.
+        let [stays, first, second] = [(); 3].map(|()| member(self.store(), &group, &[("a", "1")]));
+        let before = load_info(self.store(), &stays);
+        let ended = self.store().clear_group(&group, Some(stays.id), &call()).expect("clear_group works");
+        assert_eq!((ended, ids(self.store(), &group)), (2, vec![stays.id]), "promise 8: one stays");
+        let after = load_info(self.store(), &stays);
+        let unchanged = |info: &RecordInfo| (info.version, info.joined_at, info.refreshed_at, info.ends_at);
+        assert_eq!(unchanged(&after), unchanged(&before), "promise 8: as it was");
+        assert_near(after.expires_at, before.expires_at);
+        assert!([first, second].iter().all(|key| load(self.store(), key).is_none()), "promise 8: the others do not");
+        self.store().update(&stays, &update(&changes([("a", set("2"))])), &call()).expect("promise 8: it is alive");
+        let ended = self.store().clear_group(&group, Some(fresh_key().id), &call()).expect("clear_group works");
+        assert_eq!((ended, ids(self.store(), &group)), (1, vec![]), "promise 8: what is not in it does not stay");
+    }
+
+    fn a_group_has_no_more_sessions_than_it_may(&self) {
+        let group = fresh_group();
+        let limited = Join { max_sessions: Some(2), ..MEMBER };
+        let join = |idle_timeout: Duration| {
+            let key = group.session(fresh_key().id);
+            let record = NewRecord { join: Some(limited), idle_timeout, ..record(&[("a", "1")]) };
+            self.store().create(&key, &record, &call()).expect("create works").expect("the key is fresh");
+            self.0.let_time_pass(&key, Duration::from_secs(1));
+            key
+        };
+        // Who joined first goes first, however long it would live; never the one that joins.
+        let _oldest = join(100 * HOUR);
+        let older = join(50 * HOUR);
+        let newer = join(HOUR);
+        assert_eq!(ids(self.store(), &group), sorted([older, newer]), "promise 8: the limit holds");
+        // A new id of the older one changes nothing about that.
+        let moved = group.session(fresh_key().id);
+        self.store()
+            .update(&older, &Update { new_key: Some(moved), ..update(&changes([])) }, &call())
+            .expect("update works");
+        let (alone, _) = created(self.store(), &[("a", "1")]);
+        let to = group.session(fresh_key().id);
+        let change = changes([]);
+        let joined = Update { new_key: Some(to), join: Some(limited), ..update(&change) };
+        self.store().update(&alone, &joined, &call()).expect("update works");
+        assert_eq!(ids(self.store(), &group), sorted([newer, to]), "promise 8: the limit holds");
+        is_gone(self.update(&moved, &changes([("a", set("2"))])));
+        // Without a limit there may be more; with one again, all that are too many go.
+        let many = [(); 4].map(|()| member(self.store(), &group, &[("a", "1")]));
+        assert_eq!(sessions(self.store(), &group).len(), 6, "promise 8: without a limit");
+        let only = Join { max_sessions: Some(1), ..MEMBER };
+        let last = member_of(self.store(), &group, &[("a", "1")], only);
+        assert_eq!(ids(self.store(), &group), [last.id], "promise 8: with a limit of one");
+        assert!(many.iter().all(|key| load(self.store(), key).is_none()), "promise 8: who had to go is dead");
+    }
+
+    fn what_has_ended_is_in_no_group(&self) {
+        let group = fresh_group();
+        let [expired, deleted, alive] = [(); 3].map(|()| member(self.store(), &group, &[("a", "1")]));
+        assert!(self.store().delete(&deleted, &call()).expect("delete works"), "promise 7: it was alive");
+        self.0.let_time_pass(&expired, 2 * HOUR);
+        self.0.let_time_pass(&alive, HOUR / 2);
+        // With a clock for all, the one that is to live has to be used.
+        if load(self.store(), &alive).is_none() {
+            return assert_eq!(ids(self.store(), &group), [], "promise 8: what has expired does not show");
+        }
+        assert_eq!(ids(self.store(), &group), [alive.id], "promise 8: what has ended does not show");
+        let two = Join { max_sessions: Some(2), ..MEMBER };
+        let new = member_of(self.store(), &group, &[("a", "1")], two);
+        assert_eq!(ids(self.store(), &group), sorted([alive, new]), "promise 8: nor does it count");
+        // The group outlives its longest member.
+        let idle_timeout = |timeout| ChangeSet { idle_timeout: Some(timeout), ..ChangeSet::default() };
+        self.update(&alive, &idle_timeout(10 * HOUR)).expect("update works");
+        self.update(&new, &idle_timeout(HOUR)).expect("update works");
+        self.0.let_time_pass(&new, 2 * HOUR);
+        assert_eq!(ids(self.store(), &group), [alive.id], "promise 8: the one that is remembered is alive");
+        let ended = self.store().clear_group(&group, None, &call()).expect("clear_group works");
+        assert_eq!(ended, 1, "promise 8: only what was alive counts");
+        assert!(load(self.store(), &alive).is_none(), "promise 8: none is alive");
+    }
+
+    fn an_old_key_leads_to_the_record_for_a_grace(&self) {
+        let group = fresh_group();
+        let (alone, _) = created(self.store(), &[("a", "1")]);
+        for old in [alone, member(self.store(), &group, &[("a", "1")])] {
+            let fresh = || RecordKey { id: fresh_key().id, ..old };
+            let change = changes([("b", set("2"))]);
+            let with_grace = |to| Update { new_key: Some(to), grace: Some(HOUR / 2), ..update(&change) };
+            let (new, newer, sent) = (fresh(), fresh(), call());
+            for _ in 0..2 {
+                let moved = self.store().update(&old, &with_grace(new), &sent).expect("promise 9: as the first time");
+                assert_eq!(moved.forwarded_to, None, "promise 12: it has the new key");
+            }
+            let record = load(self.store(), &old).expect("promise 12: the old key leads there");
+            assert_eq!(record.forwarded_to, Some(new.id), "promise 12: it says so");
+            assert_eq!(record.values.len(), 2, "promise 12: to the same record");
+            is_gone(self.store().update(&old, &with_grace(fresh()), &call()));
+            is_gone(self.store().update(&old, &Update { new_key: Some(fresh()), ..update(&change) }, &call()));
+            let updated = self.update(&old, &changes([("n", Change::Increment(1))])).expect("promise 12: it can save");
+            assert_eq!((updated.forwarded_to, &updated.totals[0].1), (Some(new.id), &1), "promise 12: it says so");
+            // Both of two old keys lead on.
+            self.store().update(&new, &with_grace(newer), &call()).expect("update works");
+            for key in [old, new] {
+                let record = load(self.store(), &key).expect("promise 12: both lead there");
+                assert_eq!(
+                    (record.forwarded_to, record.values.len()),
+                    (Some(newer.id), 3),
+                    "promise 12: both lead there"
+                );
+            }
+            if old.tag.is_some() {
+                assert_eq!(ids(self.store(), &group), [newer.id], "promise 8: it is listed once");
+            }
+            // Who ends it by an old key ends it.
+            assert!(self.store().delete(&old, &call()).expect("delete works"), "promise 12: it was alive");
+            for key in [old, new, newer] {
+                assert!(load(self.store(), &key).is_none(), "promise 12: it has ended");
+            }
+            // Without a grace there is none.
+            let [first, second, last] = [(); 3].map(|()| fresh());
+            self.store().create(&first, &record_like(old), &call()).expect("create works");
+            self.store().update(&first, &with_grace(second), &call()).expect("update works");
+            let strict = Update { new_key: Some(last), ..update(&change) };
+            self.store().update(&second, &strict, &call()).expect("update works");
+            for key in [first, second] {
+                assert!(load(self.store(), &key).is_none(), "promise 12: without a grace the old key is dead");
+            }
+            is_gone(self.update(&first, &change));
+            assert!(load(self.store(), &last).is_some(), "promise 12: the new one is not");
+        }
+        let old = member(self.store(), &group, &[("a", "1")]);
+        let new = group.session(fresh_key().id);
+        let change = changes([]);
+        let moved = Update { new_key: Some(new), grace: Some(HOUR / 2), ..update(&change) };
+        self.store().update(&old, &moved, &call()).expect("update works");
+        self.0.let_time_pass(&old, HOUR / 2);
+        assert!(load(self.store(), &old).is_none(), "promise 12: a grace ends");
+        assert!(load(self.store(), &new).is_some(), "promise 12: the session does not");
+        self.store().clear_group(&group, None, &call()).expect("clear_group works");
+        assert!(load(self.store(), &new).is_none(), "promise 12: it ends with its group");
     }
 
     fn a_call_whose_time_is_up_ends(&self) {
@@ -473,6 +772,10 @@ impl Suite<'_> {
         self.update(&key, &empty).expect("update works");
         assert_eq!(self::values(self.store(), &key), [], "promise 4: any key");
     }
+}
+
+fn record_like(key: RecordKey<'_>) -> NewRecord<'static> {
+    NewRecord { join: key.tag.map(|_| MEMBER), ..record(&[("a", "1")]) }
 }
 
 fn load_info(store: &dyn Store, key: &RecordKey<'_>) -> RecordInfo {

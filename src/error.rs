@@ -330,6 +330,8 @@ pub enum ConfigError {
     },
     /// A `pool_size` of zero.
     ZeroPoolSize,
+    /// A `max_sessions_per_group` of zero.
+    ZeroSessionsPerGroup,
     /// A `max_session_bytes` of zero or of more than 512 MiB, the most that a Redis string can hold.
     MaxSessionBytes,
 }
@@ -393,6 +395,9 @@ impl fmt::Display for ConfigError {
                 "the idle_timeout ({idle:?}) is longer than the absolute_timeout ({absolute:?}); make it the shorter one"
             ),
             ConfigError::ZeroPoolSize => f.write_str("pool_size is zero; give at least 1"),
+            ConfigError::ZeroSessionsPerGroup => f.write_str(
+                "max_sessions_per_group is zero, so nobody could log in; give at least 1, or leave it out for no limit",
+            ),
             ConfigError::MaxSessionBytes => f.write_str("max_session_bytes is to be between 1 and 512 MiB"),
         }
     }

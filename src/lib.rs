@@ -82,6 +82,7 @@ mod builder;
 pub mod contract;
 mod cookie;
 mod error;
+mod group;
 mod lifetime;
 mod manager;
 mod random;
@@ -92,6 +93,7 @@ mod token;
 pub use builder::SessionManagerBuilder;
 pub use cookie::{SameSite, SetCookie};
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
+pub use group::{Group, SessionInfo};
 pub use lifetime::Refresh;
 pub use manager::SessionManager;
 pub use session::{MAX_KEY_BYTES, Session};
@@ -102,8 +104,8 @@ pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{
-    Call, Change, ChangeSet, ForkGuard, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey, Store, Update,
-    Updated, Values, size, total_size,
+    Call, Change, ChangeSet, ForkGuard, GroupKey, Join, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey,
+    Store, Update, Updated, Values, size, total_size,
 };
 
 /// The README's program is compiled with the tests.

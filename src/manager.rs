@@ -2,10 +2,11 @@
 
 use crate::builder::SessionManagerBuilder;
 use crate::cookie::{CookieSettings, SetCookie};
+use crate::group::Group;
 use crate::lifetime::Refresh;
 use crate::session::Session;
-use crate::store::{Call, ForkGuard, RecordKey, Store};
-use crate::token::{Identity, PublicId, Secret, Signer, Transport, Verified};
+use crate::store::{Call, ForkGuard, GroupKey, RecordKey, Store};
+use crate::token::{GroupTag, Identity, PublicId, Secret, Signer, Transport, Verified};
 use crate::{Error, random};
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub(crate) struct Limits {
     pub(crate) absolute_timeout: Option<Duration>,
     pub(crate) refresh: Refresh,
     pub(crate) max_bytes: usize,
+    pub(crate) max_sessions: Option<usize>,
 }
 
 impl SessionManager {
@@ -265,6 +267,12 @@ impl SessionManager {
         Ok(())
     }
 
+    /// The group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks nothing yet.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Group {
+        Group::new(self.clone(), name)
+    }
+
     /// Whether the store answers: for health checks, and to tell at start that it is missing.
     ///
     /// # Errors
@@ -361,6 +369,14 @@ impl SessionManager {
         RecordKey { namespace: &self.inner.namespace, tag: identity.tag, id: self.public_id(identity) }
     }
 
+    pub(crate) fn group_tag(&self, name: &str) -> GroupTag {
+        self.inner.cookie_signer.group_tag(name)
+    }
+
+    pub(crate) fn group_key(&self, tag: GroupTag) -> GroupKey<'_> {
+        GroupKey { namespace: &self.inner.namespace, tag }
+    }
+
     pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
         self.inner.cookie.carry(self.inner.cookie_signer.sign(identity), expires_in)
     }
@@ -369,12 +385,12 @@ impl SessionManager {
         self.inner.token_signer.sign(identity)
     }
 
-    pub(crate) fn csrf_token(&self, identity: &Identity) -> Result<String, Error> {
-        self.inner.cookie_signer.csrf_token(identity)
+    pub(crate) fn csrf_token(&self, id: &PublicId) -> Result<String, Error> {
+        self.inner.cookie_signer.csrf_token(id)
     }
 
-    pub(crate) fn verify_csrf(&self, identity: &Identity, token: &str) -> bool {
-        self.inner.cookie_signer.verify_csrf(identity, token.as_bytes())
+    pub(crate) fn verify_csrf(&self, id: &PublicId, token: &str) -> bool {
+        self.inner.cookie_signer.verify_csrf(id, token.as_bytes())
     }
 
     pub(crate) fn removal_cookie(&self) -> SetCookie {

@@ -2,12 +2,14 @@
 
 mod csrf;
 mod flash;
+mod identity;
 mod saving;
 
+use self::identity::NewId;
 use crate::Error;
 use crate::error::Oversize;
 use crate::manager::SessionManager;
-use crate::store::{self, Change, ChangeSet, Nonce, Record, RecordInfo, Values};
+use crate::store::{self, Change, ChangeSet, Nonce, Record, RecordInfo, RecordKey, Values};
 use crate::token::{Identity, PublicId, Transport, Verified};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,6 +52,10 @@ pub struct Session {
     manager: SessionManager,
     transport: Transport,
     identity: Identity,
+    /// The id that the session has now, where it was reached by one that was replaced a moment ago.
+    forwarded_to: Option<PublicId>,
+    /// The group that it is in.
+    group_name: Option<String>,
     /// How the record stood when last heard of; `None` until there is one.
     info: Option<RecordInfo>,
     /// The values as last heard of.
@@ -60,9 +66,8 @@ pub struct Session {
     changes: ChangeSet,
     /// Whether it is to be kept although nothing is set in it.
     keep: bool,
-    renew_id: bool,
-    /// The new id, where it was asked for before it is saved.
-    next_identity: Option<Identity>,
+    /// Not sent yet either.
+    new_id: Option<NewId>,
     /// Whether a save is to meet the record as it was loaded: see `transact`.
     pub(crate) exclusive: bool,
     /// Whether a save has met another one.
@@ -76,7 +81,7 @@ struct Sent {
     nonce: Nonce,
     changes: ChangeSet,
     /// Who the session is from then on, if it gets a new id.
-    new_identity: Option<Identity>,
+    new_id: Option<NewId>,
 }
 
 impl Session {
@@ -88,6 +93,8 @@ impl Session {
         let mut session = Session::of(manager, transport, verified.identity);
         session.info = Some(record.info);
         session.values = record.values;
+        session.group_name = record.group_name;
+        session.forwarded_to = record.forwarded_to;
         session.cookie_due = verified.outdated || record.refreshed;
         session
     }
@@ -97,13 +104,14 @@ impl Session {
             manager,
             transport,
             identity,
+            forwarded_to: None,
+            group_name: None,
             info: None,
             values: Values::new(),
             unanswered: None,
             changes: ChangeSet::default(),
             keep: false,
-            renew_id: false,
-            next_identity: None,
+            new_id: None,
             exclusive: false,
             conflicted: false,
             cookie_due: false,
@@ -222,16 +230,6 @@ impl Session {
 
     // ---- identity and life ----
 
-    /// Gives the session a new id when it is saved, with the same values; the old id is dead from then on.
-    ///
-    /// Do this whenever what the client may do changes, above all at login (OWASP ASVS 7.2.4), so that an id that
-    /// someone planted or saw before is worth nothing afterwards. Of two requests that do it at once, one wins; the
-    /// other's save answers [`Error::Gone`].
-    pub fn regenerate(&mut self) {
-        self.settled = false;
-        self.renew_id = true;
-    }
-
     /// Gives this one session another idle timeout, from now, when it is saved. At least a second; the absolute timeout
     /// still holds. For "remember me".
     pub fn set_idle_timeout(&mut self, timeout: Duration) {
@@ -243,7 +241,7 @@ impl Session {
     /// A digest of the session's id, for logs and lists. It changes when the id does.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
-        self.manager.public_id(&self.identity)
+        self.key().id
     }
 
     /// Whether there is no record of this session yet.
@@ -262,6 +260,12 @@ impl Session {
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.info.as_ref().map(|info| info.expires_at)
+    }
+
+    /// What its record is kept under.
+    fn key(&self) -> RecordKey<'_> {
+        let key = self.manager.key(&self.identity);
+        RecordKey { id: self.forwarded_to.unwrap_or(key.id), ..key }
     }
 
     // ---- the view ----
@@ -317,7 +321,7 @@ fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error>
     serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))
 }
 
-fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
+pub(crate) fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|error| Error::decode::<T>(key, &error))
 }
 

@@ -20,6 +20,7 @@ pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
+use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
 use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreError, random};
@@ -49,11 +50,16 @@ pub type Values = BTreeMap<String, String>;
 /// 6. Every update moves the record's version; a refresh does not. Where a version is expected, another one is
 ///    [`Error::Conflict`]; so is another value of the key that has to [hold](Update::holds) one.
 /// 7. [`delete`](Store::delete) of what is not there is no error.
-/// 8. The [tag](RecordKey::tag) of a session's group is part of its key: under another tag there is nothing.
+/// 8. The [tag](RecordKey::tag) of a session's group is part of its key: under another tag there is nothing. A session in
+///    a group lives only as long as it is a member: [`clear_group`](Store::clear_group) ends them all in one step,
+///    whatever is being created, saved or moved at that moment. Where a group may have [so many](Join::max_sessions)
+///    members, those that joined first end in the step in which one joins, never the one that joins.
 /// 9. A record remembers the nonces of the last two dozen calls that changed it, at least: a call that is sent twice is
 ///    applied once, and answered as it was the first time.
 /// 10. Time is the store's own, never that of the caller.
 /// 11. What one process was told is saved, every process sees from then on.
+/// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new one; but a move is
+///     [`Error::Gone`] then. They say so with the id that it has [now](Record::forwarded_to).
 ///
 /// Every call is to end, with an error if need be, by its [deadline](Call::deadline).
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -62,7 +68,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::TooLarge`] where the values are larger than the limit.
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error>;
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error>;
 
     /// The record, refreshed if that was due.
     ///
@@ -78,11 +84,30 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// (unless this same call moved it there), or [`Error::Store`].
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error>;
 
-    /// Ends the session, whatever state its record is in.
+    /// Ends the session, whatever state its record is in. Says whether it was alive, as well as can be known: of a call
+    /// that is made again the answer is `false`.
     ///
     /// # Errors
     /// A [`StoreError`].
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError>;
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError>;
+
+    /// The live sessions of a group, in any order, each with those of its values that have one of these keys.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError>;
+
+    /// How many live sessions a group has.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError>;
+
+    /// Ends all sessions of a group, `except` one. Says how many there were.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     ///
@@ -99,7 +124,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 /// A store that several managers share.
 impl<S: Store> Store for Arc<S> {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
         (**self).create(key, record, call)
     }
 
@@ -111,8 +136,20 @@ impl<S: Store> Store for Arc<S> {
         (**self).update(key, update, call)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         (**self).delete(key, call)
+    }
+
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
+        (**self).group_sessions(group, keys, call)
+    }
+
+    fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
+        (**self).group_len(group, call)
+    }
+
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+        (**self).clear_group(group, except, call)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -136,10 +173,46 @@ pub struct RecordKey<'a> {
     pub id: PublicId,
 }
 
+impl<'a> RecordKey<'a> {
+    /// The group of this tag, in the same namespace.
+    #[must_use]
+    pub fn group(&self, tag: GroupTag) -> GroupKey<'a> {
+        GroupKey { namespace: self.namespace, tag }
+    }
+}
+
+/// What a group is kept under.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct GroupKey<'a> {
+    /// Keeps two applications on one store apart.
+    pub namespace: &'a str,
+    /// The digest of the group's name, which depends on the namespace too.
+    pub tag: GroupTag,
+}
+
+impl<'a> GroupKey<'a> {
+    /// The key of the session with this id in the group.
+    #[must_use]
+    pub fn session(&self, id: PublicId) -> RecordKey<'a> {
+        RecordKey { namespace: self.namespace, tag: Some(self.tag), id }
+    }
+}
+
+/// A session joins the group of the key that it is to be kept under.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Join<'a> {
+    /// The group's name, kept with the record.
+    pub name: &'a str,
+    /// How many live sessions the group may have then.
+    pub max_sessions: Option<usize>,
+}
+
 /// A record to be created.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct NewRecord {
+pub struct NewRecord<'a> {
     /// Its values.
     pub values: Values,
     /// How large the values may be together ([`size`]).
@@ -150,6 +223,8 @@ pub struct NewRecord {
     pub refresh: Refresh,
     /// How long it lives at most from now, however much it is used.
     pub absolute_timeout: Option<Duration>,
+    /// Given if its key has a tag.
+    pub join: Option<Join<'a>>,
 }
 
 /// How a record stands, by the store's own clock.
@@ -159,6 +234,10 @@ pub struct RecordInfo {
     pub version: u64,
     /// When the session was created.
     pub created_at: SystemTime,
+    /// When it joined its group, if it is in one.
+    pub joined_at: Option<SystemTime>,
+    /// When it last got a full life: created, refreshed, moved, or given another idle timeout.
+    pub refreshed_at: SystemTime,
     /// The absolute timeout: when it ends at the latest.
     pub ends_at: Option<SystemTime>,
     /// Its idle timeout.
@@ -176,8 +255,12 @@ pub struct Record {
     pub info: RecordInfo,
     /// Its values.
     pub values: Values,
+    /// The name of the group that it is in.
+    pub group_name: Option<String>,
     /// Whether this load extended its life.
     pub refreshed: bool,
+    /// The id that it has now, where it was reached by one that it had before.
+    pub forwarded_to: Option<PublicId>,
 }
 
 /// A change set and the conditions for it.
@@ -195,8 +278,14 @@ pub struct Update<'a> {
     /// The refresh interval, for where the record gets a new life.
     pub refresh: Refresh,
     /// The key the record moves to, if the session gets a new id: there it has a full life from now, and under the old
-    /// key there is nothing any more.
+    /// key there is nothing any more. If it has no tag, the session leaves its group.
     pub new_key: Option<RecordKey<'a>>,
+    /// How long the old key still leads to the record. Only for a move within a group, or without one.
+    pub grace: Option<Duration>,
+    /// Given if the session joins the new key's group, be it the one it is in: then the absolute timeout begins anew.
+    pub join: Option<Join<'a>>,
+    /// How long it lives at most from when it joins.
+    pub absolute_timeout: Option<Duration>,
 }
 
 /// What an update led to.
@@ -206,6 +295,26 @@ pub struct Updated {
     pub info: RecordInfo,
     /// For each increment the value it led to.
     pub totals: Vec<(String, i64)>,
+    /// The id that it has now, where it was reached by one that it had before.
+    pub forwarded_to: Option<PublicId>,
+}
+
+/// How many ids are followed from one to the next: more than any grace leaves time for.
+const MAX_FORWARDS: usize = 8;
+
+/// Follows an id to the one that the session has now.
+pub(crate) fn follow<E>(
+    key: RecordKey<'_>,
+    mut next: impl FnMut(&RecordKey<'_>) -> Result<Option<PublicId>, E>,
+) -> Result<RecordKey<'_>, E> {
+    let mut key = key;
+    for _ in 0..MAX_FORWARDS {
+        match next(&key)? {
+            Some(id) => key.id = id,
+            None => break,
+        }
+    }
+    Ok(key)
 }
 
 /// How large one value is, with its key, as the limits count it.
@@ -220,7 +329,7 @@ pub fn total_size(values: &Values) -> usize {
     values.iter().map(|(key, json)| size(key, json)).sum()
 }
 
-impl NewRecord {
+impl NewRecord<'_> {
     /// How large the values are, if they fit the limit.
     ///
     /// # Errors
@@ -308,7 +417,7 @@ impl fmt::Debug for ForkGuard {
 
 // Values may be anything, passwords included: they are counted, not shown.
 
-impl fmt::Debug for NewRecord {
+impl fmt::Debug for NewRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewRecord")
             .field("values", &self.values.len())

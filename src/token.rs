@@ -106,6 +106,12 @@ impl PublicId {
     pub fn as_bytes(&self) -> &[u8; 18] {
         &self.0
     }
+
+    /// From the digest itself: for stores.
+    #[must_use]
+    pub fn from_bytes(digest: [u8; 18]) -> PublicId {
+        PublicId(digest)
+    }
 }
 
 impl fmt::Display for PublicId {
@@ -178,6 +184,11 @@ impl Identity {
     pub(crate) fn random(tag: Option<GroupTag>) -> Result<Identity, Error> {
         Ok(Identity { id: SessionId(random::bytes()?), tag })
     }
+
+    /// The same session, in this group.
+    pub(crate) fn tagged(&self, tag: Option<GroupTag>) -> Identity {
+        Identity { id: self.id.clone(), tag }
+    }
 }
 
 /// How a token travels. What came in one way is refused in the other.
@@ -209,6 +220,7 @@ pub(crate) struct Signer {
     current: Keys,
     accepted: Vec<Keys>,
     ids: Sha256,
+    tags: Sha256,
 }
 
 struct Keys {
@@ -222,7 +234,8 @@ impl Signer {
         Signer {
             current: Keys::new(scope, secret),
             accepted: accepted.iter().map(|secret| Keys::new(scope, secret)).collect(),
-            ids: public_ids(scope.namespace),
+            ids: digests("multi-process-session public id", scope.namespace),
+            tags: digests("multi-process-session group", scope.namespace),
         }
     }
 
@@ -259,8 +272,8 @@ impl Signer {
 
     /// A token that only pages of this session know, against cross-site request forgery. It is masked anew each time, so
     /// that a page that is compressed together with what an attacker sends leaks nothing of it (the BREACH attack).
-    pub(crate) fn csrf_token(&self, identity: &Identity) -> Result<String, Error> {
-        let mac = self.current.csrf.clone().chain_update(identity.id.0).finalize().into_bytes();
+    pub(crate) fn csrf_token(&self, id: &PublicId) -> Result<String, Error> {
+        let mac = self.current.csrf.clone().chain_update(id.0).finalize().into_bytes();
         let mut token = [0; 2 * CSRF];
         let (pad, masked) = token.split_at_mut(CSRF);
         pad.copy_from_slice(&random::bytes::<CSRF>()?);
@@ -269,16 +282,20 @@ impl Signer {
     }
 
     /// Whether this is such a token of the session, in the same time for every wrong one.
-    pub(crate) fn verify_csrf(&self, identity: &Identity, token: &[u8]) -> bool {
+    pub(crate) fn verify_csrf(&self, id: &PublicId, token: &[u8]) -> bool {
         let Some(mut token) = decode::<{ 2 * CSRF }>(token) else { return false };
         let (pad, mac) = token.split_at_mut(CSRF);
         mac.iter_mut().zip(&*pad).for_each(|(byte, pad)| *byte ^= pad);
-        let is_by = |keys: &Keys| keys.csrf.clone().chain_update(identity.id.0).verify_truncated_left(mac).is_ok();
+        let is_by = |keys: &Keys| keys.csrf.clone().chain_update(id.0).verify_truncated_left(mac).is_ok();
         is_by(&self.current) || self.accepted.iter().any(is_by)
     }
 
     pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
         PublicId(shorten(&self.ids.clone().chain_update(identity.id.0).finalize()))
+    }
+
+    pub(crate) fn group_tag(&self, name: &str) -> GroupTag {
+        GroupTag(shorten(&self.tags.clone().chain_update(name).finalize()))
     }
 }
 
@@ -307,9 +324,10 @@ impl Keys {
     }
 }
 
-fn public_ids(namespace: &str) -> Sha256 {
+/// Begins digests of one kind, in one namespace.
+fn digests(kind: &str, namespace: &str) -> Sha256 {
     Sha256::new()
-        .chain_update(b"multi-process-session public id")
+        .chain_update(kind)
         .chain_update((namespace.len() as u64).to_be_bytes())
         .chain_update(namespace.as_bytes())
 }

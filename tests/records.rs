@@ -62,10 +62,10 @@ fn a_full_memory_refuses_changes_and_loses_nothing() {
     let manager = manager(&redis.url());
     let header = session_with(&manager, &[("user", "ada"), ("cart", "full")]);
     let key = redis.keys().remove(0);
-    let before = redis.record(&key);
     let _: () = redis.run(&["CONFIG", "SET", "maxmemory", "1"]);
     let _: i64 = redis.run(&["PEXPIRE", &key, "60000"]);
     let mut session = manager.load(&*header).unwrap();
+    let before = redis.record(&key);
     assert_eq!(session.keys(), ["cart", "user"]);
     session.clear();
     session.set("a", &1).unwrap();

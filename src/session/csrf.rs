@@ -1,6 +1,7 @@
 //! Tokens against cross-site request forgery.
 
 use super::Session;
+use crate::{Error, PublicId};
 
 impl Session {
     /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
@@ -8,7 +9,9 @@ impl Session {
     ///
     /// It is derived from the secret and the session's id, and nothing is stored; a new session is kept because of it.
     /// It looks different each time, and all of them are good until the session's id changes. After
-    /// [`regenerate`](Session::regenerate) it is that of the new id.
+    /// [`regenerate`](Session::regenerate) it is that of the new id. With
+    /// [`regenerate_with_grace`](Session::regenerate_with_grace) ask for it after the save, since another request may have
+    /// been faster.
     ///
     /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
     ///
@@ -35,7 +38,8 @@ impl Session {
         self.settled &= self.info.is_some();
         self.keep = true;
         let manager = self.manager.clone();
-        self.next_identity().and_then(|identity| manager.csrf_token(identity)).unwrap_or_else(|error| {
+        let id = self.next_public_id();
+        id.and_then(|id| manager.csrf_token(&id)).unwrap_or_else(|error| {
             log::error!("no token can be made for a form: {error}");
             String::new()
         })
@@ -44,6 +48,16 @@ impl Session {
     /// Whether this is a [token](Session::csrf_token) of this session. It takes the same time for every wrong one.
     #[must_use]
     pub fn verify_csrf(&self, token: &str) -> bool {
-        self.manager.verify_csrf(&self.identity, token)
+        // A page that was made before the id was replaced a moment ago has a token of that.
+        let own_id = self.manager.public_id(&self.identity);
+        self.manager.verify_csrf(&self.public_id(), token) || self.manager.verify_csrf(&own_id, token)
+    }
+
+    /// The id that the session is going to have, as far as that is known yet.
+    fn next_public_id(&mut self) -> Result<PublicId, Error> {
+        match self.forwarded_to {
+            Some(id) => Ok(id),
+            None => Ok(self.manager.clone().public_id(&self.next_identity()?)),
+        }
     }
 }

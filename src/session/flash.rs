@@ -59,10 +59,11 @@ impl Session {
             return Ok(Some(value));
         }
         let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
-        let taken = self.manager.store().update(&self.manager.key(&self.identity), &taking, &Call::until(deadline)?);
+        let taken = self.manager.store().update(&self.key(), &taking, &Call::until(deadline)?);
         match taken {
-            Ok(Updated { info, .. }) => {
+            Ok(Updated { info, forwarded_to, .. }) => {
                 self.info = Some(info);
+                self.forwarded_to = forwarded_to.or(self.forwarded_to);
                 self.values.remove(&own_key);
                 Ok(Some(value))
             }

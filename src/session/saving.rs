@@ -1,5 +1,6 @@
 //! From what a request changed to the store, and to the cookie.
 
+use super::identity::GroupChange;
 use super::{Sent, Session};
 use crate::cookie::SetCookie;
 use crate::store::{Call, Change, ChangeSet, NewRecord, RecordInfo, Update, Updated, Values};
@@ -24,20 +25,26 @@ impl Session {
         saved?;
         // Within a transaction it is the last save that gives the cookie to the caller.
         let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
-        let info = self.info.as_ref().filter(|_| due && self.transport == Transport::Cookie);
+        let info = self.info.as_ref().filter(|_| due && self.is_cookie_allowed());
         Ok(info.map(|info| self.manager.cookie(&self.identity, info.expires_in)))
     }
 
     /// The bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once it is
     /// kept: give it to the client. It changes with the session's id, and when the secret that signed it was only an
-    /// accepted one. `None` for the session of a cookie.
+    /// accepted one. `None` for the session of a cookie, and for one that was reached by an id that has been
+    /// [replaced](Session::regenerate_with_grace).
     ///
     /// # Security
     /// Whoever has it has the session: answer with it in the body, over https, and log it nowhere.
     #[must_use]
     pub fn token(&self) -> Option<String> {
-        let is_kept = self.transport == Transport::Token && self.info.is_some();
+        let is_kept = self.transport == Transport::Token && self.info.is_some() && self.forwarded_to.is_none();
         is_kept.then(|| self.manager.token(&self.identity))
+    }
+
+    /// Whoever came with a replaced id gets no cookie: it would take the place of the new one.
+    fn is_cookie_allowed(&self) -> bool {
+        self.transport == Transport::Cookie && self.forwarded_to.is_none()
     }
 
     fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -46,38 +53,40 @@ impl Session {
         if is_new && !self.is_worth_keeping() {
             return Ok(());
         }
-        if is_new {
-            self.renew_id = false; // Nobody has seen its id.
-        }
-        if is_new || self.renew_id || !self.changes.is_empty() {
-            if self.renew_id {
-                self.next_identity()?;
-            }
+        self.settle_new_id(is_new)?;
+        if is_new || self.new_id.is_some() || !self.changes.is_empty() {
             self.unanswered = Some(Sent {
                 nonce: random::nonce()?,
-                new_identity: self.next_identity.take(),
+                new_id: self.new_id.take(),
                 changes: mem::take(&mut self.changes),
             });
-            self.renew_id = false;
             self.send(deadline)?;
         }
         Ok(())
     }
 
-    /// Whether a record is to be made of a new session.
-    fn is_worth_keeping(&self) -> bool {
-        self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.contains_key(key))
+    /// Draws the new id that the session is to get, or drops the wish for one.
+    fn settle_new_id(&mut self, is_new: bool) -> Result<(), Error> {
+        let Some(mut new_id) = self.new_id.take() else { return Ok(()) };
+        if self.forwarded_to.is_some() && new_id.grace.is_none() {
+            self.new_id = Some(new_id);
+            return Err(Error::Gone);
+        }
+        let drawn = match &new_id.group {
+            GroupChange::Join(name) if is_new => Ok(self.identity.tagged(Some(self.manager.group_tag(name)))),
+            // Nobody has seen the id of a new session, and one that was reached by an old id has a new one already.
+            _ if is_new || self.forwarded_to.is_some() => return Ok(()),
+            _ => self.draw(&mut new_id),
+        };
+        let drawn = drawn.map(|identity| new_id.identity = Some(identity));
+        self.new_id = Some(new_id);
+        drawn
     }
 
-    /// Who the session is going to be: after the save, if it is to get a new id.
-    pub(super) fn next_identity(&mut self) -> Result<&Identity, Error> {
-        if !self.renew_id || self.info.is_none() {
-            return Ok(&self.identity);
-        }
-        if self.next_identity.is_none() {
-            self.next_identity = Some(Identity::random(self.identity.tag)?);
-        }
-        Ok(self.next_identity.as_ref().unwrap_or(&self.identity))
+    /// Whether a record is to be made of a new session.
+    fn is_worth_keeping(&self) -> bool {
+        let joins = self.info.is_none() && self.group_name().is_some();
+        joins || self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.contains_key(key))
     }
 
     /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
@@ -85,17 +94,29 @@ impl Session {
         let Some(sent) = self.unanswered.take() else { return Ok(()) };
         let call = Call { deadline, nonce: sent.nonce };
         let answer = match &self.info {
-            None => self.create(&sent.changes, &call),
+            None => self.create(&sent, &call),
             Some(info) => self.update(info, &sent, &call),
         };
         match answer {
-            Ok(Updated { info, totals }) => {
-                self.cookie_due |=
-                    self.info.is_none() || sent.new_identity.is_some() || sent.changes.idle_timeout.is_some();
+            Ok(Updated { info, totals, forwarded_to }) => {
+                self.cookie_due |= self.info.is_none() || sent.new_id.is_some() || sent.changes.idle_timeout.is_some();
                 self.info = Some(info);
-                self.identity = sent.new_identity.unwrap_or_else(|| self.identity.clone());
+                self.forwarded_to = forwarded_to.or(self.forwarded_to);
+                if let Some(new_id) = sent.new_id {
+                    self.identity = new_id.identity.unwrap_or_else(|| self.identity.clone());
+                    match new_id.group {
+                        GroupChange::Join(name) => self.group_name = Some(name),
+                        GroupChange::Leave => self.group_name = None,
+                        GroupChange::None => {}
+                    }
+                }
                 sent.changes.settle(&mut self.values, &totals);
                 Ok(())
+            }
+            // Another request was faster; its new id is as good.
+            Err(Error::Gone) if sent.new_id.as_ref().is_some_and(|new_id| new_id.grace.is_some()) => {
+                self.unanswered = Some(Sent { nonce: random::nonce()?, new_id: None, changes: sent.changes });
+                self.send(deadline)
             }
             Err(error @ Error::Store(_)) => {
                 self.unanswered = Some(sent);
@@ -103,35 +124,44 @@ impl Session {
             }
             Err(refusal) => {
                 self.conflicted |= matches!(refusal, Error::Conflict);
-                self.renew_id |= sent.new_identity.is_some();
-                self.next_identity = sent.new_identity;
+                if self.new_id.is_none() {
+                    self.new_id = sent.new_id;
+                }
                 self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
                 Err(refusal)
             }
         }
     }
 
-    fn create(&self, changes: &ChangeSet, call: &Call) -> Result<Updated, Error> {
-        let limits = self.manager.limits();
+    fn create(&self, sent: &Sent, call: &Call) -> Result<Updated, Error> {
+        let (limits, changes) = (self.manager.limits(), &sent.changes);
         let record = NewRecord {
             values: changes.apply(&self.values)?,
             max_bytes: limits.max_bytes,
             idle_timeout: changes.idle_timeout.unwrap_or(limits.idle_timeout),
             absolute_timeout: limits.absolute_timeout,
             refresh: limits.refresh,
+            join: sent.new_id.as_ref().and_then(|new_id| new_id.join(limits.max_sessions)),
         };
-        let created = self.manager.store().create(&self.manager.key(&self.identity), &record, call)?;
+        let identity = sent.new_identity().unwrap_or(&self.identity);
+        let created = self.manager.store().create(&self.manager.key(identity), &record, call)?;
         let info = created.ok_or_else(Error::id_taken)?;
-        Ok(Updated { info, totals: changes.increments().map(|(key, by)| (key.to_owned(), by)).collect() })
+        let totals = changes.increments().map(|(key, by)| (key.to_owned(), by)).collect();
+        Ok(Updated { info, totals, forwarded_to: None })
     }
 
     fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Error> {
-        let new_key = sent.new_identity.as_ref().map(|identity| self.manager.key(identity));
-        let update = Update { new_key, ..self.update_of(info, &sent.changes) };
-        self.manager.store().update(&self.manager.key(&self.identity), &update, call)
+        let new_id = sent.new_id.as_ref();
+        let update = Update {
+            new_key: sent.new_identity().map(|identity| self.manager.key(identity)),
+            grace: new_id.and_then(|new_id| new_id.grace),
+            join: new_id.and_then(|new_id| new_id.join(self.manager.limits().max_sessions)),
+            ..self.update_of(info, &sent.changes)
+        };
+        self.manager.store().update(&self.key(), &update, call)
     }
 
-    pub(super) fn update_of<'a>(&self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
+    pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = self.manager.limits();
         Update {
             changes,
@@ -140,6 +170,9 @@ impl Session {
             max_bytes: limits.max_bytes,
             refresh: limits.refresh,
             new_key: None,
+            grace: None,
+            join: None,
+            absolute_timeout: limits.absolute_timeout,
         }
     }
 
@@ -159,12 +192,18 @@ impl Session {
             let deadline = self.manager.deadline();
             // The new id that a save without an answer may have given it comes second: that save can then no longer
             // be carried out.
-            let new_identity = self.unanswered.as_ref().and_then(|sent| sent.new_identity.as_ref());
-            for identity in std::iter::once(&self.identity).chain(new_identity) {
-                self.manager.store().delete(&self.manager.key(identity), &Call::until(deadline)?)?;
+            let new_identity = self.unanswered.as_ref().and_then(Sent::new_identity);
+            for key in std::iter::once(self.key()).chain(new_identity.map(|identity| self.manager.key(identity))) {
+                self.manager.store().delete(&key, &Call::until(deadline)?)?;
             }
         }
         Ok((self.transport == Transport::Cookie).then(|| self.manager.removal_cookie()))
+    }
+}
+
+impl Sent {
+    fn new_identity(&self) -> Option<&Identity> {
+        self.new_id.as_ref().and_then(|new_id| new_id.identity.as_ref())
     }
 }
 
@@ -191,10 +230,10 @@ impl Drop for Session {
             return;
         }
         let kept = self.info.is_some() || self.is_worth_keeping();
-        let unsaved = self.info.is_none() || self.renew_id || !self.changes.is_empty();
+        let unsaved = self.info.is_none() || self.new_id.is_some() || !self.changes.is_empty();
         if self.unanswered.is_some() || (kept && unsaved) {
             log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
-        } else if self.cookie_due && self.transport == Transport::Cookie {
+        } else if self.cookie_due && self.is_cookie_allowed() {
             log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());
         }
     }

@@ -1,11 +1,16 @@
 //! Sessions in the memory of this process.
 
 use super::standing::Standing;
-use super::{Call, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size};
+use super::{
+    Call, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, follow, total_size,
+};
+use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
 use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreError, StoreErrorKind};
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -31,6 +36,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Shelf {
     records: HashMap<Key, Kept>,
+    /// Ids that were replaced with a grace: by which, and until when they lead there.
+    forwards: HashMap<Key, (PublicId, SystemTime)>,
     /// How many records there may be before the dead ones are cleared away.
     sweep_at: usize,
 }
@@ -40,6 +47,7 @@ type Key = (PublicId, Option<GroupTag>);
 struct Kept {
     standing: Standing,
     values: Values,
+    group_name: Option<String>,
 }
 
 impl MemoryStore {
@@ -74,6 +82,31 @@ impl Default for MemoryStore {
 }
 
 impl Shelf {
+    /// The key that a record has now, and its id if that is another one than was asked for.
+    fn follow(&self, key: &RecordKey<'_>, now: SystemTime) -> (Key, Option<PublicId>) {
+        let Ok(found) = follow(*key, |key| {
+            let forward = self.forwards.get(&(key.id, key.tag)).filter(|(_, until)| *until > now);
+            Ok::<_, Infallible>(forward.map(|(id, _)| *id))
+        });
+        ((found.id, found.tag), (found.id != key.id).then_some(found.id))
+    }
+
+    /// The live sessions of a group.
+    fn members(&self, tag: GroupTag, now: SystemTime) -> impl Iterator<Item = (PublicId, &Kept)> {
+        let in_group = self.records.iter().filter(move |((_, of), _)| *of == Some(tag));
+        in_group.filter(move |(_, kept)| kept.standing.is_live(now)).map(|((id, _), kept)| (*id, kept))
+    }
+
+    /// Ends those that joined first, until the group has no more sessions than this. The one with this id stays.
+    fn limit(&mut self, key: Key, max_sessions: Option<usize>, now: SystemTime) {
+        let ((own, Some(tag)), Some(max_sessions)) = (key, max_sessions) else { return };
+        let mut members: Vec<_> = self.members(tag, now).map(|(id, kept)| (kept.standing.joined_at, id)).collect();
+        members.sort_by_key(|(joined_at, id)| Reverse((*id == own, *joined_at, *id)));
+        for (_, id) in members.into_iter().skip(max_sessions) {
+            self.records.remove(&(id, Some(tag)));
+        }
+    }
+
     fn live(&mut self, key: Key, now: SystemTime) -> Option<&mut Kept> {
         self.records.get_mut(&key).filter(|kept| kept.standing.is_live(now))
     }
@@ -82,6 +115,7 @@ impl Shelf {
     fn sweep(&mut self, now: SystemTime) {
         if self.records.len() >= self.sweep_at {
             self.records.retain(|_, kept| kept.standing.is_live(now));
+            self.forwards.retain(|_, (_, until)| *until > now);
             self.sweep_at = (self.records.len() * 2).max(64);
         }
     }
@@ -99,6 +133,10 @@ impl Kept {
         let values = update.changes.apply(&self.values)?;
         update.check_size(total_size(&self.values), total_size(&values))?;
         (self.standing, self.values) = (standing, values);
+        if let Some(key) = update.new_key {
+            let name = update.join.map(|join| join.name.to_owned());
+            self.group_name = name.or(self.group_name.take()).filter(|_| key.tag.is_some());
+        }
         Ok(())
     }
 
@@ -108,7 +146,7 @@ impl Kept {
 }
 
 impl Store for MemoryStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
         record.check_size()?;
         let (mut shelf, now) = self.open()?;
         if let Some(kept) = shelf.live((key.id, key.tag), now) {
@@ -117,45 +155,84 @@ impl Store for MemoryStore {
         let standing = Standing::new(record, call, now);
         let info = standing.info(now);
         shelf.sweep(now);
-        shelf.records.insert((key.id, key.tag), Kept { standing, values: record.values.clone() });
+        let group_name = record.join.map(|join| join.name.to_owned());
+        shelf.records.insert((key.id, key.tag), Kept { standing, values: record.values.clone(), group_name });
+        shelf.limit((key.id, key.tag), record.join.and_then(|join| join.max_sessions), now);
         Ok(Some(info))
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, _: &Call) -> Result<Option<Record>, StoreError> {
         let (mut shelf, now) = self.open()?;
-        Ok(shelf.live((key.id, key.tag), now).map(|kept| {
+        let (key, forwarded_to) = shelf.follow(key, now);
+        Ok(shelf.live(key, now).map(|kept| {
             let refreshed = kept.standing.refresh(refresh, now);
-            Record { info: kept.standing.info(now), values: kept.values.clone(), refreshed }
+            Record {
+                info: kept.standing.info(now),
+                values: kept.values.clone(),
+                group_name: kept.group_name.clone(),
+                refreshed,
+                forwarded_to,
+            }
         }))
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let (mut shelf, now) = self.open()?;
         let new_key = update.new_key.map(|key| (key.id, key.tag));
-        let mut key = (key.id, key.tag);
-        if let Some(new_key) = new_key
-            && let Some(kept) = shelf.live(new_key, now)
-        {
-            if !kept.standing.knows(call.nonce) {
-                return Err(Error::id_taken());
+        let (mut at, mut forwarded_to) = shelf.follow(key, now);
+        if let Some(new_key) = new_key {
+            match shelf.live(new_key, now) {
+                // This call was made before.
+                Some(kept) if kept.standing.knows(call.nonce) => (at, forwarded_to) = (new_key, None),
+                Some(_) => return Err(Error::id_taken()),
+                None if forwarded_to.is_some() => return Err(Error::Gone),
+                None => {}
             }
-            key = new_key; // This call was made before.
         }
-        let kept = shelf.live(key, now).ok_or(Error::Gone)?;
+        let kept = shelf.live(at, now).ok_or(Error::Gone)?;
         kept.apply(update, call, now)?;
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), kept.integer(key)?)));
-        let updated = Updated { info: kept.standing.info(now), totals: totals.collect() };
-        if let Some(new_key) = new_key
-            && let Some(kept) = shelf.records.remove(&key)
+        let updated = Updated { info: kept.standing.info(now), totals: totals.collect(), forwarded_to };
+        if let Some(new_key) = new_key.filter(|new_key| *new_key != at)
+            && let Some(kept) = shelf.records.remove(&at)
         {
             shelf.records.insert(new_key, kept);
+            shelf.forwards.extend(update.grace.map(|grace| (at, (new_key.0, now + grace))));
+            shelf.limit(new_key, update.join.and_then(|join| join.max_sessions), now);
         }
         Ok(updated)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<(), StoreError> {
-        self.open()?.0.records.remove(&(key.id, key.tag));
-        Ok(())
+    fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<bool, StoreError> {
+        let (mut shelf, now) = self.open()?;
+        let (key, _) = shelf.follow(key, now);
+        let ended = shelf.records.remove(&key);
+        Ok(ended.is_some_and(|kept| kept.standing.is_live(now)))
+    }
+
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], _: &Call) -> Result<Vec<SessionInfo>, StoreError> {
+        let (shelf, now) = self.open()?;
+        let about = |(id, kept): (PublicId, &Kept)| {
+            let asked = kept.values.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+            SessionInfo::new(
+                id,
+                kept.standing.info(now),
+                asked.map(|(key, json)| (key.clone(), json.clone())).collect(),
+            )
+        };
+        Ok(shelf.members(group.tag, now).map(about).collect())
+    }
+
+    fn group_len(&self, group: &GroupKey<'_>, _: &Call) -> Result<usize, StoreError> {
+        let (shelf, now) = self.open()?;
+        Ok(shelf.members(group.tag, now).count())
+    }
+
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, _: &Call) -> Result<u64, StoreError> {
+        let (mut shelf, now) = self.open()?;
+        let stays = |id: PublicId, tag| tag != Some(group.tag) || except == Some(id);
+        let ended = shelf.records.extract_if(|(id, tag), _| !stays(*id, *tag));
+        Ok(ended.filter(|(_, kept)| kept.standing.is_live(now)).count() as u64)
     }
 
     fn ping(&self, _: &Call) -> Result<(), StoreError> {

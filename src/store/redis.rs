@@ -2,19 +2,28 @@
 
 mod connection;
 mod failure;
+mod group;
+mod keys;
 mod pool;
 mod reply;
+mod script;
 
 use self::connection::{Address, Connection};
 use self::failure::Failure;
+use self::keys::{field, record_keys};
 use self::pool::Pool;
 use self::reply::Reply;
+use self::script::{Script, Scripts};
 use super::per_process::PerProcess;
-use super::{Call, Change, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
+use super::{
+    Call, Change, ForkGuard, GroupKey, MAX_FORWARDS, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated,
+};
 use crate::builder::default;
+use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
+use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError};
-use redis::{Arg, Cmd, Value, cmd};
+use redis::{Cmd, Value, cmd};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,58 +38,6 @@ pub struct RedisStore {
     patience: Duration,
     scripts: Scripts,
     pools: PerProcess<Pool>,
-}
-
-/// A script and the hash that Redis knows it by.
-struct Script {
-    text: String,
-    hash: String,
-}
-
-impl Script {
-    fn new(body: &str) -> Script {
-        let text = [include_str!("redis/prelude.lua"), body].join("\n");
-        let hash = redis::Script::new(&text).get_hash().to_owned();
-        Script { text, hash }
-    }
-
-    /// A call of this script on these keys, its nonce the first argument.
-    fn call(&self, keys: &[String], call: &Call) -> Cmd {
-        let mut command = cmd("EVALSHA");
-        command.arg(&self.hash).arg(keys.len()).arg(keys).arg(&call.nonce);
-        command
-    }
-
-    /// The same call for a server that does not have the script.
-    fn in_full(&self, call: &Cmd) -> Cmd {
-        let mut command = cmd("EVAL");
-        command.arg(&self.text);
-        for argument in call.args_iter().skip(2) {
-            if let Arg::Simple(bytes) = argument {
-                command.arg(bytes);
-            }
-        }
-        command
-    }
-}
-
-/// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
-struct Scripts {
-    create: Script,
-    load: Script,
-    update: Script,
-    delete: Script,
-}
-
-impl Scripts {
-    fn new() -> Scripts {
-        Scripts {
-            create: Script::new(include_str!("redis/create.lua")),
-            load: Script::new(include_str!("redis/load.lua")),
-            update: Script::new(include_str!("redis/update.lua")),
-            delete: Script::new(include_str!("redis/delete.lua")),
-        }
-    }
 }
 
 impl RedisStore {
@@ -116,6 +73,67 @@ impl RedisStore {
         pool.request(call.deadline, request)
     }
 
+    /// Runs a script on a record, wherever that has gone: `command` makes the command for a key. Gives the reply, and the
+    /// id that the session has now, if it is another one.
+    fn run_on(
+        &self,
+        script: &Script,
+        key: &RecordKey<'_>,
+        call: &Call,
+        command: impl Fn(&RecordKey<'_>) -> Cmd,
+    ) -> Result<(Reply, Option<PublicId>), StoreError> {
+        let mut key = *key;
+        let mut forwarded_to = None;
+        let mut reply = self.run(script, &command(&key), call)?;
+        for _ in 0..MAX_FORWARDS {
+            if reply.status() != "forward" {
+                break;
+            }
+            key.id = reply.id()?;
+            forwarded_to = Some(key.id);
+            reply = self.run(script, &command(&key), call)?;
+        }
+        Ok((reply, forwarded_to))
+    }
+
+    fn update_command(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Cmd {
+        let mut keys = record_keys(key).to_vec();
+        if let Some(new_key) = &update.new_key {
+            keys.extend(record_keys(new_key));
+        } else if key.tag.is_none() {
+            keys.truncate(1);
+        }
+        let [mut sets, mut removes, mut increments] = [const { Vec::new() }; 3];
+        for (key, change) in &update.changes.keys {
+            match change {
+                Change::Set(json) => sets.extend([field(key), json.clone()]),
+                Change::Remove => removes.push(field(key)),
+                Change::Increment(by) => increments.extend([field(key), by.to_string()]),
+            }
+        }
+        let mut command = self.scripts.update.call(&keys, call);
+        command
+            .arg(optional(update.expected))
+            .arg(update.max_bytes)
+            .arg(interval(update.refresh))
+            .arg(optional(update.changes.idle_timeout.map(milliseconds)))
+            .arg(update.holds.map_or_else(String::new, |(key, _)| field(key)))
+            .arg(update.holds.map_or("", |(_, json)| json))
+            .arg(optional(update.grace.map(milliseconds)))
+            .arg(u8::from(update.join.is_some()))
+            .arg(update.join.map_or("", |join| join.name))
+            .arg(optional(update.join.and_then(|join| join.max_sessions)))
+            .arg(optional(update.absolute_timeout.map(milliseconds)))
+            .arg(u8::from(update.changes.clear))
+            .arg(sets.len() / 2)
+            .arg(removes.len())
+            .arg(increments.len() / 2)
+            .arg(sets)
+            .arg(removes)
+            .arg(increments);
+        command
+    }
+
     /// Runs a script; sends its text only where the server does not have it.
     fn run(&self, script: &Script, command: &Cmd, call: &Call) -> Result<Reply, StoreError> {
         self.request(call, |connection, deadline| {
@@ -129,78 +147,80 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
         let bytes = record.check_size()?;
-        let mut command = self.scripts.create.call(&[redis_key(key)], call);
+        let mut command = self.scripts.create.call(&record_keys(key), call);
         command
             .arg(optional(record.absolute_timeout.map(milliseconds)))
             .arg(milliseconds(record.idle_timeout))
             .arg(interval(record.refresh))
-            .arg(bytes);
+            .arg(bytes)
+            .arg(record.join.map_or("", |join| join.name))
+            .arg(optional(record.join.and_then(|join| join.max_sessions)));
         for (key, json) in &record.values {
             command.arg(field(key)).arg(json);
         }
         let mut reply = self.run(&self.scripts.create, &command, call)?;
-        match reply.status() {
-            "exists" => Ok(None),
-            _ => Ok(Some(reply.info()?)),
-        }
-    }
-
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        let mut command = self.scripts.load.call(&[redis_key(key)], call);
-        command.arg(interval(refresh));
-        let mut reply = self.run(&self.scripts.load, &command, call)?;
-        if reply.status() == "gone" {
+        if reply.status() == "exists" {
             return Ok(None);
         }
         let info = reply.info()?;
-        Ok(Some(Record { info, refreshed: reply.number::<u8>()? == 1, values: reply.values()? }))
+        self.sweep_ended(key, &reply.ids()?, call);
+        Ok(Some(info))
+    }
+
+    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
+        let (mut reply, forwarded_to) = self.run_on(&self.scripts.load, key, call, |key| {
+            let mut command = self.scripts.load.call(&record_keys(key), call);
+            command.arg(interval(refresh));
+            command
+        })?;
+        if reply.status() != "ok" {
+            return Ok(None);
+        }
+        let (info, refreshed) = (reply.info()?, reply.number::<u8>()? == 1);
+        let (values, group_name) = reply.fields()?;
+        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let changes = update.changes;
-        let keys: Vec<String> = std::iter::once(key).chain(&update.new_key).map(redis_key).collect();
-        let [mut sets, mut removes, mut increments] = [const { Vec::new() }; 3];
-        for (key, change) in &changes.keys {
-            match change {
-                Change::Set(json) => sets.extend([field(key), json.clone()]),
-                Change::Remove => removes.push(field(key)),
-                Change::Increment(by) => increments.extend([field(key), by.to_string()]),
-            }
-        }
-        let mut command = self.scripts.update.call(&keys, call);
-        command
-            .arg(optional(update.expected))
-            .arg(update.max_bytes)
-            .arg(interval(update.refresh))
-            .arg(optional(changes.idle_timeout.map(milliseconds)))
-            .arg(update.holds.map_or_else(String::new, |(key, _)| field(key)))
-            .arg(update.holds.map_or("", |(_, json)| json))
-            .arg(u8::from(changes.clear))
-            .arg(sets.len() / 2)
-            .arg(removes.len())
-            .arg(increments.len() / 2)
-            .arg(sets)
-            .arg(removes)
-            .arg(increments);
-        let mut reply = self.run(&self.scripts.update, &command, call)?;
+        let (mut reply, forwarded_to) =
+            self.run_on(&self.scripts.update, key, call, |key| self.update_command(key, update, call))?;
         match reply.status() {
-            "gone" => Err(Error::Gone),
+            "ok" => {
+                let (info, ended) = (reply.info()?, reply.ids()?);
+                let totals = reply.totals(changes.increments().map(|(key, _)| key.to_owned()))?;
+                if let Some(new_key) = &update.new_key {
+                    self.sweep_ended(new_key, &ended, call);
+                }
+                Ok(Updated { info, totals, forwarded_to })
+            }
             "conflict" => Err(Error::Conflict),
             "exists" => Err(Error::id_taken()),
             "not an integer" => Err(Error::not_an_integer(reply.key()?)),
             "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, update.max_bytes)),
-            _ => {
-                let info = reply.info()?;
-                let keys = changes.increments().map(|(key, _)| key.to_owned());
-                Ok(Updated { info, totals: reply.totals(keys)? })
-            }
+            _ => Err(Error::Gone),
         }
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
-        self.run(&self.scripts.delete, &self.scripts.delete.call(&[redis_key(key)], call), call).map(drop)
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
+        let script = &self.scripts.delete;
+        let (mut reply, _) = self.run_on(script, key, call, |key| script.call(&record_keys(key), call))?;
+        Ok(reply.status() == "ok" && reply.number::<u8>()? == 1)
+    }
+
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
+        self.read_group(group, keys, call)
+    }
+
+    fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
+        let command = self.scripts.group_len.call(&keys::group_keys(group), call);
+        self.run(&self.scripts.group_len, &command, call)?.number()
+    }
+
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+        self.end_group(group, except, call)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -223,19 +243,6 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// `<namespace>:<id>`; within a group `<namespace>:{<tag>}:<id>`, so that session and group share a cluster slot.
-fn redis_key(key: &RecordKey<'_>) -> String {
-    match key.tag {
-        None => format!("{}:{}", key.namespace, key.id),
-        Some(tag) => format!("{}:{{{tag}}}:{}", key.namespace, key.id),
-    }
-}
-
-/// The hash field of a key: values stand under `:key`.
-fn field(key: &str) -> String {
-    format!(":{key}")
-}
-
 fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
@@ -249,6 +256,6 @@ fn interval(refresh: Refresh) -> i64 {
     }
 }
 
-fn optional(number: Option<u64>) -> String {
+fn optional(number: Option<impl ToString>) -> String {
     number.map_or_else(String::new, |number| number.to_string())
 }

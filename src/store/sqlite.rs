@@ -2,19 +2,24 @@
 
 mod connection;
 mod failure;
+mod forward;
+mod group;
 mod permit;
 
 use self::connection::{Connection, wait_for_locks_until};
 use self::failure::{Failure, store_error};
+use self::forward::{forward, forwarded};
 use super::per_process::PerProcess;
 use super::places::Places;
 use super::standing::Standing;
 use super::{
-    Call, Change, ChangeSet, ForkGuard, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, add,
-    halfway, size,
+    Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated,
+    Values, add, halfway, size,
 };
 use crate::builder::default;
+use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
+use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError};
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::fmt;
@@ -136,8 +141,8 @@ impl SqliteStore {
         let Some(Found { serial, mut standing, .. }) = find(&transaction, key, now)? else { return Ok(None) };
         if standing.refresh(refresh, now) {
             transaction
-                .prepare_cached("UPDATE sessions SET expires = ?2 WHERE serial = ?1")?
-                .execute(params![serial, milliseconds(standing.expires_at)])?;
+                .prepare_cached("UPDATE sessions SET expires = ?2, refreshed = ?3 WHERE serial = ?1")?
+                .execute(params![serial, milliseconds(standing.expires_at), milliseconds(standing.refreshed_at)])?;
             transaction.commit()?;
         }
         Ok(Some(standing.info(now)))
@@ -150,7 +155,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
         let bytes = record.check_size()?;
         self.with(call, |sqlite| {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -168,14 +173,18 @@ impl Store for SqliteStore {
             let standing = Standing::new(record, call, now);
             transaction
                 .prepare_cached(
-                    "INSERT INTO sessions (id, tag, version, created, ends, idle, expires, size, nonces)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    "INSERT INTO sessions
+                     (id, tag, group_name, version, created, joined, refreshed, ends, idle, expires, size, nonces)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
                     key.id.as_bytes(),
                     tag(key),
+                    record.join.map(|join| join.name),
                     standing.version as i64,
                     milliseconds(standing.created_at),
+                    standing.joined_at.map(milliseconds),
+                    milliseconds(standing.refreshed_at),
                     standing.ends_at.map(milliseconds),
                     standing.idle_timeout.as_millis() as i64,
                     milliseconds(standing.expires_at),
@@ -186,6 +195,9 @@ impl Store for SqliteStore {
             for (key, json) in &record.values {
                 set(&transaction, serial, key, json)?;
             }
+            if let Some(max_sessions) = record.join.and_then(|join| join.max_sessions) {
+                group::limit(&transaction, key, max_sessions, now)?;
+            }
             transaction.commit()?;
             Ok(Some(standing.info(now)))
         })
@@ -194,12 +206,18 @@ impl Store for SqliteStore {
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
         self.with(call, |sqlite| {
             let now = self.now();
-            let Some((standing, values)) = read(sqlite, key, now)? else { return Ok(None) };
-            let mut record = Record { info: standing.info(now), values, refreshed: false };
+            let (mut found, mut at) = (read(sqlite, key, now)?, *key);
+            if found.is_none() {
+                let Some(key) = forwarded(sqlite, key, now)? else { return Ok(None) };
+                (found, at) = (read(sqlite, &key, now)?, key);
+            }
+            let Some((standing, group_name, values)) = found else { return Ok(None) };
+            let forwarded_to = (at.id != key.id).then_some(at.id);
+            let mut record = Record { info: standing.info(now), values, group_name, refreshed: false, forwarded_to };
             if standing.is_refresh_due(refresh, now) {
                 // A refresh that cannot be written does not fail the load, nor take all of its time.
                 wait_for_locks_until(halfway(call.deadline));
-                match self.extend(sqlite, key, refresh) {
+                match self.extend(sqlite, &at, refresh) {
                     Ok(Some(extended)) => {
                         // What was read is of its own version, whatever was written since.
                         record.info = RecordInfo { version: record.info.version, ..extended };
@@ -217,7 +235,8 @@ impl Store for SqliteStore {
         self.with(call, |sqlite| {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now = self.now();
-            let Found { serial, bytes, mut standing } = find_for(&transaction, key, update, call, now)?;
+            let found = find_for(&transaction, key, update, call, now)?;
+            let Found { serial, bytes, mut standing, forwarded_to } = found;
             if !standing.knows(call.nonce) {
                 standing = standing.after(update, call, now).map_err(Failure::Refused)?;
                 if let Some((key, json)) = update.holds
@@ -229,25 +248,19 @@ impl Store for SqliteStore {
                 update.check_size(bytes, bytes_after).map_err(Failure::Refused)?;
                 transaction
                     .prepare_cached("UPDATE sessions SET version = ?2, size = ?3, nonces = ?4 WHERE serial = ?1")?
-                    .execute(params![serial, standing.version as i64, bytes_after as i64, standing.nonces])?;
+                    .execute(params![serial, standing.version as i64, bytes_after as i64, &standing.nonces])?;
                 // Apart from that, for the sake of the indexes: most updates change neither key nor expiry.
-                if update.new_key.is_some() || update.changes.idle_timeout.is_some() {
-                    if let Some(new_key) = &update.new_key {
-                        // Nothing alive is there; what has expired may not be cleared away yet.
-                        remove(&transaction, new_key)?;
+                if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
+                    write_life(&transaction, serial, &standing)?;
+                }
+                if let Some(new_key) = &update.new_key {
+                    move_to(&transaction, serial, new_key, update, &standing)?;
+                    if let Some(grace) = update.grace {
+                        forward(&transaction, key, new_key.id, now, grace)?;
                     }
-                    let key = update.new_key.as_ref().unwrap_or(key);
-                    transaction
-                        .prepare_cached(
-                            "UPDATE sessions SET id = ?2, tag = ?3, idle = ?4, expires = ?5 WHERE serial = ?1",
-                        )?
-                        .execute(params![
-                            serial,
-                            key.id.as_bytes(),
-                            tag(key),
-                            standing.idle_timeout.as_millis() as i64,
-                            milliseconds(standing.expires_at),
-                        ])?;
+                    if let Some(max_sessions) = update.join.and_then(|join| join.max_sessions) {
+                        group::limit(&transaction, new_key, max_sessions, now)?;
+                    }
                 }
             }
             let mut totals = Vec::new();
@@ -257,15 +270,35 @@ impl Store for SqliteStore {
                 }
             }
             transaction.commit()?;
-            Ok(Updated { info: standing.info(now), totals })
+            Ok(Updated { info: standing.info(now), totals, forwarded_to })
         })
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<(), StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         self.with(call, |sqlite| {
-            remove(sqlite, key)?;
-            Ok(())
+            let now = self.now();
+            let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut was_alive = end(&transaction, key, now)?;
+            if was_alive.is_none()
+                && let Some(key) = forwarded(&transaction, key, now)?
+            {
+                was_alive = end(&transaction, &key, now)?;
+            }
+            transaction.commit()?;
+            Ok(was_alive.unwrap_or(false))
         })
+    }
+
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
+        self.with(call, |sqlite| Ok(group::sessions(sqlite, group, keys, self.now())?))
+    }
+
+    fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
+        self.with(call, |sqlite| Ok(group::len(sqlite, group, self.now())?))
+    }
+
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+        self.with(call, |sqlite| Ok(group::clear(sqlite, group, except, self.now())?))
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -292,16 +325,19 @@ struct Found {
     /// How large its values are together.
     bytes: usize,
     standing: Standing,
+    /// The id that it has now, if it was looked for under another.
+    forwarded_to: Option<PublicId>,
 }
 
 fn find(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Found>> {
     transaction
         .prepare_cached(
-            "SELECT version, created, ends, idle, expires, nonces, serial, size
+            "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, serial, size
              FROM sessions WHERE id = ?1 AND tag = ?2 AND expires > ?3",
         )?
         .query_row(selector(key, now), |row| {
-            Ok(Found { serial: row.get(6)?, bytes: unsigned(row, 7)? as usize, standing: standing(row)? })
+            let bytes = unsigned(row, 9)? as usize;
+            Ok(Found { serial: row.get(8)?, bytes, standing: standing(row)?, forwarded_to: None })
         })
         .optional()
 }
@@ -319,7 +355,50 @@ fn find_for(
     {
         return if found.standing.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Error::id_taken())) };
     }
-    find(transaction, key, now)?.ok_or(Failure::Refused(Error::Gone))
+    if let Some(found) = find(transaction, key, now)? {
+        return Ok(found);
+    }
+    // An id that leads elsewhere cannot be replaced once more.
+    let forwarded = if update.new_key.is_none() { forwarded(transaction, key, now)? } else { None };
+    let found = forwarded.map(|key| Ok((find(transaction, &key, now)?, key.id))).transpose();
+    match found.map_err(Failure::Sqlite)? {
+        Some((Some(found), id)) => Ok(Found { forwarded_to: Some(id), ..found }),
+        _ => Err(Failure::Refused(Error::Gone)),
+    }
+}
+
+/// Writes down how long a record lives.
+fn write_life(transaction: &Transaction<'_>, serial: i64, standing: &Standing) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached("UPDATE sessions SET ends = ?2, idle = ?3, expires = ?4, refreshed = ?5 WHERE serial = ?1")?
+        .execute(params![
+            serial,
+            standing.ends_at.map(milliseconds),
+            standing.idle_timeout.as_millis() as i64,
+            milliseconds(standing.expires_at),
+            milliseconds(standing.refreshed_at),
+        ])
+}
+
+/// Moves a record to its new key.
+fn move_to(
+    transaction: &Transaction<'_>,
+    serial: i64,
+    new_key: &RecordKey<'_>,
+    update: &Update<'_>,
+    standing: &Standing,
+) -> rusqlite::Result<()> {
+    // Nothing alive is there; what has expired may not be cleared away yet.
+    remove(transaction, new_key)?;
+    let name = update.join.map(|join| join.name);
+    transaction
+        .prepare_cached(
+            "UPDATE sessions
+             SET id = ?2, tag = ?3, joined = ?4, group_name = iif(?3 = x'', NULL, ifnull(?5, group_name))
+             WHERE serial = ?1",
+        )?
+        .execute(params![serial, new_key.id.as_bytes(), tag(new_key), standing.joined_at.map(milliseconds), name])?;
+    Ok(())
 }
 
 /// One statement, so that what it reads is of one moment.
@@ -327,9 +406,9 @@ fn read(
     sqlite: &rusqlite::Connection,
     key: &RecordKey<'_>,
     now: SystemTime,
-) -> rusqlite::Result<Option<(Standing, Values)>> {
+) -> rusqlite::Result<Option<(Standing, Option<String>, Values)>> {
     let mut statement = sqlite.prepare_cached(
-        "SELECT version, created, ends, idle, expires, nonces, key, json
+        "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, group_name, key, json
          FROM sessions LEFT JOIN session_values ON session = serial
          WHERE id = ?1 AND tag = ?2 AND expires > ?3",
     )?;
@@ -337,13 +416,13 @@ fn read(
     let (mut found, mut values) = (None, Values::new());
     while let Some(row) = rows.next()? {
         if found.is_none() {
-            found = Some(standing(row)?);
+            found = Some((standing(row)?, row.get(8)?));
         }
-        if let Some(key) = row.get(6)? {
-            values.insert(key, row.get(7)?);
+        if let Some(key) = row.get(9)? {
+            values.insert(key, row.get(10)?);
         }
     }
-    Ok(found.map(|standing| (standing, values)))
+    Ok(found.map(|(standing, group_name)| (standing, group_name, values)))
 }
 
 /// What names a live record.
@@ -361,14 +440,25 @@ fn remove(sqlite: &rusqlite::Connection, key: &RecordKey<'_>) -> rusqlite::Resul
         .execute(params![key.id.as_bytes(), tag(key)])
 }
 
+/// Removes a record, be it damaged. Says whether it was alive; `None` if there was none.
+fn end(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<bool>> {
+    transaction
+        .prepare_cached("DELETE FROM sessions WHERE id = ?1 AND tag = ?2 RETURNING expires > ?3")?
+        .query_row(selector(key, now), |row| row.get(0))
+        .optional()
+}
+
+/// From the first columns of a row: version, created, joined, refreshed, ends, idle, expires, nonces.
 fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     Ok(Standing {
         version: unsigned(row, 0)?,
         created_at: time(row.get(1)?),
-        ends_at: row.get::<_, Option<i64>>(2)?.map(time),
-        idle_timeout: Duration::from_millis(unsigned(row, 3)?),
-        expires_at: time(row.get(4)?),
-        nonces: row.get(5)?,
+        joined_at: row.get::<_, Option<i64>>(2)?.map(time),
+        refreshed_at: time(row.get(3)?),
+        ends_at: row.get::<_, Option<i64>>(4)?.map(time),
+        idle_timeout: Duration::from_millis(unsigned(row, 5)?),
+        expires_at: time(row.get(6)?),
+        nonces: row.get(7)?,
     })
 }
 

@@ -12,6 +12,8 @@ const REMEMBERED: usize = 32;
 pub(super) struct Standing {
     pub(super) version: u64,
     pub(super) created_at: SystemTime,
+    pub(super) joined_at: Option<SystemTime>,
+    pub(super) refreshed_at: SystemTime,
     pub(super) ends_at: Option<SystemTime>,
     pub(super) idle_timeout: Duration,
     pub(super) expires_at: SystemTime,
@@ -21,10 +23,12 @@ pub(super) struct Standing {
 
 impl Standing {
     /// That of a record which is created now.
-    pub(super) fn new(record: &NewRecord, call: &Call, now: SystemTime) -> Standing {
+    pub(super) fn new(record: &NewRecord<'_>, call: &Call, now: SystemTime) -> Standing {
         let mut standing = Standing {
             version: 1,
             created_at: now,
+            joined_at: record.join.map(|_| now),
+            refreshed_at: now,
             ends_at: record.absolute_timeout.map(|timeout| now + timeout),
             idle_timeout: record.idle_timeout,
             expires_at: now,
@@ -42,6 +46,8 @@ impl Standing {
         RecordInfo {
             version: self.version,
             created_at: self.created_at,
+            joined_at: self.joined_at,
+            refreshed_at: self.refreshed_at,
             ends_at: self.ends_at,
             idle_timeout: self.idle_timeout,
             expires_at: self.expires_at,
@@ -77,6 +83,12 @@ impl Standing {
         self.nonces.splice(..0, call.nonce);
         self.nonces.truncate(REMEMBERED * call.nonce.len());
         self.idle_timeout = update.changes.idle_timeout.unwrap_or(self.idle_timeout);
+        if update.join.is_some() {
+            self.joined_at = Some(now);
+            self.ends_at = update.absolute_timeout.map(|timeout| now + timeout);
+        } else if update.new_key.is_some_and(|key| key.tag.is_none()) {
+            self.joined_at = None;
+        }
         if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
             self.extend(update.refresh, now);
         }
@@ -85,6 +97,7 @@ impl Standing {
 
     /// Gives it a full life from now, within its absolute timeout.
     fn extend(&mut self, refresh: Refresh, now: SystemTime) {
+        self.refreshed_at = now;
         self.expires_at = self.full_life(refresh, now);
     }
 

@@ -35,7 +35,7 @@ impl Place {
     /// How many records there are.
     pub fn records(&self) -> usize {
         match self {
-            Place::Redis(redis) => redis.keys().len(),
+            Place::Redis(redis) => redis.records().len(),
             Place::Sqlite(_) => {
                 let count: u32 = self.sql().query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
                 count as usize
@@ -46,16 +46,27 @@ impl Place {
     /// Lets time pass for one record: all its times lie earlier by as much.
     pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
         match self {
-            Place::Redis(redis) => let_time_pass(redis, &format!("{}:{}", key.namespace, key.id), time),
-            Place::Sqlite(_) => drop(self.sql().execute(&earlier("id = ?2"), (ms(time), key.id.as_bytes())).unwrap()),
+            Place::Redis(redis) => {
+                let group = key.tag.map_or(String::new(), |tag| format!(":{{{tag}}}"));
+                let_time_pass(redis, &format!("{}{group}:{}", key.namespace, key.id), time);
+            }
+            Place::Sqlite(_) => {
+                for sql in earlier("id = ?2") {
+                    self.sql().execute(&sql, (ms(time), key.id.as_bytes())).unwrap();
+                }
+            }
         }
     }
 
     /// Lets time pass for all records.
     pub fn let_time_pass_for_all(&self, time: Duration) {
         match self {
-            Place::Redis(redis) => redis.keys().iter().for_each(|key| let_time_pass(redis, key, time)),
-            Place::Sqlite(_) => drop(self.sql().execute(&earlier("true"), [ms(time)]).unwrap()),
+            Place::Redis(redis) => redis.records().iter().for_each(|key| let_time_pass(redis, key, time)),
+            Place::Sqlite(_) => {
+                for sql in earlier("true") {
+                    self.sql().execute(&sql, [ms(time)]).unwrap();
+                }
+            }
         }
     }
 
@@ -68,17 +79,30 @@ fn ms(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).expect("not that long")
 }
 
-fn earlier(which: &str) -> String {
-    format!("UPDATE sessions SET expires = expires - ?1, created = created - ?1, ends = ends - ?1 WHERE {which}")
+fn earlier(which: &str) -> [String; 2] {
+    let times = ["expires", "created", "refreshed", "joined", "ends"].map(|time| format!("{time} = {time} - ?1"));
+    [
+        format!("UPDATE sessions SET {} WHERE {which}", times.join(", ")),
+        format!("UPDATE forwards SET expires = expires - ?1 WHERE {which}"),
+    ]
 }
 
 fn let_time_pass(redis: &Redis, key: &str, time: Duration) {
+    let by = (-ms(time)).to_string();
     let left: i64 = redis.run(&["PTTL", key]);
-    for field in ["c", "a"] {
+    for field in ["c", "r", "j", "a"] {
         let value: Option<i64> = redis.run(&["HGET", key, field]);
         if value.is_some_and(|value| value > 0) {
-            let _: i64 = redis.run(&["HINCRBY", key, field, &(-ms(time)).to_string()]);
+            let _: i64 = redis.run(&["HINCRBY", key, field, &by]);
         }
     }
     let _: i64 = redis.run(&["PEXPIRE", key, &(left - ms(time)).to_string()]);
+    if let Some((group, id)) = key.rsplit_once(':').filter(|(group, _)| group.contains('{')) {
+        for set in [group.to_owned(), format!("{group}:joined")] {
+            let member: Option<f64> = redis.run(&["ZSCORE", &set, id]);
+            if member.is_some() {
+                let _: f64 = redis.run(&["ZINCRBY", &set, &by, id]);
+            }
+        }
+    }
 }

@@ -84,6 +84,12 @@ impl Redis {
         keys
     }
 
+    /// The keys of sessions, apart from those of groups.
+    pub fn records(&self) -> Vec<String> {
+        let of_groups = |key: &String| key.ends_with('}') || key.ends_with("}:joined") || key.contains("}:ended:");
+        self.keys().into_iter().filter(|key| !of_groups(key)).collect()
+    }
+
     /// All that a key holds, and how long it lives.
     pub fn record(&self, key: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
         self.run(&["HGETALL", key])

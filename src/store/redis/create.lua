@@ -1,18 +1,25 @@
 -- Creates a record; never overwrites one.
--- ARGV: nonce, absolute timeout (ms; '' none), idle timeout (ms), refresh interval (ms), size, then field and value by
---       turns.
-if redis.call('EXISTS', key) == 1 then
-  if is_known() then
-    return standing('ok')
+-- ARGV: nonce, absolute timeout (ms; '' none), idle timeout (ms), refresh interval (ms), size, the group's name, how many
+--       sessions the group may have ('' any number); then field and value by turns.
+if redis.call('EXISTS', record.key) == 1 then
+  if is_known(record) then
+    return { nonce, 'ok', standing(record), {} }
   end
   return { nonce, 'exists' }
 end
+check_group(record)
 local now, ends = now_ms(), 0
 local absolute, idle, interval = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if absolute then
   ends = now + absolute
 end
-redis.call('HSET', key, 'v', 1, 'c', now, 'a', ends, 'i', idle, 's', ARGV[5], remembered(1))
-in_chunks('HSET', ARGV, 6, #ARGV)
-redis.call('PEXPIRE', key, full_life(idle, interval, ends, now))
-return standing('ok')
+redis.call('HSET', record.key, 'v', 1, 'c', now, 'r', now, 'a', ends, 'i', idle, 's', ARGV[5], remembered(record, 1))
+in_chunks('HSET', record.key, ARGV, 8, #ARGV)
+local expires, ended = now + full_life(idle, interval, ends, now), {}
+if record.members then
+  redis.call('HSET', record.key, 'g', ARGV[6], 'j', now)
+  ended = join(record, now, expires, tonumber(ARGV[7]))
+else
+  expire(record, expires)
+end
+return { nonce, 'ok', standing(record), ended }

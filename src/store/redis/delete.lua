@@ -1,3 +1,12 @@
--- Ends a session, whatever its key holds.
-redis.call('UNLINK', key)
-return { nonce, 'ok' }
+-- Ends a session, whatever its key holds. Says whether it was alive.
+local forward = redis.pcall('HGET', record.key, 'f')
+if type(forward) == 'string' then
+  return { nonce, 'forward', forward }
+end
+local was_alive = redis.call('EXISTS', record.key) == 1
+if record.members then
+  was_alive = redis.pcall('ZREM', record.members, record.id) == 1 and was_alive
+  redis.pcall('ZREM', record.joined, record.id)
+end
+redis.call('UNLINK', record.key)
+return { nonce, 'ok', was_alive and 1 or 0 }

@@ -1,21 +1,30 @@
 -- Reads a record, and extends its life if that is due.
 -- ARGV: nonce, refresh interval (ms; below 0: never).
-local fields = redis.call('HGETALL', key)
+local fields = redis.call('HGETALL', record.key)
 if #fields == 0 then
   return { nonce, 'gone' }
+elseif #fields == 2 and fields[1] == 'f' then
+  return { nonce, 'forward', fields[2] }
+elseif not is_member(record) then
+  return { nonce, 'gone' }
 end
-local reply = standing('ok')
-local ends, idle, now, left = tonumber(reply[5]), tonumber(reply[6]), reply[7], reply[8]
-if not (reply[3] and reply[4] and ends and idle) then
+local about = standing(record)
+local ends, idle, now, left = tonumber(about[5]), tonumber(about[6]), about[7], about[8]
+if not (about[1] and about[2] and about[4] and ends and idle) then
   return { nonce, 'corrupt' }
 end
 local interval, refreshed = tonumber(ARGV[2]), 0
 if left < 0 or (interval >= 0 and left < idle) then
   local life = full_life(idle, interval, ends, now)
-  -- A refresh that cannot be written (a replica, say) does not fail the load.
-  if life > left and redis.pcall('PEXPIRE', key, life) == 1 then
-    reply[8], refreshed = life, 1
+  -- A refresh that cannot be written (a full memory, a replica) does not fail the load. The first command tells.
+  local first = { 'PEXPIREAT', record.key, now + life }
+  if record.members then
+    first = { 'ZADD', record.members, now + life, record.id }
+  end
+  if life > left and type(redis.pcall(unpack(first))) == 'number' then
+    expire(record, now + life)
+    redis.pcall('HSET', record.key, 'r', now)
+    about[4], about[8], refreshed = now, life, 1
   end
 end
-reply[9], reply[10] = refreshed, fields
-return reply
+return { nonce, 'ok', about, refreshed, fields }

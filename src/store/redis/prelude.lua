@@ -1,11 +1,27 @@
--- What every script begins with.
+-- What every script begins with. ARGV[1] is the call's nonce: every reply begins with it.
 --
 -- A record is one hash: the values under ":key" as JSON text, and the library's own fields under bare letters:
---   v version   c created (ms)   a ends at the latest (ms, 0 never)   i idle timeout (ms)
+--   v version   c created (ms)   r refreshed (ms)   a ends at the latest (ms, 0 never)   i idle timeout (ms)
+--   g the group's name, j when it joined (ms): both only in a group
 --   s size of the values (bytes)   n0 to n3 the nonces of the last calls that changed it
--- The key's own expiry is the session's. ARGV[1] is the call's nonce: every reply begins with it.
-local key, nonce = KEYS[1], ARGV[1]
-local CHUNK, NONCE = 1000, 8
+--   f the id that the session has now: alone, where an id was replaced with a grace
+-- The key's own expiry is the session's.
+--
+-- A group is two sorted sets of its sessions' ids: by expiry (ms), and by the time of joining (ms). A session in a group
+-- lives only as long as it stands in the first.
+local nonce = ARGV[1]
+local CHUNK, NONCE, ID = 1000, 8, 24
+
+-- A record's keys: its own, and its group's two. Without a group, its own stands in their places, or nothing.
+local function record_at(first)
+  local key, members, joined = KEYS[first], KEYS[first + 1], KEYS[first + 2]
+  if not key then
+    return nil
+  elseif members == key then
+    members, joined = nil, nil
+  end
+  return { key = key, id = key:sub(-ID), members = members, joined = joined }
+end
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -22,22 +38,25 @@ local function full_life(idle, interval, ends, now)
 end
 
 -- Calls a command with the arguments from `first` to `last`; `unpack` fails at about 8,000 of them.
-local function in_chunks(command, list, first, last)
+local function in_chunks(command, key, list, first, last)
   for from = first, last, CHUNK do
     redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, last)))
   end
 end
 
--- How the record stands: nonce, status, then version, created, ends, idle timeout, now, time left.
-local function standing(status)
-  local about = redis.call('HMGET', key, 'v', 'c', 'a', 'i')
-  return { nonce, status, about[1], about[2], about[3], about[4], now_ms(), redis.call('PTTL', key) }
+-- How a record stands: version, created, joined, refreshed, ends, idle timeout, now, time left.
+local function standing(record)
+  local about = redis.call('HMGET', record.key, 'v', 'c', 'j', 'r', 'a', 'i')
+  -- In this order: a millisecond may pass in between, and must not look like one that a refresh would win.
+  local left = redis.call('PTTL', record.key)
+  about[7], about[8] = now_ms(), left
+  return about
 end
 
 -- The last 25 to 32 nonces are remembered, eight in each of four fields by turns: none of them gets longer than the 64
 -- bytes up to which Redis keeps a hash compact.
-local function is_known()
-  for _, nonces in ipairs(redis.call('HMGET', key, 'n0', 'n1', 'n2', 'n3')) do
+local function is_known(record)
+  for _, nonces in ipairs(redis.call('HMGET', record.key, 'n0', 'n1', 'n2', 'n3')) do
     for at = 1, #(nonces or ''), NONCE do
       if nonces:sub(at, at + NONCE - 1) == nonce then
         return true
@@ -48,8 +67,64 @@ local function is_known()
 end
 
 -- The field for the nonce of the change that leads to this version, and what it is to hold then.
-local function remembered(version)
+local function remembered(record, version)
   local field = 'n' .. math.floor(version / 8) % 4
-  local before = version % 8 > 0 and redis.call('HGET', key, field) or ''
+  local before = version % 8 > 0 and redis.call('HGET', record.key, field) or ''
   return field, before .. nonce
 end
+
+-- Whether a record that is there is alive as well.
+local function is_member(record)
+  return not record.members or redis.call('ZSCORE', record.members, record.id)
+end
+
+-- Sets when a record expires. Its group lives as long as the last of its members.
+local function expire(record, at)
+  redis.call('PEXPIREAT', record.key, at)
+  if record.members then
+    redis.call('ZADD', record.members, at, record.id)
+    local last = redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]
+    redis.call('PEXPIREAT', record.members, last)
+    redis.call('PEXPIREAT', record.joined, last)
+  end
+end
+
+local function leave(record)
+  if record.members then
+    redis.call('ZREM', record.members, record.id)
+    redis.call('ZREM', record.joined, record.id)
+  end
+end
+
+-- Fails, before anything is written, if the group's keys hold something else.
+local function check_group(record)
+  if record.members then
+    redis.call('ZCARD', record.members)
+    redis.call('ZCARD', record.joined)
+  end
+end
+
+-- Lets a session join, and ends those that joined first where there are more than `limit` (nil: any number). Gives their
+-- ids.
+local function join(record, now, expires, limit)
+  local expired = redis.call('ZRANGEBYSCORE', record.members, '-inf', string.format('(%.0f', now))
+  in_chunks('ZREM', record.members, expired, 1, #expired)
+  in_chunks('ZREM', record.joined, expired, 1, #expired)
+  redis.call('ZADD', record.joined, now, record.id)
+  expire(record, expires)
+  local ended, surplus = {}, limit and redis.call('ZCARD', record.members) - limit or 0
+  -- The second set comes first to its end only where Redis has evicted it.
+  for _, set in ipairs({ record.joined, record.members }) do
+    for _, id in ipairs(surplus > 0 and redis.call('ZRANGE', set, 0, surplus) or {}) do
+      if surplus > 0 and id ~= record.id then
+        redis.call('ZREM', record.joined, id)
+        if redis.call('ZREM', record.members, id) == 1 then
+          surplus, ended[#ended + 1] = surplus - 1, id
+        end
+      end
+    end
+  end
+  return ended
+end
+
+local record = record_at(1)

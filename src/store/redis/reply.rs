@@ -1,7 +1,9 @@
 //! The replies of the scripts, read in order.
 
 use super::failure::Failure;
+use crate::group::SessionInfo;
 use crate::store::{Nonce, RecordInfo, Values};
+use crate::token::PublicId;
 use crate::{StoreError, StoreErrorKind};
 use redis::Value;
 use std::str::FromStr;
@@ -45,35 +47,46 @@ impl Reply {
 
     /// How the record stands: see `standing` in the prelude.
     pub(super) fn info(&mut self) -> Result<RecordInfo, StoreError> {
-        let mut milliseconds = || self.number::<u64>();
-        let [version, created, ends, idle, now, left] =
-            [milliseconds()?, milliseconds()?, milliseconds()?, milliseconds()?, milliseconds()?, milliseconds()?];
-        let time = |milliseconds| {
-            UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).ok_or_else(|| corrupt("a time is out of range"))
-        };
-        Ok(RecordInfo {
-            version,
-            created_at: time(created)?,
-            ends_at: (ends > 0).then(|| time(ends)).transpose()?,
-            idle_timeout: Duration::from_millis(idle),
-            expires_at: time(now.saturating_add(left))?,
-            expires_in: Duration::from_millis(left),
-        })
+        info(self.list()?)
     }
 
-    /// The values among the fields of a hash.
-    pub(super) fn values(&mut self) -> Result<Values, StoreError> {
+    /// The values among the fields of a hash, and the name of its group.
+    pub(super) fn fields(&mut self) -> Result<(Values, Option<String>), StoreError> {
         let mut fields = self.list()?.into_iter();
-        let mut values = Values::new();
+        let (mut values, mut group_name) = (Values::new(), None);
         while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) = (fields.next(), fields.next()) {
+            let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| corrupt("a value is no UTF-8"));
             if field.first() == Some(&b':') {
-                let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| corrupt("a value is no UTF-8"));
                 let mut key = utf8(field)?;
                 key.remove(0);
                 values.insert(key, utf8(value)?);
+            } else if field == b"g" {
+                group_name = Some(utf8(value)?);
             }
         }
-        Ok(values)
+        Ok((values, group_name))
+    }
+
+    pub(super) fn id(&mut self) -> Result<PublicId, StoreError> {
+        self.rest.next().and_then(id).ok_or_else(|| corrupt("an id is missing"))
+    }
+
+    /// What is no id of ours is left out: nothing can be kept under it.
+    pub(super) fn ids(&mut self) -> Result<Vec<PublicId>, StoreError> {
+        Ok(self.list()?.into_iter().filter_map(id).collect())
+    }
+
+    /// Sessions of a group: for each its id, how it stands, and what it has of these keys. A damaged one is left out.
+    pub(super) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
+        let session = |session: Value| {
+            let Value::Array(parts) = session else { return None };
+            let [own_id, Value::Array(standing), Value::Array(values)] = <[Value; 3]>::try_from(parts).ok()? else {
+                return None;
+            };
+            let values = keys.iter().zip(values).filter_map(|(key, value)| Some((key.to_string(), text(value)?)));
+            Some(SessionInfo::new(id(own_id)?, info(standing).ok()?, values.collect()))
+        };
+        Ok(self.list()?.into_iter().filter_map(session).collect())
     }
 
     /// What increments led to. A call that is answered for the second time may find that others have put something
@@ -88,6 +101,31 @@ impl Reply {
             _ => Err(corrupt("a list is missing")),
         }
     }
+}
+
+fn info(standing: Vec<Value>) -> Result<RecordInfo, StoreError> {
+    let mut numbers = standing.into_iter().map(number::<u64>);
+    let mut next = || numbers.next().flatten();
+    let [version, created, joined, refreshed, ends, idle, now, left] = [(); 8].map(|()| next());
+    let there = |number: Option<u64>| number.ok_or_else(|| corrupt("a number is missing"));
+    let time = |milliseconds| {
+        UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).ok_or_else(|| corrupt("a time is out of range"))
+    };
+    let (now, left) = (there(now)?, there(left)?);
+    Ok(RecordInfo {
+        version: there(version)?,
+        created_at: time(there(created)?)?,
+        joined_at: joined.map(time).transpose()?,
+        refreshed_at: time(there(refreshed)?)?,
+        ends_at: Some(there(ends)?).filter(|ends| *ends > 0).map(time).transpose()?,
+        idle_timeout: Duration::from_millis(there(idle)?),
+        expires_at: time(now.saturating_add(left))?,
+        expires_in: Duration::from_millis(left),
+    })
+}
+
+fn id(value: Value) -> Option<PublicId> {
+    text(value)?.parse().ok()
 }
 
 fn corrupt(what: &str) -> StoreError {

@@ -1,45 +1,56 @@
--- Applies a change set to the record as it is now, wholly or not at all. With a second key, the record moves there in
+-- Applies a change set to the record as it is now, wholly or not at all. With a second record's keys, it moves there in
 -- the same step: a new id.
 -- ARGV: nonce, expected version ('' any), size limit, refresh interval (ms), new idle timeout (ms; '' the old one),
---       a field ('' none) and the value it has to have, clear (0 or 1), how many fields to set, to remove and to
---       increment; then field and value by turns, fields to remove, field and increment by turns.
-local new_key, expected, limit, interval = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local new_idle, held_field, held, clear = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8] == '1'
-local first_set = 12
-local first_remove = first_set + 2 * ARGV[9]
-local first_increment = first_remove + ARGV[10]
-local last = first_increment + 2 * ARGV[11] - 1
+--       a field ('' none) and the value it has to have, grace for the old id (ms; '' none), whether it joins a group
+--       (0 or 1), the group's name, how many sessions the group may have ('' any number), absolute timeout from joining
+--       (ms; '' none), clear (0 or 1), how many fields to set, to remove and to increment; then field and value by
+--       turns, fields to remove, field and increment by turns.
+local new, expected, limit, interval = record_at(4), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local new_idle, held_field, held, grace = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
+local joins, group_name, max_sessions, absolute = ARGV[9] == '1', ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
+local clear = ARGV[13] == '1'
+local first_set = 17
+local first_remove = first_set + 2 * ARGV[14]
+local first_increment = first_remove + ARGV[15]
+local last = first_increment + 2 * ARGV[16] - 1
 
-local moved = new_key and redis.call('EXISTS', key) == 0
-if moved then
-  key = new_key -- If this call was made before. The nonce tells.
-end
-local about = redis.call('HMGET', key, 'v', 's', 'i', 'a')
-local version, old_size = tonumber(about[1]), tonumber(about[2])
-local idle, ends = tonumber(about[3]), tonumber(about[4])
-if not (version and old_size and idle and ends) then
-  return { nonce, redis.call('EXISTS', key) == 0 and 'gone' or 'corrupt' }
-end
-
-local function answer()
-  local reply, totals = standing('ok'), {}
+local function answer(ended)
+  local totals = {}
   for at = first_increment, last, 2 do
-    totals[#totals + 1] = redis.call('HGET', key, ARGV[at]) or ''
+    totals[#totals + 1] = redis.call('HGET', record.key, ARGV[at]) or ''
   end
-  reply[9] = totals
-  return reply
+  return { nonce, 'ok', standing(record), ended, totals }
 end
 
-if is_known() then
-  return answer()
-elseif moved then
+-- If this call was made before, the record is there already. The nonce tells.
+if new and redis.call('EXISTS', new.key) == 1 then
+  if not is_known(new) then
+    return { nonce, 'exists' }
+  elseif not is_member(new) then
+    return { nonce, 'gone' }
+  end
+  record = new
+  return answer({})
+end
+local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f')
+local version, old_size, idle, ends = tonumber(about[1]), tonumber(about[2]), tonumber(about[3]), tonumber(about[4])
+if about[6] then
+  -- An id that leads elsewhere cannot be replaced once more.
+  return { nonce, new and 'gone' or 'forward', about[6] }
+elseif not (version and old_size and idle and ends) then
+  return { nonce, redis.call('EXISTS', record.key) == 0 and 'gone' or 'corrupt' }
+elseif not is_member(record) then
   return { nonce, 'gone' }
+elseif is_known(record) then
+  return answer({})
 elseif expected ~= '' and tonumber(expected) ~= version then
   return { nonce, 'conflict' }
-elseif held_field ~= '' and redis.call('HGET', key, held_field) ~= held then
+elseif held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held then
   return { nonce, 'conflict' }
-elseif new_key and redis.call('EXISTS', new_key) == 1 then
-  return { nonce, 'exists' }
+end
+if new then
+  check_group(record)
+  check_group(new)
 end
 
 -- An integer of 64 bits, as Redis reads it, in two numbers of nine digits and more: Lua's have only 53 bits.
@@ -79,7 +90,7 @@ end
 local size, totals = clear and 0 or old_size, {}
 
 local function count(field, value)
-  local length = clear and 0 or redis.call('HSTRLEN', key, field)
+  local length = clear and 0 or redis.call('HSTRLEN', record.key, field)
   if value then
     size = size + #value + (length == 0 and #field - 1 or 0)
   elseif length > 0 then
@@ -95,7 +106,7 @@ for at = first_remove, first_increment - 1 do
   count(ARGV[at])
 end
 for at = first_increment, last, 2 do
-  local total = sum(not clear and redis.call('HGET', key, ARGV[at]) or '0', ARGV[at + 1])
+  local total = sum(not clear and redis.call('HGET', record.key, ARGV[at]) or '0', ARGV[at + 1])
   if not total then
     return { nonce, 'not an integer', ARGV[at] }
   end
@@ -107,27 +118,50 @@ if size > limit and size > old_size then
 end
 
 -- The first write adds, so that a full memory refuses it; it refuses none that come after it.
-redis.call('HSET', key, 'v', version + 1, 's', size, remembered(version + 1))
-if new_key then
-  redis.call('RENAME', key, new_key)
-  key = new_key
-end
+local now = now_ms()
+redis.call('HSET', record.key, 'v', version + 1, 's', size, remembered(record, version + 1))
 if clear then
   local forgotten = {}
-  for _, field in ipairs(redis.call('HKEYS', key)) do
+  for _, field in ipairs(redis.call('HKEYS', record.key)) do
     if field:sub(1, 1) == ':' then
       forgotten[#forgotten + 1] = field
     end
   end
-  in_chunks('HDEL', forgotten, 1, #forgotten)
+  in_chunks('HDEL', record.key, forgotten, 1, #forgotten)
 end
-in_chunks('HSET', ARGV, first_set, first_remove - 1)
-in_chunks('HDEL', ARGV, first_remove, first_increment - 1)
-in_chunks('HSET', totals, 1, #totals)
+in_chunks('HSET', record.key, ARGV, first_set, first_remove - 1)
+in_chunks('HDEL', record.key, ARGV, first_remove, first_increment - 1)
+in_chunks('HSET', record.key, totals, 1, #totals)
 if new_idle then
-  redis.call('HSET', key, 'i', new_idle)
+  idle = new_idle
+  redis.call('HSET', record.key, 'i', idle)
 end
-if new_idle or new_key then
-  redis.call('PEXPIRE', key, full_life(new_idle or idle, interval, ends, now_ms()))
+if joins then
+  ends = absolute and now + absolute or 0
+  redis.call('HSET', record.key, 'g', group_name, 'j', now, 'a', ends)
+elseif new and not new.members then
+  redis.call('HDEL', record.key, 'g', 'j')
 end
-return answer()
+if new then
+  leave(record)
+  redis.call('RENAME', record.key, new.key)
+  if grace then
+    redis.call('HSET', record.key, 'f', new.id)
+    redis.call('PEXPIRE', record.key, grace)
+  end
+  record = new
+end
+local ended = {}
+if new or new_idle then
+  local expires = now + full_life(idle, interval, ends, now)
+  redis.call('HSET', record.key, 'r', now)
+  if joins then
+    ended = join(record, now, expires, max_sessions)
+  else
+    if new and new.members then
+      redis.call('ZADD', new.joined, about[5] or now, new.id)
+    end
+    expire(record, expires)
+  end
+end
+return answer(ended)

@@ -1,0 +1,160 @@
+//! A new id for the session, and the group that it is in.
+
+use super::Session;
+use crate::Error;
+use crate::store::Join;
+use crate::token::Identity;
+use std::time::{Duration, SystemTime};
+
+/// The longest grace that counts.
+const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
+
+/// A new id that the session is to get when it is saved.
+pub(super) struct NewId {
+    /// Drawn when it is first needed.
+    pub(super) identity: Option<Identity>,
+    pub(super) group: GroupChange,
+    /// How long the old id is to reach the session still.
+    pub(super) grace: Option<Duration>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum GroupChange {
+    None,
+    Join(String),
+    Leave,
+}
+
+impl NewId {
+    pub(super) fn join(&self, max_sessions: Option<usize>) -> Option<Join<'_>> {
+        match &self.group {
+            GroupChange::Join(name) => Some(Join { name, max_sessions }),
+            GroupChange::None | GroupChange::Leave => None,
+        }
+    }
+}
+
+impl Session {
+    /// Gives the session a new id when it is saved, with the same values; the old id is dead from then on.
+    ///
+    /// Do this whenever what the client may do changes (OWASP ASVS 7.2.4), so that an id that someone planted or saw
+    /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does it by itself. Of two requests
+    /// that do it at once, one wins; the other's save answers [`Error::Gone`].
+    pub fn regenerate(&mut self) {
+        self.renew(None);
+    }
+
+    /// As [`regenerate`](Session::regenerate), but for so long the old id still reaches the session: for ids that are
+    /// changed now and then as a precaution, so that other requests of the same page, which are under way with the old
+    /// id, are not logged out. A few seconds are enough; more than five minutes count as that.
+    ///
+    /// With the old id a request can read and save, and end the session, but it gets no cookie. Its own
+    /// `regenerate_with_grace` then does nothing, since that is done; with any other change of id its save answers
+    /// [`Error::Gone`]. Such requests take a second round trip. The grace ends with the session.
+    ///
+    /// Where anything in this request asks for a new id without a grace, there is none.
+    pub fn regenerate_with_grace(&mut self, grace: Duration) {
+        self.renew(Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
+    }
+
+    /// Lets the session join a group when it is saved: the login of this user (the npm module's `setGroupName`).
+    ///
+    /// A login is a change of privilege, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins anew,
+    /// and [`authenticated_at`](Session::authenticated_at) is set; also if it is in that group already. If it is in
+    /// another one, it leaves that. Any name is good, of any length: the id of the user in your database, say.
+    ///
+    /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. With
+    /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), those that joined first end.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// # let cookie_header: Option<&str> = None;
+    /// let mut session = manager.load(cookie_header)?;
+    /// // The password was right.
+    /// session.set_group_name("user 4711");
+    /// let set_cookie = session.save()?.expect("a new id needs a cookie");
+    /// assert_eq!(manager.group("user 4711").len()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_group_name(&mut self, name: &str) {
+        self.change_group(GroupChange::Join(name.to_owned()));
+    }
+
+    /// Lets the session leave its group when it is saved: it lives on, with the same values and a new id, and
+    /// [ending the group](crate::Group::clear) does not end it. Does nothing to a session that is in none.
+    ///
+    /// For a logout [`destroy`](Session::destroy) is right: after this the values are still there.
+    pub fn leave_group(&mut self) {
+        if self.group_name().is_some() {
+            self.change_group(GroupChange::Leave);
+        }
+    }
+
+    /// The name of the group that the session is in, or is to join when it is saved.
+    #[must_use]
+    pub fn group_name(&self) -> Option<&str> {
+        let sent = self.unanswered.as_ref().and_then(|sent| sent.new_id.as_ref());
+        for new_id in self.new_id.iter().chain(sent) {
+            match &new_id.group {
+                GroupChange::Join(name) => return Some(name),
+                GroupChange::Leave => return None,
+                GroupChange::None => {}
+            }
+        }
+        self.group_name.as_deref()
+    }
+
+    /// When the session joined its group, by the store's clock: the last login. `None` if it is in no group.
+    ///
+    /// Before something sensitive, such as a new password, ask for the old one again if that is long ago (OWASP ASVS 7.5.1),
+    /// and call [`set_group_name`](Session::set_group_name) once more.
+    #[must_use]
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
+        self.info.as_ref().and_then(|info| info.joined_at)
+    }
+
+    fn renew(&mut self, grace: Option<Duration>) {
+        self.settled = false;
+        match &mut self.new_id {
+            Some(new_id) => new_id.grace = new_id.grace.and(grace),
+            None => self.new_id = Some(NewId { identity: None, group: GroupChange::None, grace }),
+        }
+    }
+
+    fn change_group(&mut self, group: GroupChange) {
+        self.renew(None);
+        if let Some(new_id) = &mut self.new_id {
+            new_id.group = group;
+        }
+    }
+
+    /// Who the session is going to be after the save, as far as that is known.
+    pub(super) fn next_identity(&mut self) -> Result<Identity, Error> {
+        if self.info.is_some()
+            && let Some(mut new_id) = self.new_id.take()
+        {
+            let identity = self.draw(&mut new_id);
+            self.new_id = Some(new_id);
+            return identity;
+        }
+        let sent = self.unanswered.as_ref().and_then(|sent| sent.new_id.as_ref());
+        Ok(sent.and_then(|new_id| new_id.identity.clone()).unwrap_or_else(|| self.identity.clone()))
+    }
+
+    /// The new identity, drawn once. Its group may have been changed since.
+    pub(super) fn draw(&self, new_id: &mut NewId) -> Result<Identity, Error> {
+        let tag = match &new_id.group {
+            GroupChange::None => self.identity.tag,
+            GroupChange::Join(name) => Some(self.manager.group_tag(name)),
+            GroupChange::Leave => None,
+        };
+        let identity = match &new_id.identity {
+            Some(identity) => identity.tagged(tag),
+            None => Identity::random(tag)?,
+        };
+        new_id.identity = Some(identity.clone());
+        Ok(identity)
+    }
+}

@@ -1,0 +1,23 @@
+-- Ends all sessions of a group in one step, but one if need be: what is no member is dead. Their records are removed
+-- afterwards, with sweep.lua. KEYS: the group's two, and the one under which those that ended are remembered for that.
+-- ARGV: nonce, the id of the session that stays ('' none), how many ids to answer with.
+local members, joined, ended, stays = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
+-- If it is there, this call was made before.
+if redis.call('EXISTS', ended) == 0 and redis.call('EXISTS', members) == 1 then
+  local expires = stays ~= '' and redis.call('ZSCORE', members, stays)
+  local since = expires and redis.call('ZSCORE', joined, stays) or now_ms()
+  if expires then
+    redis.call('ZADD', members, expires, stays) -- Changes nothing, but is refused where the memory is full.
+  end
+  redis.call('RENAME', members, ended)
+  redis.call('PEXPIRE', ended, 60000)
+  redis.call('UNLINK', joined)
+  if expires then
+    redis.call('ZREM', ended, stays)
+    redis.call('ZADD', members, expires, stays)
+    redis.call('ZADD', joined, since, stays)
+    redis.call('PEXPIREAT', members, expires)
+    redis.call('PEXPIREAT', joined, expires)
+  end
+end
+return { nonce, 'ok', redis.call('ZCOUNT', ended, now_ms(), '+inf'), redis.call('ZRANGE', ended, 0, ARGV[3] - 1) }

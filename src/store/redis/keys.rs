@@ -1,0 +1,38 @@
+//! What things are called in Redis.
+
+use crate::store::{GroupKey, Nonce, RecordKey};
+
+/// The keys of a record, as every script takes them: its own, and within a group the group's two.
+///
+/// A record is `<namespace>:<id>`, within a group `<namespace>:{<tag>}:<id>`, so that session and group share a cluster
+/// slot. Without a group its own key stands in the places of the others.
+pub(super) fn record_keys(key: &RecordKey<'_>) -> [String; 3] {
+    match key.tag {
+        None => {
+            let own = format!("{}:{}", key.namespace, key.id);
+            [own.clone(), own.clone(), own]
+        }
+        Some(tag) => {
+            let [members, joined] = group_keys(&key.group(tag));
+            [format!("{members}:{}", key.id), members, joined]
+        }
+    }
+}
+
+/// The keys of a group's two sorted sets: by expiry, and by the time of joining.
+pub(super) fn group_keys(group: &GroupKey<'_>) -> [String; 2] {
+    let members = format!("{}:{{{}}}", group.namespace, group.tag);
+    let joined = format!("{members}:joined");
+    [members, joined]
+}
+
+/// Where the sessions that a call has ended are remembered until their records are removed.
+pub(super) fn ended_key(group: &GroupKey<'_>, nonce: Nonce) -> String {
+    let [members, _] = group_keys(group);
+    format!("{members}:ended:{}", String::from_utf8_lossy(&nonce))
+}
+
+/// The hash field of a key: values stand under `:key`.
+pub(super) fn field(key: &str) -> String {
+    format!(":{key}")
+}

@@ -1,0 +1,66 @@
+//! The scripts: each is an operation, and one round trip.
+
+use crate::store::Call;
+use redis::{Arg, Cmd, cmd};
+
+/// A script and the hash that Redis knows it by.
+pub(super) struct Script {
+    text: String,
+    hash: String,
+}
+
+impl Script {
+    fn new(body: &str) -> Script {
+        let text = [include_str!("prelude.lua"), body].join("\n");
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        Script { text, hash }
+    }
+
+    /// A call of this script on these keys, its nonce the first argument.
+    pub(super) fn call(&self, keys: &[String], call: &Call) -> Cmd {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len()).arg(keys).arg(&call.nonce);
+        command
+    }
+
+    /// The same call for a server that does not have the script.
+    pub(super) fn in_full(&self, call: &Cmd) -> Cmd {
+        let mut command = cmd("EVAL");
+        command.arg(&self.text);
+        for argument in call.args_iter().skip(2) {
+            if let Arg::Simple(bytes) = argument {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
+}
+
+/// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
+pub(super) struct Scripts {
+    pub(super) create: Script,
+    pub(super) load: Script,
+    pub(super) update: Script,
+    pub(super) delete: Script,
+    pub(super) group_ids: Script,
+    pub(super) group_len: Script,
+    pub(super) group_read: Script,
+    pub(super) group_clear: Script,
+    pub(super) sweep: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Scripts {
+        Scripts {
+            create: Script::new(include_str!("create.lua")),
+            load: Script::new(include_str!("load.lua")),
+            update: Script::new(include_str!("update.lua")),
+            delete: Script::new(include_str!("delete.lua")),
+            group_ids: Script::new(include_str!("group_ids.lua")),
+            group_len: Script::new(include_str!("group_len.lua")),
+            group_read: Script::new(include_str!("group_read.lua")),
+            group_clear: Script::new(include_str!("group_clear.lua")),
+            sweep: Script::new(include_str!("sweep.lua")),
+        }
+    }
+}
