@@ -174,12 +174,12 @@ impl Store for SqliteStore {
             transaction
                 .prepare_cached(
                     "INSERT INTO sessions
-                     (id, tag, group_name, version, created, joined, refreshed, ends, idle, expires, size, nonces)
+                     (id, in_group, group_name, version, created, joined, refreshed, ends, idle, expires, size, nonces)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
                     key.id.as_bytes(),
-                    tag(key),
+                    group::serial(&transaction, key)?,
                     record.join.map(|join| join.name),
                     standing.version as i64,
                     milliseconds(standing.created_at),
@@ -298,7 +298,13 @@ impl Store for SqliteStore {
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
-        self.with(call, |sqlite| Ok(group::clear(sqlite, group, except, self.now())?))
+        self.with(call, |sqlite| {
+            let (ended, old_serial) = group::end(sqlite, group, except, self.now())?;
+            if let Some(serial) = old_serial {
+                group::sweep(sqlite, serial, halfway(call.deadline));
+            }
+            Ok(ended)
+        })
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -331,10 +337,12 @@ struct Found {
 
 fn find(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Found>> {
     transaction
-        .prepare_cached(
+        .prepare_cached(concat!(
             "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, serial, size
-             FROM sessions WHERE id = ?1 AND tag = ?2 AND expires > ?3",
-        )?
+                 FROM sessions WHERE id = ?1 AND in_group = ",
+            in_group!(),
+            " AND expires > ?3",
+        ))?
         .query_row(selector(key, now), |row| {
             let bytes = unsigned(row, 9)? as usize;
             Ok(Found { serial: row.get(8)?, bytes, standing: standing(row)?, forwarded_to: None })
@@ -390,14 +398,14 @@ fn move_to(
 ) -> rusqlite::Result<()> {
     // Nothing alive is there; what has expired may not be cleared away yet.
     remove(transaction, new_key)?;
-    let name = update.join.map(|join| join.name);
+    let (in_group, name) = (group::serial(transaction, new_key)?, update.join.map(|join| join.name));
     transaction
         .prepare_cached(
             "UPDATE sessions
-             SET id = ?2, tag = ?3, joined = ?4, group_name = iif(?3 = x'', NULL, ifnull(?5, group_name))
+             SET id = ?2, in_group = ?3, joined = ?4, group_name = iif(?3 = 0, NULL, ifnull(?5, group_name))
              WHERE serial = ?1",
         )?
-        .execute(params![serial, new_key.id.as_bytes(), tag(new_key), standing.joined_at.map(milliseconds), name])?;
+        .execute(params![serial, new_key.id.as_bytes(), in_group, standing.joined_at.map(milliseconds), name])?;
     Ok(())
 }
 
@@ -407,11 +415,13 @@ fn read(
     key: &RecordKey<'_>,
     now: SystemTime,
 ) -> rusqlite::Result<Option<(Standing, Option<String>, Values)>> {
-    let mut statement = sqlite.prepare_cached(
+    let mut statement = sqlite.prepare_cached(concat!(
         "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, group_name, key, json
          FROM sessions LEFT JOIN session_values ON session = serial
-         WHERE id = ?1 AND tag = ?2 AND expires > ?3",
-    )?;
+         WHERE id = ?1 AND in_group = ",
+        in_group!(),
+        " AND expires > ?3",
+    ))?;
     let mut rows = statement.query(selector(key, now))?;
     let (mut found, mut values) = (None, Values::new());
     while let Some(row) = rows.next()? {
@@ -425,6 +435,14 @@ fn read(
     Ok(found.map(|(standing, group_name)| (standing, group_name, values)))
 }
 
+/// The serial of the group of the tag `?2`, as SQL; NULL where there is none.
+macro_rules! in_group {
+    () => {
+        "iif(?2 = x'', 0, (SELECT groups.serial FROM groups WHERE groups.tag = ?2))"
+    };
+}
+use in_group;
+
 /// What names a live record.
 fn selector(key: &RecordKey<'_>, now: SystemTime) -> impl rusqlite::Params {
     (*key.id.as_bytes(), tag(key).to_owned(), milliseconds(now))
@@ -436,14 +454,18 @@ fn tag<'a>(key: &'a RecordKey<'_>) -> &'a [u8] {
 
 fn remove(sqlite: &rusqlite::Connection, key: &RecordKey<'_>) -> rusqlite::Result<usize> {
     sqlite
-        .prepare_cached("DELETE FROM sessions WHERE id = ?1 AND tag = ?2")?
+        .prepare_cached(concat!("DELETE FROM sessions WHERE id = ?1 AND in_group = ", in_group!()))?
         .execute(params![key.id.as_bytes(), tag(key)])
 }
 
 /// Removes a record, be it damaged. Says whether it was alive; `None` if there was none.
 fn end(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<bool>> {
     transaction
-        .prepare_cached("DELETE FROM sessions WHERE id = ?1 AND tag = ?2 RETURNING expires > ?3")?
+        .prepare_cached(concat!(
+            "DELETE FROM sessions WHERE id = ?1 AND in_group = ",
+            in_group!(),
+            " RETURNING expires > ?3",
+        ))?
         .query_row(selector(key, now), |row| row.get(0))
         .optional()
 }

@@ -4,7 +4,7 @@ use super::RedisStore;
 use super::keys::{ended_key, field, group_keys, record_keys};
 use crate::StoreError;
 use crate::group::SessionInfo;
-use crate::store::{Call, GroupKey, RecordKey};
+use crate::store::{Call, GroupKey, RecordKey, halfway};
 use crate::token::PublicId;
 
 /// How many sessions a script reads or removes: so many take Redis less than a millisecond or two, and others wait.
@@ -54,10 +54,11 @@ impl RedisStore {
         }
     }
 
-    /// Removes these records, and all others that the call has ended, within its time. They are dead already; what is
-    /// left of them expires.
+    /// Removes these records, and all others that the call has ended, within half of the time that it has left. They are
+    /// dead already; what is left of them expires.
     fn sweep(&self, group: &GroupKey<'_>, mut ids: Vec<PublicId>, call: &Call) {
         let script = &self.scripts.sweep;
+        let call = &Call { deadline: halfway(call.deadline), ..*call };
         while !ids.is_empty() {
             let own_keys = ids.iter().map(|id| own_key(group, *id));
             let keys: Vec<String> = std::iter::once(ended_key(group, call.nonce)).chain(own_keys).collect();

@@ -2,10 +2,12 @@
 -- afterwards, with sweep.lua. KEYS: the group's two, and the one under which those that ended are remembered for that.
 -- ARGV: nonce, the id of the session that stays ('' none), how many ids to answer with.
 local members, joined, ended, stays = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
--- If it is there, this call was made before.
-if redis.call('EXISTS', ended) == 0 and redis.call('EXISTS', members) == 1 then
+if redis.call('TYPE', members).ok ~= 'zset' then
+  redis.call('UNLINK', members) -- It is damaged, or not there.
+elseif redis.call('EXISTS', ended) == 0 then -- Else this call was made before.
   local expires = stays ~= '' and redis.call('ZSCORE', members, stays)
-  local since = expires and redis.call('ZSCORE', joined, stays) or now_ms()
+  local since = expires and redis.pcall('ZSCORE', joined, stays)
+  since = tonumber(since) or now_ms()
   if expires then
     redis.call('ZADD', members, expires, stays) -- Changes nothing, but is refused where the memory is full.
   end

@@ -1,13 +1,19 @@
 -- Reads about some sessions of a group. KEYS: the group's two, and a record's for each session.
 -- ARGV: nonce, the fields asked for.
-local sessions = {}
+local sessions, ids, now = {}, {}, now_ms()
 for at = 3, #KEYS do
-  local session = { key = KEYS[at], id = KEYS[at]:sub(-ID), members = KEYS[1], joined = KEYS[2] }
-  if redis.call('EXISTS', session.key) == 0 then
-    leave(session) -- Redis has evicted it.
-  elseif is_member(session) and type(redis.pcall('HGET', session.key, 'v')) == 'string' then
-    local values = #ARGV > 1 and redis.call('HMGET', session.key, unpack(ARGV, 2)) or {}
-    sessions[#sessions + 1] = { session.id, standing(session), values }
+  ids[#ids + 1] = KEYS[at]:sub(-ID)
+end
+local expiries = redis.call('ZMSCORE', KEYS[1], unpack(ids))
+for at = 3, #KEYS do
+  local id, expires = ids[at - 2], expiries[at - 2]
+  local about = expires and redis.pcall('HMGET', KEYS[at], 'v', 'c', 'j', 'r', 'a', 'i', unpack(ARGV, 2))
+  if about and about[1] then
+    local standing, values = { unpack(about, 1, 6) }, { unpack(about, 7) }
+    standing[7], standing[8] = now, expires - now
+    sessions[#sessions + 1] = { id, standing, values }
+  elseif about and redis.call('EXISTS', KEYS[at]) == 0 then
+    leave({ id = id, members = KEYS[1], joined = KEYS[2] }) -- Redis has evicted it.
   end
 end
 return { nonce, 'ok', sessions }

@@ -1,11 +1,25 @@
-//! Groups: the sessions of one tag.
+//! Groups: the sessions with one serial of a group.
 
-use super::{GroupKey, RecordKey, milliseconds, standing, unsigned};
+use super::connection::wait_for_locks_until;
+use super::{GroupKey, RecordKey, milliseconds, standing, tag, unsigned};
 use crate::group::SessionInfo;
 use crate::store::Values;
 use crate::token::PublicId;
-use rusqlite::{Connection, params};
-use std::time::SystemTime;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::time::{Instant, SystemTime};
+
+/// How many records of ended sessions are removed in one step: others wait for so long.
+const BATCH: i64 = 500;
+
+/// The serial of the group that a record with this key is in; 0 where it is in none.
+pub(super) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<i64> {
+    if key.tag.is_none() {
+        return Ok(0);
+    }
+    sqlite
+        .prepare_cached("INSERT INTO groups (tag) VALUES (?1) ON CONFLICT DO UPDATE SET tag = tag RETURNING serial")?
+        .query_row([tag(key)], |row| row.get(0))
+}
 
 pub(super) fn sessions(
     sqlite: &Connection,
@@ -16,10 +30,11 @@ pub(super) fn sessions(
     // One statement, so that what it reads is of one moment. The keys come as a JSON array.
     let mut statement = sqlite.prepare_cached(
         "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, id, key, json
-         FROM sessions
-         LEFT JOIN session_values ON session = serial AND key IN (SELECT value FROM json_each(?3))
-         WHERE tag = ?1 AND tag <> x'' AND expires > ?2
-         ORDER BY serial",
+         FROM groups
+         JOIN sessions ON in_group = groups.serial AND in_group > 0
+         LEFT JOIN session_values ON session = sessions.serial AND key IN (SELECT value FROM json_each(?3))
+         WHERE tag = ?1 AND expires > ?2
+         ORDER BY sessions.serial",
     )?;
     let keys = serde_json::Value::from(keys).to_string();
     let mut rows = statement.query(params![group.tag.as_bytes(), milliseconds(now), keys])?;
@@ -38,26 +53,59 @@ pub(super) fn sessions(
 
 pub(super) fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {
     sqlite
-        .prepare_cached("SELECT count(*) FROM sessions WHERE tag = ?1 AND tag <> x'' AND expires > ?2")?
+        .prepare_cached(
+            "SELECT count(*) FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
+             WHERE tag = ?1 AND expires > ?2",
+        )?
         .query_row(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok(unsigned(row, 0)? as usize))
 }
 
-/// Ends all sessions of a group but one, and says how many of them were alive.
-pub(super) fn clear(
+/// Ends all sessions of a group but one: the row of the group goes, and the one that stays gets a new one. Says how many
+/// of those that ended were alive, and the serial that their records are left with.
+pub(super) fn end(
     sqlite: &mut Connection,
     group: &GroupKey<'_>,
     except: Option<PublicId>,
     now: SystemTime,
-) -> rusqlite::Result<u64> {
-    let mut statement = sqlite
-        .prepare_cached("DELETE FROM sessions WHERE tag = ?1 AND tag <> x'' AND id IS NOT ?2 RETURNING expires")?;
-    let except = except.as_ref().map(PublicId::as_bytes);
-    let mut rows = statement.query(params![group.tag.as_bytes(), except])?;
-    let mut ended = 0;
-    while let Some(row) = rows.next()? {
-        ended += u64::from(row.get::<_, i64>(0)? > milliseconds(now));
+) -> rusqlite::Result<(u64, Option<i64>)> {
+    let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let before = len(&transaction, group, now)?;
+    let old_serial: Option<i64> = transaction
+        .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?
+        .query_row([group.tag.as_bytes()], |row| row.get(0))
+        .optional()?;
+    if let (Some(id), Some(old_serial)) = (except, old_serial) {
+        let new_serial = serial(&transaction, &group.session(id))?;
+        let stays = transaction
+            .prepare_cached("UPDATE sessions SET in_group = ?3 WHERE id = ?1 AND in_group = ?2")?
+            .execute(params![id.as_bytes(), old_serial, new_serial])?;
+        if stays == 0 {
+            transaction.prepare_cached("DELETE FROM groups WHERE serial = ?1")?.execute([new_serial])?;
+        }
     }
-    Ok(ended)
+    let after = len(&transaction, group, now)?;
+    transaction.commit()?;
+    Ok(((before - after) as u64, old_serial))
+}
+
+/// Removes the records that a group has left, until then. They are dead already; what is left of them expires.
+pub(super) fn sweep(sqlite: &Connection, serial: i64, deadline: Instant) {
+    wait_for_locks_until(deadline);
+    let batch = || {
+        sqlite
+            .prepare_cached(
+                "DELETE FROM sessions WHERE serial IN
+                 (SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2)",
+            )?
+            .execute(params![serial, BATCH])
+    };
+    while Instant::now() < deadline {
+        match batch() {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),
+        }
+    }
 }
 
 /// Ends those that joined first, until the group has no more live sessions than this. The one of this key stays.
@@ -70,11 +118,12 @@ pub(super) fn limit(
     sqlite
         .prepare_cached(
             "DELETE FROM sessions WHERE serial IN (
-               SELECT serial FROM sessions WHERE tag = ?1 AND tag <> x'' AND expires > ?3
-               ORDER BY id = ?2 DESC, joined DESC, serial DESC LIMIT -1 OFFSET ?4)",
+               SELECT sessions.serial FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
+               WHERE tag = ?1 AND expires > ?3
+               ORDER BY id = ?2 DESC, joined DESC, sessions.serial DESC LIMIT -1 OFFSET ?4)",
         )?
         .execute(params![
-            super::tag(key),
+            tag(key),
             key.id.as_bytes(),
             milliseconds(now),
             i64::try_from(max_sessions).unwrap_or(i64::MAX)

@@ -1,7 +1,7 @@
 CREATE TABLE sessions (
   serial     INTEGER PRIMARY KEY,
   id         BLOB NOT NULL,    -- the digest of the session's id
-  tag        BLOB NOT NULL,    -- the digest of its group's name; empty where it is in none
+  in_group   INTEGER NOT NULL, -- its group's serial; 0 where it is in none
   group_name TEXT,
   version    INTEGER NOT NULL,
   created    INTEGER NOT NULL, -- times are milliseconds since 1970
@@ -12,11 +12,18 @@ CREATE TABLE sessions (
   expires    INTEGER NOT NULL,
   size       INTEGER NOT NULL, -- of the values, in bytes
   nonces     BLOB NOT NULL,    -- of the last calls that changed it, newest first
-  UNIQUE (id, tag)
+  UNIQUE (id, in_group)
 ) STRICT;
 
 CREATE INDEX sessions_by_expiry ON sessions (expires);
-CREATE INDEX sessions_by_group ON sessions (tag) WHERE tag <> x'';
+CREATE INDEX sessions_by_group ON sessions (in_group) WHERE in_group > 0;
+
+-- A session in a group lives only as long as that is here: to end all of them, its row goes. The next one of the same tag
+-- has another serial: AUTOINCREMENT never gives one twice.
+CREATE TABLE groups (
+  serial INTEGER PRIMARY KEY AUTOINCREMENT,
+  tag    BLOB NOT NULL UNIQUE -- the digest of the group's name
+) STRICT;
 
 CREATE TABLE session_values (
   session INTEGER NOT NULL,
@@ -24,11 +31,6 @@ CREATE TABLE session_values (
   json    TEXT NOT NULL,
   PRIMARY KEY (session, key)
 ) STRICT, WITHOUT ROWID;
-
--- Unlike a foreign key, this needs no switch to be on.
-CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
-  DELETE FROM session_values WHERE session = OLD.serial;
-END;
 
 -- Ids that were replaced with a grace.
 CREATE TABLE forwards (
@@ -38,3 +40,19 @@ CREATE TABLE forwards (
   expires INTEGER NOT NULL,
   PRIMARY KEY (id, tag)
 ) STRICT, WITHOUT ROWID;
+
+-- Unlike a foreign key, this needs no switch to be on.
+CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
+  DELETE FROM session_values WHERE session = OLD.serial;
+END;
+
+CREATE TRIGGER groups_end_with_their_last_session AFTER DELETE ON sessions WHEN OLD.in_group > 0 BEGIN
+  DELETE FROM groups
+  WHERE serial = OLD.in_group AND NOT EXISTS (SELECT 1 FROM sessions WHERE in_group = OLD.in_group AND in_group > 0);
+END;
+
+CREATE TRIGGER groups_end_when_their_last_session_leaves AFTER UPDATE OF in_group ON sessions
+WHEN OLD.in_group > 0 AND NEW.in_group <> OLD.in_group BEGIN
+  DELETE FROM groups
+  WHERE serial = OLD.in_group AND NOT EXISTS (SELECT 1 FROM sessions WHERE in_group = OLD.in_group AND in_group > 0);
+END;

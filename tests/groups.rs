@@ -1,0 +1,585 @@
+//! Groups: joining and leaving, listing, and ending all of a user's sessions.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{
+    Error, Group, MemoryStore, PublicId, Refresh, Secret, Session, SessionManager, StoreErrorKind,
+};
+use std::time::{Duration, SystemTime};
+use support::place::Place;
+use support::proxy::{Fault, Proxy};
+use support::redis::Redis;
+use support::{builder, clock, cookie, manager, session_with};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Logs somebody in, in a session of its own, and gives the `Cookie` header for it.
+fn login(manager: &SessionManager, user: &str, device: &str) -> String {
+    let mut session = manager.load(None).unwrap();
+    session.set("device", device).unwrap();
+    session.set_group_name(user);
+    cookie(&session.save().unwrap().expect("a new session has a cookie"))
+}
+
+fn is_alive(manager: &SessionManager, header: &str) -> bool {
+    !manager.load(header).unwrap().is_new()
+}
+
+fn devices(group: &Group) -> Vec<String> {
+    let sessions = group.sessions_with(&["device"]).unwrap();
+    let mut devices: Vec<String> = sessions.iter().map(|session| session.get("device").unwrap().unwrap()).collect();
+    devices.sort();
+    assert_eq!(group.len().unwrap(), devices.len());
+    devices
+}
+
+#[test]
+fn a_login_gives_a_new_id_and_the_old_one_is_dead() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let anonymous = session_with(&manager, &[("cart", "full")]);
+        let mut session = manager.load(&*anonymous).unwrap();
+        assert_eq!((session.group_name(), session.authenticated_at()), (None, None));
+        let (old_id, csrf) = (session.public_id(), session.csrf_token());
+        session.set("user", "ada").unwrap();
+        session.set_group_name("ada");
+        assert_eq!(session.group_name(), Some("ada"), "as it is going to be");
+        let header = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        assert_ne!(session.public_id(), old_id);
+        assert!(!is_alive(&manager, &anonymous), "an id that was planted before is worth nothing");
+
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!(session.group_name(), Some("ada"));
+        assert_eq!(session.keys(), ["cart", "user"], "the name is none of the values");
+        let authenticated_at = session.authenticated_at().expect("it has joined");
+        assert!(authenticated_at >= session.created_at().unwrap());
+        assert!(SystemTime::now().duration_since(authenticated_at).unwrap() < Duration::from_secs(60));
+        assert!(!session.verify_csrf(&csrf), "a form of before the login");
+        assert_eq!(session.save().unwrap(), None);
+
+        // Its values may go; it stays logged in.
+        session.clear();
+        session.save().unwrap();
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!((session.group_name(), session.len()), (Some("ada"), 0));
+
+        // The password once more.
+        std::thread::sleep(Duration::from_millis(2));
+        session.set_group_name("ada");
+        let again = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        assert!(session.authenticated_at() > Some(authenticated_at));
+        assert!(!is_alive(&manager, &header));
+        assert_eq!(manager.group("ada").sessions().unwrap().len(), 1);
+        assert_eq!(place.records(), 1);
+        assert!(is_alive(&manager, &again));
+    }
+}
+
+#[test]
+fn a_session_changes_and_leaves_its_group() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let [ada, grace] = ["ada", "grace"].map(|name| manager.group(name));
+        let header = login(&manager, "ada", "phone");
+        let mut session = manager.load(&*header).unwrap();
+        session.set_group_name("grace");
+        let header = cookie(&session.save().unwrap().unwrap());
+        assert_eq!((devices(&ada), devices(&grace)), (vec![], vec!["phone".to_owned()]));
+        assert_eq!(ada.clear().unwrap(), 0);
+
+        let mut session = manager.load(&*header).unwrap();
+        session.leave_group();
+        assert_eq!(session.group_name(), None, "as it is going to be");
+        let alone = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        assert!(!is_alive(&manager, &header));
+        assert_eq!((devices(&grace), grace.clear().unwrap()), (vec![], 0));
+        let mut session = manager.load(&*alone).unwrap();
+        assert_eq!((session.group_name(), session.authenticated_at(), session.len()), (None, None, 1));
+
+        // It is in none: there is nothing to leave.
+        session.leave_group();
+        assert_eq!(session.save().unwrap(), None);
+        // What was asked for last counts.
+        session.set_group_name("ada");
+        session.leave_group();
+        let header = cookie(&session.save().unwrap().expect("a new id all the same"));
+        assert_eq!((manager.load(&*header).unwrap().group_name(), devices(&ada)), (None, vec![]));
+        let mut session = manager.load(None).unwrap();
+        session.set_group_name("ada");
+        session.leave_group();
+        assert_eq!(session.save().unwrap(), None, "nothing was set");
+    }
+}
+
+#[test]
+fn any_name_is_a_group_of_its_own() {
+    let long = "x".repeat(3 << 20);
+    let names = ["", " ", "ada", "Ada", "ada ", "a{d}a", "\0", "\r\n", "\u{1F980}", "e\u{301}", "é", "*", "'", &long];
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let headers = names.map(|name| login(&manager, name, "phone"));
+        for (name, header) in names.iter().zip(&headers) {
+            assert!(manager.load(&**header).unwrap().group_name() == Some(name), "{:?}", &name[..name.len().min(20)]);
+            assert_eq!(manager.group(name).len().unwrap(), 1);
+        }
+        for (ended, name) in names.iter().enumerate() {
+            assert_eq!(manager.group(name).clear().unwrap(), 1);
+            let alive: Vec<bool> = headers.iter().map(|header| is_alive(&manager, header)).collect();
+            assert_eq!(alive, (0..names.len()).map(|number| number > ended).collect::<Vec<_>>());
+        }
+        // The same name in another application.
+        let other = builder(&place.url()).namespace("other").build().unwrap();
+        let (ours, theirs) = (login(&manager, "ada", "phone"), login(&other, "ada", "phone"));
+        assert_eq!(manager.group("ada").clear().unwrap(), 1);
+        assert!(!is_alive(&manager, &ours) && is_alive(&other, &theirs));
+    }
+}
+
+#[test]
+fn where_a_user_is_logged_in_is_listed_with_what_the_application_asks_for() {
+    for place in Place::all() {
+        let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
+        let group = manager.group("ada");
+        assert!(group.sessions().unwrap().is_empty());
+        let headers = ["phone", "laptop", "tablet"].map(|device| {
+            std::thread::sleep(Duration::from_millis(2));
+            login(&manager, "ada", device)
+        });
+        login(&manager, "grace", "phone");
+        let ids: Vec<PublicId> =
+            headers.iter().rev().map(|header| manager.load(&**header).unwrap().public_id()).collect();
+        let listed = group.sessions_with(&["device", "none"]).unwrap();
+        assert_eq!(listed.iter().map(|session| session.public_id()).collect::<Vec<_>>(), ids, "latest login first");
+        for (session, device) in listed.iter().zip(["tablet", "laptop", "phone"]) {
+            assert_eq!(session.get::<String>("device").unwrap().as_deref(), Some(device));
+            assert!(matches!(session.get::<u32>("device"), Err(Error::Decode { key, .. }) if key == "device"));
+            assert_eq!(session.get::<String>("none").unwrap(), None);
+            assert!(session.created_at() <= session.joined_at() && session.joined_at() <= session.refreshed_at());
+            let life = session.expires_at().duration_since(session.refreshed_at()).unwrap();
+            assert!(life.abs_diff(7 * DAY) < Duration::from_secs(1), "{life:?}");
+            let text = format!("{session:?} {group:?}");
+            assert!(text.contains(&session.public_id().to_string()) && !text.contains("ada"), "{text}");
+        }
+        assert_eq!(group.sessions().unwrap()[0].get::<String>("device").unwrap(), None, "it was not asked for");
+
+        // A list is no use of the sessions; a load is.
+        place.let_time_pass_for_all(DAY);
+        manager.load(&*headers[1]).unwrap().save().unwrap();
+        for session in group.sessions_with(&["device"]).unwrap() {
+            let ago = SystemTime::now().duration_since(session.refreshed_at()).unwrap();
+            let used = session.get::<String>("device").unwrap().unwrap() == "laptop";
+            assert_eq!(ago > DAY / 2, !used, "{session:?}");
+        }
+    }
+}
+
+#[test]
+fn one_session_or_all_others_or_all_can_be_ended() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let group = manager.group("ada");
+        let [phone, laptop, tablet] = ["phone", "laptop", "tablet"].map(|device| login(&manager, "ada", device));
+        let other = login(&manager, "grace", "phone");
+        let alone = session_with(&manager, &[("a", "1")]);
+        let id = |header: &str| manager.load(header).unwrap().public_id();
+        assert!(!group.remove(&id(&other)).unwrap(), "it is in another group");
+        assert!(!group.remove(&id(&alone)).unwrap(), "it is in none");
+        let tablet_id = id(&tablet);
+        let mut under_way = manager.load(&*tablet).unwrap();
+        under_way.set("a", &1).unwrap();
+        assert!(group.remove(&tablet_id.to_string().parse().unwrap()).unwrap());
+        assert!(!group.remove(&tablet_id).unwrap(), "it has ended already");
+        assert!(matches!(under_way.save(), Err(Error::Gone)));
+        assert_eq!(devices(&group), ["laptop", "phone"]);
+
+        let mut session = manager.load(&*phone).unwrap();
+        assert_eq!(group.clear_except(&session).unwrap(), 1);
+        assert_eq!((devices(&group), is_alive(&manager, &laptop)), (vec!["phone".to_owned()], false));
+        session.set("a", &1).unwrap();
+        session.save().unwrap();
+
+        let mut loaded = manager.load(&*phone).unwrap();
+        loaded.set("late", &1).unwrap();
+        assert_eq!(group.clear_except(&manager.load(&*other).unwrap()).unwrap(), 1, "that one is not among them");
+        assert!(matches!(loaded.save(), Err(Error::Gone)));
+        assert_eq!((group.clear().unwrap(), devices(&group)), (0, vec![]));
+        assert!(is_alive(&manager, &other) && is_alive(&manager, &alone));
+        assert_eq!(place.records(), 2, "what has ended is removed");
+        // And there can be a next login.
+        let next = login(&manager, "ada", "phone");
+        assert!(is_alive(&manager, &next) && !is_alive(&manager, &phone));
+    }
+}
+
+#[test]
+fn a_group_has_no_more_sessions_than_the_setting_allows() {
+    for place in Place::all() {
+        let manager = builder(&place.url()).max_sessions_per_group(2).build().unwrap();
+        let remembered = |device: &str| {
+            std::thread::sleep(Duration::from_millis(2));
+            let mut session = manager.load(None).unwrap();
+            session.set("device", device).unwrap();
+            session.set_idle_timeout(90 * DAY);
+            session.set_group_name("ada");
+            cookie(&session.save().unwrap().unwrap())
+        };
+        let [first, second] = ["first", "second"].map(remembered);
+        std::thread::sleep(Duration::from_millis(2));
+        // It lives the shortest of all, and has come last.
+        let mut short = manager.load(&*session_with(&manager, &[("device", "short")])).unwrap();
+        short.set_idle_timeout(Duration::from_secs(60));
+        short.set_group_name("ada");
+        let short = cookie(&short.save().unwrap().unwrap());
+        assert!(!is_alive(&manager, &first) && is_alive(&manager, &second) && is_alive(&manager, &short));
+        assert_eq!(devices(&manager.group("ada")), ["second", "short"]);
+        assert_eq!(place.records(), 2, "what had to go is removed");
+        // A new id is no new login.
+        let mut session = manager.load(&*second).unwrap();
+        session.regenerate();
+        let second = cookie(&session.save().unwrap().unwrap());
+        remembered("third");
+        assert_eq!(devices(&manager.group("ada")), ["short", "third"]);
+        assert!(!is_alive(&manager, &second));
+        // Nor is the same one once more.
+        let mut session = manager.load(&*short).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        session.set_group_name("ada");
+        let short = cookie(&session.save().unwrap().unwrap());
+        remembered("fourth");
+        assert_eq!(devices(&manager.group("ada")), ["fourth", "short"], "who has logged in again came last");
+        assert!(is_alive(&manager, &short));
+    }
+}
+
+#[test]
+fn timeouts_hold_in_groups_too() {
+    for place in Place::all() {
+        let manager = builder(&place.url()).absolute_timeout(10 * DAY).build().unwrap();
+        let header = session_with(&manager, &[("device", "phone")]);
+        place.let_time_pass_for_all(6 * DAY);
+        let mut session = manager.load(&*header).unwrap();
+        session.set_group_name("ada");
+        let header = cookie(&session.save().unwrap().unwrap());
+        // The login has begun the ten days anew.
+        for _ in 0..3 {
+            place.let_time_pass_for_all(3 * DAY);
+            assert_eq!(devices(&manager.group("ada")), ["phone"]);
+            assert!(is_alive(&manager, &header));
+        }
+        place.let_time_pass_for_all(DAY + Duration::from_secs(1));
+        assert_eq!((devices(&manager.group("ada")), is_alive(&manager, &header)), (vec![], false));
+
+        // A short one beside a long one: the group outlives both.
+        let [short, long] = ["short", "long"].map(|device| login(&manager, "ada", device));
+        let mut session = manager.load(&*long).unwrap();
+        session.set_idle_timeout(9 * DAY);
+        session.save().unwrap();
+        let mut session = manager.load(&*short).unwrap();
+        session.set_idle_timeout(DAY);
+        session.save().unwrap();
+        place.let_time_pass_for_all(2 * DAY);
+        assert_eq!((devices(&manager.group("ada")), is_alive(&manager, &short)), (vec!["long".to_owned()], false));
+        assert!(is_alive(&manager, &long));
+        assert_eq!(manager.group("ada").clear().unwrap(), 1);
+        assert!(!is_alive(&manager, &long));
+    }
+}
+
+#[test]
+fn logins_over_time_leave_an_index_no_larger_than_who_is_alive() {
+    let redis = Redis::start();
+    let place = Place::Redis(redis);
+    let manager = manager(&place.url());
+    for round in 0..20 {
+        for _ in 0..50 {
+            login(&manager, "ada", "phone");
+        }
+        let Place::Redis(redis) = &place else { unreachable!() };
+        let (members, joined): (usize, usize) =
+            (redis.run(&["ZCARD", &index(redis)]), redis.run(&["ZCARD", &format!("{}:joined", index(redis))]));
+        assert!(members <= 50 && joined == members, "round {round}: {members}, {joined}");
+        place.let_time_pass_for_all(8 * DAY);
+    }
+}
+
+/// The key of the group's index.
+fn index(redis: &Redis) -> String {
+    redis.keys().into_iter().find(|key| key.ends_with('}')).expect("there is a group")
+}
+
+fn no_key_without_an_expiry(redis: &Redis) {
+    for key in redis.keys() {
+        assert!(redis.run::<i64>(&["PTTL", &key]) > 0, "{key}");
+    }
+}
+
+#[test]
+fn every_key_expires_and_the_index_last() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    let [phone, laptop] = ["phone", "laptop"].map(|device| login(&manager, "ada", device));
+    let lives = || {
+        no_key_without_an_expiry(&redis);
+        let index = index(&redis);
+        let of_records = redis.records().iter().map(|key| redis.run::<i64>(&["PEXPIRETIME", key])).max().unwrap();
+        for key in [&*index, &format!("{index}:joined")] {
+            assert_eq!(redis.run::<i64>(&["PEXPIRETIME", key]), of_records, "{key}");
+        }
+        Duration::from_millis(redis.run::<i64>(&["PTTL", &index]).unsigned_abs())
+    };
+    assert!(lives() < 8 * DAY);
+    let mut session = manager.load(&*phone).unwrap();
+    session.set_idle_timeout(30 * DAY);
+    session.save().unwrap();
+    assert!(lives() > 29 * DAY);
+    let mut session = manager.load(&*phone).unwrap();
+    session.regenerate_with_grace(Duration::from_secs(10));
+    let phone = cookie(&session.save().unwrap().unwrap());
+    assert!(lives() > 29 * DAY);
+    manager.destroy(&*phone).unwrap();
+    no_key_without_an_expiry(&redis);
+    assert!(is_alive(&manager, &laptop));
+    manager.group("ada").clear_except(&manager.load(&*laptop).unwrap()).unwrap();
+    no_key_without_an_expiry(&redis);
+    manager.group("ada").clear().unwrap();
+    for key in redis.keys() {
+        assert!(redis.run::<u64>(&["PTTL", &key]) <= 10_000, "only the old id with a grace is left");
+    }
+}
+
+#[test]
+fn a_lost_index_ends_sessions_and_keeps_none() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).max_sessions_per_group(2).build().unwrap();
+    let [phone, laptop] = ["phone", "laptop"].map(|device| login(&manager, "ada", device));
+    let mut under_way = manager.load(&*phone).unwrap();
+    under_way.set("a", &1).unwrap();
+    let index = index(&redis);
+    // The order of joining alone can be done without.
+    assert_eq!(redis.run::<i64>(&["DEL", &format!("{index}:joined")]), 1);
+    assert!(is_alive(&manager, &phone) && is_alive(&manager, &laptop));
+    let tablet = login(&manager, "ada", "tablet");
+    assert!(is_alive(&manager, &tablet));
+    assert_eq!(manager.group("ada").len().unwrap(), 2, "the limit holds");
+    assert_eq!(redis.run::<i64>(&["DEL", &index]), 1);
+    assert!([&phone, &laptop, &tablet].iter().all(|header| !is_alive(&manager, header)));
+    assert!(matches!(under_way.save(), Err(Error::Gone)));
+    assert_eq!(manager.group("ada").sessions().unwrap().len(), 0);
+    // What Redis evicts is not listed.
+    let [phone, laptop] = ["phone", "laptop"].map(|device| login(&manager, "ada", device));
+    let key = redis.records().into_iter().find(|key| key.ends_with(&id(&manager, &phone))).unwrap();
+    assert_eq!(redis.run::<i64>(&["DEL", &key]), 1);
+    assert_eq!(devices(&manager.group("ada")).len(), 1);
+    assert!(is_alive(&manager, &laptop));
+}
+
+fn id(manager: &SessionManager, header: &str) -> String {
+    manager.load(header).unwrap().public_id().to_string()
+}
+
+fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
+    match answer {
+        Err(Error::Store(error)) => error.kind(),
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_index_is_a_typed_error_and_a_logout_works() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    for damaged in ["", ":joined"] {
+        let header = login(&manager, "ada", "phone");
+        let alone = session_with(&manager, &[("a", "1")]);
+        let key = format!("{}{damaged}", index(&redis));
+        redis.run::<i64>(&["DEL", &key]);
+        redis.run::<()>(&["SET", &key, "something else", "EX", "100"]);
+        let before = redis.record(&redis.records()[0]);
+        if damaged.is_empty() {
+            assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Corrupt);
+            assert_eq!(kind(manager.group("ada").sessions()), StoreErrorKind::Corrupt);
+        }
+        let mut session = manager.load(&*alone).unwrap();
+        session.set_group_name("ada");
+        session.set("a", &2).unwrap();
+        assert_eq!(kind(session.save()), StoreErrorKind::Corrupt);
+        assert_eq!(redis.record(&redis.records()[0]), before, "nothing was half done");
+        assert!(manager.load(&*alone).unwrap().get::<String>("a").unwrap().as_deref() == Some("1"));
+        manager.destroy(&*header).unwrap();
+        manager.destroy(&*alone).unwrap();
+        manager.group("ada").clear().unwrap();
+        assert_eq!(redis.records(), Vec::<String>::new());
+        redis.run::<()>(&["FLUSHALL"]);
+    }
+}
+
+#[test]
+fn a_full_memory_refuses_logins_and_not_logouts() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    let [phone, laptop] = ["phone", "laptop"].map(|device| login(&manager, "ada", device));
+    let alone = session_with(&manager, &[("a", "1")]);
+    let keys = redis.keys();
+    redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    for header in [Some(&*alone), Some(&*phone), None] {
+        let mut session = manager.load(header).unwrap();
+        session.set_group_name("grace");
+        assert_eq!(kind(session.save()), StoreErrorKind::Rejected);
+        assert_eq!(redis.keys(), keys, "nothing was half done");
+    }
+    place_time_passes(&redis, Duration::from_secs(3600));
+    let mut session = manager.load(&*phone).expect("a refresh that cannot be written fails no load");
+    assert_eq!(session.save().unwrap(), None, "it was not refreshed");
+    assert_eq!(kind(manager.group("ada").clear_except(&session)), StoreErrorKind::Rejected);
+    assert!(is_alive(&manager, &phone) && is_alive(&manager, &laptop), "nothing was half done");
+    assert!(manager.group("ada").remove(&manager.load(&*laptop).unwrap().public_id()).unwrap());
+    assert_eq!(manager.group("ada").clear().unwrap(), 1);
+    assert!(!is_alive(&manager, &phone) && !is_alive(&manager, &laptop));
+}
+
+fn place_time_passes(redis: &Redis, time: Duration) {
+    for key in redis.keys() {
+        let left: i64 = redis.run(&["PTTL", &key]);
+        redis.run::<i64>(&["PEXPIRE", &key, &(left - time.as_millis() as i64).to_string()]);
+    }
+}
+
+#[test]
+fn what_is_sent_again_is_done_once() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = builder(&proxy.url()).max_sessions_per_group(2).build().unwrap();
+    let group = manager.group("ada");
+    let header = session_with(&manager, &[("device", "phone")]);
+    let losing = |work: &dyn Fn() -> String| {
+        proxy.next(&[Fault::LoseReply]);
+        let result = work();
+        assert_eq!(proxy.left(), 0, "a reply was lost");
+        result
+    };
+    let mut session = manager.load(&*header).unwrap();
+    session.increment("logins", 1).unwrap();
+    session.set_group_name("ada");
+    proxy.next(&[Fault::LoseReply]);
+    let header = cookie(&session.save().unwrap().unwrap());
+    assert_eq!(manager.load(&*header).unwrap().get("logins").unwrap(), Some(1));
+    assert_eq!(devices(&group), ["phone"]);
+    let created = losing(&|| login(&manager, "ada", "laptop"));
+    assert_eq!(devices(&group), ["laptop", "phone"]);
+    // With the limit, too.
+    let third = losing(&|| login(&manager, "ada", "tablet"));
+    assert_eq!(devices(&group), ["laptop", "tablet"]);
+    assert_eq!(losing(&|| group.len().unwrap().to_string()), "2");
+    assert_eq!(losing(&|| group.sessions_with(&["device"]).unwrap().len().to_string()), "2");
+    // A clear that is sent again does not end who came in between, and counts once.
+    proxy.next(&[Fault::LoseReply]);
+    assert_eq!(group.clear().unwrap(), 2);
+    assert!([&header, &created, &third].iter().all(|header| !is_alive(&manager, header)));
+    // What the third login ended is dead; the reply that named it was lost, so its record is left to expire.
+    no_key_without_an_expiry(&redis);
+    assert_eq!(redis.keys().len(), 1);
+}
+
+#[test]
+fn a_bearer_token_can_log_in_too() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let mut session = manager.load_token(None).unwrap();
+        session.set("device", "app").unwrap();
+        session.set_group_name("ada");
+        assert_eq!(session.save().unwrap(), None);
+        let token = session.token().unwrap();
+        assert_eq!(manager.load_token(&*token).unwrap().group_name(), Some("ada"));
+        let browser = login(&manager, "ada", "browser");
+        assert_eq!(devices(&manager.group("ada")), ["app", "browser"]);
+        // One group, two transports: a token is refused as a cookie and the reverse.
+        let name = browser.split('=').next().unwrap();
+        assert!(manager.load(&*format!("{name}={token}")).unwrap().is_new());
+        assert!(manager.load_token(browser.split_once('=').unwrap().1).unwrap().is_new());
+        assert_eq!(manager.group("ada").clear().unwrap(), 2);
+        assert!(manager.load_token(&*token).unwrap().is_new());
+    }
+}
+
+#[test]
+fn a_secret_can_be_changed_under_a_group() {
+    for place in Place::all() {
+        let old = manager(&place.url());
+        let header = login(&old, "ada", "phone");
+        let new = SessionManager::builder(Secret::new("a newer secret of the tests, of 32 bytes").unwrap())
+            .store_url(&place.url())
+            .secure(false)
+            .accept_secret(support::secret())
+            .build()
+            .unwrap();
+        let mut session = new.load(&*header).unwrap();
+        assert_eq!(session.group_name(), Some("ada"));
+        let renewed = cookie(&session.save().unwrap().expect("signed anew"));
+        assert_ne!(renewed, header);
+        assert_eq!(new.load(&*renewed).unwrap().group_name(), Some("ada"));
+        assert_eq!(new.group("ada").clear().unwrap(), 1, "the group does not depend on the secret");
+        assert!(!is_alive(&new, &renewed) && !is_alive(&old, &header));
+    }
+}
+
+#[test]
+fn a_refused_login_changes_nothing_and_can_be_made_again() {
+    for place in Place::all() {
+        let manager = builder(&place.url()).max_session_bytes(200).build().unwrap();
+        for existing in [None, Some(session_with(&manager, &[("device", "phone")]))] {
+            let mut session = manager.load(existing.as_deref()).unwrap();
+            session.set_group_name("ada");
+            session.set("device", "phone").unwrap();
+            session.set("a", &"x".repeat(100)).unwrap();
+            session.set("b", &"x".repeat(100)).unwrap();
+            assert!(matches!(session.save(), Err(Error::TooLarge { .. })));
+            assert_eq!(devices(&manager.group("ada")), Vec::<String>::new());
+            assert_eq!((session.group_name(), session.authenticated_at()), (Some("ada"), None));
+            session.remove("b");
+            let header = cookie(&session.save().unwrap().unwrap());
+            assert_eq!(devices(&manager.group("ada")), ["phone"]);
+            assert_eq!(manager.load(&*header).unwrap().group_name(), Some("ada"));
+            manager.group("ada").clear().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_login_within_a_transaction_meets_the_session_as_it_was_loaded() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let header = session_with(&manager, &[("device", "phone")]);
+        let mut attempts = 0;
+        let (_, set_cookie) = manager
+            .transact(&*header, |session: &mut Session| -> Result<(), Error> {
+                attempts += 1;
+                if attempts == 1 {
+                    let mut other = manager.load(&*header)?;
+                    other.set("other", &1)?;
+                    other.save()?;
+                }
+                session.set_group_name("ada");
+                Ok(())
+            })
+            .unwrap();
+        let session = manager.load(&*cookie(&set_cookie.unwrap())).unwrap();
+        assert_eq!((attempts, session.group_name(), session.keys()), (2, Some("ada"), vec!["device", "other"]));
+        assert_eq!(devices(&manager.group("ada")), ["phone"]);
+    }
+}
+
+#[test]
+fn memory_clears_the_dead_of_groups_away_too() {
+    let (now, pass) = clock();
+    let manager = builder("memory:").store(MemoryStore::with_clock(now)).build().unwrap();
+    for _ in 0..10 {
+        for _ in 0..100 {
+            login(&manager, "ada", "phone");
+        }
+        assert_eq!(manager.group("ada").len().unwrap(), 100);
+        pass(8 * DAY);
+        assert_eq!(manager.group("ada").clear().unwrap(), 0, "what has expired does not count");
+    }
+}
