@@ -90,7 +90,8 @@ fn the_old_id_cannot_be_replaced_once_more() {
             assert_eq!(manager.load(&*new).unwrap().keys(), ["late", "slow", "user"]);
 
             let is_grouped = late.group_name().is_some();
-            let changes: [(fn(&mut Session), bool); 3] = [
+            type Change = (fn(&mut Session), bool);
+            let changes: [Change; 3] = [
                 (Session::regenerate, true),
                 (|session| session.set_group_name("grace"), true),
                 (|session| session.leave_group(), is_grouped),

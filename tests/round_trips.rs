@@ -4,7 +4,7 @@
 
 mod support;
 
-use multi_process_session::{Refresh, SessionManager};
+use multi_process_session::{Refresh, Session, SessionManager};
 use std::time::Duration;
 use support::redis::Redis;
 use support::{builder, cookie, session_with};
@@ -68,6 +68,91 @@ fn a_request_makes_no_more_round_trips_than_promised() {
         session.regenerate();
         session.set("user", "grace").unwrap();
         assert!(session.save().unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).max_sessions_per_group(600).build().unwrap();
+    let join = |manager: &SessionManager, header: Option<&str>| {
+        let mut session = manager.load(header).unwrap();
+        session.set("device", "phone").unwrap();
+        session.set_group_name("ada");
+        cookie(&session.save().unwrap().expect("a new id"))
+    };
+    let group = manager.group("ada");
+    let limited = builder(&redis.url()).max_sessions_per_group(1).build().unwrap();
+    // Redis gets to know all scripts.
+    for _ in 0..2 {
+        let header = join(&limited, Some(&session_with(&manager, &[("a", "1")])));
+        group.sessions_with(&["device"]).unwrap();
+        group.len().unwrap();
+        limited.load(&*header).unwrap();
+    }
+    group.clear().unwrap();
+    let header = join(&manager, None);
+    manager.destroy(&*header).unwrap();
+
+    let count = |what: &str, expected: usize, request: &mut dyn FnMut()| {
+        let (commands, ()) = redis.commands(request);
+        assert_eq!(commands, vec!["evalsha"; expected], "{what}");
+    };
+    let anonymous = session_with(&manager, &[("a", "1")]);
+    let mut header = String::new();
+    count("a login", 2, &mut || header = join(&manager, Some(&anonymous)));
+    count("a login with no cookie", 1, &mut || drop(join(&manager, None)));
+    count("a read in a group", 1, &mut || assert!(!manager.load(&*header).unwrap().is_new()));
+    count("read and write in a group", 2, &mut || {
+        let mut session = manager.load(&*header).unwrap();
+        session.set("a", &2).unwrap();
+        session.save().unwrap();
+    });
+    for renew in [Session::regenerate, |session: &mut Session| session.regenerate_with_grace(Duration::from_secs(9))] {
+        count("a new id in a group", 2, &mut || {
+            let mut session = manager.load(&*header).unwrap();
+            renew(&mut session);
+            header = cookie(&session.save().unwrap().unwrap());
+        });
+    }
+    count("how many", 1, &mut || assert_eq!(group.len().unwrap(), 2));
+    count("a list", 2, &mut || assert_eq!(group.sessions().unwrap().len(), 2));
+    count("a list with values", 2, &mut || {
+        assert!(group.sessions_with(&["device", "user_agent"]).unwrap()[0].get::<String>("device").unwrap().is_some());
+    });
+    let id = manager.load(&*header).unwrap().public_id();
+    count("ending one", 1, &mut || assert!(group.remove(&id).unwrap()));
+    // One to end all, and one to remove up to 500 records.
+    count("ending all", 2, &mut || assert_eq!(group.clear().unwrap(), 1));
+    count("ending none", 1, &mut || assert_eq!(group.clear().unwrap(), 0));
+    let anonymous = session_with(&manager, &[("a", "1")]);
+    let mut session = limited.load(&*join(&limited, None)).unwrap();
+    session.save().unwrap();
+    count("a login that ends another session", 3, &mut || drop(join(&limited, Some(&anonymous))));
+    let session = limited.load(&*join(&limited, None)).unwrap();
+    join(&manager, None);
+    count("log out everywhere else", 2, &mut || assert_eq!(group.clear_except(&session).unwrap(), 1));
+    for _ in 0..501 {
+        join(&manager, None);
+    }
+    count("a list of 502", 3, &mut || assert_eq!(group.sessions().unwrap().len(), 502));
+    let mut commands = Vec::new();
+    count("ending 502", 3, &mut || commands.push(group.clear().unwrap()));
+    assert_eq!(commands, [502]);
+    count("step-up and remember-me", 2, &mut || {
+        let mut session = manager.load(None).unwrap();
+        session.set_group_name("ada");
+        session.save().unwrap();
+        session.set_idle_timeout(Duration::from_secs(30 * 24 * 60 * 60));
+        assert!(session.authenticated_at().is_some());
+        session.save().unwrap();
+    });
+    let header = session_with(&manager, &[("a", "1")]);
+    count("a token against forgery", 1, &mut || {
+        let mut session = manager.load(&*header).unwrap();
+        let token = session.csrf_token();
+        assert!(session.verify_csrf(&token));
+        assert_eq!(session.save().unwrap(), None);
     });
 }
 

@@ -5,14 +5,14 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::any::Any;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const INNER: &str = "MPS_TEST_IN_ITS_OWN_PROCESS";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a test that forks in a process where no other test runs: a fork copies only the thread that calls it, and
 /// whatever the threads of other tests hold locked stays locked in the child.
@@ -62,7 +62,13 @@ impl Child {
     }
 
     /// What the child said. Fails if it panicked, was killed, or hangs.
-    pub fn join(mut self) -> String {
+    pub fn join(self) -> String {
+        let pid = self.pid;
+        self.wait().unwrap_or_else(|| panic!("child {pid} was killed"))
+    }
+
+    /// What the child said; `None` if it was killed. Fails if it panicked, or hangs.
+    pub fn wait(mut self) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).expect("it is our child") {
@@ -74,11 +80,14 @@ impl Child {
                 status => break status,
             }
         };
+        if matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)) {
+            return None;
+        }
         let mut text = String::new();
         self.said.rewind().expect("a file");
         self.said.read_to_string(&mut text).expect("text");
         assert_eq!(status, WaitStatus::Exited(self.pid, 0), "a child said: {text}");
-        text
+        Some(text)
     }
 
     /// Kills it, wherever it is.
@@ -104,6 +113,31 @@ pub fn open_sockets() -> Vec<String> {
     let folder = std::fs::read_dir("/proc/self/fd").expect("Linux");
     let targets = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     targets.map(|path| path.display().to_string()).filter(|name| name.starts_with("socket:")).collect()
+}
+
+/// Lines from one process to another.
+pub struct Lines {
+    read: BufReader<UnixStream>,
+    write: UnixStream,
+}
+
+impl Lines {
+    pub fn new() -> Lines {
+        let (read, write) = UnixStream::pair().expect("a pair of sockets");
+        read.set_read_timeout(Some(PATIENCE)).expect("a time to wait");
+        Lines { read: BufReader::new(read), write }
+    }
+
+    pub fn send(&self, line: &str) {
+        (&self.write).write_all(format!("{line}\n").as_bytes()).expect("somebody reads");
+    }
+
+    pub fn next(&mut self) -> String {
+        let mut line = String::new();
+        self.read.read_line(&mut line).expect("somebody sends");
+        assert_eq!(line.pop(), Some('\n'), "the sender has ended");
+        line
+    }
 }
 
 /// A signal between processes: a byte through a pair of sockets.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,10 @@ pub enum Fault {
     Pass,
     /// The request is carried out; instead of the reply the connection is closed.
     LoseReply,
+    /// This process, which has made the request, is killed; the request goes nowhere.
+    KillBefore(Arc<AtomicI32>),
+    /// The request is carried out, and this process, which has made it, is killed.
+    KillAfter(Arc<AtomicI32>),
     /// The request is carried out; half of the reply comes, and then the connection is closed.
     HalfReply,
     /// The request is carried out; half of the reply comes, and then nothing more.
@@ -87,6 +91,12 @@ impl Proxy {
     }
 }
 
+fn kill(pid: &AtomicI32) -> io::Result<()> {
+    use nix::sys::signal::{Signal, kill};
+    kill(nix::unistd::Pid::from_raw(pid.load(Ordering::SeqCst)), Signal::SIGKILL)?;
+    Ok(())
+}
+
 impl State {
     /// Commands are short here: one read is one request, or one reply.
     fn serve(&self, mut client: UnixStream) -> io::Result<()> {
@@ -100,6 +110,7 @@ impl State {
             let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::Pass);
             match fault {
                 Fault::Silence => continue,
+                Fault::KillBefore(pid) => return kill(&pid),
                 Fault::Answer(bytes) => {
                     client.write_all(bytes)?;
                     continue;
@@ -114,6 +125,7 @@ impl State {
             let reply = &buffer[..length];
             match fault {
                 Fault::LoseReply => return Ok(()),
+                Fault::KillAfter(pid) => return kill(&pid),
                 Fault::HalfReply => return client.write_all(&reply[..length / 2]),
                 Fault::HalfReplyThenSilence => client.write_all(&reply[..length / 2])?,
                 Fault::Trickle(pause) => {
