@@ -133,8 +133,12 @@ impl SessionManagerBuilder {
     /// A further secret whose tokens are accepted. It never signs: what it verified is signed anew with the next answer.
     /// Default: none. May be called several times.
     ///
-    /// To change the secret without logging anyone out: first accept the new one in all workers, then sign with the new
-    /// one and accept the old one, and drop the old one after an idle timeout.
+    /// To change the secret without logging anyone out:
+    /// 1. accept the new one in all workers, while they sign with the old one;
+    /// 2. once all do, sign with the new one and accept the old one, worker by worker;
+    /// 3. drop the old one after an idle timeout: who has not come since has no session any more.
+    ///
+    /// A secret that is dropped is refused without asking the store. Groups do not depend on the secret.
     pub fn accept_secret(mut self, secret: Secret) -> Self {
         self.accepted.push(secret);
         self
@@ -242,7 +246,7 @@ impl SessionManagerBuilder {
     }
 
     /// Whether the cookie outlives the browser, by a `Max-Age`. Default: yes. The session itself lives as long either
-    /// way.
+    /// way. "Remember me" for single sessions is [`set_idle_timeout`](crate::Session::set_idle_timeout).
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self

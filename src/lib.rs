@@ -33,13 +33,32 @@
 //! A request without a session gets a new one. It is kept, and a cookie written, only once something is
 //! [set](Session::set) in it and it is [saved](Session::save). Every use extends its
 //! [idle timeout](SessionManagerBuilder::idle_timeout); the [absolute timeout](SessionManagerBuilder::absolute_timeout)
-//! ends it in any case, and [`Session::destroy`] at once: a logout. At a login, call [`Session::regenerate`].
+//! ends it in any case, and [`Session::destroy`] at once: a logout.
 //!
 //! A save sends what was changed, and nothing else, so requests that overlap do not undo each other's work. Count with
 //! [`Session::increment`]; where a change depends on what is there, use [`SessionManager::transact`]. A save never
 //! brings a session back that has ended meanwhile: it answers [`Error::Gone`].
 //!
 //! Clients of an API have no cookies: [`SessionManager::load_token`] and [`Session::token`] are for them.
+//!
+//! # Logins
+//! At a login, call [`Session::set_group_name`] with the user's name or number. The session gets a new id, so that one
+//! that somebody planted before is worth nothing, and it is a member of the user's [`Group`] from then on, as are those of
+//! the user's other devices. [`SessionManager::group`] lists them, and ends one, all others, or all, at once.
+//! [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group) limits how many there may be.
+//!
+//! | to | call |
+//! |---|---|
+//! | log in | [`Session::set_group_name`], then [`save`](Session::save) and send the cookie |
+//! | log out | [`Session::destroy`], or [`SessionManager::destroy`] without loading |
+//! | "remember me" | [`Session::set_idle_timeout`] for this one session |
+//! | show where a user is logged in | [`Group::sessions_with`] |
+//! | log out there, everywhere else, everywhere | [`Group::remove`], [`Group::clear_except`], [`Group::clear`] |
+//! | ask for the password again before something sensitive | look at [`Session::authenticated_at`] |
+//! | change ids now and then | [`Session::regenerate_with_grace`] |
+//! | keep other sites from posting your forms | [`Session::csrf_token`], [`Session::verify_csrf`] |
+//! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |
+//! | change the secret | [`accept_secret`](SessionManagerBuilder::accept_secret) |
 //!
 //! An [`Error::Store`] on loading means that it is not known who is asking. Answer 503; take nobody for logged in.
 //!

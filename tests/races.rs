@@ -133,7 +133,7 @@ fn of_two_new_ids_at_once_one_wins_and_with_a_grace_nobody_is_logged_out() {
         let renew = |header: &str, round: u32| {
             let mut session = manager.load(header).unwrap();
             session.increment("count", 1).unwrap();
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 session.regenerate()
             } else {
                 session.regenerate_with_grace(GRACE)
