@@ -4,15 +4,16 @@
 
 mod support;
 
-use multi_process_session::{Error, MemoryStore, Session, SessionManager};
+use multi_process_session::{Error, MemoryStore, PublicId, Session, SessionManager};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use support::place::Place;
 use support::{builder, clock, cookie};
 
 const HANDLES: usize = 3;
 const KEYS: [&str; 3] = ["a", "b", "c"];
+const GROUPS: [&str; 2] = ["ada", "grace"];
 const MINUTE: u32 = 60;
 // Never a multiple of each other's, so that nothing ends at the very moment it is looked at.
 const IDLE: u32 = 10 * 60 + 30;
@@ -26,11 +27,16 @@ enum Op {
     Remove { handle: usize, key: usize },
     Take { handle: usize, key: usize },
     Clear { handle: usize },
-    Regenerate { handle: usize },
+    Regenerate { handle: usize, with_grace: bool },
+    Join { handle: usize, group: usize },
+    Leave { handle: usize },
     SetIdleTimeout { handle: usize, minutes: u32 },
     Save { handle: usize },
     Destroy { handle: usize },
     DestroyByCookie { cookie: usize },
+    RemoveFromGroup { cookie: usize, group: usize },
+    ClearGroup { group: usize },
+    ClearGroupExcept { group: usize, handle: usize },
     LetTimePass { hours: u32 },
 }
 
@@ -45,7 +51,13 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (handle.clone(), key.clone()).prop_map(|(handle, key)| Op::Remove { handle, key }),
         1 => (handle.clone(), key).prop_map(|(handle, key)| Op::Take { handle, key }),
         1 => handle.clone().prop_map(|handle| Op::Clear { handle }),
-        2 => handle.clone().prop_map(|handle| Op::Regenerate { handle }),
+        3 => (handle.clone(), any::<bool>())
+            .prop_map(|(handle, with_grace)| Op::Regenerate { handle, with_grace }),
+        3 => (handle.clone(), 0..GROUPS.len()).prop_map(|(handle, group)| Op::Join { handle, group }),
+        1 => handle.clone().prop_map(|handle| Op::Leave { handle }),
+        1 => (0..GROUPS.len()).prop_map(|group| Op::ClearGroup { group }),
+        1 => (0..GROUPS.len(), handle.clone()).prop_map(|(group, handle)| Op::ClearGroupExcept { group, handle }),
+        1 => (0..GROUPS.len(), cookie.clone()).prop_map(|(group, cookie)| Op::RemoveFromGroup { group, cookie }),
         1 => (handle.clone(), prop::sample::select(vec![4 * 60 + 30, IDLE]))
             .prop_map(|(handle, minutes)| Op::SetIdleTimeout { handle, minutes }),
         8 => handle.clone().prop_map(|handle| Op::Save { handle }),
@@ -70,6 +82,7 @@ enum Change {
 #[derive(Clone, Debug)]
 struct ModelRecord {
     id: usize,
+    group: Option<usize>,
     values: Values,
     idle: u32,
     ends: u32,
@@ -84,8 +97,25 @@ struct ModelSession {
     cleared: bool,
     changes: BTreeMap<&'static str, Change>,
     idle: Option<u32>,
-    renew: bool,
+    renew: Option<Renew>,
     cookie_due: bool,
+    group: Option<usize>,
+    /// Reached by an id that was replaced.
+    forwarded: bool,
+}
+
+/// A new id that is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Renew {
+    with_grace: bool,
+    change: GroupChange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum GroupChange {
+    None,
+    Join(usize),
+    Leave,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +123,8 @@ struct Model {
     now: u32,
     ids: usize,
     records: Vec<ModelRecord>,
+    /// Ids that were replaced with a grace, and by which. Whenever time passes, it is more than any grace.
+    forwards: BTreeMap<usize, usize>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -113,6 +145,20 @@ impl Model {
         self.records.iter_mut().find(|record| record.id == id && record.expires > now)
     }
 
+    /// The id that the session of this one has now.
+    fn follow(&self, id: usize) -> usize {
+        self.forwards.get(&id).map_or(id, |next| self.follow(*next))
+    }
+
+    fn end(&mut self, ends: impl Fn(&ModelRecord) -> bool) -> u64 {
+        let (now, mut ended) = (self.now, 0);
+        self.records.retain(|record| {
+            ended += u64::from(ends(record) && record.expires > now);
+            !ends(record)
+        });
+        ended
+    }
+
     fn new_id(&mut self) -> usize {
         self.ids += 1;
         self.ids
@@ -120,43 +166,70 @@ impl Model {
 
     fn load(&mut self, id: Option<usize>) -> ModelSession {
         let now = self.now;
-        let Some(record) = id.and_then(|id| self.live(id)) else { return ModelSession::default() };
+        let current = id.map(|id| self.follow(id));
+        let forwarded = current != id;
+        let Some(record) = current.and_then(|id| self.live(id)) else { return ModelSession::default() };
         let full = (now + record.idle).min(record.ends);
         let refreshed = full > record.expires;
         record.expires = record.expires.max(full);
-        ModelSession { id, seen: record.values.clone(), cookie_due: refreshed, ..ModelSession::default() }
+        let (seen, group) = (record.values.clone(), record.group);
+        ModelSession { id: current, seen, group, forwarded, cookie_due: refreshed, ..ModelSession::default() }
     }
 
     fn save(&mut self, session: &mut ModelSession) -> Answer {
         let now = self.now;
-        if session.id.is_none() {
+        let Some(id) = session.id else {
             let view = session.view().expect("increments of a new session start at 0");
-            if view.is_empty() {
+            let group = session.group_to_be();
+            if view.is_empty() && group.is_none() {
                 return Answer::Saved { cookie: false };
             }
             let idle = session.idle.unwrap_or(IDLE);
             let (id, ends) = (self.new_id(), now + ABSOLUTE);
             let expires = (now + idle).min(ends);
-            self.records.push(ModelRecord { id, values: view.clone(), idle, ends, expires });
-            *session = ModelSession { id: Some(id), seen: view, ..ModelSession::default() };
+            self.records.push(ModelRecord { id, group, values: view.clone(), idle, ends, expires });
+            *session = ModelSession { id: Some(id), seen: view, group, ..ModelSession::default() };
             return Answer::Saved { cookie: true };
+        };
+        if session.forwarded && session.renew.is_some() {
+            if !session.renew.is_some_and(|renew| renew.with_grace) {
+                return Answer::Gone;
+            }
+            session.renew = None;
         }
-        let unchanged = !session.cleared && session.changes.is_empty() && session.idle.is_none() && !session.renew;
+        let unchanged =
+            !session.cleared && session.changes.is_empty() && session.idle.is_none() && session.renew.is_none();
         if unchanged {
-            return Answer::Saved { cookie: std::mem::take(&mut session.cookie_due) };
+            return Answer::Saved { cookie: std::mem::take(&mut session.cookie_due) && !session.forwarded };
         }
-        let new_id = self.new_id();
-        let Some(record) = self.live(session.id.unwrap()) else { return Answer::Gone };
+        let (new_id, current) = (self.new_id(), self.follow(id));
+        let mut renew = session.renew;
+        if current != id && renew.is_some() {
+            if !renew.is_some_and(|renew| renew.with_grace) {
+                return Answer::Gone;
+            }
+            renew = None;
+        }
+        let Some(record) = self.live(current) else { return Answer::Gone };
         let Some(values) = session.applied_to(&record.values) else { return Answer::NotAnInteger };
         record.values = values;
-        let cookie = session.cookie_due || session.renew || session.idle.is_some();
-        if session.renew || session.idle.is_some() {
+        let forwarded = session.forwarded || current != id;
+        let cookie = (session.cookie_due || renew.is_some() || session.idle.is_some()) && !forwarded;
+        if let Some(GroupChange::Join(_)) = renew.map(|renew| renew.change) {
+            record.ends = now + ABSOLUTE;
+        }
+        if renew.is_some() || session.idle.is_some() {
             record.idle = session.idle.unwrap_or(record.idle);
             record.expires = (now + record.idle).min(record.ends);
         }
-        if session.renew {
+        if let Some(Renew { with_grace, change }) = renew {
             record.id = new_id;
+            record.group = change.applied_to(record.group);
+            if with_grace {
+                self.forwards.insert(current, new_id);
+            }
         }
+        let record = self.live(if renew.is_some() { new_id } else { current }).expect("it is alive");
         // Of the others' changes a session sees only what its increments led to.
         let mut seen = if session.cleared { Values::new() } else { session.seen.clone() };
         for (key, change) in &session.changes {
@@ -166,12 +239,33 @@ impl Model {
                 Change::Increment(_) => drop(seen.insert(key, record.values[key].clone())),
             }
         }
-        *session = ModelSession { id: Some(record.id), seen, ..ModelSession::default() };
+        let (id, group) = (Some(record.id), record.group);
+        *session = ModelSession { id, seen, group, forwarded, ..ModelSession::default() };
         Answer::Saved { cookie }
     }
 }
 
+impl GroupChange {
+    fn applied_to(self, group: Option<usize>) -> Option<usize> {
+        match self {
+            GroupChange::None => group,
+            GroupChange::Join(group) => Some(group),
+            GroupChange::Leave => None,
+        }
+    }
+}
+
 impl ModelSession {
+    fn group_to_be(&self) -> Option<usize> {
+        self.renew.map_or(self.group, |renew| renew.change.applied_to(self.group))
+    }
+
+    fn renew(&mut self, with_grace: bool, change: GroupChange) {
+        let before = self.renew.unwrap_or(Renew { with_grace, change });
+        let change = if change == GroupChange::None { before.change } else { change };
+        self.renew = Some(Renew { with_grace: with_grace && before.with_grace, change });
+    }
+
     fn applied_to(&self, values: &Values) -> Option<Values> {
         let mut values = if self.cleared { Values::new() } else { values.clone() };
         for (key, change) in &self.changes {
@@ -220,6 +314,7 @@ struct Run<'a> {
     handles: Vec<(Session, ModelSession)>,
     /// Cookies that were given out, and whose they are.
     cookies: Vec<(String, usize)>,
+    public_ids: BTreeMap<usize, PublicId>,
 }
 
 impl Run<'_> {
@@ -230,6 +325,9 @@ impl Run<'_> {
                 let session = self.manager.load(known.map(|(header, _)| header.as_str())).unwrap();
                 let model = self.model.load(known.map(|(_, id)| *id));
                 assert_eq!(session.is_new(), model.id.is_none());
+                if let Some(id) = model.id {
+                    assert_eq!(session.public_id(), self.public_ids[&id]);
+                }
                 self.handles[handle] = (session, model);
             }
             Op::Set { handle, key, json } => {
@@ -271,10 +369,44 @@ impl Run<'_> {
                 model.changes.clear();
                 model.cleared = true;
             }
-            Op::Regenerate { handle } => {
+            Op::Regenerate { handle, with_grace } => {
                 let (session, model) = &mut self.handles[handle];
-                session.regenerate();
-                model.renew = true;
+                match with_grace {
+                    true => session.regenerate_with_grace(Duration::from_secs(60)),
+                    false => session.regenerate(),
+                }
+                model.renew(with_grace, GroupChange::None);
+            }
+            Op::Join { handle, group } => {
+                let (session, model) = &mut self.handles[handle];
+                session.set_group_name(GROUPS[group]);
+                model.renew(false, GroupChange::Join(group));
+            }
+            Op::Leave { handle } => {
+                let (session, model) = &mut self.handles[handle];
+                session.leave_group();
+                if model.group_to_be().is_some() {
+                    model.renew(false, GroupChange::Leave);
+                }
+            }
+            Op::ClearGroup { group } => {
+                let ended = self.manager.group(GROUPS[group]).clear().unwrap();
+                assert_eq!(ended, self.model.end(|record| record.group == Some(group)));
+            }
+            Op::ClearGroupExcept { group, handle } => {
+                let (session, model) = &self.handles[handle];
+                let ended = self.manager.group(GROUPS[group]).clear_except(session).unwrap();
+                assert_eq!(ended, self.model.end(|record| record.group == Some(group) && Some(record.id) != model.id));
+            }
+            Op::RemoveFromGroup { cookie, group } => {
+                let Some((_, id)) = self.cookies.get(cookie) else { return };
+                let removed = self.manager.group(GROUPS[group]).remove(&self.public_ids[id]).unwrap();
+                // The button of a list that is a moment old works, too: it ends the session of that id.
+                let current = self.model.follow(*id);
+                assert_eq!(
+                    u64::from(removed),
+                    self.model.end(|record| record.group == Some(group) && record.id == current)
+                );
             }
             Op::SetIdleTimeout { handle, minutes } => {
                 let (session, model) = &mut self.handles[handle];
@@ -294,6 +426,10 @@ impl Run<'_> {
                     Err(error) => panic!("{error}"),
                 };
                 assert_eq!(answer, self.model.save(model));
+                if let Some(id) = model.id {
+                    let known = self.public_ids.entry(id).or_insert_with(|| session.public_id());
+                    assert_eq!(session.public_id(), *known);
+                }
                 if let Some(set_cookie) = set_cookie {
                     self.cookies.push((cookie(&set_cookie), model.id.expect("it is kept")));
                 }
@@ -302,19 +438,33 @@ impl Run<'_> {
                 let fresh = (self.manager.load(None).unwrap(), ModelSession::default());
                 let (session, model) = std::mem::replace(&mut self.handles[handle], fresh);
                 assert!(session.destroy().unwrap().is_some());
-                self.model.records.retain(|record| Some(record.id) != model.id);
+                let current = model.id.map(|id| self.model.follow(id));
+                self.model.end(|record| Some(record.id) == current);
             }
             Op::DestroyByCookie { cookie } => {
                 let Some((header, id)) = self.cookies.get(cookie) else { return };
                 assert!(self.manager.destroy(header.as_str()).unwrap().is_some());
-                self.model.records.retain(|record| record.id != *id);
+                let current = self.model.follow(*id);
+                self.model.end(|record| record.id == current);
             }
             Op::LetTimePass { hours } => {
                 (self.let_time_pass)(Duration::from_secs((hours * 60 * MINUTE).into()));
                 self.model.now += hours * 60;
+                self.model.forwards.clear();
             }
         }
+        let may_change = !matches!(op, Op::Set { .. } | Op::Increment { .. } | Op::Remove { .. } | Op::Load { .. });
+        for (group, name) in GROUPS.iter().enumerate().filter(|_| may_change) {
+            let live = self.model.records.iter().filter(|record| record.expires > self.model.now);
+            let members: BTreeSet<PublicId> =
+                live.filter(|record| record.group == Some(group)).map(|record| self.public_ids[&record.id]).collect();
+            let listed: BTreeSet<PublicId> =
+                self.manager.group(name).sessions().unwrap().iter().map(|session| session.public_id()).collect();
+            assert_eq!(listed, members, "{name}");
+        }
         for (session, model) in &self.handles {
+            assert_eq!(session.group_name(), model.group_to_be().map(|group| GROUPS[group]));
+            assert_eq!(session.authenticated_at().is_some(), model.group.is_some());
             for key in KEYS {
                 match (session.get::<serde_json::Value>(key), model.value(key)) {
                     (Ok(value), Ok(json)) => {
@@ -350,6 +500,9 @@ impl Run<'_> {
         for (header, _) in &self.cookies {
             self.manager.destroy(header.as_str()).unwrap();
         }
+        for name in GROUPS {
+            self.manager.group(name).clear().unwrap();
+        }
     }
 }
 
@@ -361,6 +514,7 @@ fn run(manager: &SessionManager, let_time_pass: &dyn Fn(Duration), ops: &[Op]) {
         model: Model::default(),
         handles: (0..HANDLES).map(|_| fresh()).collect(),
         cookies: Vec::new(),
+        public_ids: BTreeMap::new(),
     };
     ops.iter().for_each(|op| run.step(op));
     run.end();

@@ -26,6 +26,15 @@ pub(super) enum GroupChange {
 }
 
 impl NewId {
+    /// This wish and then `later`, as one.
+    pub(super) fn followed_by(self, later: NewId) -> NewId {
+        NewId {
+            identity: later.identity.or(self.identity),
+            group: if later.group == GroupChange::None { self.group } else { later.group },
+            grace: self.grace.and(later.grace),
+        }
+    }
+
     pub(super) fn join(&self, max_sessions: Option<usize>) -> Option<Join<'_>> {
         match &self.group {
             GroupChange::Join(name) => Some(Join { name, max_sessions }),
@@ -41,7 +50,7 @@ impl Session {
     /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does it by itself. Of two requests
     /// that do it at once, one wins; the other's save answers [`Error::Gone`].
     pub fn regenerate(&mut self) {
-        self.renew(None);
+        self.renew(GroupChange::None, None);
     }
 
     /// As [`regenerate`](Session::regenerate), but for so long the old id still reaches the session: for ids that are
@@ -54,7 +63,7 @@ impl Session {
     ///
     /// Where anything in this request asks for a new id without a grace, there is none.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {
-        self.renew(Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
+        self.renew(GroupChange::None, Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
     }
 
     /// Lets the session join a group when it is saved: the login of this user (the npm module's `setGroupName`).
@@ -79,7 +88,7 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_group_name(&mut self, name: &str) {
-        self.change_group(GroupChange::Join(name.to_owned()));
+        self.renew(GroupChange::Join(name.to_owned()), None);
     }
 
     /// Lets the session leave its group when it is saved: it lives on, with the same values and a new id, and
@@ -88,7 +97,7 @@ impl Session {
     /// For a logout [`destroy`](Session::destroy) is right: after this the values are still there.
     pub fn leave_group(&mut self) {
         if self.group_name().is_some() {
-            self.change_group(GroupChange::Leave);
+            self.renew(GroupChange::Leave, None);
         }
     }
 
@@ -115,19 +124,13 @@ impl Session {
         self.info.as_ref().and_then(|info| info.joined_at)
     }
 
-    fn renew(&mut self, grace: Option<Duration>) {
+    fn renew(&mut self, group: GroupChange, grace: Option<Duration>) {
         self.settled = false;
-        match &mut self.new_id {
-            Some(new_id) => new_id.grace = new_id.grace.and(grace),
-            None => self.new_id = Some(NewId { identity: None, group: GroupChange::None, grace }),
-        }
-    }
-
-    fn change_group(&mut self, group: GroupChange) {
-        self.renew(None);
-        if let Some(new_id) = &mut self.new_id {
-            new_id.group = group;
-        }
+        let wish = NewId { identity: None, group, grace };
+        self.new_id = Some(match self.new_id.take() {
+            Some(earlier) => earlier.followed_by(wish),
+            None => wish,
+        });
     }
 
     /// Who the session is going to be after the save, as far as that is known.

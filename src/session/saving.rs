@@ -91,7 +91,7 @@ impl Session {
 
     /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
     pub(super) fn send(&mut self, deadline: Instant) -> Result<(), Error> {
-        let Some(sent) = self.unanswered.take() else { return Ok(()) };
+        let Some(mut sent) = self.unanswered.take() else { return Ok(()) };
         let call = Call { deadline, nonce: sent.nonce };
         let answer = match &self.info {
             None => self.create(&sent, &call),
@@ -115,8 +115,15 @@ impl Session {
             }
             // Another request was faster; its new id is as good.
             Err(Error::Gone) if sent.new_id.as_ref().is_some_and(|new_id| new_id.grace.is_some()) => {
-                self.unanswered = Some(Sent { nonce: random::nonce()?, new_id: None, changes: sent.changes });
-                self.send(deadline)
+                let answer = random::nonce().and_then(|nonce| {
+                    let changes = mem::take(&mut sent.changes);
+                    self.unanswered = Some(Sent { nonce, new_id: None, changes });
+                    self.send(deadline)
+                });
+                if !matches!(answer, Ok(()) | Err(Error::Store(_))) {
+                    self.take_back(sent); // None was faster: the session has ended.
+                }
+                answer
             }
             Err(error @ Error::Store(_)) => {
                 self.unanswered = Some(sent);
@@ -124,13 +131,19 @@ impl Session {
             }
             Err(refusal) => {
                 self.conflicted |= matches!(refusal, Error::Conflict);
-                if self.new_id.is_none() {
-                    self.new_id = sent.new_id;
-                }
-                self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
+                self.take_back(sent);
                 Err(refusal)
             }
         }
+    }
+
+    /// What was refused is to be saved still.
+    fn take_back(&mut self, sent: Sent) {
+        self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
+        self.new_id = match (sent.new_id, self.new_id.take()) {
+            (Some(earlier), Some(later)) => Some(earlier.followed_by(later)),
+            (earlier, later) => earlier.or(later),
+        };
     }
 
     fn create(&self, sent: &Sent, call: &Call) -> Result<Updated, Error> {
