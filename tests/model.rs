@@ -541,11 +541,11 @@ fn memory_answers_as_the_model() {
 #[test]
 fn sqlite_answers_as_the_model() {
     let place = Place::sqlite();
-    check(400, &place.url(), None, &|time| place.let_time_pass_for_all(time));
+    check(250, &place.url(), None, &|time| place.let_time_pass_for_all(time));
 }
 
 #[test]
 fn redis_answers_as_the_model() {
     let place = Place::redis();
-    check(400, &place.url(), None, &|time| place.let_time_pass_for_all(time));
+    check(250, &place.url(), None, &|time| place.let_time_pass_for_all(time));
 }
