@@ -662,6 +662,14 @@ impl Suite<'_> {
         let last = member_of(self.store(), &group, &[("a", "1")], only);
         assert_eq!(ids(self.store(), &group), [last.id], "promise 8: with a limit of one");
         assert!(many.iter().all(|key| load(self.store(), key).is_none()), "promise 8: who had to go is dead");
+        // Of two that join at the same moment, the one that is joining stays.
+        let (early, _) = created(self.store(), &[("a", "1")]);
+        let rival = member(self.store(), &group, &[("a", "1")]);
+        let to = group.session(fresh_key().id);
+        let joined = Update { new_key: Some(to), join: Some(only), ..update(&change) };
+        self.store().update(&early, &joined, &call()).expect("update works");
+        assert_eq!(ids(self.store(), &group), [to.id], "promise 8: who joins stays");
+        assert!(load(self.store(), &rival).is_none(), "promise 8: and the other goes");
     }
 
     fn what_has_ended_is_in_no_group(&self) {
@@ -675,9 +683,15 @@ impl Suite<'_> {
             return assert_eq!(ids(self.store(), &group), [], "promise 8: what has expired does not show");
         }
         assert_eq!(ids(self.store(), &group), [alive.id], "promise 8: what has ended does not show");
+        // Nor does it count, however late it had joined.
+        let short = group.session(fresh_key().id);
+        let minute = HOUR / 60;
+        let record = NewRecord { join: Some(MEMBER), idle_timeout: minute, ..record(&[("a", "1")]) };
+        self.store().create(&short, &record, &call()).expect("create works");
+        self.0.let_time_pass(&short, 2 * minute);
         let two = Join { max_sessions: Some(2), ..MEMBER };
         let new = member_of(self.store(), &group, &[("a", "1")], two);
-        assert_eq!(ids(self.store(), &group), sorted([alive, new]), "promise 8: nor does it count");
+        assert_eq!(ids(self.store(), &group), sorted([alive, new]), "promise 8: what has expired does not count");
         // The group outlives its longest member.
         let idle_timeout = |timeout| ChangeSet { idle_timeout: Some(timeout), ..ChangeSet::default() };
         self.update(&alive, &idle_timeout(10 * HOUR)).expect("update works");

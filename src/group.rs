@@ -96,10 +96,11 @@ impl Group {
         Ok(self.manager.store().clear_group(&self.key(), None, &self.call()?)?)
     }
 
-    /// Ends all its sessions but this one: "log out everywhere else". If this one is not among them, it ends all.
+    /// Ends all its sessions but this one: "log out everywhere else", as OWASP ASVS 7.4.3 asks for after a change of
+    /// password. If this one is not among them, it ends all.
     ///
     /// # Errors
-    /// Those of [`clear`](Group::clear).
+    /// Those of [`clear`](Group::clear). A Redis whose memory is full refuses this, but not `clear`.
     pub fn clear_except(&self, session: &Session) -> Result<u64, Error> {
         Ok(self.manager.store().clear_group(&self.key(), Some(session.public_id()), &self.call()?)?)
     }

@@ -144,7 +144,7 @@ impl SessionManager {
     /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
     ///
     /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved but
-    /// what it has saved by itself, which it need not do. Counting is cheaper with [`Session::increment`], which never
+    /// what it has saved by itself, which it need not do, and must not do with a new id: the client would not get it. Counting is cheaper with [`Session::increment`], which never
     /// conflicts. Several `Cookie` headers may be joined with `"; "`.
     ///
     /// # Errors

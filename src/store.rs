@@ -67,7 +67,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// same call made it).
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::TooLarge`] where the values are larger than the limit.
+    /// [`Error::Store`]; [`Error::TooLarge`] where the values are larger than the limit; [`Error::Gone`] if this same call
+    /// made the record, and it has ended since and is known still.
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error>;
 
     /// The record, refreshed if that was due.
@@ -103,7 +104,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError>;
 
-    /// Ends all sessions of a group, `except` one. Says how many there were.
+    /// Ends all sessions of a group, `except` one, which may be named by an id that it had before, in its grace. Says how
+    /// many there were.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -299,20 +301,14 @@ pub struct Updated {
     pub forwarded_to: Option<PublicId>,
 }
 
-/// How many ids are followed from one to the next: more than any grace leaves time for.
-const MAX_FORWARDS: usize = 8;
-
 /// Follows an id to the one that the session has now.
 pub(crate) fn follow<E>(
-    key: RecordKey<'_>,
+    mut key: RecordKey<'_>,
     mut next: impl FnMut(&RecordKey<'_>) -> Result<Option<PublicId>, E>,
 ) -> Result<RecordKey<'_>, E> {
-    let mut key = key;
-    for _ in 0..MAX_FORWARDS {
-        match next(&key)? {
-            Some(id) => key.id = id,
-            None => break,
-        }
+    // There is an end to it: ids are random, so none comes twice.
+    while let Some(id) = next(&key)? {
+        key.id = id;
     }
     Ok(key)
 }

@@ -7,6 +7,7 @@ mod support;
 use multi_process_session::{
     Error, Group, MemoryStore, PublicId, Refresh, Secret, Session, SessionManager, StoreErrorKind,
 };
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 use support::place::Place;
 use support::proxy::{Fault, Proxy};
@@ -190,6 +191,7 @@ fn one_session_or_all_others_or_all_can_be_ended() {
         let mut under_way = manager.load(&*tablet).unwrap();
         under_way.set("a", &1).unwrap();
         assert!(group.remove(&tablet_id.to_string().parse().unwrap()).unwrap());
+        no_index_of_nobody(&place);
         assert!(!group.remove(&tablet_id).unwrap(), "it has ended already");
         assert!(matches!(under_way.save(), Err(Error::Gone)));
         assert_eq!(devices(&group), ["laptop", "phone"]);
@@ -207,6 +209,7 @@ fn one_session_or_all_others_or_all_can_be_ended() {
         assert_eq!((group.clear().unwrap(), devices(&group)), (0, vec![]));
         assert!(is_alive(&manager, &other) && is_alive(&manager, &alone));
         assert_eq!(place.records(), 2, "what has ended is removed");
+        no_index_of_nobody(&place);
         // And there can be a next login.
         let next = login(&manager, "ada", "phone");
         assert!(is_alive(&manager, &next) && !is_alive(&manager, &phone));
@@ -303,6 +306,23 @@ fn logins_over_time_leave_no_more_than_who_is_alive() {
                 }
             }
             place.let_time_pass_for_all(8 * DAY);
+        }
+    }
+}
+
+/// Who stands in one set of a group stands in the other, and a group without sessions leaves nothing.
+fn no_index_of_nobody(place: &Place) {
+    match place {
+        Place::Redis(redis) => {
+            for index in redis.keys().iter().filter(|key| key.ends_with('}')) {
+                let members = |key: &str| redis.run::<BTreeSet<String>>(&["ZRANGE", key, "0", "-1"]);
+                assert_eq!(members(index), members(&format!("{index}:joined")));
+            }
+        }
+        Place::Sqlite(_) => {
+            let sql = "SELECT count(*) FROM groups WHERE serial NOT IN (SELECT in_group FROM sessions)";
+            let empty: u32 = place.sql().query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(empty, 0);
         }
     }
 }

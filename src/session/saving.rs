@@ -13,8 +13,8 @@ impl Session {
     /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due.
     ///
     /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
-    /// have sent is not applied twice, unless two dozen changes of other requests came between. After any other error
-    /// the record is as it was, and so is this session.
+    /// have sent is not applied twice, unless two dozen changes of other requests came between, or the session was new and
+    /// has been ended meanwhile. After any other error the record is as it was, and so is this session.
     ///
     /// # Errors
     /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],
@@ -131,6 +131,9 @@ impl Session {
             }
             Err(refusal) => {
                 self.conflicted |= matches!(refusal, Error::Conflict);
+                if let (Error::Randomness(_), Some(new_id)) = (&refusal, &mut sent.new_id) {
+                    new_id.identity = None; // It is taken.
+                }
                 self.take_back(sent);
                 Err(refusal)
             }

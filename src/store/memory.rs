@@ -38,7 +38,7 @@ struct Shelf {
     records: HashMap<Key, Kept>,
     /// Ids that were replaced with a grace: by which, and until when they lead there.
     forwards: HashMap<Key, (PublicId, SystemTime)>,
-    /// How many records there may be before the dead ones are cleared away.
+    /// How many of both there may be before the dead ones are cleared away.
     sweep_at: usize,
 }
 
@@ -111,12 +111,12 @@ impl Shelf {
         self.records.get_mut(&key).filter(|kept| kept.standing.is_live(now))
     }
 
-    /// Clears the dead away each time the number of records has doubled.
+    /// Clears the dead away each time there are twice as many.
     fn sweep(&mut self, now: SystemTime) {
-        if self.records.len() >= self.sweep_at {
+        if self.records.len() + self.forwards.len() >= self.sweep_at {
             self.records.retain(|_, kept| kept.standing.is_live(now));
             self.forwards.retain(|_, (_, until)| *until > now);
-            self.sweep_at = (self.records.len() * 2).max(64);
+            self.sweep_at = ((self.records.len() + self.forwards.len()) * 2).max(64);
         }
     }
 }
@@ -196,6 +196,7 @@ impl Store for MemoryStore {
         if let Some(new_key) = new_key.filter(|new_key| *new_key != at)
             && let Some(kept) = shelf.records.remove(&at)
         {
+            shelf.sweep(now);
             shelf.records.insert(new_key, kept);
             shelf.forwards.extend(update.grace.map(|grace| (at, (new_key.0, now + grace))));
             shelf.limit(new_key, update.join.and_then(|join| join.max_sessions), now);
@@ -230,6 +231,7 @@ impl Store for MemoryStore {
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, _: &Call) -> Result<u64, StoreError> {
         let (mut shelf, now) = self.open()?;
+        let except = except.map(|id| shelf.follow(&group.session(id), now).0.0);
         let stays = |id: PublicId, tag| tag != Some(group.tag) || except == Some(id);
         let ended = shelf.records.extract_if(|(id, tag), _| !stays(*id, *tag));
         Ok(ended.filter(|(_, kept)| kept.standing.is_live(now)).count() as u64)

@@ -15,9 +15,7 @@ use self::pool::Pool;
 use self::reply::Reply;
 use self::script::{Script, Scripts};
 use super::per_process::PerProcess;
-use super::{
-    Call, Change, ForkGuard, GroupKey, MAX_FORWARDS, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated,
-};
+use super::{Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::builder::default;
 use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
@@ -85,10 +83,7 @@ impl RedisStore {
         let mut key = *key;
         let mut forwarded_to = None;
         let mut reply = self.run(script, &command(&key), call)?;
-        for _ in 0..MAX_FORWARDS {
-            if reply.status() != "forward" {
-                break;
-            }
+        while reply.status() == "forward" {
             key.id = reply.id()?;
             forwarded_to = Some(key.id);
             reply = self.run(script, &command(&key), call)?;
@@ -161,8 +156,10 @@ impl Store for RedisStore {
             command.arg(field(key)).arg(json);
         }
         let mut reply = self.run(&self.scripts.create, &command, call)?;
-        if reply.status() == "exists" {
-            return Ok(None);
+        match reply.status() {
+            "ok" => {}
+            "gone" => return Err(Error::Gone),
+            _ => return Ok(None),
         }
         let info = reply.info()?;
         self.sweep_ended(key, &reply.ids()?, call);

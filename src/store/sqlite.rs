@@ -8,7 +8,7 @@ mod permit;
 
 use self::connection::{Connection, wait_for_locks_until};
 use self::failure::{Failure, store_error};
-use self::forward::{forward, forwarded};
+use self::forward::{forward, forwarded, purge};
 use super::per_process::PerProcess;
 use super::places::Places;
 use super::standing::Standing;
@@ -26,7 +26,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How many ended sessions are cleared away when one is created: more than one, so that the file stops growing.
+/// How many ended sessions, and how many ids that lead nowhere any more, are cleared away when one is created: more than one, so that the file stops growing.
 const PURGED: i64 = 3;
 
 /// Keeps sessions in one SQLite file, for any number of processes on one machine. Needs no server.
@@ -128,24 +128,25 @@ impl SqliteStore {
         }
     }
 
-    /// Extends the life of a record as it is now; `None` if it has ended by now.
+    /// Extends the life of a record as it is now, and gives the id that it has now; `None` if it has ended by now.
     fn extend(
         &self,
         sqlite: &mut rusqlite::Connection,
         key: &RecordKey<'_>,
         refresh: Refresh,
-    ) -> rusqlite::Result<Option<RecordInfo>> {
+    ) -> rusqlite::Result<Option<(RecordInfo, PublicId)>> {
         let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // The lock may have been waited for.
         let now = self.now();
-        let Some(Found { serial, mut standing, .. }) = find(&transaction, key, now)? else { return Ok(None) };
+        let Some((found, id)) = find_forwarded(&transaction, key, now)? else { return Ok(None) };
+        let Found { serial, mut standing, .. } = found;
         if standing.refresh(refresh, now) {
             transaction
                 .prepare_cached("UPDATE sessions SET expires = ?2, refreshed = ?3 WHERE serial = ?1")?
                 .execute(params![serial, milliseconds(standing.expires_at), milliseconds(standing.refreshed_at)])?;
             transaction.commit()?;
         }
-        Ok(Some(standing.info(now)))
+        Ok(Some((standing.info(now), id)))
     }
 
     /// The time, as exact as it is kept.
@@ -170,6 +171,7 @@ impl Store for SqliteStore {
                      (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
                 )?
                 .execute(params![milliseconds(now), PURGED])?;
+            purge(&transaction, now)?;
             let standing = Standing::new(record, call, now);
             transaction
                 .prepare_cached(
@@ -206,28 +208,27 @@ impl Store for SqliteStore {
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
         self.with(call, |sqlite| {
             let now = self.now();
-            let (mut found, mut at) = (read(sqlite, key, now)?, *key);
-            if found.is_none() {
-                let Some(key) = forwarded(sqlite, key, now)? else { return Ok(None) };
-                (found, at) = (read(sqlite, &key, now)?, key);
-            }
-            let Some((standing, group_name, values)) = found else { return Ok(None) };
-            let forwarded_to = (at.id != key.id).then_some(at.id);
-            let mut record = Record { info: standing.info(now), values, group_name, refreshed: false, forwarded_to };
+            let found = match read(sqlite, key, now)? {
+                Some(found) => Some((found, key.id)),
+                None => read_forwarded(&sqlite.transaction()?, key, now)?,
+            };
+            let Some(((standing, group_name, values), mut id)) = found else { return Ok(None) };
+            let (mut info, mut refreshed) = (standing.info(now), false);
             if standing.is_refresh_due(refresh, now) {
                 // A refresh that cannot be written does not fail the load, nor take all of its time.
                 wait_for_locks_until(halfway(call.deadline));
-                match self.extend(sqlite, &at, refresh) {
-                    Ok(Some(extended)) => {
+                match self.extend(sqlite, &RecordKey { id, ..*key }, refresh) {
+                    Ok(Some((extended, now_id))) => {
                         // What was read is of its own version, whatever was written since.
-                        record.info = RecordInfo { version: record.info.version, ..extended };
-                        record.refreshed = true;
+                        info = RecordInfo { version: info.version, ..extended };
+                        (id, refreshed) = (now_id, true);
                     }
                     Ok(None) => return Ok(None),
                     Err(error) => log::debug!("session {}: not refreshed: {error}", key.id),
                 }
             }
-            Ok(Some(record))
+            let forwarded_to = (id != key.id).then_some(id);
+            Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
         })
     }
 
@@ -363,16 +364,26 @@ fn find_for(
     {
         return if found.standing.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Error::id_taken())) };
     }
-    if let Some(found) = find(transaction, key, now)? {
-        return Ok(found);
-    }
     // An id that leads elsewhere cannot be replaced once more.
-    let forwarded = if update.new_key.is_none() { forwarded(transaction, key, now)? } else { None };
-    let found = forwarded.map(|key| Ok((find(transaction, &key, now)?, key.id))).transpose();
-    match found.map_err(Failure::Sqlite)? {
-        Some((Some(found), id)) => Ok(Found { forwarded_to: Some(id), ..found }),
-        _ => Err(Failure::Refused(Error::Gone)),
+    let found = match update.new_key {
+        None => find_forwarded(transaction, key, now)?,
+        Some(_) => find(transaction, key, now)?.map(|found| (found, key.id)),
+    };
+    let (found, id) = found.ok_or(Failure::Refused(Error::Gone))?;
+    Ok(Found { forwarded_to: (id != key.id).then_some(id), ..found })
+}
+
+/// A live record, wherever it has gone, and the id that it has now.
+fn find_forwarded(
+    transaction: &Transaction<'_>,
+    key: &RecordKey<'_>,
+    now: SystemTime,
+) -> rusqlite::Result<Option<(Found, PublicId)>> {
+    if let Some(found) = find(transaction, key, now)? {
+        return Ok(Some((found, key.id)));
     }
+    let Some(key) = forwarded(transaction, key, now)? else { return Ok(None) };
+    Ok(find(transaction, &key, now)?.map(|found| (found, key.id)))
 }
 
 /// Writes down how long a record lives.
@@ -409,12 +420,21 @@ fn move_to(
     Ok(())
 }
 
-/// One statement, so that what it reads is of one moment.
-fn read(
-    sqlite: &rusqlite::Connection,
+/// What a record holds: how it stands, the name of its group, its values.
+type Contents = (Standing, Option<String>, Values);
+
+/// What a record holds, wherever it has gone, and the id that it has now.
+fn read_forwarded(
+    transaction: &Transaction<'_>,
     key: &RecordKey<'_>,
     now: SystemTime,
-) -> rusqlite::Result<Option<(Standing, Option<String>, Values)>> {
+) -> rusqlite::Result<Option<(Contents, PublicId)>> {
+    let Some(key) = forwarded(transaction, key, now)? else { return Ok(None) };
+    Ok(read(transaction, &key, now)?.map(|contents| (contents, key.id)))
+}
+
+/// One statement, so that what it reads is of one moment.
+fn read(sqlite: &rusqlite::Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Contents>> {
     let mut statement = sqlite.prepare_cached(concat!(
         "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, group_name, key, json
          FROM sessions LEFT JOIN session_values ON session = serial

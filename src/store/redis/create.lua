@@ -2,10 +2,12 @@
 -- ARGV: nonce, absolute timeout (ms; '' none), idle timeout (ms), refresh interval (ms), size, the group's name, how many
 --       sessions the group may have ('' any number); then field and value by turns.
 if redis.call('EXISTS', record.key) == 1 then
-  if is_known(record) then
-    return { nonce, 'ok', standing(record), {} }
+  if not is_known(record) then
+    return { nonce, 'exists' }
+  elseif not is_member(record) then
+    return { nonce, 'gone' }
   end
-  return { nonce, 'exists' }
+  return { nonce, 'ok', standing(record), {} } -- This call was made before.
 end
 check_group(record)
 local now, ends = now_ms(), 0

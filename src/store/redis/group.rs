@@ -38,19 +38,29 @@ impl RedisStore {
         except: Option<PublicId>,
         call: &Call,
     ) -> Result<u64, StoreError> {
-        let [members, joined] = group_keys(group);
-        let mut command = self.scripts.group_clear.call(&[members, joined, ended_key(group, call.nonce)], call);
-        command.arg(except.map_or_else(String::new, |id| id.to_string())).arg(BATCH);
-        let mut reply = self.run(&self.scripts.group_clear, &command, call)?;
-        let (ended, ids) = (reply.number()?, reply.ids()?);
-        self.sweep(group, ids, call);
-        Ok(ended)
+        let script = &self.scripts.group_clear;
+        let mut except = except;
+        loop {
+            let ended_key = ended_key(group, call.nonce);
+            let keys = group_keys(group).into_iter().chain([ended_key]).chain(except.map(|id| own_key(group, id)));
+            let mut command = script.call(&keys.collect::<Vec<_>>(), call);
+            command.arg(except.map_or_else(String::new, |id| id.to_string())).arg(BATCH);
+            let mut reply = self.run(script, &command, call)?;
+            if reply.status() == "forward" {
+                except = Some(reply.id()?);
+                continue;
+            }
+            let (ended, ids) = (reply.number()?, reply.ids()?);
+            self.sweep(group, ids, call);
+            return Ok(ended);
+        }
     }
 
     /// Removes the records of sessions that a call has ended in the group of this key.
     pub(super) fn sweep_ended(&self, key: &RecordKey<'_>, ids: &[PublicId], call: &Call) {
-        if let Some(tag) = key.tag.filter(|_| !ids.is_empty()) {
-            self.sweep(&key.group(tag), ids.to_vec(), call);
+        let Some(tag) = key.tag else { return };
+        for batch in ids.chunks(BATCH) {
+            self.sweep(&key.group(tag), batch.to_vec(), call);
         }
     }
 

@@ -1,9 +1,13 @@
 -- Ends all sessions of a group in one step, but one if need be: what is no member is dead. Their records are removed
--- afterwards, with sweep.lua. KEYS: the group's two, and the one under which those that ended are remembered for that.
+-- afterwards, with sweep.lua. KEYS: the group's two, the one under which those that ended are remembered for that, and the
+-- record's of the session that stays, if one does.
 -- ARGV: nonce, the id of the session that stays ('' none), how many ids to answer with.
 local members, joined, ended, stays = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
-if redis.call('TYPE', members).ok ~= 'zset' then
-  redis.call('UNLINK', members) -- It is damaged, or not there.
+local forward = KEYS[4] and redis.pcall('HGET', KEYS[4], 'f')
+if type(forward) == 'string' then
+  return { nonce, 'forward', forward }
+elseif redis.call('TYPE', members).ok ~= 'zset' then
+  redis.call('UNLINK', members, joined) -- It is damaged, or not there.
 elseif redis.call('EXISTS', ended) == 0 then -- Else this call was made before.
   local expires = stays ~= '' and redis.call('ZSCORE', members, stays)
   local since = expires and redis.pcall('ZSCORE', joined, stays)

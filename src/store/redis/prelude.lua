@@ -104,26 +104,40 @@ local function check_group(record)
   end
 end
 
+-- Makes a group's two sets name the same sessions, if Redis has evicted one of them. Whoever is missing in the second
+-- counts as the first to have joined.
+local function mend(members, joined)
+  if redis.call('ZCARD', members) == redis.call('ZCARD', joined) then
+    return
+  end
+  for _, id in ipairs(redis.call('ZRANGE', joined, 0, -1)) do
+    if not redis.call('ZSCORE', members, id) then
+      redis.call('ZREM', joined, id)
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', members, 0, -1)) do
+    redis.call('ZADD', joined, 'NX', 0, id)
+  end
+end
+
 -- Lets a session join, and ends those that joined first where there are more than `limit` (nil: any number). Gives their
 -- ids.
 local function join(record, now, expires, limit)
-  local expired = redis.call('ZRANGEBYSCORE', record.members, '-inf', string.format('(%.0f', now))
-  in_chunks('ZREM', record.members, expired, 1, #expired)
-  in_chunks('ZREM', record.joined, expired, 1, #expired)
-  redis.call('ZADD', record.joined, now, record.id)
+  local members, joined = record.members, record.joined
+  local expired = redis.call('ZRANGEBYSCORE', members, '-inf', string.format('(%.0f', now))
+  in_chunks('ZREM', members, expired, 1, #expired)
+  in_chunks('ZREM', joined, expired, 1, #expired)
+  mend(members, joined)
+  redis.call('ZADD', joined, now, record.id)
   expire(record, expires)
-  local ended, surplus = {}, limit and redis.call('ZCARD', record.members) - limit or 0
-  -- The second set comes first to its end only where Redis has evicted it.
-  for _, set in ipairs({ record.joined, record.members }) do
-    for _, id in ipairs(surplus > 0 and redis.call('ZRANGE', set, 0, surplus) or {}) do
-      if surplus > 0 and id ~= record.id then
-        redis.call('ZREM', record.joined, id)
-        if redis.call('ZREM', record.members, id) == 1 then
-          surplus, ended[#ended + 1] = surplus - 1, id
-        end
-      end
+  local ended, surplus = {}, limit and redis.call('ZCARD', members) - limit or 0
+  for _, id in ipairs(surplus > 0 and redis.call('ZRANGE', joined, 0, surplus) or {}) do
+    if #ended < surplus and id ~= record.id then
+      ended[#ended + 1] = id
     end
   end
+  in_chunks('ZREM', members, ended, 1, #ended)
+  in_chunks('ZREM', joined, ended, 1, #ended)
   return ended
 end
 

@@ -1,13 +1,13 @@
 //! Ids that were replaced with a grace, and where they lead.
 
-use super::{RecordKey, milliseconds, tag};
+use super::{PURGED, RecordKey, milliseconds, tag};
 use crate::PublicId;
 use crate::store::follow;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::{Duration, SystemTime};
 
-/// The key that a record has now, and its id if that is another one than was asked for. Only what has no record of its
-/// own is to be asked for: that spares most calls the question.
+/// The key that a record has now, if that is another one. To be asked in a transaction with what is done then, and only
+/// of a key that has no record: that spares most calls the question.
 pub(super) fn forwarded<'a>(
     sqlite: &Connection,
     key: &RecordKey<'a>,
@@ -32,9 +32,19 @@ pub(super) fn forward(
     now: SystemTime,
     grace: Duration,
 ) -> rusqlite::Result<()> {
-    sqlite.prepare_cached("DELETE FROM forwards WHERE expires <= ?1")?.execute([milliseconds(now)])?;
+    purge(sqlite, now)?;
     sqlite
         .prepare_cached("INSERT OR REPLACE INTO forwards (id, tag, new_id, expires) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![key.id.as_bytes(), tag(key), new_id.as_bytes(), milliseconds(now + grace)])?;
     Ok(())
+}
+
+/// Clears some of those away that lead nowhere any more: more than one, so that they do not pile up.
+pub(super) fn purge(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<usize> {
+    sqlite
+        .prepare_cached(
+            "DELETE FROM forwards WHERE (id, tag) IN
+             (SELECT id, tag FROM forwards WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![milliseconds(now), PURGED])
 }

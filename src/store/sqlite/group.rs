@@ -1,6 +1,7 @@
 //! Groups: the sessions with one serial of a group.
 
 use super::connection::wait_for_locks_until;
+use super::forward::forwarded;
 use super::{GroupKey, RecordKey, milliseconds, standing, tag, unsigned};
 use crate::group::SessionInfo;
 use crate::store::Values;
@@ -69,6 +70,11 @@ pub(super) fn end(
     now: SystemTime,
 ) -> rusqlite::Result<(u64, Option<i64>)> {
     let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let except = except.map(|id| group.session(id));
+    let except = match &except {
+        Some(key) => Some(forwarded(&transaction, key, now)?.map_or(key.id, |key| key.id)),
+        None => None,
+    };
     let before = len(&transaction, group, now)?;
     let old_serial: Option<i64> = transaction
         .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?

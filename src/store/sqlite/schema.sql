@@ -41,6 +41,8 @@ CREATE TABLE forwards (
   PRIMARY KEY (id, tag)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX forwards_by_expiry ON forwards (expires);
+
 -- Unlike a foreign key, this needs no switch to be on.
 CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
   DELETE FROM session_values WHERE session = OLD.serial;
