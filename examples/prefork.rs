@@ -8,18 +8,19 @@
 //! Open the URL it prints and reload the page: another worker answers, with the same session. Kill a worker: nothing is
 //! lost, and a new one takes its place. The parent process only starts workers and waits.
 
-use multi_process_session::{Error, Secret, Session, SessionManager, SetCookie};
+mod support;
+
+use multi_process_session::{Error, Session, SessionManager, SetCookie};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
-use std::io::Cursor;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
-use std::{env, mem, panic, process, thread};
-use tempfile::TempDir;
-use tiny_http::{Header, Method, Request, Response, Server};
+use std::{mem, panic, process, thread};
+use support::{Answer, Failure, Options, cookies, escape, fail, header, parse, without_login};
+use tiny_http::{Method, Request, Response, Server};
 
 const USAGE: &str = "\
 Usage: prefork [--listen ADDRESS:PORT] [--workers NUMBER] [--store URL]
@@ -37,25 +38,22 @@ const THREADS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
-    let options = Options::of_command_line();
-    let (store, folder) = match options.store.clone() {
-        Some(store) => (store, None),
-        None => default_store(),
-    };
-    let result = serve(&options, &store);
+    let mut workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let options = Options::of_command_line(USAGE, "--workers", |value| {
+        workers = parse(value, "--workers takes a number from 1");
+    });
+    let (store, folder) = options.store();
+    let result = serve(&options, workers, &store);
     drop(folder); // Ending a process drops nothing.
     if let Err((code, message)) = result {
         fail(code, message)
     }
 }
 
-/// Serves until SIGINT or SIGTERM comes. What is wrong comes with the code to end with.
-fn serve(options: &Options, store: &str) -> Result<(), (i32, String)> {
-    let (secret, note) = match env::var_os("SESSION_SECRET") {
-        Some(secret) => (Secret::new(secret.as_encoded_bytes()), ""),
-        None => (Secret::generate(), "\nwithout SESSION_SECRET the secret is random: sessions end with this program"),
-    };
-    let manager = SessionManager::builder(secret.map_err(|error| (2, error.to_string()))?)
+/// Serves until SIGINT or SIGTERM comes.
+fn serve(options: &Options, workers: NonZeroUsize, store: &str) -> Result<(), Failure> {
+    let (secret, note) = support::secret()?;
+    let manager = SessionManager::builder(secret)
         .store_url(store)
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()
@@ -69,27 +67,12 @@ fn serve(options: &Options, store: &str) -> Result<(), (i32, String)> {
         .map_err(|error| (1, format!("cannot listen on {}: {error}; see --listen", options.listen)))?;
 
     let address = listener.local_addr().expect("it is bound");
-    let (workers, store) = (options.workers, without_login(store));
+    let store = without_login(store);
     println!("http://{address} with {workers} workers of {THREADS} threads, sessions in {store}{note}");
     let mut running = Vec::new();
     let result = keep_running(&mut running, workers.get(), &signals, &Site { listener, manager });
     stop(running);
     result.map_err(|error| (1, format!("cannot start a worker: {error}")))
-}
-
-/// Where sessions are kept if nothing else is said, and what goes with this program.
-fn default_store() -> (String, Option<TempDir>) {
-    if !cfg!(feature = "sqlite") {
-        return ("redis://127.0.0.1:6379".to_owned(), None);
-    }
-    let folder = tempfile::tempdir().unwrap_or_else(|error| fail(1, format!("no temporary folder: {error}")));
-    (format!("sqlite://{}", folder.path().join("sessions.db").display()), Some(folder))
-}
-
-/// Ends this process with one line on standard error.
-fn fail(code: i32, message: impl std::fmt::Display) -> ! {
-    eprintln!("prefork: {message}");
-    process::exit(code)
 }
 
 // ---- The parent: starts workers, waits, ends them ----
@@ -204,7 +187,6 @@ fn end_worker() {
 
 // ---- The pages ----
 
-type Answer = Response<Cursor<Vec<u8>>>;
 /// What a page answers, and the cookie that goes with it.
 type Page = Result<(Answer, Option<SetCookie>), Error>;
 
@@ -310,11 +292,6 @@ fn load(manager: &SessionManager, request: &Request) -> Result<Session, Error> {
     manager.load_all(cookies(request))
 }
 
-fn cookies(request: &Request) -> impl Iterator<Item = &str> {
-    let headers = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
-    headers.map(|header| header.value.as_str())
-}
-
 /// What stands behind `name=` in the URL.
 fn parameter(request: &Request, name: &str) -> Option<String> {
     let (_, query) = request.url().split_once('?')?;
@@ -327,62 +304,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
-}
-
 fn text(status: u16, body: impl Into<String>) -> Answer {
     // What one visitor gets is not to be kept for another.
     Response::from_string(body).with_status_code(status).with_header(header("Cache-Control", "no-store"))
-}
-
-fn header(name: &str, value: &str) -> Header {
-    Header::from_bytes(name, value).expect("all headers here are ASCII")
-}
-
-// ---- The command line ----
-
-struct Options {
-    listen: SocketAddr,
-    workers: NonZeroUsize,
-    store: Option<String>,
-}
-
-impl Options {
-    /// No message repeats what was given: it may hold a password.
-    fn of_command_line() -> Options {
-        let mut options = Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            store: None,
-        };
-        let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-        while let Some(name) = arguments.next() {
-            match (name.as_str(), arguments.next()) {
-                ("--help", _) => {
-                    println!("{USAGE}");
-                    process::exit(0)
-                }
-                ("--listen", Some(value)) => options.listen = parse(&value, "--listen takes an address and a port"),
-                ("--workers", Some(value)) => options.workers = parse(&value, "--workers takes a number from 1"),
-                ("--store", Some(value)) => options.store = Some(value),
-                ("--listen" | "--workers" | "--store", None) => fail(2, format!("{name} needs a value; see --help")),
-                _ => fail(2, "the options are --listen, --workers and --store; see --help"),
-            }
-        }
-        options
-    }
-}
-
-fn parse<T: std::str::FromStr>(value: &str, expected: &str) -> T {
-    value.parse().unwrap_or_else(|_| fail(2, format!("{expected}; see --help")))
-}
-
-/// A store's URL without user and password: they stand before the `@`, or for a Unix socket behind the `?`.
-fn without_login(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
-        None => url.to_owned(),
-    }
 }

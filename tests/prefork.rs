@@ -8,41 +8,35 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use support::example::{Example, PATIENCE, until};
 use support::place::Place;
 use support::redis::Redis;
-use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const SECRET: &str = "a secret of the tests, of 32 bytes and more";
 const WORKERS: usize = 4;
 
-/// Looks again until there is something to be seen.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(2));
+/// The example as a running program, with its workers in one process group.
+struct Prefork(Example);
+
+impl Deref for Prefork {
+    type Target = Example;
+
+    fn deref(&self) -> &Example {
+        &self.0
     }
 }
 
-/// The example as a running program, in a process group of its own. Its output goes to files.
-struct Prefork {
-    parent: Child,
-    folder: TempDir,
-    url: String,
+impl DerefMut for Prefork {
+    fn deref_mut(&mut self) -> &mut Example {
+        &mut self.0
+    }
 }
 
 impl Prefork {
@@ -57,48 +51,7 @@ impl Prefork {
     }
 
     fn run(arguments: impl IntoIterator<Item: AsRef<OsStr>>, secret: Option<&str>) -> Prefork {
-        let mut command = Command::new(Prefork::program());
-        command.args(arguments).env_remove("SESSION_SECRET").envs(secret.map(|secret| ("SESSION_SECRET", secret)));
-        Prefork::spawn(command)
-    }
-
-    fn spawn(mut command: Command) -> Prefork {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = |name| File::create(folder.path().join(name)).expect("a file");
-        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).process_group(0);
-        let parent =
-            command.spawn().expect("cargo has built the example: run `cargo test`, or `cargo build --examples`");
-        Prefork { parent, folder, url: String::new() }
-    }
-
-    /// `target/debug/examples/prefork`, seen from `target/debug/deps/prefork-…`.
-    fn program() -> PathBuf {
-        let me = std::env::current_exe().expect("a test has a path");
-        me.ancestors().nth(2).expect("a folder above").join("examples/prefork")
-    }
-
-    fn wait_for_url(&mut self) {
-        let said = until("the example says where it listens", || {
-            assert_eq!(self.parent.try_wait().expect("our child"), None, "it ended: {}", self.stderr());
-            Some(self.stdout()).filter(|said| said.ends_with('\n'))
-        });
-        self.url = said.split(' ').next().expect("a split has a first part").to_owned();
-    }
-
-    fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
-    }
-
-    fn stdout(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("stdout")).expect("text")
-    }
-
-    fn stderr(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("stderr")).expect("text")
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.parent.id().cast_signed())
+        Prefork(Example::run("prefork", arguments, secret))
     }
 
     /// All processes of the example that live, the parent among them.
@@ -118,15 +71,6 @@ impl Prefork {
         self.processes().into_iter().filter(|pid| *pid != self.pid().as_raw()).collect()
     }
 
-    fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).expect("it runs");
-    }
-
-    /// The exit code, once it has one.
-    fn wait(&mut self) -> Option<i32> {
-        until("the example ends", || self.parent.try_wait().expect("our child")).code()
-    }
-
     fn client(&self) -> Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -134,16 +78,6 @@ impl Prefork {
             .proxy(None)
             .timeout_global(Some(PATIENCE));
         Client { agent: config.build().new_agent(), url: self.url.clone() }
-    }
-}
-
-impl Drop for Prefork {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("the example said: {}", self.stderr());
-        }
-        let _ = killpg(self.pid(), Signal::SIGKILL);
-        let _ = self.parent.wait();
     }
 }
 
@@ -296,9 +230,9 @@ fn a_worker_that_can_accept_no_more_is_replaced() {
     // A connection takes two files, so one of these limits is met in the middle of one: then tiny_http panics.
     for limit in [20, 21] {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]).arg(Prefork::program());
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]).arg(Example::program("prefork"));
         command.args(["--listen", "127.0.0.1:0", "--workers", "2", "--store", &redis.url()]);
-        let mut server = Prefork::spawn(command);
+        let mut server = Prefork(Example::spawn(command));
         server.wait_for_url();
         let mut connections = Vec::new();
         until("a worker runs out of files", || {
@@ -322,9 +256,9 @@ fn a_worker_that_can_accept_no_more_is_replaced() {
 fn without_a_store_it_keeps_sessions_in_a_file_that_goes_with_it() {
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let left = || std::fs::read_dir(temporary.path()).expect("it is there").count();
-    let mut command = Command::new(Prefork::program());
+    let mut command = Command::new(Example::program("prefork"));
     command.args(["--listen", "127.0.0.1:0", "--workers", "2"]).env("TMPDIR", temporary.path());
-    let mut server = Prefork::spawn(command);
+    let mut server = Prefork(Example::spawn(command));
     server.wait_for_url();
     assert!(server.stdout().contains("sessions in sqlite://"), "{}", server.stdout());
     let workers = until("all workers run", || Some(server.workers()).filter(|workers| workers.len() == 2));

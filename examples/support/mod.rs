@@ -1,0 +1,100 @@
+//! What the examples that serve pages share: the command line, where sessions are kept, and a little HTTP and HTML.
+
+use multi_process_session::Secret;
+use std::io::Cursor;
+use std::net::SocketAddr;
+use std::{env, process};
+use tempfile::TempDir;
+use tiny_http::{Header, Request, Response};
+
+pub(crate) type Answer = Response<Cursor<Vec<u8>>>;
+
+/// The `Cookie` headers of a request: there may be several.
+pub(crate) fn cookies(request: &Request) -> impl Iterator<Item = &str> {
+    let headers = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
+    headers.map(|header| header.value.as_str())
+}
+
+pub(crate) fn header(name: &str, value: &str) -> Header {
+    Header::from_bytes(name, value).expect("all headers here are ASCII")
+}
+
+/// Text as it may stand in HTML, also within the quotes of an attribute.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// Why a program ends, with the code to end with.
+pub(crate) type Failure = (i32, String);
+
+/// The secret that is in the environment, or else a random one and a note that says so.
+pub(crate) fn secret() -> Result<(Secret, &'static str), Failure> {
+    let (secret, note) = match env::var_os("SESSION_SECRET") {
+        Some(secret) => (Secret::new(secret.as_encoded_bytes()), ""),
+        None => (Secret::generate(), "\nwithout SESSION_SECRET the secret is random: sessions end with this program"),
+    };
+    Ok((secret.map_err(|error| (2, error.to_string()))?, note))
+}
+
+/// What is given on the command line of every example.
+pub(crate) struct Options {
+    pub(crate) listen: SocketAddr,
+    store: Option<String>,
+}
+
+impl Options {
+    /// Reads them, and one more that is the example's own: its value goes to `take`.
+    ///
+    /// No message repeats what was given: it may hold a password.
+    pub(crate) fn of_command_line(usage: &str, own: &str, mut take: impl FnMut(&str)) -> Options {
+        let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), store: None };
+        let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+        while let Some(name) = arguments.next() {
+            match (name.as_str(), arguments.next()) {
+                ("--help", _) => {
+                    println!("{usage}");
+                    process::exit(0)
+                }
+                ("--listen", Some(value)) => options.listen = parse(&value, "--listen takes an address and a port"),
+                ("--store", Some(value)) => options.store = Some(value),
+                (name, Some(value)) if name == own => take(&value),
+                (name, None) if ["--listen", "--store", own].contains(&name) => {
+                    fail(2, format!("{name} needs a value; see --help"))
+                }
+                _ => fail(2, format!("the options are --listen, --store and {own}; see --help")),
+            }
+        }
+        options
+    }
+
+    /// Where sessions are kept, and the folder, if any, that is to go with this program.
+    pub(crate) fn store(&self) -> (String, Option<TempDir>) {
+        if let Some(store) = &self.store {
+            return (store.clone(), None);
+        }
+        if !cfg!(feature = "sqlite") {
+            return ("redis://127.0.0.1:6379".to_owned(), None);
+        }
+        let folder = tempfile::tempdir().unwrap_or_else(|error| fail(1, format!("no temporary folder: {error}")));
+        (format!("sqlite://{}", folder.path().join("sessions.db").display()), Some(folder))
+    }
+}
+
+pub(crate) fn parse<T: std::str::FromStr>(value: &str, expected: &str) -> T {
+    value.parse().unwrap_or_else(|_| fail(2, format!("{expected}; see --help")))
+}
+
+/// A store's URL without user and password: they stand before the `@`, or for a Unix socket behind the `?`.
+pub(crate) fn without_login(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
+        None => url.to_owned(),
+    }
+}
+
+/// Ends this process with one line on standard error.
+pub(crate) fn fail(code: i32, message: impl std::fmt::Display) -> ! {
+    eprintln!("{}: {message}", env!("CARGO_BIN_NAME"));
+    process::exit(code)
+}
