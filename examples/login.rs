@@ -1,0 +1,391 @@
+//! The life around a login: "remember me", where you are logged in, logging out here and elsewhere, and the password
+//! once more before something sensitive.
+//!
+//! ```text
+//! cargo run --release --example login --features sqlite
+//! cargo run --release --example login -- --store redis://127.0.0.1:6379
+//! ```
+//!
+//! Open the URL it prints in two browsers, log in with both, and see one of them end the other. The way of a request
+//! begins at `page`; below it are the pages, in the order in which a visitor meets them. One process with a few threads
+//! answers; how to fork workers is shown in `prefork.rs`, and changes nothing here but where e-mail addresses are kept.
+
+mod support;
+
+use multi_process_session::{
+    ConfigError, Error, PublicId, Secret, Session, SessionManager, SetCookie, StoreError, StoreErrorKind,
+};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, SystemTime};
+use support::{Answer, Failure, Options, cookies, escape, fail, header, parse, without_login};
+use tiny_http::{Method, Request, Response, Server};
+
+const USAGE: &str = "\
+Usage: login [--listen ADDRESS:PORT] [--store URL] [--ask-again-after SECONDS]
+
+  --listen           where to listen; port 0 takes a free one   (127.0.0.1:8080)
+  --store            where sessions are kept                    (with the feature sqlite a file that goes when this
+                                                                 program ends, else redis://127.0.0.1:6379)
+  --ask-again-after  how old a login may be for something       (300)
+                     sensitive without the password
+
+Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
+
+/// Names and passwords, for all to see. A real site keeps a slow, salted hash of each password (such as Argon2id),
+/// checks what is typed against that, and limits how often anyone may try.
+const USERS: [(&str, &str); 2] = [("ada", "engine"), ("grace", "compiler")];
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a login lasts unused, without "remember me" and with it.
+const IDLE: Duration = MINUTE.saturating_mul(30);
+const IDLE_REMEMBERED: Duration = DAY.saturating_mul(30);
+/// How long it lasts at most, however much it is used.
+const LONGEST: Duration = DAY.saturating_mul(90);
+
+/// How many requests are answered at a time.
+const THREADS: usize = 4;
+/// No form of ours is longer, in bytes.
+const LONGEST_FORM: u64 = 4096;
+
+struct Site {
+    manager: SessionManager,
+    ask_again_after: Duration,
+    /// What users can change here. A real site has it in a database.
+    emails: Mutex<HashMap<String, String>>,
+}
+
+fn manager(secret: Secret, store: &str) -> Result<SessionManager, ConfigError> {
+    SessionManager::builder(secret)
+        .store_url(store)
+        .secure(false) // For development over plain http. Leave this out behind https.
+        // Cookies stay `persistent`, the default: others are forgotten when the browser is closed, remembered login or
+        // not. So a login without "remember me" outlives the browser too, but by its idle timeout at most.
+        .idle_timeout(IDLE)
+        .absolute_timeout(LONGEST)
+        .max_sessions_per_group(5) // Who logs in once more loses the oldest login.
+        .build()
+}
+
+fn main() {
+    let mut ask_again_after = 300;
+    let options = Options::of_command_line(USAGE, "--ask-again-after", |value| {
+        ask_again_after = parse(value, "--ask-again-after takes a number of seconds");
+    });
+    let (store, folder) = options.store();
+    let result = serve(&options, Duration::from_secs(ask_again_after), &store);
+    drop(folder); // Ending a process drops nothing.
+    if let Err((code, message)) = result {
+        fail(code, message)
+    }
+}
+
+/// Serves until SIGINT or SIGTERM comes.
+fn serve(options: &Options, ask_again_after: Duration, store: &str) -> Result<(), Failure> {
+    let (secret, note) = support::secret()?;
+    let manager = manager(secret, store).map_err(|error| (2, error.to_string()))?;
+    let site = Site { manager, ask_again_after, emails: Mutex::default() };
+
+    // Blocked signals wait until they are asked for. New threads inherit this, so it comes before them.
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    signals.thread_block().expect("these can be blocked");
+    site.manager.ping().map_err(|error| (1, format!("{error}; start it, or pass another --store URL")))?;
+    let server = Server::http(options.listen)
+        .map_err(|error| (1, format!("cannot listen on {}: {error}; see --listen", options.listen)))?;
+
+    println!("http://{} with sessions in {}{note}", server.server_addr(), without_login(store));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| answer_requests(&server, &site));
+        }
+        let _ = signals.wait();
+        (0..THREADS).for_each(|_| server.unblock());
+    });
+    Ok(())
+}
+
+fn answer_requests(server: &Server, site: &Site) {
+    while let Ok(mut request) = server.recv() {
+        let answer = match page(site, &mut request) {
+            Ok((answer, Some(cookie))) => answer.with_header(header("Set-Cookie", cookie.as_str())),
+            Ok((answer, None)) => answer,
+            Err(error) => refusal(&error),
+        };
+        let _ = request.respond(answer); // Fails if the client has gone.
+    }
+    // It is the end already, or no connection can be accepted any more: then it is time for it.
+    let _ = kill(Pid::this(), Signal::SIGTERM);
+}
+
+// ---- The way of a request ----
+
+/// What a page answers, and the cookie that goes with it.
+type Page = Result<(Answer, Option<SetCookie>), Error>;
+/// The fields of a form.
+type Form = HashMap<String, String>;
+
+/// Every page ends with a `save`, also where nothing was changed: the cookie may be due for renewal.
+fn page(site: &Site, request: &mut Request) -> Page {
+    let form = match read_form(request) {
+        Ok(form) => form,
+        Err(status) => return Ok((html(status, "This form cannot be read", ""), None)),
+    };
+    let (method, path) = (request.method().clone(), request.url().split('?').next().unwrap_or_default().to_owned());
+    let mut session = match site.manager.load_all(cookies(request)) {
+        // A damaged record cannot be loaded, and no form checked with it. Its owner can leave all the same; other sites
+        // cannot have them do so, since browsers keep a `SameSite=Lax` cookie from their forms.
+        Err(Error::Store(fault)) if is_damage(&fault) && (&method, path.as_str()) == (&Method::Post, "/logout") => {
+            return Ok((see_other("/login"), site.manager.destroy_all(cookies(request))?));
+        }
+        loaded => loaded?,
+    };
+
+    // Being logged in is being in a user's group. The store ends the membership when it ends the session.
+    let user = session.group_name().map(str::to_owned);
+    match (&method, path.as_str(), user) {
+        (Method::Get, "/", Some(user)) => account(site, session, &user),
+        (Method::Get, "/login", None) => login_form(session),
+        // Who is logged in has no need to. Another user logs out first, so that nothing is left for them to see.
+        (_, "/login", Some(_)) => Ok((see_other("/"), session.save()?)),
+        (Method::Get, "/", None) => Ok((see_other("/login"), session.save()?)),
+        (Method::Post, path, None) if path != "/login" => Ok((see_other("/login"), session.save()?)),
+
+        // Whatever changes something stands below this line: it comes by POST, and from a form of this very session.
+        (Method::Post, ..) if !session.verify_csrf(field(&form, "csrf")) => {
+            Ok((html(403, "This form is out of date", r#"<p><a href="/">Get a new one</a></p>"#), session.save()?))
+        }
+        (Method::Post, "/login", None) => log_in(session, request, &form),
+        (Method::Post, "/email", Some(user)) => change_email(site, session, &user, &form),
+        (Method::Post, "/revoke", Some(user)) => revoke(site, session, &user, &form),
+        (Method::Post, "/logout-elsewhere", Some(user)) => log_out_elsewhere(site, session, &user),
+        (Method::Post, "/logout-everywhere", Some(user)) => log_out_everywhere(site, session, &user),
+        (Method::Post, "/logout", Some(_)) => Ok((see_other("/login"), session.destroy()?)),
+        _ => Ok((html(404, "No such page", r#"<p><a href="/">To the start</a></p>"#), session.save()?)),
+    }
+}
+
+fn refusal(error: &Error) -> Answer {
+    let (status, message, more) = match error {
+        // Ended since it was loaded: by a logout in another tab, say, or by a button on another device. No cookie goes
+        // with it: that tab may have logged in again meanwhile.
+        Error::Gone => return see_other("/login"),
+        Error::Store(fault) if is_damage(fault) => {
+            (503, "Your session is damaged", r#"<form method="post" action="/logout"><button>Log out</button></form>"#)
+        }
+        // Whose request it is, is not known. That is not "logged out": the cookie stays, and works again later.
+        Error::Store(_) => (503, "Sessions are out of order; please try again soon", ""),
+        _ => (500, "Something went wrong", ""),
+    };
+    eprintln!("login: {error}");
+    html(status, message, more)
+}
+
+/// Whether it is this one session that is out of order, and not the store.
+fn is_damage(fault: &StoreError) -> bool {
+    fault.kind() == StoreErrorKind::Corrupt
+}
+
+// ---- Logging in ----
+
+/// The first visit makes an anonymous session: the form's token belongs to it, so that no other site can log a visitor
+/// in under a name of its choice.
+fn login_form(mut session: Session) -> Page {
+    let known: Vec<String> = USERS.iter().map(|(name, password)| format!("{name} with {password}")).collect();
+    let fields = r#"<p><input name="user" placeholder="name" autocomplete="username" autofocus>
+<input name="password" type="password" placeholder="password" autocomplete="current-password">
+<label><input name="remember" type="checkbox"> remember me</label>"#;
+    let body = [
+        notice(&mut session)?,
+        form(&mut session, "/login", fields, "Log in"),
+        format!("<p>For this demonstration: {}.</p>\n", known.join(", or ")),
+    ];
+    Ok((html(200, "Log in", &body.concat()), session.save()?))
+}
+
+fn log_in(mut session: Session, request: &Request, form: &Form) -> Page {
+    let user = field(form, "user");
+    if !is_password(user, field(form, "password")) {
+        session.flash("notice", "This name and password do not go together.")?;
+        return Ok((see_other("/login"), session.save()?));
+    }
+    // This is the login. The session gets a new id, so whoever knew the old one, or planted it, has nothing. Its values
+    // stay: a cart that was filled before, say.
+    session.set_group_name(user);
+    if form.contains_key("remember") {
+        session.set_idle_timeout(IDLE_REMEMBERED);
+    }
+    // To tell this device from others in the list. Behind a proxy the address is in a header that the proxy sets.
+    let browser = request.headers().iter().find(|header| header.field.equiv("User-Agent"));
+    let browser: String = browser.map_or("unknown", |header| header.value.as_str()).chars().take(200).collect();
+    session.set("user_agent", &browser)?;
+    session.set("ip", &request.remote_addr().map(|address| address.ip()))?;
+    session.flash("notice", &format!("Welcome, {user}."))?;
+    Ok((see_other("/"), session.save()?))
+}
+
+fn is_password(user: &str, password: &str) -> bool {
+    USERS.contains(&(user, password))
+}
+
+// ---- The account ----
+
+fn account(site: &Site, mut session: Session, user: &str) -> Page {
+    let mut rows = String::new();
+    for device in site.manager.group(user).sessions_with(&["user_agent", "ip"])? {
+        // One value that cannot be read is no reason to hide the list.
+        let text = |key| escape(&device.get::<String>(key).ok().flatten().unwrap_or_else(|| "unknown".to_owned()));
+        let this = if device.public_id() == session.public_id() { ", this device" } else { "" };
+        // A public id names the session to its owner, and lets nobody in.
+        let id = format!(r#"<input type="hidden" name="id" value="{}">"#, device.public_id());
+        rows += &format!(
+            "<tr><td>{}</td><td>{}{this}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+            text("user_agent"),
+            text("ip"),
+            ago(device.joined_at()),
+            ago(device.refreshed_at()),
+            form(&mut session, "/revoke", &id, "Log out")
+        );
+    }
+    let email = site.emails.lock().expect("no holder panics").get(user).cloned().unwrap_or_default();
+    let mut email = format!(r#"<p>E-mail address <input name="email" value="{}">"#, escape(&email));
+    if site.asks_again(&session) {
+        email += r#" <input name="password" type="password" placeholder="password" autocomplete="current-password">"#;
+    }
+    let body = [
+        notice(&mut session)?,
+        format!("<p>You are {}.</p>\n", escape(user)),
+        form(&mut session, "/logout", "", "Log out"),
+        form(&mut session, "/email", &email, "Change"),
+        "<h2>Where you are logged in</h2>\n<table>\n".to_owned(),
+        "<tr><th>browser</th><th>address</th><th>since</th><th>last used</th></tr>\n".to_owned(),
+        format!("{rows}</table>\n"),
+        form(&mut session, "/logout-elsewhere", "", "Log out everywhere else"),
+        form(&mut session, "/logout-everywhere", "", "Log out everywhere"),
+    ];
+    Ok((html(200, "Your account", &body.concat()), session.save()?))
+}
+
+/// Whoever has got hold of a browser that is logged in, but not of the password, must not be able to take the account.
+fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
+    if site.asks_again(&session) {
+        if !is_password(user, field(form, "password")) {
+            session.flash("notice", "To change the address, please type your password.")?;
+            return Ok((see_other("/"), session.save()?));
+        }
+        session.set_group_name(user); // A login once more: a new id, and the time of now.
+    }
+    session.flash("notice", "The address has been changed.")?;
+    // The save comes first. If this session has been ended meanwhile, it says so, and the address stays.
+    let cookie = session.save()?;
+    site.emails.lock().expect("no holder panics").insert(user.to_owned(), field(form, "email").to_owned());
+    Ok((see_other("/"), cookie))
+}
+
+impl Site {
+    /// Whether the login is too old for something sensitive. The store's clock may be a little ahead of ours.
+    fn asks_again(&self, session: &Session) -> bool {
+        session.authenticated_at().is_none_or(|time| time.elapsed().unwrap_or_default() >= self.ask_again_after)
+    }
+}
+
+// ---- Logging out ----
+
+/// Ends one session of this user. One of another user is not in the group, so it is not touched.
+fn revoke(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
+    let ended = match field(form, "id").parse::<PublicId>() {
+        Ok(id) => site.manager.group(user).remove(&id)?,
+        Err(_) => false,
+    };
+    session
+        .flash("notice", if ended { "That device is logged out." } else { "That device was logged out already." })?;
+    // If it was this very session, this is `Error::Gone`: the login page comes next.
+    Ok((see_other("/"), session.save()?))
+}
+
+fn log_out_elsewhere(site: &Site, mut session: Session, user: &str) -> Page {
+    let ended = site.manager.group(user).clear_except(&session)?;
+    session.flash("notice", &format!("Logged out elsewhere: {ended}."))?;
+    Ok((see_other("/"), session.save()?))
+}
+
+/// One step for all devices, whatever they are doing.
+fn log_out_everywhere(site: &Site, session: Session, user: &str) -> Page {
+    site.manager.group(user).clear()?;
+    Ok((see_other("/login"), session.destroy()?)) // It has ended with the others; this takes the cookie away.
+}
+
+// ---- HTTP and HTML ----
+
+/// What a form has sent, or the status to refuse it with. Anybody can send anything, so there is a limit.
+fn read_form(request: &mut Request) -> Result<Form, u16> {
+    let mut body = Vec::new();
+    let read = request.as_reader().take(LONGEST_FORM + 1).read_to_end(&mut body);
+    if body.len() as u64 > LONGEST_FORM {
+        return Err(413);
+    }
+    match read {
+        Ok(_) => Ok(form_urlencoded::parse(&body).into_owned().collect()),
+        Err(_) => Err(400), // It ended too early, say.
+    }
+}
+
+fn field<'f>(form: &'f Form, name: &str) -> &'f str {
+    form.get(name).map_or("", String::as_str)
+}
+
+/// A form with its token, so that none can be without.
+fn form(session: &mut Session, action: &str, fields: &str, button: &str) -> String {
+    let csrf = session.csrf_token();
+    format!(
+        r#"<form method="post" action="{action}"><input type="hidden" name="csrf" value="{csrf}">{fields}
+<button>{button}</button></form>
+"#
+    )
+}
+
+/// What the request before this one has to tell. It is shown once.
+fn notice(session: &mut Session) -> Result<String, Error> {
+    let notice: Option<String> = session.take_flash("notice")?;
+    Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
+}
+
+fn ago(time: SystemTime) -> String {
+    match time.elapsed().unwrap_or_default().as_secs() / 60 {
+        0 => "just now".to_owned(),
+        minutes @ ..120 => format!("{minutes} min ago"),
+        minutes @ ..2880 => format!("{} hours ago", minutes / 60),
+        minutes => format!("{} days ago", minutes / 1440),
+    }
+}
+
+/// Where to go after a POST. The browser gets that page by GET, so that reloading it sends nothing again.
+fn see_other(path: &str) -> Answer {
+    html(303, "See the next page", "").with_header(header("Location", path))
+}
+
+fn html(status: u16, title: &str, body: &str) -> Answer {
+    let page = format!(
+        r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<h1>{title}</h1>
+{body}</html>
+"#
+    );
+    Response::from_string(page)
+        .with_status_code(status)
+        .with_header(header("Content-Type", "text/html; charset=utf-8"))
+        // What one visitor gets is not to be kept for another, nor shown by the "back" button after a logout.
+        .with_header(header("Cache-Control", "no-store"))
+        // No scripts, and no page of others around ours that has its visitors press our buttons unseen.
+        .with_header(header(
+            "Content-Security-Policy",
+            "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
+        ))
+}
