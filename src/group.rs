@@ -88,7 +88,8 @@ impl Group {
     /// Ends all its sessions at once: a logout everywhere (the npm module's `clearGroupByName`). Says how many there were.
     ///
     /// It is one step: none of the sessions is alive afterwards, also none that other processes were saving or creating
-    /// meanwhile; they find them [gone](Error::Gone).
+    /// meanwhile; they find them [gone](Error::Gone). If the session that asks is one of them, call
+    /// [`destroy`](Session::destroy) on it afterwards for the cookie that takes its own away.
     ///
     /// # Errors
     /// [`Error::Store`]: they may not have ended.

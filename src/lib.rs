@@ -47,6 +47,8 @@
 //! the user's other devices. [`SessionManager::group`] lists them, and ends one, all others, or all, at once.
 //! [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group) limits how many there may be.
 //!
+//! `examples/login.rs` is a site that does all of this.
+//!
 //! | to | call |
 //! |---|---|
 //! | log in | [`Session::set_group_name`], then [`save`](Session::save) and send the cookie |

@@ -402,6 +402,61 @@ fn a_lost_index_ends_sessions_and_keeps_none() {
     assert!(is_alive(&manager, &laptop));
 }
 
+#[test]
+fn the_order_of_joining_is_mended_after_an_eviction() {
+    let redis = Redis::start();
+    let open = builder(&redis.url()).build().unwrap();
+    let limited = builder(&redis.url()).max_sessions_per_group(3).build().unwrap();
+    let old = ["one", "two"].map(|device| login(&open, "ada", device));
+    let joined = format!("{}:joined", index(&redis));
+    assert_eq!(redis.run::<i64>(&["DEL", &joined]), 1);
+    let newer = ["three", "four", "five"].map(|device| {
+        std::thread::sleep(Duration::from_millis(2));
+        login(&limited, "ada", device)
+    });
+    assert!(!old.iter().any(|header| is_alive(&open, header)), "who is missing there has joined first");
+    assert!(newer.iter().all(|header| is_alive(&open, header)));
+    // Who was there when the index was lost does not stay in the other set.
+    for _ in 0..3 {
+        assert_eq!(redis.run::<i64>(&["DEL", &index(&redis)]), 1);
+        login(&open, "ada", "phone");
+        assert_eq!(redis.run::<i64>(&["ZCARD", &joined]), 1);
+    }
+}
+
+#[test]
+fn a_large_group_is_listed_and_shrunk_in_pieces() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        for _ in 0..1100 {
+            login(&manager, "ada", "phone");
+        }
+        let mut session = manager.load(None).unwrap();
+        let keys: Vec<String> = (0..9000).map(|number| format!("key {number}")).collect();
+        session.set(&keys[0], &1).unwrap();
+        session.set(&keys[8999], &2).unwrap();
+        session.set_group_name("ada");
+        session.save().unwrap();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let listed = manager.group("ada").sessions_with(&["device"]).unwrap();
+        assert_eq!(listed.len(), 1101);
+        assert_eq!(listed.iter().filter(|session| session.get::<String>("device").unwrap().is_some()).count(), 1100);
+        // All of them go but five, and what they leave is removed.
+        let limited = builder(&place.url()).max_sessions_per_group(5).build().unwrap();
+        login(&limited, "ada", "phone");
+        assert_eq!(place.records(), 5);
+        // Any number of keys can be asked for.
+        let mut session = manager.load(None).unwrap();
+        session.set(keys[0], &1).unwrap();
+        session.set(keys[8999], &2).unwrap();
+        session.set_group_name("grace");
+        session.save().unwrap();
+        let listed = manager.group("grace").sessions_with(&keys).unwrap();
+        let value = |key: &str| listed[0].get::<u32>(key).unwrap();
+        assert_eq!((value(keys[0]), value(keys[1]), value(keys[8999])), (Some(1), None, Some(2)));
+    }
+}
+
 fn id(manager: &SessionManager, header: &str) -> String {
     manager.load(header).unwrap().public_id().to_string()
 }
@@ -507,6 +562,44 @@ fn what_is_sent_again_is_done_once() {
     // What the third login ended is dead; the reply that named it was lost, so its record is left to expire.
     no_key_without_an_expiry(&redis);
     assert_eq!(redis.keys().len(), 1);
+}
+
+#[test]
+fn a_login_that_is_saved_again_after_its_group_ended_is_told_so() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = manager(&proxy.url());
+    manager.destroy(&*login(&manager, "ada", "phone")).unwrap(); // Redis knows the script now.
+    let mut session = manager.load(None).unwrap();
+    session.set_group_name("ada");
+    proxy.next(&[Fault::LoseReply, Fault::LoseReply]);
+    assert!(matches!(session.save(), Err(Error::Store(_))));
+    assert_eq!(redis.run::<i64>(&["DEL", &index(&redis)]), 1);
+    assert!(matches!(session.save(), Err(Error::Gone)));
+    assert_eq!(manager.group("ada").len().unwrap(), 0);
+}
+
+#[test]
+fn a_login_that_was_not_answered_is_not_forgotten_for_a_later_wish() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = builder(&proxy.url()).max_session_bytes(200).build().unwrap();
+    let header = session_with(&manager, &[("device", "phone")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.set("mine", &"x".repeat(100)).unwrap();
+    session.set_group_name("ada");
+    proxy.next(&[Fault::Answer(b"-LOADING not yet\r\n")]);
+    assert!(matches!(session.save(), Err(Error::Store(_))));
+    let mut other = manager.load(&*header).unwrap();
+    other.set("other", &"x".repeat(100)).unwrap();
+    other.save().unwrap();
+    session.regenerate_with_grace(Duration::from_secs(9));
+    assert!(matches!(session.save(), Err(Error::TooLarge { .. })));
+    assert_eq!(session.group_name(), Some("ada"));
+    session.remove("mine");
+    assert!(session.save().unwrap().is_some());
+    assert_eq!(devices(&manager.group("ada")), ["phone"]);
+    assert!(!is_alive(&manager, &header), "a login leaves no grace");
 }
 
 #[test]

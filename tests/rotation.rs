@@ -5,6 +5,8 @@
 mod support;
 
 use multi_process_session::{Error, Refresh, Session, SessionManager};
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 use support::place::Place;
 use support::proxy::{Fault, Proxy};
@@ -145,6 +147,58 @@ fn the_grace_ends_by_itself_and_with_the_session() {
         let new = rotate(&manager, &old);
         under_way.destroy().unwrap();
         assert!(!is_alive(&manager, &new));
+    }
+}
+
+#[test]
+fn however_many_new_ids_there_were_the_first_still_leads_there() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let first = logged_in(&manager);
+        let mut slow = manager.load(&*first).unwrap();
+        let last = (0..30).fold(first.clone(), |header, _| rotate(&manager, &header));
+        slow.set("slow", &1).unwrap();
+        assert_eq!(slow.save().unwrap(), None);
+        assert_eq!(manager.load(&*first).unwrap().keys(), ["slow", "user"]);
+        manager.destroy(&*first).unwrap();
+        assert!(!is_alive(&manager, &last));
+    }
+}
+
+#[test]
+fn all_requests_of_a_page_find_their_session_while_its_id_changes() {
+    for place in Place::all() {
+        // Each of them is to refresh it as well.
+        let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
+        for round in 0..150 {
+            let header = logged_in(&manager);
+            let start = Barrier::new(5);
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        start.wait();
+                        for _ in 0..3 {
+                            assert!(is_alive(&manager, &header), "round {round}");
+                        }
+                    });
+                }
+                start.wait();
+                let newer = rotate(&manager, &header);
+                rotate(&manager, &newer);
+            });
+        }
+    }
+}
+
+#[test]
+fn log_out_everywhere_else_spares_a_session_whose_id_was_just_replaced() {
+    for place in Place::all() {
+        let manager = manager(&place.url());
+        let (old, other) = (logged_in(&manager), logged_in(&manager));
+        let session = manager.load(&*old).unwrap();
+        let newer = rotate(&manager, &rotate(&manager, &old));
+        assert_eq!(manager.group("ada").clear_except(&session).unwrap(), 1);
+        assert!(is_alive(&manager, &newer) && is_alive(&manager, &old) && !is_alive(&manager, &other));
     }
 }
 

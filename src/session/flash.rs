@@ -39,7 +39,7 @@ impl Session {
     }
 
     /// Takes a value that an earlier request left with [`flash`](Session::flash). Of several requests at once, one gets
-    /// it. It is taken from the store at once, in one round trip (within [`transact`](crate::SessionManager::transact), when the
+    /// it, so take it on the page that shows it: browsers ask for icons by themselves. It is taken from the store at once, in one round trip (within [`transact`](crate::SessionManager::transact), when the
     /// transaction is saved); where there is none, nothing is asked.
     ///
     /// # Errors

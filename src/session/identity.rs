@@ -72,6 +72,9 @@ impl Session {
     /// and [`authenticated_at`](Session::authenticated_at) is set; also if it is in that group already. If it is in
     /// another one, it leaves that. Any name is good, of any length: the id of the user in your database, say.
     ///
+    /// The values stay. If [`group_name`](Session::group_name) is another user's, [destroy](Session::destroy) that session
+    /// first and log in with a new one, so that nothing of one user passes to the next.
+    ///
     /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. With
     /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), those that joined first end.
     ///

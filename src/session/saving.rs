@@ -10,7 +10,10 @@ use std::mem;
 use std::time::Instant;
 
 impl Session {
-    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due.
+    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due: once, so keep it
+    /// where you save several times.
+    ///
+    /// Save before you do something outside that only this user may do: [`Error::Gone`] tells that the session has ended.
     ///
     /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
     /// have sent is not applied twice, unless two dozen changes of other requests came between, or the session was new and
