@@ -99,15 +99,28 @@ impl SessionManagerBuilder {
     /// |---|---|
     /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
     /// | `redis+unix:///path/to/socket[?db=0&user=…&pass=…]` | Redis over a unix socket |
+    /// | `rediss://[user:password@]host[:port][/database][?ca=…&cert=…&key=…]` | Redis over TLS (feature `tls`) |
     /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
     /// Give an address rather than a name where you can: looking a name up is not bounded by the
     /// [`operation_timeout`](Self::operation_timeout).
     ///
+    /// In users, passwords and parameters, what has a meaning in URLs is percent-encoded: `/`, `?`, `#`, `@`, `%` and, in
+    /// parameters, `&` and `+`. `?protocol=resp3` makes Redis connections speak that.
+    ///
+    /// **TLS.** The server's certificate has to be for the URL's host, name or address, by its subject alternative names,
+    /// and to come from an authority that the system trusts (or, as elsewhere, the files that `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name), or from one in the PEM file that `ca` names, and then from no other. For servers that ask who we are, `cert` and `key` name the PEM files of our certificate (and what vouches
+    /// for it) and of its private key. The files are read here, once: after a change, build the manager anew.
+    ///
     /// # Errors
-    /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, and a URL that
-    /// cannot be read. It never shows the URL, which may hold a password.
+    /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, a URL that cannot be
+    /// read or has a parameter that is not known, and PEM files that cannot be used. It never shows the URL, which may
+    /// hold a password.
+    ///
+    /// # Security
+    /// There is no way to leave the check of certificates out.
     pub fn store_url(mut self, url: &str) -> Self {
         self.store = StoreChoice::Url(url.to_owned());
         self
@@ -367,23 +380,39 @@ fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigE
 #[cfg_attr(not(any(feature = "redis", feature = "sqlite")), expect(unused_variables))]
 fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Store>, ConfigError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    check_features(scheme)?;
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     match scheme {
         "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
         "memory" => Err(ConfigError::StoreUrl { expected: "memory:, with nothing behind it" }),
         #[cfg(feature = "redis")]
-        "redis" | "redis+unix" => Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?)),
+        "redis" | "redis+unix" | "rediss" => {
+            Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?))
+        }
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(Box::new(crate::store::SqliteStore::from_url(url, pool_size, patience)?)),
-        #[cfg(not(feature = "redis"))]
-        "redis" | "redis+unix" => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "redis" }),
-        #[cfg(not(feature = "sqlite"))]
-        "sqlite" => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "sqlite" }),
         _ if url[scheme.len()..].starts_with("://") && scheme.len() <= 32 && scheme.bytes().all(is_scheme) => {
             Err(ConfigError::UnknownScheme { scheme: scheme.to_owned() })
         }
         // What is no scheme may be a password.
         _ => Err(ConfigError::UnknownScheme { scheme: String::new() }),
+    }
+}
+
+/// Refuses a scheme that needs a feature which this build lacks.
+pub(crate) fn check_features(scheme: &str) -> Result<(), ConfigError> {
+    const REDIS: (&str, bool) = ("redis", cfg!(feature = "redis"));
+    const SQLITE: (&str, bool) = ("sqlite", cfg!(feature = "sqlite"));
+    const TLS: (&str, bool) = ("tls", cfg!(feature = "tls"));
+    let needed: &[_] = match scheme {
+        "redis" | "redis+unix" => &[REDIS],
+        "rediss" => &[TLS],
+        "sqlite" => &[SQLITE],
+        _ => &[],
+    };
+    match needed.iter().find(|(_, switched_on)| !switched_on) {
+        Some((feature, _)) => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature }),
+        None => Ok(()),
     }
 }
 

@@ -288,6 +288,22 @@ pub enum ConfigError {
         /// What a URL of this scheme looks like.
         expected: &'static str,
     },
+    /// A file that the store URL names for TLS, and that cannot be used.
+    #[non_exhaustive]
+    PemFile {
+        /// The URL's parameter: `ca`, `cert` or `key`.
+        parameter: &'static str,
+        /// What is to be in the file.
+        content: &'static str,
+        /// What is wrong with it.
+        source: Source,
+    },
+    /// No certificates of authorities to trust are installed on this system, and the store URL names none.
+    #[non_exhaustive]
+    NoRootCertificates {
+        /// What went wrong on looking for them.
+        source: Source,
+    },
     /// A namespace that is empty, longer than 64 bytes, or holds other than letters, digits, `-`, `_` and `.`.
     Namespace,
     /// A cookie name that is empty, longer than 64 bytes, or holds a byte that RFC 6265bis does not allow there.
@@ -351,8 +367,8 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::UnknownScheme { scheme } => write!(
                 f,
-                "store_url does not know the scheme {scheme:?}; use redis://host:port, redis+unix:///path, \
-                 sqlite:///path or memory:"
+                "store_url does not know the scheme {scheme:?}; use redis://host:port, rediss://host:port, \
+                 redis+unix:///path, sqlite:///path or memory:"
             ),
             ConfigError::FeatureMissing { scheme, feature } => write!(
                 f,
@@ -362,6 +378,16 @@ impl fmt::Display for ConfigError {
             ConfigError::StoreUrl { expected } => {
                 write!(f, "the store_url cannot be read; it is to look like {expected}")
             }
+            ConfigError::PemFile { parameter, content, source } => write!(
+                f,
+                "the file that {parameter:?} of the store_url names cannot be used ({source}); it is to be a PEM file \
+                 that this process can read, with {content}"
+            ),
+            ConfigError::NoRootCertificates { source } => write!(
+                f,
+                "no certificates of authorities to trust are found on this system ({source}); install them (on Debian: \
+                 ca-certificates), or name a PEM file: store_url(\"rediss://host:port?ca=/path/to/ca.pem\")"
+            ),
             ConfigError::Namespace => {
                 f.write_str("the namespace is to be 1 to 64 letters, digits, '-', '_' or '.', all of them ASCII")
             }
@@ -406,7 +432,9 @@ impl fmt::Display for ConfigError {
 impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            ConfigError::Randomness(source) => Some(&**source),
+            ConfigError::Randomness(source)
+            | ConfigError::PemFile { source, .. }
+            | ConfigError::NoRootCertificates { source } => Some(&**source),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! Sessions in Redis: one hash a session, one script an operation, one round trip a call.
 
+mod address;
 mod connection;
 mod failure;
 mod group;
@@ -7,8 +8,12 @@ mod keys;
 mod pool;
 mod reply;
 mod script;
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
-use self::connection::{Address, Connection};
+use self::address::Address;
+use self::connection::Connection;
 use self::failure::Failure;
 use self::keys::{field, record_keys};
 use self::pool::Pool;
@@ -16,7 +21,7 @@ use self::reply::Reply;
 use self::script::{Script, Scripts};
 use super::per_process::PerProcess;
 use super::{Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
-use crate::builder::default;
+use crate::builder::{check_features, default};
 use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
 use crate::token::PublicId;
@@ -43,17 +48,16 @@ impl RedisStore {
     /// Connects to nothing yet.
     ///
     /// # Errors
-    /// [`ConfigError::StoreUrl`].
+    /// As [`store_url`](crate::SessionManagerBuilder::store_url).
     pub fn new(url: &str) -> Result<RedisStore, ConfigError> {
         RedisStore::from_url(url, default::POOL_SIZE, default::OPERATION_TIMEOUT)
     }
 
     /// `patience` is the operation timeout of its callers.
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
-        let expected = "redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket";
-        let address = Address::parse(url).ok_or(ConfigError::StoreUrl { expected })?;
+        check_features(url.split_once(':').map_or("", |(scheme, _)| scheme))?;
         Ok(RedisStore {
-            address: Arc::new(address),
+            address: Arc::new(Address::parse(url)?),
             pool_size,
             patience,
             scripts: Scripts::new(),

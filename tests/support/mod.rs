@@ -7,10 +7,11 @@ pub mod fork;
 pub mod place;
 pub mod proxy;
 pub mod redis;
+pub mod tls;
 
 use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A manager of tests: the same secret in every process.
 pub fn manager(url: &str) -> SessionManager {
@@ -30,6 +31,15 @@ pub fn clock() -> (impl Fn() -> SystemTime + Send + Sync + 'static, impl Fn(Dura
     let now = Arc::new(Mutex::new(SystemTime::now()));
     let read = now.clone();
     (move || *read.lock().unwrap(), move |by| *now.lock().unwrap() += by)
+}
+
+/// Waits until something is so.
+pub fn until(mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < deadline, "it does not come to that");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The `Cookie` header that a browser makes of a `Set-Cookie` header.

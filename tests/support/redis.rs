@@ -1,6 +1,7 @@
 //! A Redis server of the test's own.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -129,6 +130,19 @@ impl Redis {
     pub fn restart(&mut self) {
         self.child = Redis::spawn(&self.folder, &[]);
         self.wait_until_ready();
+    }
+}
+
+/// A port of this machine that nobody listens on: below those that outgoing connections are given.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    loop {
+        let port = 10_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = u16::try_from(port).expect("it is below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The connections of one process, and what becomes of a request when one fails.
 
-use super::connection::{Address, Connection};
+use super::address::Address;
+use super::connection::Connection;
 use super::failure::Failure;
 use crate::StoreError;
 use crate::store::halfway;

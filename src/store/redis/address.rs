@@ -1,0 +1,126 @@
+//! Where a Redis is, as a URL says it.
+
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+use crate::ConfigError;
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, cmd};
+use socket2::SockAddr;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The parameters of a URL's query.
+pub(super) type Parameters = BTreeMap<String, String>;
+
+/// Where a Redis is, how to log in there, and whether over TLS.
+#[derive(Clone)]
+pub(super) struct Address {
+    info: ConnectionInfo,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+}
+
+impl Address {
+    /// From a `redis://`, `rediss://` or `redis+unix://` URL.
+    pub(super) fn parse(url: &str) -> Result<Address, ConfigError> {
+        let expected = match url.starts_with("rediss:") {
+            false => "redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket",
+            true => {
+                "rediss://[user:password@]host[:port][/database][?ca=/ca.pem&cert=/client.pem&key=/client.key], \
+                 cert and key together"
+            }
+        };
+        Address::parse_with(url, &[], expected).map(|(address, _)| address)
+    }
+
+    /// From such a URL, whose query may have `more` parameters. Anything unknown is refused, above all what looks as if
+    /// it would keep the connection safe.
+    pub(super) fn parse_with(
+        url: &str,
+        more: &[&str],
+        expected: &'static str,
+    ) -> Result<(Address, Parameters), ConfigError> {
+        let over_tls = url.strip_prefix("rediss:");
+        let known: &[&str] = match url {
+            _ if over_tls.is_some() => &["protocol", "ca", "cert", "key"],
+            _ if url.starts_with("redis+unix:") => &["protocol", "db", "user", "pass"],
+            _ => &["protocol"],
+        };
+        let plain = over_tls.map_or_else(|| url.to_owned(), |rest| format!("redis:{rest}"));
+        let is_known = |name: &String| known.contains(&name.as_str()) || more.contains(&name.as_str());
+        let (info, parameters) = read(&plain)
+            .filter(|(_, parameters)| parameters.keys().all(is_known))
+            .ok_or(ConfigError::StoreUrl { expected })?;
+        #[cfg(feature = "tls")]
+        let tls = match info.addr() {
+            ConnectionAddr::Tcp(host, _) if over_tls.is_some() => Some(Tls::new(host, &parameters, expected)?),
+            _ => None,
+        };
+        let address = Address {
+            info,
+            #[cfg(feature = "tls")]
+            tls,
+        };
+        Ok((address, parameters))
+    }
+
+    pub(super) fn place(&self) -> &ConnectionAddr {
+        self.info.addr()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// What a new connection has to say first.
+    pub(super) fn greeting(&self) -> Vec<Cmd> {
+        let settings = self.info.redis_settings();
+        let mut greeting = Vec::new();
+        let login = settings.password().map(|password| (settings.username(), password));
+        if settings.protocol().supports_resp3() {
+            let mut hello = cmd("HELLO");
+            hello.arg(3);
+            if let Some((user, password)) = login {
+                hello.arg("AUTH").arg(user.unwrap_or("default")).arg(password);
+            }
+            greeting.push(hello);
+        } else if let Some((user, password)) = login {
+            let mut auth = cmd("AUTH");
+            auth.arg(user).arg(password);
+            greeting.push(auth);
+        }
+        if settings.db() != 0 {
+            let mut select = cmd("SELECT");
+            select.arg(settings.db());
+            greeting.push(select);
+        }
+        greeting
+    }
+}
+
+/// What the `redis` crate makes of a URL without TLS, and the parameters of its query. `None` if it cannot be read.
+fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
+    let parsed = redis::parse_redis_url(url)?;
+    let info = url.into_connection_info().ok()?;
+    let reachable = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => !host.is_empty() && *port != 0,
+        ConnectionAddr::Unix(path) => SockAddr::unix(path).is_ok(),
+        _ => false,
+    };
+    (reachable && parsed.fragment().is_none() && info.redis_settings().db() >= 0)
+        .then(|| (info, parsed.query_pairs().into_owned().collect()))
+}
+
+/// Without user and password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return write!(f, "rediss://{}", self.info.addr());
+        }
+        match self.info.addr() {
+            ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", path.display()),
+            address => write!(f, "redis://{address}"),
+        }
+    }
+}
