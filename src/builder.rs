@@ -100,24 +100,34 @@ impl SessionManagerBuilder {
     /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
     /// | `redis+unix:///path/to/socket[?db=0&user=…&pass=…]` | Redis over a unix socket |
     /// | `rediss://[user:password@]host[:port][/database][?ca=…&cert=…&key=…]` | Redis over TLS (feature `tls`) |
+    /// | `redis-sentinel://[user:password@]host[:port],…[/database]#name` | Redis by Sentinel (feature `sentinel`) |
+    /// | `rediss-sentinel://…` | the same, with TLS to the Sentinels too (both features) |
     /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
     /// Give an address rather than a name where you can: looking a name up is not bounded by the
     /// [`operation_timeout`](Self::operation_timeout).
     ///
-    /// In users, passwords and parameters, what has a meaning in URLs is percent-encoded: `/`, `?`, `#`, `@`, `%` and, in
-    /// parameters, `&` and `+`. `?protocol=resp3` makes Redis connections speak that.
+    /// In users, passwords and parameters, what has a meaning in URLs is percent-encoded: `/`, `?`, `#`, `@`, `%` and,
+    /// in parameters, `&` and `+`. `?protocol=resp3` makes Redis connections speak that.
     ///
-    /// **TLS.** The server's certificate has to be for the URL's host, name or address, by its subject alternative names,
-    /// and to come from an authority that the system trusts (or, as elsewhere, the files that `SSL_CERT_FILE` and
-    /// `SSL_CERT_DIR` name), or from one in the PEM file that `ca` names, and then from no other. For servers that ask who we are, `cert` and `key` name the PEM files of our certificate (and what vouches
-    /// for it) and of its private key. The files are read here, once: after a change, build the manager anew.
+    /// **TLS.** The server's certificate has to be for the URL's host, name or address, by its subject alternative
+    /// names. It has to come from an authority that the system trusts (or that is in the files which `SSL_CERT_FILE`
+    /// and `SSL_CERT_DIR` name), or, where `ca` names a PEM file, from one in there and no other. For servers that ask
+    /// who we are, `cert` and `key` name the PEM files of our certificate, with those that vouch for it, and of its
+    /// private key. The files are read by [`build`](Self::build), once: when they change, build the manager anew.
+    ///
+    /// **Sentinel.** User, password and database are those of the primary, and its user needs the command `ROLE`; for
+    /// the Sentinels' own, add `?sentinel_user=…&sentinel_pass=…`. Their port is 26379 by default. Each process asks
+    /// them for the primary when it opens a connection, and once a second while it is in use; all connections to an old
+    /// one are closed then. While no Sentinel answers, the last primary is used on. Over TLS, the certificates of
+    /// primary and replicas have to be for the addresses by which Sentinels name them. A failover can lose the last
+    /// writes, which Redis's `min-replicas-to-write` bounds.
     ///
     /// # Errors
-    /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, a URL that cannot be
-    /// read or has a parameter that is not known, and PEM files that cannot be used. It never shows the URL, which may
-    /// hold a password.
+    /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, a URL that cannot
+    /// be read or has a parameter that is not known, and PEM files that cannot be used. It never shows the URL, which
+    /// may hold a password.
     ///
     /// # Security
     /// There is no way to leave the check of certificates out.
@@ -386,7 +396,7 @@ fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Sto
         "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
         "memory" => Err(ConfigError::StoreUrl { expected: "memory:, with nothing behind it" }),
         #[cfg(feature = "redis")]
-        "redis" | "redis+unix" | "rediss" => {
+        "redis" | "redis+unix" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
             Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?))
         }
         #[cfg(feature = "sqlite")]
@@ -402,11 +412,14 @@ fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Sto
 /// Refuses a scheme that needs a feature which this build lacks.
 pub(crate) fn check_features(scheme: &str) -> Result<(), ConfigError> {
     const REDIS: (&str, bool) = ("redis", cfg!(feature = "redis"));
+    const SENTINEL: (&str, bool) = ("sentinel", cfg!(feature = "sentinel"));
     const SQLITE: (&str, bool) = ("sqlite", cfg!(feature = "sqlite"));
     const TLS: (&str, bool) = ("tls", cfg!(feature = "tls"));
     let needed: &[_] = match scheme {
         "redis" | "redis+unix" => &[REDIS],
         "rediss" => &[TLS],
+        "redis-sentinel" => &[SENTINEL],
+        "rediss-sentinel" => &[SENTINEL, TLS],
         "sqlite" => &[SQLITE],
         _ => &[],
     };

@@ -195,7 +195,8 @@ impl StdError for JsonError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached, or is not ready yet (`LOADING`, `CLUSTERDOWN`, too many clients).
+    /// The store cannot be reached, is not ready yet (`LOADING`, `CLUSTERDOWN`, too many clients), has no primary just
+    /// now, or shows a certificate that is not to be trusted.
     Unavailable,
     /// No answer within the [`operation_timeout`](crate::SessionManagerBuilder::operation_timeout).
     Timeout,
@@ -368,7 +369,7 @@ impl fmt::Display for ConfigError {
             ConfigError::UnknownScheme { scheme } => write!(
                 f,
                 "store_url does not know the scheme {scheme:?}; use redis://host:port, rediss://host:port, \
-                 redis+unix:///path, sqlite:///path or memory:"
+                 redis+unix:///path, redis-sentinel://host:port#name, sqlite:///path or memory:"
             ),
             ConfigError::FeatureMissing { scheme, feature } => write!(
                 f,

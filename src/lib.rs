@@ -91,6 +91,7 @@
 //! |---|---|---|
 //! | `redis` | yes | `RedisStore`, and `redis://` and `redis+unix://` in [`store_url`](SessionManagerBuilder::store_url) |
 //! | `tls` | no | Redis over TLS: `rediss://`; builds *ring*, so it needs a C compiler |
+//! | `sentinel` | no | the primary by Redis Sentinel: `redis-sentinel://`, with `tls` also `rediss-sentinel://` |
 //! | `sqlite` | no | `SqliteStore`, and `sqlite://`; builds SQLite, so it needs a C compiler |
 //! | `contract` | no | the suite that every store has to pass, for those who write one |
 //!

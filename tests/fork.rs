@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{Signals, child, children, in_own_process, open_sockets};
 use support::redis::Redis;
-use support::{builder, manager, session_with};
+use support::{StopOnDrop, builder, manager, session_with};
 
 #[test]
 fn children_of_a_warm_parent_never_make_the_same_token() {
@@ -117,15 +117,6 @@ fn a_busy_parent_forks_under_a_guard() {
         assert_eq!((0..4).map(uses_by).sum::<u32>(), uses.into_inner());
         assert_eq!(uses_by(4), 100);
     });
-}
-
-/// Ends the threads of a scope also when the test fails.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -8,17 +8,20 @@ mod keys;
 mod pool;
 mod reply;
 mod script;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 mod socket;
+mod target;
 #[cfg(feature = "tls")]
 mod tls;
 
-use self::address::Address;
 use self::connection::Connection;
 use self::failure::Failure;
 use self::keys::{field, record_keys};
 use self::pool::Pool;
 use self::reply::Reply;
 use self::script::{Script, Scripts};
+use self::target::Target;
 use super::per_process::PerProcess;
 use super::{Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::builder::{check_features, default};
@@ -36,7 +39,7 @@ use std::time::{Duration, Instant};
 /// `store_url("redis://…")` makes one. Every process opens a pool of its own on first use; what a forked process
 /// inherits it leaves alone.
 pub struct RedisStore {
-    address: Arc<Address>,
+    target: Arc<Target>,
     pool_size: u32,
     patience: Duration,
     scripts: Scripts,
@@ -57,7 +60,7 @@ impl RedisStore {
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         check_features(url.split_once(':').map_or("", |(scheme, _)| scheme))?;
         Ok(RedisStore {
-            address: Arc::new(Address::parse(url)?),
+            target: Arc::new(Target::parse(url)?),
             pool_size,
             patience,
             scripts: Scripts::new(),
@@ -71,7 +74,7 @@ impl RedisStore {
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         let process = self.pools.enter(call.deadline)?;
-        let pool = process.get_or_open(|| Pool::new(self.address.clone(), self.pool_size))?;
+        let pool = process.get_or_open(|| Pool::new(self.target.clone(), self.pool_size))?;
         pool.request(call.deadline, request)
     }
 
@@ -240,7 +243,7 @@ impl Store for RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)
+        write!(f, "{}", self.target)
     }
 }
 

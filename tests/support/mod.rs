@@ -7,9 +7,11 @@ pub mod fork;
 pub mod place;
 pub mod proxy;
 pub mod redis;
+pub mod sentinel;
 pub mod tls;
 
 use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,6 +41,15 @@ pub fn until(mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(Instant::now() < deadline, "it does not come to that");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends the threads of a scope also when the test fails.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

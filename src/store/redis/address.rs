@@ -63,6 +63,28 @@ impl Address {
         Ok((address, parameters))
     }
 
+    /// Another server, with the same login, database and TLS settings.
+    #[cfg(feature = "sentinel")]
+    pub(super) fn at(&self, host: &str, port: u16) -> Address {
+        let mut other = self.clone();
+        other.info = other.info.set_addr(ConnectionAddr::Tcp(host.to_owned(), port));
+        other
+    }
+
+    /// The same server with another login, and with what else is the server's own setting by default.
+    #[cfg(feature = "sentinel")]
+    pub(super) fn with_login(mut self, user: Option<&str>, password: Option<&str>) -> Address {
+        let mut settings = redis::RedisConnectionInfo::default();
+        if let Some(user) = user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = password {
+            settings = settings.set_password(password);
+        }
+        self.info = self.info.set_redis_settings(settings);
+        self
+    }
+
     pub(super) fn place(&self) -> &ConnectionAddr {
         self.info.addr()
     }

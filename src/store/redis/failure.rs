@@ -13,6 +13,8 @@ pub(super) enum Failure {
     /// The server answered with an error. The connection is reusable unless it leads to the wrong server, or to one
     /// that is not ready.
     Refused { error: StoreError, reusable: bool },
+    /// The server is a replica, or was made one. It has done nothing.
+    NotPrimary(StoreError),
     /// The server does not have the script.
     NoScript,
     /// The deadline had passed before anything was sent.
@@ -38,10 +40,11 @@ impl Failure {
         let details = details.split(", with args beginning with").next().unwrap_or_default();
         let text = format!("{} {details}", error.code());
         let kind = kind(&text);
-        Failure::Refused {
-            error: StoreError::new(kind, format!("Redis answered with an error: {}", text.trim_end())),
-            reusable: kind != StoreErrorKind::Unavailable && !says(&text, "READONLY") && !says(&text, "NOAUTH"),
+        let error = StoreError::new(kind, format!("Redis answered with an error: {}", text.trim_end()));
+        if says(&text, "READONLY") || says(&text, "MASTERDOWN") {
+            return Failure::NotPrimary(error);
         }
+        Failure::Refused { error, reusable: kind != StoreErrorKind::Unavailable && !says(&text, "NOAUTH") }
     }
 
     pub(super) fn is_timeout(&self) -> bool {
@@ -59,7 +62,7 @@ impl Failure {
             Failure::Connection(error) => {
                 StoreError::new(StoreErrorKind::Unavailable, format!("no connection to {place}")).caused_by(error)
             }
-            Failure::Refused { error, .. } => error,
+            Failure::Refused { error, .. } | Failure::NotPrimary(error) => error,
             Failure::TooLate => StoreError::new(StoreErrorKind::Timeout, format!("no time was left to ask {place}")),
             Failure::NoScript => {
                 StoreError::new(StoreErrorKind::Backend, format!("{place} forgot a script while it was running it"))

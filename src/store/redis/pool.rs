@@ -1,23 +1,36 @@
 //! The connections of one process, and what becomes of a request when one fails.
 
-use super::address::Address;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::target::{Primary, Target};
 use crate::StoreError;
 use crate::store::halfway;
 use crate::store::places::Places;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connection that was idle for longer is opened anew: the way to the server may have forgotten it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
+/// How often Sentinels are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Pool {
-    address: Arc<Address>,
+    target: Arc<Target>,
     places: Places<Open>,
-    /// Moves with every failed connection: those opened before are not trusted any more.
+    /// Moves with every failed connection, and when another server becomes the primary: those opened before are not
+    /// trusted any more.
     epoch: AtomicU64,
+    /// Where the connections of this epoch lead.
+    primary: Mutex<Option<Primary>>,
+    watch: Mutex<Watch>,
+}
+
+/// Whether the primary is still the same.
+struct Watch {
+    /// A connection that is kept to ask.
+    sentinel: Option<Connection>,
+    asked: Instant,
 }
 
 struct Open {
@@ -27,8 +40,14 @@ struct Open {
 }
 
 impl Pool {
-    pub(super) fn new(address: Arc<Address>, size: u32) -> Result<Pool, StoreError> {
-        Ok(Pool { address, places: Places::new(size)?, epoch: AtomicU64::new(0) })
+    pub(super) fn new(target: Arc<Target>, size: u32) -> Result<Pool, StoreError> {
+        Ok(Pool {
+            target,
+            places: Places::new(size)?,
+            epoch: AtomicU64::new(0),
+            primary: Mutex::new(None),
+            watch: Mutex::new(Watch { sentinel: None, asked: Instant::now() }),
+        })
     }
 
     /// Makes a request, and makes it once more, on a fresh connection, if its connection fails: so it must not matter
@@ -39,6 +58,9 @@ impl Pool {
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         let mut place = self.places.take(deadline)?;
+        if place.is_some() && self.target.can_move() {
+            self.follow(deadline);
+        }
         let mut last_try = false;
         loop {
             let (mut open, reused) = match place.take().filter(|open| self.is_trusted(open)) {
@@ -61,17 +83,25 @@ impl Pool {
                     self.distrust(&open);
                     return Err(error);
                 }
+                Err(Failure::NotPrimary(error)) => {
+                    self.distrust(&open);
+                    if last_try || !self.target.can_move() {
+                        return Err(error);
+                    }
+                    log::warn!("{} has moved ({error}); looking for it", self.target);
+                    last_try = true;
+                }
                 // Nothing was sent, so the connection is as good as before.
                 Err(failure @ Failure::TooLate) => {
                     *place = Some(open);
-                    return Err(failure.into_store_error(&self.address));
+                    return Err(failure.into_store_error(&self.target));
                 }
                 Err(failure) => {
                     self.distrust(&open);
                     if last_try || until == deadline && failure.is_timeout() {
-                        return Err(failure.into_store_error(&self.address));
+                        return Err(failure.into_store_error(&self.target));
                     }
-                    log::warn!("the connection to {} failed ({failure:?}); trying a fresh one", self.address);
+                    log::warn!("the connection to {} failed ({failure:?}); trying a fresh one", self.target);
                     last_try = true;
                 }
             }
@@ -80,6 +110,7 @@ impl Pool {
 
     pub(super) fn close_idle(&self) {
         self.places.close_idle();
+        lock(&self.watch).sentinel = None;
     }
 
     fn is_trusted(&self, open: &Open) -> bool {
@@ -93,9 +124,54 @@ impl Pool {
     }
 
     fn open(&self, deadline: Instant) -> Result<Open, StoreError> {
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        let connection =
-            Connection::open(&self.address, deadline).map_err(|failure| failure.into_store_error(&self.address))?;
+        let before = self.epoch.load(Ordering::Relaxed);
+        let (connection, primary) = self.target.connect(deadline)?;
+        let epoch = self.note(primary, before);
         Ok(Open { connection, epoch, last_used: Instant::now() })
     }
+
+    /// Notes where a new connection leads, and gives the epoch that it belongs to. If that is a new primary, all
+    /// connections to the old one are closed: those idle now, those in use when they come back.
+    fn note(&self, primary: Option<Primary>, before: u64) -> u64 {
+        let mut known = lock(&self.primary);
+        // If the epoch has moved meanwhile, another connection may know better. This one is used once.
+        if *known == primary || self.epoch.load(Ordering::Relaxed) != before {
+            return before;
+        }
+        let moved = known.is_some();
+        *known = primary;
+        drop(known);
+        if !moved || self.epoch.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return before;
+        }
+        self.places.close_idle();
+        before + 1
+    }
+
+    /// Asks now and then whether there is another primary by now: the old one may go on for many seconds as if nothing
+    /// were, and what it is told then is lost. One call asks, and the others do not wait for it.
+    fn follow(&self, deadline: Instant) {
+        let Ok(mut watch) = self.watch.try_lock() else { return };
+        if watch.asked.elapsed() < ASK_AGAIN {
+            return;
+        }
+        // Sentinels that are silent are no reason to fail.
+        let named = self.target.ask_again(&mut watch.sentinel, halfway(halfway(deadline)));
+        watch.asked = Instant::now();
+        let mut known = lock(&self.primary);
+        let (Some((host, port)), Some(old)) = (&named, &*known) else { return };
+        if (host, port) == (&old.0, &old.1) {
+            return;
+        }
+        log::warn!("{} is {host}:{port} now, and no longer {}:{}", self.target, old.0, old.1);
+        *known = None;
+        watch.sentinel = None;
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        drop((known, watch));
+        self.places.close_idle();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

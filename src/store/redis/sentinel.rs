@@ -1,0 +1,186 @@
+//! The primary that [Redis Sentinels](https://redis.io/docs/latest/develop/reference/sentinel-clients/) name.
+
+use super::address::Address;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::socket::left;
+use super::target::Primary;
+use crate::store::halfway;
+use crate::{ConfigError, StoreError, StoreErrorKind};
+use redis::{ConnectionAddr, Value, cmd, from_redis_value};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+const DEFAULT_PORT: &str = ":26379";
+/// Between two rounds while a failover is under way.
+const PAUSE: Duration = Duration::from_millis(25);
+
+pub(super) struct Sentinels {
+    /// What they call the primary and its replicas.
+    name: String,
+    sentinels: Vec<Address>,
+    /// The one that knew last is asked first, so that a silent one costs its share of the time only once.
+    first: AtomicUsize,
+    /// How to log in at the primary; the place in it is that of a sentinel.
+    server: Address,
+}
+
+impl Sentinels {
+    /// From a `redis-sentinel://` or `rediss-sentinel://` URL.
+    pub(super) fn parse(url: &str) -> Result<Sentinels, ConfigError> {
+        let expected = "redis-sentinel://[user:password@]host[:port],host[:port][/database]\
+                        [?sentinel_user=user&sentinel_pass=password]#name-of-the-primary, and over TLS \
+                        rediss-sentinel:// with the parameters of rediss:// too";
+        let malformed = || ConfigError::StoreUrl { expected };
+        let (scheme, rest) = url.split_once("-sentinel://").ok_or_else(malformed)?;
+        let (rest, name) = rest.split_once('#').ok_or_else(malformed)?;
+        let (authority, path_and_query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        // The characters that Sentinel itself allows.
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+            return Err(malformed());
+        }
+        // A URL of one server for each host, which the `redis` crate can read. All but the place is in the first.
+        let urls = hosts.split(',').map(|host| {
+            let has_port = host.rfind(':') > host.rfind(']');
+            format!("redis://{host}{}", if has_port { "" } else { DEFAULT_PORT })
+        });
+        let places = urls.map(|url| Address::parse_with(&url, &[], expected).map(|(address, _)| address));
+        let places: Vec<Address> = places.collect::<Result<_, _>>()?;
+        let first = hosts.split(',').next().unwrap_or_default();
+        let server_url = format!("{scheme}://{login}{first}{path_and_query}");
+        let (server, parameters) = Address::parse_with(&server_url, &["sentinel_user", "sentinel_pass"], expected)?;
+        let parameter = |name: &str| parameters.get(name).map(String::as_str);
+        let (user, password) = (parameter("sentinel_user"), parameter("sentinel_pass"));
+        if user.is_some() && password.is_none() {
+            return Err(malformed());
+        }
+        let sentinels = places.iter().filter_map(|place| match place.place() {
+            ConnectionAddr::Tcp(host, port) => Some(server.at(host, *port).with_login(user, password)),
+            _ => None,
+        });
+        Ok(Sentinels { name: name.to_owned(), sentinels: sentinels.collect(), first: AtomicUsize::new(0), server })
+    }
+
+    /// A connection to the primary, and where that is.
+    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Primary), StoreError> {
+        let mut told = None;
+        loop {
+            let mut failures = Vec::new();
+            let mut replica_named = false;
+            for (which, until) in self.turns(deadline) {
+                let asked = self.ask_afresh(which, until).map(|(primary, _)| primary);
+                match asked.and_then(|primary| Ok((self.open(&primary, until)?, primary))) {
+                    Ok((Some(connection), primary)) => {
+                        self.first.store(which, Ordering::Relaxed);
+                        return Ok((connection, primary));
+                    }
+                    Ok((None, (host, port))) => {
+                        replica_named = true;
+                        failures.push(unavailable(format!("{host}:{port} is named, but is a replica")));
+                    }
+                    Err(failure) => failures.push(failure),
+                }
+            }
+            let error = self.not_found(&failures);
+            if !left(deadline).is_ok_and(|left| left > PAUSE) {
+                // What the last round lacked may have been time alone.
+                return Err(told.unwrap_or(error));
+            }
+            if !replica_named {
+                return Err(error);
+            }
+            // A replica is named while a failover goes on: the next round may find that it is over.
+            told = Some(error);
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// The primary as a sentinel names it: the one that was asked before, over the connection that was kept, or else
+    /// the first one that answers.
+    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Primary> {
+        if let Some(mut connection) = kept.take()
+            && let Ok(Some(primary)) = self.ask(&mut connection, halfway(deadline))
+        {
+            *kept = Some(connection);
+            return Some(primary);
+        }
+        for (which, until) in self.turns(deadline) {
+            match self.ask_afresh(which, until) {
+                Ok((primary, connection)) => {
+                    *kept = Some(connection);
+                    return Some(primary);
+                }
+                Err(failure) => log::warn!("{self}: {failure}"),
+            }
+        }
+        None
+    }
+
+    /// The sentinels, each with the end of its share of the time. The server that it names is part of that, so that
+    /// neither hides the next one.
+    fn turns(&self, deadline: Instant) -> impl Iterator<Item = (usize, Instant)> {
+        let count = self.sentinels.len();
+        let first = self.first.load(Ordering::Relaxed);
+        (0..count).map(move |tried| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            ((first + tried) % count, Instant::now() + left / (count - tried) as u32)
+        })
+    }
+
+    /// The primary that a sentinel names, and a connection to that sentinel.
+    fn ask_afresh(&self, which: usize, deadline: Instant) -> Result<(Primary, Connection), StoreError> {
+        let sentinel = &self.sentinels[which];
+        let mut connection =
+            Connection::open(sentinel, deadline).map_err(|failure| failure.into_store_error(sentinel))?;
+        match self.ask(&mut connection, deadline) {
+            Ok(Some(primary)) => Ok((primary, connection)),
+            Ok(None) => Err(unavailable(format!("{sentinel} knows none of that name"))),
+            Err(failure) => Err(failure.into_store_error(sentinel)),
+        }
+    }
+
+    fn ask(&self, sentinel: &mut Connection, deadline: Instant) -> Result<Option<Primary>, Failure> {
+        let mut question = cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg(&self.name);
+        let answer = sentinel.request(&question, deadline)?;
+        from_redis_value(answer).map_err(|_| Failure::not_ours("a sentinel named no address"))
+    }
+
+    /// A connection to the server that is named, if that takes itself for a primary too: a sentinel may not know yet
+    /// what happened.
+    fn open(&self, (host, port): &Primary, deadline: Instant) -> Result<Option<Connection>, StoreError> {
+        let address = self.server.at(host, *port);
+        let mut connection =
+            Connection::open(&address, deadline).map_err(|failure| failure.into_store_error(&address))?;
+        match connection.request(&cmd("ROLE"), deadline) {
+            Ok(Value::Array(role)) if role.first() == Some(&Value::BulkString(b"master".to_vec())) => {
+                Ok(Some(connection))
+            }
+            Ok(_) => Ok(None),
+            Err(failure) => Err(failure.into_store_error(&address)),
+        }
+    }
+
+    fn not_found(&self, failures: &[StoreError]) -> StoreError {
+        let kind = match failures {
+            [first, rest @ ..] if rest.iter().all(|failure| failure.kind() == first.kind()) => first.kind(),
+            _ => StoreErrorKind::Unavailable,
+        };
+        let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
+        StoreError::new(kind, format!("no primary named {:?} is found: {}", self.name, reasons.join("; ")))
+    }
+}
+
+fn unavailable(message: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, message)
+}
+
+/// Without users and passwords.
+impl fmt::Display for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sentinels: Vec<String> = self.sentinels.iter().map(Address::to_string).collect();
+        write!(f, "the primary {:?} of {}", self.name, sentinels.join(", "))
+    }
+}

@@ -1,0 +1,69 @@
+//! What a store URL leads to: a server, or whichever server is the primary.
+
+use super::address::Address;
+use super::connection::Connection;
+#[cfg(feature = "sentinel")]
+use super::sentinel::Sentinels;
+use crate::{ConfigError, StoreError};
+use std::fmt;
+use std::time::Instant;
+
+pub(super) enum Target {
+    Server(Address),
+    #[cfg(feature = "sentinel")]
+    Primary(Sentinels),
+}
+
+impl Target {
+    pub(super) fn parse(url: &str) -> Result<Target, ConfigError> {
+        #[cfg(feature = "sentinel")]
+        if url.starts_with("redis-sentinel:") || url.starts_with("rediss-sentinel:") {
+            return Sentinels::parse(url).map(Target::Primary);
+        }
+        Address::parse(url).map(Target::Server)
+    }
+
+    /// A connection, and the server that it leads to where that can change.
+    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Option<Primary>), StoreError> {
+        match self {
+            Target::Server(address) => match Connection::open(address, deadline) {
+                Ok(connection) => Ok((connection, None)),
+                Err(failure) => Err(failure.into_store_error(address)),
+            },
+            #[cfg(feature = "sentinel")]
+            Target::Primary(sentinels) => {
+                sentinels.connect(deadline).map(|(connection, primary)| (connection, Some(primary)))
+            }
+        }
+    }
+
+    /// The server that is the primary now, where that can change; `None` too if nobody says so. For the next time, a
+    /// connection is `kept`.
+    #[cfg_attr(not(feature = "sentinel"), expect(unused_variables))]
+    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Primary> {
+        match self {
+            Target::Server(_) => None,
+            #[cfg(feature = "sentinel")]
+            Target::Primary(sentinels) => sentinels.ask_again(kept, deadline),
+        }
+    }
+
+    /// Whether a new connection may lead to another server than the last one did.
+    pub(super) fn can_move(&self) -> bool {
+        !matches!(self, Target::Server(_))
+    }
+}
+
+/// The host and the port of a primary, as sentinels name it.
+pub(super) type Primary = (String, u16);
+
+/// Without user and password.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Server(address) => address.fmt(f),
+            #[cfg(feature = "sentinel")]
+            Target::Primary(sentinels) => sentinels.fmt(f),
+        }
+    }
+}

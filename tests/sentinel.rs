@@ -1,0 +1,340 @@
+//! The primary that Sentinels name: found, and found again after a failover; none but the primary is used.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{ConfigError, Error, SessionManager, StoreErrorKind};
+use nix::sys::signal::{Signal, kill};
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use support::fork::{in_own_process, open_sockets};
+use support::redis::free_port;
+use support::sentinel::{NAME, Sentinel, Server, url};
+use support::tls::{Authority, path, silent};
+use support::{StopOnDrop, builder, manager, session_with, until};
+
+/// Where a timeout is what is to come.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// How long it may take until a call works again, from when the Sentinels know the new primary.
+const BACK: Duration = Duration::from_secs(2);
+
+fn impatient(url: &str) -> SessionManager {
+    builder(url).operation_timeout(DEADLINE).build().unwrap()
+}
+
+/// Where a share of the time is to be enough for what is to come, on a busy machine.
+fn patient(url: &str) -> SessionManager {
+    builder(url).operation_timeout(Duration::from_secs(6)).build().unwrap()
+}
+
+fn failure<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
+    match answer {
+        Err(Error::Store(error)) => (error.kind(), error.to_string()),
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+/// What `call` answers, and that it does so near its deadline at the latest. The machine may be busy.
+fn in_time<T>(call: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let answer = call();
+    assert!(start.elapsed() < DEADLINE * 6, "{:?}", start.elapsed());
+    answer
+}
+
+#[test]
+fn the_primary_is_found_whichever_sentinel_knows_it() {
+    let primary = Server::primary(&[]);
+    let replica = primary.replica();
+    // One that nobody has told of the last failover.
+    let (knows, late) = (Sentinel::watching(&primary, 2), Sentinel::watching(&replica, 2));
+    let nobody = free_port();
+    for (position, sentinels) in
+        [vec![knows.port], vec![nobody, knows.port], vec![late.port, knows.port], vec![nobody, late.port, knows.port]]
+            .into_iter()
+            .enumerate()
+    {
+        let manager = patient(&url(&sentinels));
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut session = manager.load(&*header).unwrap();
+        session.increment("visits", 1).unwrap();
+        session.save().unwrap();
+        assert_eq!(primary.redis.keys().len(), position + 1);
+        assert_eq!(primary.clients(), position + 1, "one connection for all of it");
+        until(|| replica.clients() == 0); // it is looked at, and left again
+        // They stay open until the next round.
+        std::mem::forget(manager);
+    }
+}
+
+#[test]
+fn where_no_primary_is_found_it_is_said_why_and_in_time() {
+    let primary = Server::primary(&[]);
+    let _: String = primary.redis.run(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~*", "+@all", "-role"]);
+    let replica = primary.replica();
+    let (knows, late) = (Sentinel::watching(&primary, 2), Sentinel::watching(&replica, 2));
+    let (_listener, silent) = silent();
+    let nobody = free_port();
+    let of = |sentinels: &[u16]| url(sentinels);
+    let unknown = of(&[knows.port, nobody]).replace(NAME, "orders");
+    for (url, expected, words) in [
+        (unknown, StoreErrorKind::Unavailable, "knows none of that name"),
+        (of(&[nobody]), StoreErrorKind::Unavailable, "refused"),
+        (of(&[silent]), StoreErrorKind::Timeout, "in time"),
+        (of(&[nobody, silent]), StoreErrorKind::Unavailable, "refused"),
+        (of(&[late.port]), StoreErrorKind::Unavailable, "is a replica"),
+        (of(&[knows.port]).replace("://", "://ada:hunter2@"), StoreErrorKind::Rejected, "'role' command"),
+        (of(&[knows.port]).replace("://", "://ada:hunter3@"), StoreErrorKind::Rejected, "WRONGPASS"),
+    ] {
+        let manager = impatient(&url);
+        let (kind, message) = failure(in_time(|| manager.ping()));
+        assert_eq!(kind, expected, "{message}");
+        assert!(message.contains(words) && !message.contains("hunter"), "{message}");
+        let shown = format!("{manager:?}");
+        assert!(shown.contains("127.0.0.1") && !shown.contains("hunter"), "{shown}");
+    }
+}
+
+#[test]
+fn a_silent_sentinel_hides_no_other_and_costs_its_share_once() {
+    let primary = Server::primary(&[]);
+    let sentinel = Sentinel::watching(&primary, 1);
+    let (listener, silent) = silent();
+    listener.set_nonblocking(true).unwrap();
+    let manager = patient(&url(&[silent, sentinel.port]));
+    for _ in 0..3 {
+        manager.ping().unwrap();
+        drop(manager.before_fork()); // closes the connection, so that the next one needs a new answer
+    }
+    let asked = std::iter::from_fn(|| listener.accept().ok()).count();
+    assert_eq!(asked, 1);
+    // And a primary that is silent is no better.
+    let nowhere = Sentinel::start(free_port(), silent, 2, "");
+    let manager = patient(&url(&[nowhere.port, sentinel.port]));
+    manager.ping().unwrap();
+}
+
+#[test]
+fn the_primary_is_used_on_while_no_sentinel_answers() {
+    in_own_process("the_primary_is_used_on_while_no_sentinel_answers", || {
+        let primary = Server::primary(&[]);
+        let sentinel = Sentinel::watching(&primary, 1);
+        let manager = manager(&url(&[free_port(), sentinel.port]));
+        let header = session_with(&manager, &[("user", "ada")]);
+        // Longer than it takes until the Sentinel is asked again.
+        let use_it_on = || {
+            let start = Instant::now();
+            while start.elapsed() < BACK {
+                assert_eq!(in_time(|| manager.load(&*header)).unwrap().keys(), ["user"]);
+                thread::sleep(Duration::from_millis(2));
+            }
+        };
+        use_it_on();
+        assert_eq!(open_sockets().len(), 2, "one to the primary, one that is kept to ask the Sentinel");
+        kill(sentinel.pid(), Signal::SIGSTOP).unwrap();
+        use_it_on();
+        assert_eq!(primary.clients(), 1, "it is the same connection all the time");
+        kill(sentinel.pid(), Signal::SIGCONT).unwrap();
+        use_it_on();
+        assert_eq!(open_sockets().len(), 2);
+        drop(manager.before_fork());
+        assert_eq!(open_sockets(), [""; 0]);
+        manager.ping().unwrap();
+        drop(sentinel);
+        use_it_on();
+    });
+}
+
+#[test]
+fn a_demoted_primary_is_left_at_once_by_the_call_that_finds_out_and_by_all_others() {
+    let primary = Server::primary(&[]);
+    let replica = primary.replica();
+    let sentinel = Sentinel::watching(&primary, 2);
+    let manager = patient(&url(&[sentinel.port]));
+    let header = session_with(&manager, &[("user", "ada")]);
+    // Three connections, all of them idle in the end.
+    let _: String = primary.redis.run(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| manager.load(&*header).map(drop))).collect();
+        until(|| primary.clients() == 3);
+        let _: String = primary.redis.run(&["CLIENT", "UNPAUSE"]);
+        calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
+    });
+    assert_eq!(primary.clients(), 3);
+    for (from, to) in [(&primary, &replica), (&replica, &primary)] {
+        let mut session = manager.load(&*header).unwrap();
+        from.wait_for(to);
+        to.become_primary();
+        from.become_replica_of(to);
+        sentinel.watch(to);
+        session.increment("count", 1).unwrap();
+        let (commands, ()) = from.redis.commands(|| {
+            session.save().unwrap();
+        });
+        let ours = commands.iter().filter(|command| *command == "evalsha").count();
+        assert!(ours <= 1, "refused once, and not asked again: {commands:?}");
+        until(|| from.clients() == 0);
+        assert_eq!(to.clients(), 1);
+        let (commands, _) = from.redis.commands(|| {
+            thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| manager.load(&*header).unwrap()))));
+        });
+        assert!(!commands.iter().any(|command| command == "evalsha"), "{commands:?}");
+        until(|| from.redis.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
+    }
+    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(2));
+}
+
+#[test]
+fn a_primary_that_is_demoted_before_the_sentinels_know_is_waited_for() {
+    let primary = Server::primary(&[]);
+    let replica = primary.replica();
+    let sentinel = Sentinel::watching(&primary, 2);
+    let manager = patient(&url(&[sentinel.port]));
+    let header = session_with(&manager, &[("user", "ada")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.increment("count", 1).unwrap();
+    primary.wait_for(&replica);
+    replica.become_primary();
+    primary.become_replica_of(&replica);
+    thread::scope(|scope| {
+        let save = scope.spawn(|| session.save().map(drop));
+        // The one that found out, and one more that had to look again.
+        until(|| primary.redis.run::<String>(&["INFO", "commandstats"]).contains("cmdstat_role:calls=3"));
+        sentinel.watch(&replica);
+        save.join().unwrap().unwrap();
+    });
+    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
+}
+
+/// Saves on and on, while `fail_over` makes another server the primary and says whether the old one still answers. From
+/// two seconds after the Sentinels know, no call may fail, and the old one is used no more.
+fn saves_go_on(fail_over: impl FnOnce(&mut Server, &Sentinel) -> bool) {
+    let mut primary = Server::primary(&[]);
+    let replica = primary.replica();
+    let sentinel = Sentinel::watching(&primary, 1);
+    sentinel.wait_for_replica();
+    let manager = builder(&url(&[free_port(), sentinel.port])).build().unwrap();
+    let headers: Vec<String> = (0..3).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
+    until(|| replica.redis.keys().len() == 3);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let savers: Vec<_> = headers
+            .iter()
+            .map(|header| {
+                scope.spawn(|| {
+                    let (mut failed, mut last_save) = (Vec::new(), None);
+                    while !stop.load(Ordering::Relaxed) {
+                        let start = Instant::now();
+                        match manager.transact(&**header, |session| session.increment("count", 1)) {
+                            Ok(_) => last_save = Some(start),
+                            Err(error) => failed.push((start, error.to_string())),
+                        }
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    (failed, last_save.expect("some work"))
+                })
+            })
+            .collect();
+        let stop_also_on_failure = StopOnDrop(&stop);
+        let old_goes_on = fail_over(&mut primary, &sentinel);
+        until(|| sentinel.names() == replica.port);
+        let known = Instant::now();
+        thread::sleep(BACK);
+        let asked = old_goes_on.then(|| primary.scripts());
+        thread::sleep(BACK);
+        assert_eq!(asked, old_goes_on.then(|| primary.scripts()), "the old one is asked no more");
+        assert!(!old_goes_on || primary.clients() == 0, "and no connection to it is left");
+        drop(stop_also_on_failure);
+        for saver in savers {
+            let (failed, last_save) = saver.join().unwrap();
+            assert!(last_save > known + BACK, "it never came back: {failed:?}");
+            let late: Vec<_> = failed.iter().filter(|(start, _)| *start > known + BACK).collect();
+            assert!(late.is_empty(), "{late:?}");
+        }
+    });
+    assert!(replica.clients() > 0);
+    for (who, header) in headers.iter().enumerate() {
+        assert_eq!(manager.load(&**header).unwrap().get::<String>("who").unwrap().unwrap(), who.to_string());
+    }
+}
+
+#[test]
+fn a_failover_that_is_asked_for_is_followed() {
+    // The old primary goes on as such for eight seconds more, and only then becomes a replica.
+    saves_go_on(|_, sentinel| {
+        until(|| sentinel.run::<String>(&["FAILOVER", NAME]).is_ok());
+        true
+    });
+}
+
+#[test]
+fn the_failover_after_a_crash_is_followed() {
+    saves_go_on(|primary, _| {
+        primary.redis.kill();
+        false
+    });
+}
+
+#[test]
+fn a_sentinel_and_its_servers_may_speak_tls_and_ask_for_passwords() {
+    let authority = Authority::new();
+    let certified = authority.certify(&["127.0.0.1"]);
+    let (redis, port) = authority.redis(&certified, &["--tls-auth-clients", "no"]);
+    let _: String = redis.run(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~*", "+@all"]);
+    let sentinel_port = free_port();
+    let options = authority.options(&certified, sentinel_port);
+    let lines: Vec<String> = options.chunks(2).map(|option| format!("{} {}\n", &option[0][2..], option[1])).collect();
+    let more = "port 0\ntls-auth-clients no\nuser grace on >hunter+3 ~* &* +@all\n";
+    let _sentinel = Sentinel::start(sentinel_port, port, 1, &(lines.concat() + more));
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{sentinel_port}", free_port());
+    let url = |user: &str, pass: &str| {
+        let login = format!("sentinel_user={user}&sentinel_pass={pass}");
+        format!("rediss-sentinel://ada:hunter2@{hosts}/2?protocol=resp3&ca={}&{login}#{NAME}", path(&authority.ca()))
+    };
+    let manager = patient(&url("grace", "hunter%2B3"));
+    session_with(&manager, &[("user", "ada")]);
+    let clients: String = redis.run(&["CLIENT", "LIST"]);
+    let ours = |line: &&str| line.contains("user=ada") && line.contains("db=2") && line.contains("resp=3");
+    assert_eq!(clients.lines().filter(ours).count(), 1, "{clients}");
+    assert!(!format!("{manager:?}").contains("hunter"), "{manager:?}");
+    let (_, message) = failure(patient(&url("grace", "hunter2")).ping());
+    assert!(message.contains("WRONGPASS") && !message.contains("hunter"), "{message}");
+    // Without TLS, nobody is understood.
+    let plain = url("grace", "hunter%2B3").replace("rediss-", "redis-").replace("&ca=", "&sentinel_user=");
+    failure(in_time(|| impatient(&plain).ping()));
+}
+
+#[test]
+fn urls_that_cannot_be_used_are_refused_without_showing_a_password() {
+    for fine in
+        ["redis-sentinel://a#n", "redis-sentinel://[::1],b:1/#n", "redis-sentinel://:p%2C@a:1,b:2,c/15#my.primary-1_a"]
+    {
+        builder(fine).build().unwrap();
+    }
+    let shown = format!("{:?}", builder("redis-sentinel://[::1],b:1/#n").build().unwrap());
+    assert!(shown.contains("redis://::1:26379, redis://b:1"), "{shown}");
+    for url in [
+        "redis-sentinel://:hunter2@a:26379",
+        "redis-sentinel://:hunter2@a:26379#",
+        "redis-sentinel://:hunter2@a:26379#hunter2!",
+        "redis-sentinel://:hunter2@#n",
+        "redis-sentinel://:hunter2@a,,b#n",
+        "redis-sentinel://:hunter2@a,b:0#n",
+        "redis-sentinel://:hunter2@a,b:hunter2#n",
+        "redis-sentinel://:hunter2@a/-1#n",
+        "redis-sentinel://:hunter2@a/zero#n",
+        "redis-sentinel://:hunter2@a?sentinel_user=hunter2#n",
+        "redis-sentinel://:hunter2@a?sentinel_password=hunter2#n",
+        "redis-sentinel://:hunter2@a?ca=/hunter2#n",
+        "redis-sentinel:hunter2",
+        "rediss-sentinel://:hunter2@a?cert=/hunter2#n",
+    ] {
+        let error = builder(url).build().expect_err(url);
+        assert!(matches!(error, ConfigError::StoreUrl { .. }), "{url}: {error}");
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("redis-sentinel://") && !shown.contains("hunter2"), "{url}: {shown}");
+    }
+}
