@@ -102,6 +102,8 @@ impl SessionManagerBuilder {
     /// | `rediss://[user:password@]host[:port][/database][?ca=…&cert=…&key=…]` | Redis over TLS (feature `tls`) |
     /// | `redis-sentinel://[user:password@]host[:port],…[/database]#name` | Redis by Sentinel (feature `sentinel`) |
     /// | `rediss-sentinel://…` | the same, with TLS to the Sentinels too (both features) |
+    /// | `redis-cluster://[user:password@]host[:port],…` | a Redis Cluster (feature `cluster`) |
+    /// | `rediss-cluster://…` | the same over TLS (both features) |
     /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
@@ -396,9 +398,8 @@ fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Sto
         "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
         "memory" => Err(ConfigError::StoreUrl { expected: "memory:, with nothing behind it" }),
         #[cfg(feature = "redis")]
-        "redis" | "redis+unix" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
-            Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?))
-        }
+        "redis" | "redis+unix" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+        | "rediss-sentinel" => Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?)),
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(Box::new(crate::store::SqliteStore::from_url(url, pool_size, patience)?)),
         _ if url[scheme.len()..].starts_with("://") && scheme.len() <= 32 && scheme.bytes().all(is_scheme) => {
@@ -411,6 +412,7 @@ fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Sto
 
 /// Refuses a scheme that needs a feature which this build lacks.
 pub(crate) fn check_features(scheme: &str) -> Result<(), ConfigError> {
+    const CLUSTER: (&str, bool) = ("cluster", cfg!(feature = "cluster"));
     const REDIS: (&str, bool) = ("redis", cfg!(feature = "redis"));
     const SENTINEL: (&str, bool) = ("sentinel", cfg!(feature = "sentinel"));
     const SQLITE: (&str, bool) = ("sqlite", cfg!(feature = "sqlite"));
@@ -418,6 +420,8 @@ pub(crate) fn check_features(scheme: &str) -> Result<(), ConfigError> {
     let needed: &[_] = match scheme {
         "redis" | "redis+unix" => &[REDIS],
         "rediss" => &[TLS],
+        "redis-cluster" => &[CLUSTER],
+        "rediss-cluster" => &[CLUSTER, TLS],
         "redis-sentinel" => &[SENTINEL],
         "rediss-sentinel" => &[SENTINEL, TLS],
         "sqlite" => &[SQLITE],

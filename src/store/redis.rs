@@ -1,27 +1,31 @@
 //! Sessions in Redis: one hash a session, one script an operation, one round trip a call.
 
 mod address;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod connection;
 mod failure;
 mod group;
+mod handover;
 mod keys;
 mod pool;
 mod reply;
 mod script;
 #[cfg(feature = "sentinel")]
 mod sentinel;
+mod servers;
+#[cfg(feature = "cluster")]
+mod slots;
 mod socket;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
 
-use self::connection::Connection;
 use self::failure::Failure;
 use self::keys::{field, record_keys};
-use self::pool::Pool;
 use self::reply::Reply;
 use self::script::{Script, Scripts};
-use self::target::Target;
+use self::servers::{Servers, Source};
 use super::per_process::PerProcess;
 use super::{Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::builder::{check_features, default};
@@ -31,19 +35,18 @@ use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError};
 use redis::{Cmd, Value, cmd};
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Keeps sessions in Redis, for any number of processes and machines.
 ///
 /// `store_url("redis://…")` makes one. Every process opens a pool of its own on first use; what a forked process
 /// inherits it leaves alone.
 pub struct RedisStore {
-    target: Arc<Target>,
+    source: Source,
     pool_size: u32,
     patience: Duration,
     scripts: Scripts,
-    pools: PerProcess<Pool>,
+    servers: PerProcess<Servers>,
 }
 
 impl RedisStore {
@@ -60,22 +63,12 @@ impl RedisStore {
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         check_features(url.split_once(':').map_or("", |(scheme, _)| scheme))?;
         Ok(RedisStore {
-            target: Arc::new(Target::parse(url)?),
+            source: Source::parse(url)?,
             pool_size,
             patience,
             scripts: Scripts::new(),
-            pools: PerProcess::new(),
+            servers: PerProcess::new(),
         })
-    }
-
-    fn request<R>(
-        &self,
-        call: &Call,
-        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
-    ) -> Result<R, StoreError> {
-        let process = self.pools.enter(call.deadline)?;
-        let pool = process.get_or_open(|| Pool::new(self.target.clone(), self.pool_size))?;
-        pool.request(call.deadline, request)
     }
 
     /// Runs a script on a record, wherever that has gone: `command` makes the command for a key. Gives the reply, and the
@@ -138,7 +131,9 @@ impl RedisStore {
 
     /// Runs a script; sends its text only where the server does not have it.
     fn run(&self, script: &Script, command: &Cmd, call: &Call) -> Result<Reply, StoreError> {
-        self.request(call, |connection, deadline| {
+        let process = self.servers.enter(call.deadline)?;
+        let servers = process.get_or_open(|| self.source.open(self.pool_size))?;
+        servers.request(Script::key(command), call.deadline, |connection, deadline| {
             let reply = match connection.request(command, deadline) {
                 Err(Failure::NoScript) => connection.request(&script.in_full(command), deadline)?,
                 reply => reply?,
@@ -188,6 +183,11 @@ impl Store for RedisStore {
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+        if let Some(new_key) = &update.new_key
+            && !self.source.are_together(&record_keys(key)[0], &record_keys(new_key)[0])
+        {
+            return self.hand_over(key, new_key, update, call);
+        }
         let changes = update.changes;
         let (mut reply, forwarded_to) =
             self.run_on(&self.scripts.update, key, call, |key| self.update_command(key, update, call))?;
@@ -230,20 +230,22 @@ impl Store for RedisStore {
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
         let mut ping = cmd("PING");
         ping.arg(&call.nonce);
-        self.request(call, |connection, deadline| match connection.request(&ping, deadline)? {
+        let process = self.servers.enter(call.deadline)?;
+        let servers = process.get_or_open(|| self.source.open(self.pool_size))?;
+        servers.ask_all(call.deadline, |connection, deadline| match connection.request(&ping, deadline)? {
             Value::BulkString(echo) if echo == call.nonce => Ok(()),
             _ => Err(Failure::not_ours("a PING came back with another text")),
         })
     }
 
     fn before_fork(&self) -> ForkGuard {
-        self.pools.before_fork(self.patience * 2, Pool::close_idle)
+        self.servers.before_fork(self.patience * 2, Servers::close_idle)
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.target)
+        write!(f, "{}", self.source)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a Redis is, as a URL says it.
 
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+use super::target::Node;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::ConfigError;
@@ -64,7 +66,7 @@ impl Address {
     }
 
     /// Another server, with the same login, database and TLS settings.
-    #[cfg(feature = "sentinel")]
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
     pub(super) fn at(&self, host: &str, port: u16) -> Address {
         let mut other = self.clone();
         other.info = other.info.set_addr(ConnectionAddr::Tcp(host.to_owned(), port));
@@ -83,6 +85,12 @@ impl Address {
         }
         self.info = self.info.set_redis_settings(settings);
         self
+    }
+
+    /// Whether it asks for another database than the first.
+    #[cfg(feature = "cluster")]
+    pub(super) fn has_database(&self) -> bool {
+        self.info.redis_settings().db() != 0
     }
 
     pub(super) fn place(&self) -> &ConnectionAddr {
@@ -118,6 +126,21 @@ impl Address {
         }
         greeting
     }
+}
+
+/// The hosts of a URL that names several, by commas; those without a port get `default_port`, with its colon.
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+pub(super) fn hosts_of(hosts: &str, default_port: &str, expected: &'static str) -> Result<Vec<Node>, ConfigError> {
+    // A URL of one server for each, which the `redis` crate can read.
+    let urls = hosts.split(',').map(|host| {
+        let has_port = host.rfind(':') > host.rfind(']');
+        format!("redis://{host}{}", if has_port { "" } else { default_port })
+    });
+    let nodes = urls.map(|url| match Address::parse_with(&url, &[], expected)?.0.place() {
+        ConnectionAddr::Tcp(host, port) => Ok((host.clone(), *port)),
+        _ => Err(ConfigError::StoreUrl { expected }),
+    });
+    nodes.collect()
 }
 
 /// What the `redis` crate makes of a URL without TLS, and the parameters of its query. `None` if it cannot be read.

@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::failure::Failure;
 use super::socket::{TimedSocket, left};
-use redis::{Cmd, ConnectionAddr, Parser, Value};
+use redis::{Cmd, ConnectionAddr, Parser, Value, cmd};
 use std::io::{self, Write};
 use std::time::Instant;
 
@@ -16,6 +16,8 @@ pub(super) struct Connection {
     #[cfg(feature = "tls")]
     tls: Option<Box<rustls::ClientConnection>>,
     parser: Parser,
+    /// Whether to say with each request that a node of a cluster sent us here with it.
+    pub(super) asking: bool,
 }
 
 impl Connection {
@@ -36,6 +38,7 @@ impl Connection {
             #[cfg(feature = "tls")]
             tls,
             parser: Parser::new(),
+            asking: false,
         };
         let greeting = address.greeting();
         let packed: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
@@ -49,7 +52,15 @@ impl Connection {
     /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come yet.
     pub(super) fn request(&mut self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
         left(deadline).map_err(|_| Failure::TooLate)?;
-        self.send(&command.get_packed_command(), deadline)?;
+        let mut packed = command.get_packed_command();
+        if self.asking {
+            packed.splice(..0, cmd("ASKING").get_packed_command());
+        }
+        self.send(&packed, deadline)?;
+        if self.asking {
+            // Whatever was wrong with that, another reply is still to come.
+            self.receive(deadline).map_err(|_| Failure::not_ours("ASKING was refused"))?;
+        }
         self.receive(deadline)
     }
 

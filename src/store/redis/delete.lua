@@ -3,7 +3,7 @@ local forward = redis.pcall('HGET', record.key, 'f')
 if type(forward) == 'string' then
   return { nonce, 'forward', forward }
 end
-local was_alive = redis.call('EXISTS', record.key) == 1
+local was_alive = redis.call('EXISTS', record.key) == 1 and redis.pcall('HEXISTS', record.key, 't') ~= 1
 if record.members then
   was_alive = redis.pcall('ZREM', record.members, record.id) == 1 and was_alive
   redis.pcall('ZREM', record.joined, record.id)

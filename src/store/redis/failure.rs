@@ -1,5 +1,6 @@
 //! How a call to Redis can fail, and what that says about its connection.
 
+use super::target::Node;
 use crate::{StoreError, StoreErrorKind};
 use redis::{RedisError, ServerError};
 use std::{fmt, io};
@@ -15,10 +16,23 @@ pub(super) enum Failure {
     Refused { error: StoreError, reusable: bool },
     /// The server is a replica, or was made one. It has done nothing.
     NotPrimary(StoreError),
+    /// A node of a cluster has done nothing, and says what to do instead.
+    Redirected(Redirect),
     /// The server does not have the script.
     NoScript,
     /// The deadline had passed before anything was sent.
     TooLate,
+}
+
+/// What a node of a cluster says of a request that it is not to serve.
+#[derive(Debug)]
+pub(super) enum Redirect {
+    /// The slot is at another node.
+    Moved(Node),
+    /// This once, ask another node: the slot is on its way there.
+    Ask(Node),
+    /// Try again: some of the keys are on their way to another node, or the cluster is finding itself.
+    Later(StoreError),
 }
 
 impl Failure {
@@ -32,15 +46,28 @@ impl Failure {
     }
 
     pub(super) fn refused(error: &ServerError) -> Failure {
-        if error.code() == "NOSCRIPT" {
+        let error_code = error.code();
+        if error_code == "NOSCRIPT" {
             return Failure::NoScript;
         }
         let details = error.details().unwrap_or_default();
         // Redis repeats what it did not understand, passwords included.
         let details = details.split(", with args beginning with").next().unwrap_or_default();
-        let text = format!("{} {details}", error.code());
+        let text = format!("{error_code} {details}");
         let kind = kind(&text);
         let error = StoreError::new(kind, format!("Redis answered with an error: {}", text.trim_end()));
+        let node = || details.rsplit_once(' ').and_then(|(_, node)| parse_node(node));
+        let redirect = match error_code {
+            "MOVED" => node().map(Redirect::Moved),
+            "ASK" => node().map(Redirect::Ask),
+            _ => None,
+        };
+        if let Some(redirect) = redirect {
+            return Failure::Redirected(redirect);
+        }
+        if says(&text, "TRYAGAIN") || says(&text, "CLUSTERDOWN") {
+            return Failure::Redirected(Redirect::Later(error));
+        }
         if says(&text, "READONLY") || says(&text, "MASTERDOWN") {
             return Failure::NotPrimary(error);
         }
@@ -62,12 +89,25 @@ impl Failure {
             Failure::Connection(error) => {
                 StoreError::new(StoreErrorKind::Unavailable, format!("no connection to {place}")).caused_by(error)
             }
-            Failure::Refused { error, .. } | Failure::NotPrimary(error) => error,
+            Failure::Refused { error, .. }
+            | Failure::NotPrimary(error)
+            | Failure::Redirected(Redirect::Later(error)) => error,
+            Failure::Redirected(_) => StoreError::new(
+                StoreErrorKind::Backend,
+                format!("{place} is a node of a cluster; use a redis-cluster:// URL (feature cluster)"),
+            ),
             Failure::TooLate => StoreError::new(StoreErrorKind::Timeout, format!("no time was left to ask {place}")),
             Failure::NoScript => {
                 StoreError::new(StoreErrorKind::Backend, format!("{place} forgot a script while it was running it"))
             }
         }
+    }
+}
+
+/// A fault that was told already.
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Refused { error, reusable: false }
     }
 }
 
@@ -106,6 +146,12 @@ fn kind(text: &str) -> StoreErrorKind {
     } else {
         Backend
     }
+}
+
+/// From `host:port`, as redirections have it; an IPv6 address has no brackets there, and an unknown host is left out.
+fn parse_node(text: &str) -> Option<Node> {
+    let (host, port) = text.trim_end().rsplit_once(':')?;
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn says(text: &str, code: &str) -> bool {

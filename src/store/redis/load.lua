@@ -3,9 +3,14 @@
 local fields = redis.call('HGETALL', record.key)
 if #fields == 0 then
   return { nonce, 'gone' }
-elseif #fields == 2 and fields[1] == 'f' then
-  return { nonce, 'forward', fields[2] }
-elseif not is_member(record) then
+end
+if #fields <= 12 then -- It may be what is left of a record that has got another id.
+  local left = redis.call('HMGET', record.key, 'v', 'f', 't')
+  if not left[1] and (left[2] or left[3]) then
+    return { nonce, left[2] and 'forward' or 'gone', left[2] }
+  end
+end
+if not is_member(record) then
   return { nonce, 'gone' }
 end
 local about = standing(record)

@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::target::{Primary, Target};
+use super::target::{Node, Target};
 use crate::StoreError;
 use crate::store::halfway;
 use crate::store::places::Places;
@@ -22,7 +22,7 @@ pub(super) struct Pool {
     /// trusted any more.
     epoch: AtomicU64,
     /// Where the connections of this epoch lead.
-    primary: Mutex<Option<Primary>>,
+    primary: Mutex<Option<Node>>,
     watch: Mutex<Watch>,
 }
 
@@ -56,7 +56,7 @@ impl Pool {
         &self,
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
-    ) -> Result<R, StoreError> {
+    ) -> Result<R, Failure> {
         let mut place = self.places.take(deadline)?;
         if place.is_some() && self.target.can_move() {
             self.follow(deadline);
@@ -75,37 +75,40 @@ impl Pool {
                     *place = Some(open);
                     return Ok(result);
                 }
-                Err(Failure::Refused { error, reusable: true }) => {
+                // Nothing was done, or with TooLate even sent: the connection is as good as before.
+                Err(
+                    failure @ (Failure::Refused { reusable: true, .. } | Failure::Redirected(_) | Failure::TooLate),
+                ) => {
                     *place = Some(open);
-                    return Err(error);
+                    return Err(failure);
                 }
-                Err(Failure::Refused { error, reusable: false }) => {
+                Err(failure @ Failure::Refused { reusable: false, .. }) => {
                     self.distrust(&open);
-                    return Err(error);
+                    return Err(failure);
                 }
                 Err(Failure::NotPrimary(error)) => {
                     self.distrust(&open);
                     if last_try || !self.target.can_move() {
-                        return Err(error);
+                        return Err(Failure::NotPrimary(error));
                     }
                     log::warn!("{} has moved ({error}); looking for it", self.target);
                     last_try = true;
                 }
-                // Nothing was sent, so the connection is as good as before.
-                Err(failure @ Failure::TooLate) => {
-                    *place = Some(open);
-                    return Err(failure.into_store_error(&self.target));
-                }
                 Err(failure) => {
                     self.distrust(&open);
                     if last_try || until == deadline && failure.is_timeout() {
-                        return Err(failure.into_store_error(&self.target));
+                        return Err(self.told(failure).into());
                     }
                     log::warn!("the connection to {} failed ({failure:?}); trying a fresh one", self.target);
                     last_try = true;
                 }
             }
         }
+    }
+
+    /// The fault as the caller is told it.
+    pub(super) fn told(&self, failure: Failure) -> StoreError {
+        failure.into_store_error(&self.target)
     }
 
     pub(super) fn close_idle(&self) {
@@ -132,7 +135,7 @@ impl Pool {
 
     /// Notes where a new connection leads, and gives the epoch that it belongs to. If that is a new primary, all
     /// connections to the old one are closed: those idle now, those in use when they come back.
-    fn note(&self, primary: Option<Primary>, before: u64) -> u64 {
+    fn note(&self, primary: Option<Node>, before: u64) -> u64 {
         let mut known = lock(&self.primary);
         // If the epoch has moved meanwhile, another connection may know better. This one is used once.
         if *known == primary || self.epoch.load(Ordering::Relaxed) != before {

@@ -4,7 +4,8 @@
 --   v version   c created (ms)   r refreshed (ms)   a ends at the latest (ms, 0 never)   i idle timeout (ms)
 --   g the group's name, j when it joined (ms): both only in a group
 --   s size of the values (bytes)   n0 to n3 the nonces of the last calls that changed it
---   f the id that the session has now: alone, where an id was replaced with a grace
+--   f the id that the session has now, where an id was replaced with a grace: without the fields above
+--   p until it is brought to life, t the nonce of the call that took it away: see handover.rs
 -- The key's own expiry is the session's.
 --
 -- A group is two sorted sets of its sessions' ids: by expiry (ms), and by the time of joining (ms). A session in a group

@@ -95,7 +95,7 @@ impl Reply {
         Ok(keys.zip(self.list()?).filter_map(|(key, total)| Some((key, number(total)?))).collect())
     }
 
-    fn list(&mut self) -> Result<Vec<Value>, StoreError> {
+    pub(super) fn list(&mut self) -> Result<Vec<Value>, StoreError> {
         match self.rest.next() {
             Some(Value::Array(list)) => Ok(list),
             _ => Err(corrupt("a list is missing")),

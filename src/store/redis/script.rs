@@ -23,6 +23,14 @@ impl Script {
         command
     }
 
+    /// The first key of a call.
+    pub(super) fn key(call: &Cmd) -> &[u8] {
+        match call.args_iter().nth(3) {
+            Some(Arg::Simple(key)) => key,
+            _ => &[],
+        }
+    }
+
     /// The same call for a server that does not have the script.
     pub(super) fn in_full(&self, call: &Cmd) -> Cmd {
         let mut command = cmd("EVAL");
@@ -47,6 +55,9 @@ pub(super) struct Scripts {
     pub(super) group_read: Script,
     pub(super) group_clear: Script,
     pub(super) sweep: Script,
+    pub(super) pending: Script,
+    pub(super) take: Script,
+    pub(super) activate: Script,
 }
 
 impl Scripts {
@@ -61,6 +72,9 @@ impl Scripts {
             group_read: Script::new(include_str!("group_read.lua")),
             group_clear: Script::new(include_str!("group_clear.lua")),
             sweep: Script::new(include_str!("sweep.lua")),
+            pending: Script::new(include_str!("pending.lua")),
+            take: Script::new(include_str!("take.lua")),
+            activate: Script::new(include_str!("activate.lua")),
         }
     }
 }

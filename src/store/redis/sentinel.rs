@@ -1,13 +1,13 @@
 //! The primary that [Redis Sentinels](https://redis.io/docs/latest/develop/reference/sentinel-clients/) name.
 
-use super::address::Address;
+use super::address::{Address, hosts_of};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::socket::left;
-use super::target::Primary;
+use super::target::Node;
 use crate::store::halfway;
 use crate::{ConfigError, StoreError, StoreErrorKind};
-use redis::{ConnectionAddr, Value, cmd, from_redis_value};
+use redis::{Value, cmd, from_redis_value};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
@@ -41,13 +41,7 @@ impl Sentinels {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
             return Err(malformed());
         }
-        // A URL of one server for each host, which the `redis` crate can read. All but the place is in the first.
-        let urls = hosts.split(',').map(|host| {
-            let has_port = host.rfind(':') > host.rfind(']');
-            format!("redis://{host}{}", if has_port { "" } else { DEFAULT_PORT })
-        });
-        let places = urls.map(|url| Address::parse_with(&url, &[], expected).map(|(address, _)| address));
-        let places: Vec<Address> = places.collect::<Result<_, _>>()?;
+        let places = hosts_of(hosts, DEFAULT_PORT, expected)?;
         let first = hosts.split(',').next().unwrap_or_default();
         let server_url = format!("{scheme}://{login}{first}{path_and_query}");
         let (server, parameters) = Address::parse_with(&server_url, &["sentinel_user", "sentinel_pass"], expected)?;
@@ -56,15 +50,12 @@ impl Sentinels {
         if user.is_some() && password.is_none() {
             return Err(malformed());
         }
-        let sentinels = places.iter().filter_map(|place| match place.place() {
-            ConnectionAddr::Tcp(host, port) => Some(server.at(host, *port).with_login(user, password)),
-            _ => None,
-        });
+        let sentinels = places.iter().map(|(host, port)| server.at(host, *port).with_login(user, password));
         Ok(Sentinels { name: name.to_owned(), sentinels: sentinels.collect(), first: AtomicUsize::new(0), server })
     }
 
     /// A connection to the primary, and where that is.
-    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Primary), StoreError> {
+    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Node), StoreError> {
         let mut told = None;
         loop {
             let mut failures = Vec::new();
@@ -99,7 +90,7 @@ impl Sentinels {
 
     /// The primary as a sentinel names it: the one that was asked before, over the connection that was kept, or else
     /// the first one that answers.
-    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Primary> {
+    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Node> {
         if let Some(mut connection) = kept.take()
             && let Ok(Some(primary)) = self.ask(&mut connection, halfway(deadline))
         {
@@ -130,7 +121,7 @@ impl Sentinels {
     }
 
     /// The primary that a sentinel names, and a connection to that sentinel.
-    fn ask_afresh(&self, which: usize, deadline: Instant) -> Result<(Primary, Connection), StoreError> {
+    fn ask_afresh(&self, which: usize, deadline: Instant) -> Result<(Node, Connection), StoreError> {
         let sentinel = &self.sentinels[which];
         let mut connection =
             Connection::open(sentinel, deadline).map_err(|failure| failure.into_store_error(sentinel))?;
@@ -141,7 +132,7 @@ impl Sentinels {
         }
     }
 
-    fn ask(&self, sentinel: &mut Connection, deadline: Instant) -> Result<Option<Primary>, Failure> {
+    fn ask(&self, sentinel: &mut Connection, deadline: Instant) -> Result<Option<Node>, Failure> {
         let mut question = cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&self.name);
         let answer = sentinel.request(&question, deadline)?;
@@ -150,7 +141,7 @@ impl Sentinels {
 
     /// A connection to the server that is named, if that takes itself for a primary too: a sentinel may not know yet
     /// what happened.
-    fn open(&self, (host, port): &Primary, deadline: Instant) -> Result<Option<Connection>, StoreError> {
+    fn open(&self, (host, port): &Node, deadline: Instant) -> Result<Option<Connection>, StoreError> {
         let address = self.server.at(host, *port);
         let mut connection =
             Connection::open(&address, deadline).map_err(|failure| failure.into_store_error(&address))?;

@@ -24,7 +24,7 @@ impl Target {
     }
 
     /// A connection, and the server that it leads to where that can change.
-    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Option<Primary>), StoreError> {
+    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Option<Node>), StoreError> {
         match self {
             Target::Server(address) => match Connection::open(address, deadline) {
                 Ok(connection) => Ok((connection, None)),
@@ -40,7 +40,7 @@ impl Target {
     /// The server that is the primary now, where that can change; `None` too if nobody says so. For the next time, a
     /// connection is `kept`.
     #[cfg_attr(not(feature = "sentinel"), expect(unused_variables))]
-    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Primary> {
+    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Node> {
         match self {
             Target::Server(_) => None,
             #[cfg(feature = "sentinel")]
@@ -54,8 +54,8 @@ impl Target {
     }
 }
 
-/// The host and the port of a primary, as sentinels name it.
-pub(super) type Primary = (String, u16);
+/// The host and the port of a server, as sentinels and clusters name it.
+pub(super) type Node = (String, u16);
 
 /// Without user and password.
 impl fmt::Display for Target {

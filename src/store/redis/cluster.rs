@@ -1,0 +1,263 @@
+//! A Redis Cluster: a pool for each node, and every request to the node of its slot.
+//!
+//! The `redis` crate's own client sends a command again after a read timeout, and sleeps between its tries without
+//! regard to a deadline.
+
+use super::address::{Address, hosts_of};
+use super::connection::Connection;
+use super::failure::{Failure, Redirect};
+use super::pool::Pool;
+use super::slots::SlotMap;
+use super::socket::left;
+use super::target::{Node, Target};
+use crate::store::halfway;
+use crate::{ConfigError, StoreError, StoreErrorKind};
+use arc_swap::ArcSwap;
+use redis::cmd;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+const DEFAULT_PORT: &str = ":6379";
+/// More redirections than this, one after the other, lead nowhere.
+const MAX_REDIRECTS: usize = 16;
+/// How long to wait before asking again while the keys of a slot are on two nodes.
+const PAUSE: Duration = Duration::from_millis(5);
+
+pub(super) struct Cluster {
+    seeds: Arc<Seeds>,
+    pool_size: u32,
+    map: ArcSwap<SlotMap>,
+    /// Whether the map is to be asked for before the next request.
+    stale: AtomicBool,
+    /// Held by the one that asks for the map.
+    asking: Mutex<()>,
+    pools: Mutex<HashMap<Node, Arc<Pool>>>,
+    /// The node that failed last: it is asked for the map last.
+    suspect: Mutex<Option<Node>>,
+}
+
+/// What a URL says of a cluster.
+pub(super) struct Seeds {
+    pub(super) nodes: Vec<Node>,
+    /// How to log in at each node.
+    pub(super) address: Address,
+}
+
+impl Seeds {
+    /// From a `redis-cluster://` or `rediss-cluster://` URL.
+    pub(super) fn parse(url: &str) -> Result<Seeds, ConfigError> {
+        let expected = "redis-cluster://[user:password@]host[:port],host[:port], with no database, and over TLS \
+                        rediss-cluster:// with the parameters of rediss:// too";
+        let malformed = || ConfigError::StoreUrl { expected };
+        let (scheme, rest) = url.split_once("-cluster://").ok_or_else(malformed)?;
+        let (authority, path_and_query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let nodes = hosts_of(hosts, DEFAULT_PORT, expected)?;
+        let first = hosts.split(',').next().unwrap_or_default();
+        let (address, _) = Address::parse_with(&format!("{scheme}://{login}{first}{path_and_query}"), &[], expected)?;
+        if address.has_database() {
+            return Err(malformed());
+        }
+        Ok(Seeds { nodes, address })
+    }
+}
+
+/// Without user and password.
+impl fmt::Display for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<String> = self.nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        write!(f, "redis-cluster://{}", nodes.join(","))
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(seeds: Arc<Seeds>, pool_size: u32) -> Cluster {
+        Cluster {
+            seeds,
+            pool_size,
+            map: ArcSwap::default(),
+            stale: AtomicBool::new(true),
+            asking: Mutex::default(),
+            pools: Mutex::default(),
+            suspect: Mutex::default(),
+        }
+    }
+
+    /// Makes a request at the node that serves this slot, wherever that leads.
+    pub(super) fn request<R>(
+        &self,
+        slot: u16,
+        deadline: Instant,
+        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+    ) -> Result<R, StoreError> {
+        if self.stale.load(Ordering::Relaxed) {
+            self.renew_map(halfway(deadline));
+        }
+        let (mut node, mut asking) = (self.node_of(slot, deadline)?, false);
+        let mut retried = false;
+        for _ in 0..MAX_REDIRECTS {
+            let pool = self.pool(&node)?;
+            let answer = pool.request(deadline, |connection, until| {
+                connection.asking = asking;
+                request(connection, until)
+            });
+            let failure = match answer {
+                Ok(result) => return Ok(result),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Redirected(Redirect::Moved(to)) => {
+                    self.stale.store(true, Ordering::Relaxed);
+                    (node, asking) = (named(to, &node), false);
+                }
+                Failure::Redirected(Redirect::Ask(to)) => (node, asking) = (named(to, &node), true),
+                Failure::Redirected(Redirect::Later(error)) => {
+                    self.stale.store(true, Ordering::Relaxed);
+                    if !left(deadline).is_ok_and(|left| left > 2 * PAUSE) {
+                        return Err(error);
+                    }
+                    thread::sleep(PAUSE);
+                    self.renew_map(halfway(deadline));
+                    (node, asking) = (self.node_of(slot, deadline)?, false);
+                }
+                failure => {
+                    let error = pool.told(failure);
+                    if !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
+                        return Err(error);
+                    }
+                    // A replica may have taken its place.
+                    *lock(&self.suspect) = Some(node.clone());
+                    self.stale.store(true, Ordering::Relaxed);
+                    if retried || left(deadline).is_err() {
+                        return Err(error);
+                    }
+                    retried = true;
+                    self.renew_map(halfway(deadline));
+                    match self.map.load().node_of(slot) {
+                        Some(other) if *other != node => (node, asking) = (other.clone(), false),
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+        let message = "the nodes of the cluster send each other's requests round in circles";
+        Err(StoreError::new(StoreErrorKind::Unavailable, message))
+    }
+
+    /// Makes a request to every primary. It is an error if a slot has none.
+    pub(super) fn ask_all(
+        &self,
+        deadline: Instant,
+        request: impl Fn(&mut Connection, Instant) -> Result<(), Failure>,
+    ) -> Result<(), StoreError> {
+        self.stale.store(true, Ordering::Relaxed);
+        self.renew_map(deadline);
+        let map = self.map.load_full();
+        for node in map.nodes() {
+            let pool = self.pool(node)?;
+            pool.request(deadline, &request).map_err(|failure| pool.told(failure))?;
+        }
+        match map.is_complete() {
+            true => Ok(()),
+            false => Err(self.unknown()),
+        }
+    }
+
+    pub(super) fn close_idle(&self) {
+        lock(&self.pools).values().for_each(|pool| pool.close_idle());
+    }
+
+    fn node_of(&self, slot: u16, deadline: Instant) -> Result<Node, StoreError> {
+        if let Some(node) = self.map.load().node_of(slot) {
+            return Ok(node.clone());
+        }
+        // Another thread may be asking for the first map.
+        drop(lock(&self.asking));
+        if self.map.load().node_of(slot).is_none() {
+            self.stale.store(true, Ordering::Relaxed);
+            self.renew_map(deadline);
+        }
+        self.map.load().node_of(slot).cloned().ok_or_else(|| self.unknown())
+    }
+
+    fn unknown(&self) -> StoreError {
+        let message = format!("no node of {} says where all slots are", self.seeds);
+        StoreError::new(StoreErrorKind::Unavailable, message)
+    }
+
+    /// Asks the nodes for the map, one after the other, each with its share of the time. If another thread is at it, or
+    /// none answers, the old map is used on.
+    fn renew_map(&self, deadline: Instant) {
+        let Ok(_asking) = self.asking.try_lock() else { return };
+        if !self.stale.swap(false, Ordering::Relaxed) {
+            return; // Another thread was faster.
+        }
+        let nodes = self.nodes_to_ask();
+        for (tried, node) in nodes.iter().enumerate() {
+            let Ok(left) = left(deadline) else { break };
+            let share = Instant::now() + left / (nodes.len() - tried) as u32;
+            let mut slots = cmd("CLUSTER");
+            slots.arg("SLOTS");
+            let reply = self.pool(node).and_then(|pool| {
+                let reply = pool.request(share, |connection, until| {
+                    connection.asking = false;
+                    connection.request(&slots, until)
+                });
+                reply.map_err(|failure| pool.told(failure))
+            });
+            match reply.map(|reply| SlotMap::parse(reply, &node.0)) {
+                // A node that has just been started knows of no slots.
+                Ok(Some(map)) if !map.nodes().is_empty() => {
+                    self.forget_pools(&map);
+                    self.map.store(Arc::new(map));
+                    return;
+                }
+                Ok(_) => log::debug!("{}:{} does not say how the cluster's slots are divided", node.0, node.1),
+                Err(error) => log::debug!("{}:{} does not say where the slots are: {error}", node.0, node.1),
+            }
+        }
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Those that are in the map, those of the URL, and the one that failed last.
+    fn nodes_to_ask(&self) -> Vec<Node> {
+        let map = self.map.load();
+        let mut nodes: Vec<Node> = Vec::new();
+        for node in map.nodes().into_iter().chain(&self.seeds.nodes) {
+            if !nodes.contains(node) {
+                nodes.push(node.clone());
+            }
+        }
+        if let Some(suspect) = &*lock(&self.suspect) {
+            nodes.sort_by_key(|node| node == suspect);
+        }
+        nodes
+    }
+
+    fn pool(&self, node: &Node) -> Result<Arc<Pool>, StoreError> {
+        if let Some(pool) = lock(&self.pools).get(node) {
+            return Ok(pool.clone());
+        }
+        let target = Target::Server(self.seeds.address.at(&node.0, node.1));
+        let new = Arc::new(Pool::new(Arc::new(target), self.pool_size)?);
+        Ok(lock(&self.pools).entry(node.clone()).or_insert(new).clone())
+    }
+
+    /// Closes the connections to nodes that are none any more.
+    fn forget_pools(&self, map: &SlotMap) {
+        let nodes = map.nodes();
+        lock(&self.pools).retain(|node, _| nodes.contains(&node) || self.seeds.nodes.contains(node));
+    }
+}
+
+/// The node that a redirection leads to. One that does not know its own name leaves it out: it is at the same host.
+fn named(to: Node, from: &Node) -> Node {
+    if to.0.is_empty() { (from.0.clone(), to.1) } else { to }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

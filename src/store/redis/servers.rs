@@ -1,0 +1,104 @@
+//! The servers that a store URL names, as one process uses them.
+
+#[cfg(feature = "cluster")]
+use super::cluster::{Cluster, Seeds};
+use super::connection::Connection;
+use super::failure::Failure;
+use super::pool::Pool;
+use super::target::Target;
+use crate::{ConfigError, StoreError};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a store URL names.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// One server at a time.
+    Single(Arc<Target>),
+    #[cfg(feature = "cluster")]
+    Cluster(Arc<Seeds>),
+}
+
+pub(super) enum Servers {
+    Single(Pool),
+    #[cfg(feature = "cluster")]
+    Cluster(Cluster),
+}
+
+impl Source {
+    pub(super) fn parse(url: &str) -> Result<Source, ConfigError> {
+        #[cfg(feature = "cluster")]
+        if url.starts_with("redis-cluster:") || url.starts_with("rediss-cluster:") {
+            return Seeds::parse(url).map(|seeds| Source::Cluster(Arc::new(seeds)));
+        }
+        Target::parse(url).map(|target| Source::Single(Arc::new(target)))
+    }
+
+    pub(super) fn open(&self, pool_size: u32) -> Result<Servers, StoreError> {
+        match self {
+            Source::Single(target) => Pool::new(target.clone(), pool_size).map(Servers::Single),
+            #[cfg(feature = "cluster")]
+            Source::Cluster(seeds) => Ok(Servers::Cluster(Cluster::new(seeds.clone(), pool_size))),
+        }
+    }
+
+    /// Whether two keys can be named in one script.
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
+    pub(super) fn are_together(&self, one: &str, other: &str) -> bool {
+        match self {
+            Source::Single(_) => true,
+            #[cfg(feature = "cluster")]
+            Source::Cluster(_) => super::slots::slot_of(one.as_bytes()) == super::slots::slot_of(other.as_bytes()),
+        }
+    }
+}
+
+impl Servers {
+    /// Makes a request where this key is kept.
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
+    pub(super) fn request<R>(
+        &self,
+        key: &[u8],
+        deadline: Instant,
+        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+    ) -> Result<R, StoreError> {
+        match self {
+            Servers::Single(pool) => pool.request(deadline, request).map_err(|failure| pool.told(failure)),
+            #[cfg(feature = "cluster")]
+            Servers::Cluster(cluster) => cluster.request(super::slots::slot_of(key), deadline, request),
+        }
+    }
+
+    /// Makes a request to every server that keeps sessions.
+    pub(super) fn ask_all(
+        &self,
+        deadline: Instant,
+        request: impl Fn(&mut Connection, Instant) -> Result<(), Failure>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Servers::Single(pool) => pool.request(deadline, request).map_err(|failure| pool.told(failure)),
+            #[cfg(feature = "cluster")]
+            Servers::Cluster(cluster) => cluster.ask_all(deadline, request),
+        }
+    }
+
+    pub(super) fn close_idle(&self) {
+        match self {
+            Servers::Single(pool) => pool.close_idle(),
+            #[cfg(feature = "cluster")]
+            Servers::Cluster(cluster) => cluster.close_idle(),
+        }
+    }
+}
+
+/// Without user and password.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Single(target) => target.fmt(f),
+            #[cfg(feature = "cluster")]
+            Source::Cluster(seeds) => seeds.fmt(f),
+        }
+    }
+}

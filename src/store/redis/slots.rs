@@ -1,0 +1,123 @@
+//! Which node of a cluster serves which key (the Redis cluster specification).
+
+use super::target::Node;
+use redis::Value;
+
+/// How many slots there are.
+const SLOTS: u16 = 16384;
+
+/// The slot of a key: that of what stands between its first braces, if something does.
+pub(super) fn slot_of(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let inside = &key[open + 1..];
+        let length = inside.iter().position(|byte| *byte == b'}').filter(|length| *length > 0)?;
+        Some(&inside[..length])
+    });
+    const XMODEM: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_XMODEM);
+    XMODEM.checksum(tag.unwrap_or(key)) % SLOTS
+}
+
+/// The primaries of a cluster.
+#[derive(Default)]
+pub(super) struct SlotMap {
+    /// In order: up to which slot, from which one, and which node.
+    ranges: Vec<(u16, u16, Node)>,
+}
+
+impl SlotMap {
+    /// From the reply to `CLUSTER SLOTS` of the node at `host`; `None` if it is no such reply.
+    pub(super) fn parse(reply: Value, host: &str) -> Option<SlotMap> {
+        let mut ranges = Vec::new();
+        for range in array(reply)? {
+            let mut parts = array(range)?.into_iter();
+            let (first, last) = (slot(parts.next()?)?, slot(parts.next()?)?);
+            let mut node = array(parts.next()?)?.into_iter();
+            // A node that does not know its own name leaves it out.
+            let name = match node.next()? {
+                Value::BulkString(name) if !name.is_empty() => String::from_utf8(name).ok()?,
+                Value::BulkString(_) | Value::Nil => host.to_owned(),
+                _ => return None,
+            };
+            let Value::Int(port) = node.next()? else { return None };
+            ranges.push((last, first, (name, port.try_into().ok()?)));
+        }
+        ranges.sort();
+        Some(SlotMap { ranges })
+    }
+
+    pub(super) fn node_of(&self, slot: u16) -> Option<&Node> {
+        let at = self.ranges.partition_point(|(last, ..)| *last < slot);
+        self.ranges.get(at).filter(|(_, first, _)| *first <= slot).map(|(.., node)| node)
+    }
+
+    /// All primaries, each once.
+    pub(super) fn nodes(&self) -> Vec<&Node> {
+        let mut nodes: Vec<&Node> = self.ranges.iter().map(|(.., node)| node).collect();
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Whether every slot has a node.
+    pub(super) fn is_complete(&self) -> bool {
+        let slots: usize = self.ranges.iter().map(|(last, first, _)| usize::from(last - first) + 1).sum();
+        slots == usize::from(SLOTS)
+    }
+}
+
+fn array(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(parts) => Some(parts),
+        _ => None,
+    }
+}
+
+fn slot(value: Value) -> Option<u16> {
+    match value {
+        Value::Int(slot) => u16::try_from(slot).ok().filter(|slot| *slot < SLOTS),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        // The values that `CLUSTER KEYSLOT` gives.
+        for (key, slot) in [("123456789", 12739), ("foo", 12182), ("{foo}bar", 12182), ("a{foo}{bar}", 12182)] {
+            assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
+        }
+        // Empty braces are none, nor is an open one.
+        for key in ["foo{}{bar}", "foo{bar"] {
+            assert_eq!(
+                slot_of(key.as_bytes()),
+                crc::Crc::<u16>::new(&crc::CRC_16_XMODEM).checksum(key.as_bytes()) % SLOTS
+            );
+        }
+    }
+
+    #[test]
+    fn a_reply_is_read_and_nonsense_is_not() {
+        let node = |name: &str, port| Value::Array(vec![Value::BulkString(name.into()), Value::Int(port)]);
+        let range = |first, last, node| Value::Array(vec![Value::Int(first), Value::Int(last), node]);
+        let reply = Value::Array(vec![range(100, 16383, node("b", 2)), range(0, 98, node("", 1))]);
+        let map = SlotMap::parse(reply, "a").unwrap();
+        assert_eq!(map.node_of(0), Some(&("a".to_owned(), 1)));
+        assert_eq!(map.node_of(98), Some(&("a".to_owned(), 1)));
+        assert_eq!(map.node_of(99), None);
+        assert_eq!(map.node_of(100), Some(&("b".to_owned(), 2)));
+        assert_eq!(map.node_of(16383), Some(&("b".to_owned(), 2)));
+        assert_eq!((map.nodes().len(), map.is_complete()), (2, false));
+        for nonsense in [
+            Value::Int(1),
+            Value::Array(vec![Value::Int(1)]),
+            Value::Array(vec![range(0, 16384, node("a", 1))]),
+            Value::Array(vec![range(0, 1, node("a", 70_000))]),
+            Value::Array(vec![range(0, 1, Value::Nil)]),
+        ] {
+            assert!(SlotMap::parse(nonsense, "a").is_none());
+        }
+    }
+}
