@@ -143,6 +143,7 @@ fn update(changes: &ChangeSet) -> Update<'_> {
         grace: None,
         join: None,
         absolute_timeout: None,
+        known: None,
     }
 }
 

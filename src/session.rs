@@ -60,6 +60,9 @@ pub struct Session {
     info: Option<RecordInfo>,
     /// The values as last heard of.
     values: Values,
+    /// Whether they are all that the record held when last heard of: other requests may have changed it between its load
+    /// and a save.
+    complete: bool,
     /// Sent to the store, with no answer: it may have been applied. Goes first, under its old nonce.
     unanswered: Option<Sent>,
     /// Not sent yet.
@@ -108,6 +111,7 @@ impl Session {
             group_name: None,
             info: None,
             values: Values::new(),
+            complete: true,
             unanswered: None,
             changes: ChangeSet::default(),
             keep: false,

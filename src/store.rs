@@ -288,6 +288,9 @@ pub struct Update<'a> {
     pub join: Option<Join<'a>>,
     /// How long it lives at most from when it joins.
     pub absolute_timeout: Option<Duration>,
+    /// The record as the caller knows it, if it knows all of its values: spares a store that cannot move a record in one
+    /// step from reading it.
+    pub known: Option<(&'a RecordInfo, &'a Values)>,
 }
 
 /// What an update led to.

@@ -8,6 +8,7 @@ use multi_process_session::contract::{Subject, check, check_shared};
 use multi_process_session::{MemoryStore, RecordKey, RedisStore, SqliteStore, Store};
 use std::time::{Duration, SystemTime};
 use support::clock;
+use support::cluster::Cluster;
 use support::fork::{children, in_own_process};
 use support::place::Place;
 use support::redis::Redis;
@@ -55,6 +56,20 @@ fn sqlite_keeps_the_contract() {
 fn redis_keeps_the_contract() {
     let redis = Redis::start();
     check(&ByPlace(RedisStore::new(&redis.url()).unwrap(), Place::Redis(redis)));
+}
+
+#[test]
+fn a_cluster_keeps_the_contract() {
+    let cluster = Cluster::start(3);
+    check(&ByPlace(RedisStore::new(&cluster.url()).unwrap(), Place::Cluster(cluster)));
+}
+
+#[test]
+fn a_cluster_keeps_the_contract_among_processes() {
+    in_own_process("a_cluster_keeps_the_contract_among_processes", || {
+        let cluster = Cluster::start(3);
+        check_shared(|| RedisStore::new(&cluster.url()).unwrap(), in_children);
+    });
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn devices(group: &Group) -> Vec<String> {
 
 #[test]
 fn a_login_gives_a_new_id_and_the_old_one_is_dead() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let anonymous = session_with(&manager, &[("cart", "full")]);
         let mut session = manager.load(&*anonymous).unwrap();
@@ -80,7 +80,7 @@ fn a_login_gives_a_new_id_and_the_old_one_is_dead() {
 
 #[test]
 fn a_session_changes_and_leaves_its_group() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let [ada, grace] = ["ada", "grace"].map(|name| manager.group(name));
         let header = login(&manager, "ada", "phone");
@@ -118,7 +118,7 @@ fn a_session_changes_and_leaves_its_group() {
 fn any_name_is_a_group_of_its_own() {
     let long = "x".repeat(3 << 20);
     let names = ["", " ", "ada", "Ada", "ada ", "a{d}a", "\0", "\r\n", "\u{1F980}", "e\u{301}", "é", "*", "'", &long];
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let headers = names.map(|name| login(&manager, name, "phone"));
         for (name, header) in names.iter().zip(&headers) {
@@ -140,7 +140,7 @@ fn any_name_is_a_group_of_its_own() {
 
 #[test]
 fn where_a_user_is_logged_in_is_listed_with_what_the_application_asks_for() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
         let group = manager.group("ada");
         assert!(group.sessions().unwrap().is_empty());
@@ -178,7 +178,7 @@ fn where_a_user_is_logged_in_is_listed_with_what_the_application_asks_for() {
 
 #[test]
 fn one_session_or_all_others_or_all_can_be_ended() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let group = manager.group("ada");
         let [phone, laptop, tablet] = ["phone", "laptop", "tablet"].map(|device| login(&manager, "ada", device));
@@ -218,7 +218,7 @@ fn one_session_or_all_others_or_all_can_be_ended() {
 
 #[test]
 fn a_group_has_no_more_sessions_than_the_setting_allows() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = builder(&place.url()).max_sessions_per_group(2).build().unwrap();
         let remembered = |device: &str| {
             std::thread::sleep(Duration::from_millis(2));
@@ -258,7 +258,7 @@ fn a_group_has_no_more_sessions_than_the_setting_allows() {
 
 #[test]
 fn timeouts_hold_in_groups_too() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = builder(&place.url()).absolute_timeout(10 * DAY).build().unwrap();
         let header = session_with(&manager, &[("device", "phone")]);
         place.let_time_pass_for_all(6 * DAY);
@@ -292,7 +292,7 @@ fn timeouts_hold_in_groups_too() {
 
 #[test]
 fn logins_over_time_leave_no_more_than_who_is_alive() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for round in 0..20 {
             for _ in 0..50 {
@@ -319,6 +319,7 @@ fn no_index_of_nobody(place: &Place) {
                 assert_eq!(members(index), members(&format!("{index}:joined")));
             }
         }
+        Place::Cluster(_) => {}
         Place::Sqlite(_) => {
             let sql = "SELECT count(*) FROM groups WHERE serial NOT IN (SELECT in_group FROM sessions)";
             let empty: u32 = place.sql().query_row(sql, [], |row| row.get(0)).unwrap();
@@ -426,7 +427,7 @@ fn the_order_of_joining_is_mended_after_an_eviction() {
 
 #[test]
 fn a_large_group_is_listed_and_shrunk_in_pieces() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for _ in 0..1100 {
             login(&manager, "ada", "phone");
@@ -604,7 +605,7 @@ fn a_login_that_was_not_answered_is_not_forgotten_for_a_later_wish() {
 
 #[test]
 fn a_bearer_token_can_log_in_too() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let mut session = manager.load_token(None).unwrap();
         session.set("device", "app").unwrap();
@@ -625,7 +626,7 @@ fn a_bearer_token_can_log_in_too() {
 
 #[test]
 fn a_secret_can_be_changed_under_a_group() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let old = manager(&place.url());
         let header = login(&old, "ada", "phone");
         let new = SessionManager::builder(Secret::new("a newer secret of the tests, of 32 bytes").unwrap())
@@ -646,7 +647,7 @@ fn a_secret_can_be_changed_under_a_group() {
 
 #[test]
 fn a_refused_login_changes_nothing_and_can_be_made_again() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = builder(&place.url()).max_session_bytes(200).build().unwrap();
         for existing in [None, Some(session_with(&manager, &[("device", "phone")]))] {
             let mut session = manager.load(existing.as_deref()).unwrap();
@@ -668,7 +669,7 @@ fn a_refused_login_changes_nothing_and_can_be_made_again() {
 
 #[test]
 fn a_login_within_a_transaction_meets_the_session_as_it_was_loaded() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let header = session_with(&manager, &[("device", "phone")]);
         let mut attempts = 0;

@@ -13,7 +13,7 @@ use support::{cookie, manager, session_with};
 /// Runs a test, in a process of its own, on every kind of store that processes share.
 fn on_every_shared_store(test: &str, body: impl Fn(&Place, &SessionManager)) {
     in_own_process(test, || {
-        for place in Place::all() {
+        for place in Place::all_and_a_cluster() {
             let manager = manager(&place.url());
             manager.ping().unwrap();
             body(&place, &manager);

@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs a test, in a process of its own, on every kind of store that processes share.
 fn on_every_shared_store(test: &str, body: impl Fn(&Place)) {
-    in_own_process(test, || Place::all().iter().for_each(&body));
+    in_own_process(test, || Place::all_and_a_cluster().iter().for_each(&body));
 }
 
 /// Forks a child of a process that has used the manager.

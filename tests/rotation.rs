@@ -41,7 +41,7 @@ fn is_alive(manager: &SessionManager, header: &str) -> bool {
 
 #[test]
 fn for_the_grace_the_old_id_reads_and_saves_and_gets_no_cookie() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
         for old in sessions(&manager) {
             let mut under_way = manager.load(&*old).unwrap();
@@ -75,7 +75,7 @@ fn for_the_grace_the_old_id_reads_and_saves_and_gets_no_cookie() {
 
 #[test]
 fn the_old_id_cannot_be_replaced_once_more() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for old in sessions(&manager) {
             let (mut slow, mut strict) = (manager.load(&*old).unwrap(), manager.load(&*old).unwrap());
@@ -116,7 +116,7 @@ fn the_old_id_cannot_be_replaced_once_more() {
 
 #[test]
 fn the_grace_ends_by_itself_and_with_the_session() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for end in 0..5 {
             let old = logged_in(&manager);
@@ -152,7 +152,7 @@ fn the_grace_ends_by_itself_and_with_the_session() {
 
 #[test]
 fn however_many_new_ids_there_were_the_first_still_leads_there() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let first = logged_in(&manager);
         let mut slow = manager.load(&*first).unwrap();
@@ -167,7 +167,7 @@ fn however_many_new_ids_there_were_the_first_still_leads_there() {
 
 #[test]
 fn all_requests_of_a_page_find_their_session_while_its_id_changes() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         // Each of them is to refresh it as well.
         let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
         for round in 0..150 {
@@ -192,7 +192,7 @@ fn all_requests_of_a_page_find_their_session_while_its_id_changes() {
 
 #[test]
 fn log_out_everywhere_else_spares_a_session_whose_id_was_just_replaced() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let (old, other) = (logged_in(&manager), logged_in(&manager));
         let session = manager.load(&*old).unwrap();
@@ -204,7 +204,7 @@ fn log_out_everywhere_else_spares_a_session_whose_id_was_just_replaced() {
 
 #[test]
 fn a_login_leaves_no_grace() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for change in 0..4 {
             let old = logged_in(&manager);
@@ -242,7 +242,7 @@ fn a_login_leaves_no_grace() {
 
 #[test]
 fn forms_of_either_id_are_accepted_for_the_grace() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let old = logged_in(&manager);
         let of_old = manager.load(&*old).unwrap().csrf_token();
@@ -259,7 +259,7 @@ fn forms_of_either_id_are_accepted_for_the_grace() {
 
 #[test]
 fn flash_transactions_and_tokens_work_with_the_old_id() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         let old = logged_in(&manager);
         let mut session = manager.load(&*old).unwrap();
@@ -327,7 +327,7 @@ fn a_grace_costs_one_round_trip_more_and_survives_a_lost_reply() {
 
 #[test]
 fn a_grace_is_bounded() {
-    for place in Place::all() {
+    for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for (grace, lives_for) in [(DAY, 5 * 60), (Duration::ZERO, 0)] {
             let old = session_with(&manager, &[("a", "1")]);

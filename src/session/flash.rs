@@ -62,8 +62,7 @@ impl Session {
         let taken = self.manager.store().update(&self.key(), &taking, &Call::until(deadline)?);
         match taken {
             Ok(Updated { info, forwarded_to, .. }) => {
-                self.info = Some(info);
-                self.forwarded_to = forwarded_to.or(self.forwarded_to);
+                self.note(info, forwarded_to);
                 self.values.remove(&own_key);
                 Ok(Some(value))
             }

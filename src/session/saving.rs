@@ -4,7 +4,7 @@ use super::identity::GroupChange;
 use super::{Sent, Session};
 use crate::cookie::SetCookie;
 use crate::store::{Call, Change, ChangeSet, NewRecord, RecordInfo, Update, Updated, Values};
-use crate::token::{Identity, Transport};
+use crate::token::{Identity, PublicId, Transport};
 use crate::{Error, random};
 use std::mem;
 use std::time::Instant;
@@ -103,8 +103,7 @@ impl Session {
         match answer {
             Ok(Updated { info, totals, forwarded_to }) => {
                 self.cookie_due |= self.info.is_none() || sent.new_id.is_some() || sent.changes.idle_timeout.is_some();
-                self.info = Some(info);
-                self.forwarded_to = forwarded_to.or(self.forwarded_to);
+                self.note(info, forwarded_to);
                 if let Some(new_id) = sent.new_id {
                     self.identity = new_id.identity.unwrap_or_else(|| self.identity.clone());
                     match new_id.group {
@@ -143,6 +142,13 @@ impl Session {
         }
     }
 
+    /// Notes how the record stands after a change by this request.
+    pub(super) fn note(&mut self, info: RecordInfo, forwarded_to: Option<PublicId>) {
+        self.complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
+        self.info = Some(info);
+        self.forwarded_to = forwarded_to.or(self.forwarded_to);
+    }
+
     /// What was refused is to be saved still.
     fn take_back(&mut self, sent: Sent) {
         self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
@@ -175,6 +181,7 @@ impl Session {
             new_key: sent.new_identity().map(|identity| self.manager.key(identity)),
             grace: new_id.and_then(|new_id| new_id.grace),
             join: new_id.and_then(|new_id| new_id.join(self.manager.limits().max_sessions)),
+            known: self.complete.then_some((info, &self.values)),
             ..self.update_of(info, &sent.changes)
         };
         self.manager.store().update(&self.key(), &update, call)
@@ -192,6 +199,7 @@ impl Session {
             grace: None,
             join: None,
             absolute_timeout: limits.absolute_timeout,
+            known: None,
         }
     }
 

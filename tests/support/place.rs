@@ -1,5 +1,6 @@
 //! Where sessions are kept that processes share, and a look at what is really there, past the library.
 
+use super::cluster::Cluster;
 use super::redis::Redis;
 use multi_process_session::RecordKey;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 /// A place of the test's own.
 pub enum Place {
     Redis(Redis),
+    Cluster(Cluster),
     Sqlite(TempDir),
 }
 
@@ -15,6 +17,11 @@ impl Place {
     /// One of each kind.
     pub fn all() -> [Place; 2] {
         [Place::redis(), Place::sqlite()]
+    }
+
+    /// A cluster too: for what keeps several records, or moves them.
+    pub fn all_and_a_cluster() -> [Place; 3] {
+        [Place::redis(), Place::sqlite(), Place::Cluster(Cluster::start(3))]
     }
 
     pub fn redis() -> Place {
@@ -28,6 +35,7 @@ impl Place {
     pub fn url(&self) -> String {
         match self {
             Place::Redis(redis) => redis.url(),
+            Place::Cluster(cluster) => cluster.url(),
             Place::Sqlite(folder) => format!("sqlite://{}", folder.path().join("sessions.db").display()),
         }
     }
@@ -36,6 +44,10 @@ impl Place {
     pub fn records(&self) -> usize {
         match self {
             Place::Redis(redis) => redis.records().len(),
+            Place::Cluster(cluster) => {
+                let lives = |key: &&String| cluster.node_of(key).redis.record(key).contains_key("v");
+                cluster.records().iter().filter(lives).count()
+            }
             Place::Sqlite(_) => {
                 let count: u32 = self.sql().query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
                 count as usize
@@ -46,9 +58,10 @@ impl Place {
     /// Lets time pass for one record: all its times lie earlier by as much.
     pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
         match self {
-            Place::Redis(redis) => {
-                let group = key.tag.map_or(String::new(), |tag| format!(":{{{tag}}}"));
-                let_time_pass(redis, &format!("{}{group}:{}", key.namespace, key.id), time);
+            Place::Redis(redis) => let_time_pass(redis, &redis_key(key), time),
+            Place::Cluster(cluster) => {
+                let key = redis_key(key);
+                let_time_pass(&cluster.node_of(&key).redis, &key, time);
             }
             Place::Sqlite(_) => {
                 for sql in earlier("id = ?2") {
@@ -62,6 +75,9 @@ impl Place {
     pub fn let_time_pass_for_all(&self, time: Duration) {
         match self {
             Place::Redis(redis) => redis.records().iter().for_each(|key| let_time_pass(redis, key, time)),
+            Place::Cluster(cluster) => {
+                cluster.records().iter().for_each(|key| let_time_pass(&cluster.node_of(key).redis, key, time));
+            }
             Place::Sqlite(_) => {
                 for sql in earlier("true") {
                     self.sql().execute(&sql, [ms(time)]).unwrap();
@@ -73,6 +89,11 @@ impl Place {
     pub fn sql(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.url().strip_prefix("sqlite://").expect("a SQLite file")).expect("it opens")
     }
+}
+
+fn redis_key(key: &RecordKey<'_>) -> String {
+    let group = key.tag.map_or(String::new(), |tag| format!(":{{{tag}}}"));
+    format!("{}{group}:{}", key.namespace, key.id)
 }
 
 fn ms(time: Duration) -> i64 {

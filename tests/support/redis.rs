@@ -74,9 +74,14 @@ impl Redis {
     }
 
     pub fn run<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        self.try_run(command).expect("the command works")
+    }
+
+    /// The same for a command that may be refused.
+    pub fn try_run<T: redis::FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
         let mut packed = redis::cmd(command[0]);
         packed.arg(&command[1..]);
-        packed.query(&mut self.connect()).expect("the command works")
+        packed.query(&mut self.connect())
     }
 
     pub fn keys(&self) -> Vec<String> {

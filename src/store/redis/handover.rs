@@ -11,8 +11,9 @@ use super::keys::{field, record_keys};
 use super::{RedisStore, interval, milliseconds, optional};
 use crate::Error;
 use crate::lifetime::Refresh;
-use crate::store::{Call, Record, RecordKey, Store, Update, Updated, total_size};
+use crate::store::{Call, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size};
 use redis::Value;
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl RedisStore {
@@ -23,20 +24,29 @@ impl RedisStore {
         update: &Update<'_>,
         call: &Call,
     ) -> Result<Updated, Error> {
+        let mut known = update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
+        // If this call was made before, it may have come to the third step.
+        let again = || self.activate(new_key, update, &[const { Value::Nil }; 4], call);
         loop {
-            let Some(record) = self.load(key, Refresh::Never, call)? else {
-                // If this call was made before, it may have come so far.
-                return self.activate(new_key, update, &[const { Value::Nil }; 4], call);
+            let (info, values) = match known.take() {
+                Some(known) => known,
+                None => match self.load(key, Refresh::Never, call)? {
+                    None => return again(),
+                    Some(record) if record.forwarded_to == Some(new_key.id) => return again(),
+                    Some(record) if record.forwarded_to.is_some() => return Err(Error::Gone),
+                    Some(record) => (record.info, Cow::Owned(record.values)),
+                },
             };
-            if record.forwarded_to.is_some() {
-                return Err(Error::Gone);
-            }
-            if !self.prepare(new_key, &record, update, call)? {
-                return self.activate(new_key, update, &[const { Value::Nil }; 4], call);
+            match self.prepare(new_key, &info, &values, update, call) {
+                Ok(true) => {}
+                Ok(false) => return again(),
+                // Another request may have changed what stood in the way.
+                Err(refusal) if matches!(values, Cow::Borrowed(_)) && !matches!(refusal, Error::Store(_)) => continue,
+                Err(error) => return Err(error),
             }
             let script = &self.scripts.take;
             let mut command = script.call(&record_keys(key), call);
-            command.arg(record.info.version).arg(optional(update.grace.map(milliseconds))).arg(new_key.id.to_string());
+            command.arg(info.version).arg(optional(update.grace.map(milliseconds))).arg(new_key.id.to_string());
             let mut reply = self.run(script, &command, call)?;
             match reply.status() {
                 "ok" => return self.activate(new_key, update, &reply.list()?, call),
@@ -56,27 +66,30 @@ impl RedisStore {
     fn prepare(
         &self,
         new_key: &RecordKey<'_>,
-        record: &Record,
+        info: &RecordInfo,
+        values: &Values,
         update: &Update<'_>,
         call: &Call,
     ) -> Result<bool, Error> {
-        let differs = update.expected.is_some_and(|expected| expected != record.info.version);
-        let lacks = update.holds.is_some_and(|(key, json)| record.values.get(key).is_none_or(|held| held != json));
+        let differs = update.expected.is_some_and(|expected| expected != info.version);
+        let lacks = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
         if differs || lacks {
             return Err(Error::Conflict);
         }
-        let values = update.changes.apply(&record.values)?;
+        let before = total_size(values);
+        let values = update.changes.apply(values)?;
         let bytes = total_size(&values);
-        update.check_size(total_size(&record.values), bytes)?;
+        update.check_size(before, bytes)?;
         let since_1970 = |time: SystemTime| milliseconds(time.duration_since(UNIX_EPOCH).unwrap_or_default());
         let script = &self.scripts.pending;
         let mut command = script.call(&record_keys(new_key), call);
         command
-            .arg(record.info.version + 1)
-            .arg(since_1970(record.info.created_at))
-            .arg(record.info.ends_at.map_or(0, since_1970))
-            .arg(milliseconds(update.changes.idle_timeout.unwrap_or(record.info.idle_timeout)))
+            .arg(info.version + 1)
+            .arg(since_1970(info.created_at))
+            .arg(info.ends_at.map_or(0, since_1970))
+            .arg(milliseconds(update.changes.idle_timeout.unwrap_or(info.idle_timeout)))
             .arg(bytes)
+            .arg(u8::from(update.join.is_some()))
             .arg(update.join.map_or("", |join| join.name));
         for (key, json) in &values {
             command.arg(field(key)).arg(json);

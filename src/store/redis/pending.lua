@@ -1,7 +1,7 @@
 -- Prepares a record that is to come from another slot. Nobody knows its id, it is in no group, and it expires within a
 -- minute, unless activate.lua is called.
--- ARGV: nonce, version, created (ms), ends at the latest (ms, 0 never), idle timeout (ms), size, the group's name ('' none);
---       then field and value by turns.
+-- ARGV: nonce, version, created (ms), ends at the latest (ms, 0 never), idle timeout (ms), size, whether it joins a group
+--       (0 or 1), the group's name; then field and value by turns.
 if redis.call('EXISTS', record.key) == 1 then
   if not is_known(record) then
     return { nonce, 'exists' }
@@ -14,8 +14,8 @@ local version = tonumber(ARGV[2])
 redis.call('HSET', record.key, 'p', 1, 'v', version, 'c', ARGV[3], 'a', ARGV[4], 'i', ARGV[5], 's', ARGV[6],
   remembered(record, version))
 redis.call('PEXPIRE', record.key, 60000)
-if ARGV[7] ~= '' then
-  redis.call('HSET', record.key, 'g', ARGV[7])
+if ARGV[7] == '1' then
+  redis.call('HSET', record.key, 'g', ARGV[8])
 end
-in_chunks('HSET', record.key, ARGV, 8, #ARGV)
+in_chunks('HSET', record.key, ARGV, 9, #ARGV)
 return { nonce, 'ok' }

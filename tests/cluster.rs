@@ -1,0 +1,289 @@
+//! A Redis Cluster: redirections, slots on the move, lost nodes.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{Error, Session, SessionManager, StoreErrorKind};
+use nix::sys::signal::{Signal, kill};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::cluster::{Cluster, Node, slot_of};
+use support::fork::{Signals, child, in_own_process};
+use support::{builder, cookie, manager, session_with, until};
+
+fn login(manager: &SessionManager, header: Option<&str>) -> String {
+    let mut session = manager.load(header).unwrap();
+    session.set("user", "ada").unwrap();
+    session.set_group_name("ada");
+    cookie(&session.save().unwrap().unwrap())
+}
+
+/// How many scripts all nodes were asked to run so far, those that they sent elsewhere included.
+fn scripts(cluster: &Cluster) -> usize {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
+    let of_node = |node: &Node| {
+        let info: String = node.redis.run(&["INFO", "commandstats"]);
+        let lines = info.lines().filter(|line| line.starts_with("cmdstat_eval")).map(str::to_owned);
+        lines
+            .map(|line| {
+                let value = |name: &str| number(line.split([':', ',']).find_map(|part| part.strip_prefix(name)));
+                value("calls=") + value("rejected_calls=")
+            })
+            .sum::<usize>()
+    };
+    cluster.nodes.iter().map(of_node).sum()
+}
+
+fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
+    match answer {
+        Err(Error::Store(error)) => error.kind(),
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+/// The key of a session of no group.
+fn key(manager: &SessionManager, header: &str) -> String {
+    format!("mps:{}", manager.load(header).unwrap().public_id())
+}
+
+#[test]
+fn a_request_makes_few_round_trips() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    manager.ping().unwrap();
+    // All nodes get to know all scripts.
+    for number in 0..60 {
+        let header = session_with(&manager, &[("a", "1")]);
+        let mut session = manager.load(&*header).unwrap();
+        session.set("a", &2).unwrap();
+        session.save().unwrap();
+        session.regenerate();
+        session.save().unwrap();
+        session.set_group_name(&number.to_string());
+        session.save().unwrap();
+        manager.group(&number.to_string()).sessions().unwrap();
+        manager.group(&number.to_string()).clear().unwrap();
+    }
+    for _ in 0..10 {
+        let header = session_with(&manager, &[("a", "1")]);
+        let count = |what: &str, expected: usize, request: &mut dyn FnMut()| {
+            let before = scripts(&cluster);
+            request();
+            assert_eq!(scripts(&cluster) - before, expected, "{what}");
+        };
+        count("a read", 1, &mut || drop(manager.load(&*header).unwrap()));
+        count("read and write", 2, &mut || {
+            let mut session = manager.load(&*header).unwrap();
+            session.set("a", &3).unwrap();
+            session.save().unwrap();
+        });
+        let mut header = header.clone();
+        // Prepare the new record, end the old one, bring the new one to life.
+        count("a login", 4, &mut || header = login(&manager, Some(&header)));
+        count("a new id in a group", 2, &mut || {
+            let mut session = manager.load(&*header).unwrap();
+            session.regenerate();
+            header = cookie(&session.save().unwrap().unwrap());
+        });
+        count("a list", 2, &mut || assert_eq!(manager.group("ada").sessions().unwrap().len(), 1));
+        count("logout everywhere", 2, &mut || assert_eq!(manager.group("ada").clear().unwrap(), 1));
+    }
+}
+
+#[test]
+fn a_moved_slot_is_followed_and_one_on_the_move_asked_for() {
+    let cluster = Cluster::start(2);
+    let [one, two] = &cluster.nodes[..] else { unreachable!() };
+    let manager = manager(&cluster.url());
+    manager.ping().unwrap();
+    for _ in 0..4 {
+        let header = session_with(&manager, &[("a", "1")]);
+        let key = key(&manager, &header);
+        let (from, to) = if cluster.node_of(&key).port == one.port { (one, two) } else { (two, one) };
+        let slot = slot_of(one, &key);
+        let write = |value: u32| {
+            let mut session = manager.load(&*header).unwrap();
+            assert!(!session.is_new());
+            session.set("a", &value).unwrap();
+            session.increment("count", 1).unwrap();
+            session.save().unwrap();
+        };
+        Cluster::begin_to_move(slot, from, to);
+        write(2); // It is there still.
+        Cluster::move_keys(slot, from, to);
+        write(3); // It is gone, and the slot is not.
+        cluster.end_to_move(slot, to);
+        write(4);
+        // The scripts that the other node does not know yet are sent to it in full, asked for or not.
+        to.redis.run::<()>(&["SCRIPT", "FLUSH"]);
+        Cluster::begin_to_move(slot, to, from);
+        Cluster::move_keys(slot, to, from);
+        from.redis.run::<()>(&["SCRIPT", "FLUSH"]);
+        write(5);
+        cluster.end_to_move(slot, from);
+        assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(4));
+        // From then on nothing is sent the wrong way.
+        manager.load(&*header).unwrap();
+        let before = scripts(&cluster);
+        manager.load(&*header).unwrap();
+        assert_eq!(scripts(&cluster) - before, 1);
+    }
+}
+
+#[test]
+fn slots_move_under_load_and_nothing_is_lost() {
+    in_own_process("slots_move_under_load_and_nothing_is_lost", || {
+        let cluster = Cluster::start(3);
+        let manager = builder(&cluster.url()).operation_timeout(Duration::from_secs(20)).build().unwrap();
+        manager.ping().unwrap();
+        let headers: Vec<String> = (0..12).map(|_| session_with(&manager, &[("a", "1")])).collect();
+        let user = login(&manager, None);
+        let (ready, stop) = (Signals::new(), [Signals::new(), Signals::new(), Signals::new()]);
+        let guard = manager.before_fork();
+        let workers: Vec<_> = stop
+            .iter()
+            .map(|stop| {
+                child(|| {
+                    let stopped = AtomicBool::new(false);
+                    std::thread::scope(|scope| {
+                        scope.spawn(|| {
+                            stop.wait();
+                            stopped.store(true, Ordering::Relaxed);
+                        });
+                        let mut rounds = 0;
+                        while !stopped.load(Ordering::Relaxed) {
+                            for header in headers.iter().chain([&user]) {
+                                let mut session = manager.load(&**header).unwrap();
+                                session.increment("count", 1).unwrap();
+                                session.save().unwrap();
+                            }
+                            rounds += 1;
+                            if rounds == 3 {
+                                ready.send();
+                            }
+                        }
+                        rounds.to_string()
+                    })
+                })
+            })
+            .collect();
+        drop(guard);
+        stop.iter().for_each(|_| ready.wait());
+        let mut keys = cluster.records();
+        keys.extend(cluster.keys().into_iter().filter(|key| key.ends_with('}')));
+        for _ in 0..2 {
+            for key in &keys {
+                let slot = slot_of(&cluster.nodes[0], key);
+                let from = cluster.nodes.iter().position(|node| node.port == cluster.node_of(key).port).unwrap();
+                cluster.move_slot(slot, &cluster.nodes[from], &cluster.nodes[(from + 1) % 3]);
+            }
+        }
+        stop.iter().for_each(Signals::send);
+        let rounds: u32 = workers.into_iter().map(|worker| worker.join().parse::<u32>().unwrap()).sum();
+        for header in headers.iter().chain([&user]) {
+            assert_eq!(manager.load(&**header).unwrap().get("count").unwrap(), Some(rounds));
+        }
+    });
+}
+
+#[test]
+fn a_lost_node_is_replaced_by_its_replica() {
+    for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+        let mut cluster = Cluster::start(3);
+        cluster.add_replicas();
+        let limit = Duration::from_millis(800);
+        let manager = builder(&cluster.url()).operation_timeout(limit).build().unwrap();
+        let headers: Vec<String> = (0..30).map(|_| session_with(&manager, &[("a", "1")])).collect();
+        let keys: Vec<String> = headers.iter().map(|header| key(&manager, header)).collect();
+        let lost = &cluster.nodes[0];
+        let on_lost: Vec<bool> = keys.iter().map(|key| cluster.node_of(key).port == lost.port).collect();
+        assert!(on_lost.contains(&true) && on_lost.contains(&false));
+        until(|| {
+            let acknowledged = lost.redis.run::<i64>(&["WAIT", "1", "100"]);
+            acknowledged == 1
+        });
+        kill(lost.redis.pid(), signal).unwrap();
+        // The others go on, and whoever asks for what is lost is told so in time.
+        let mut failures = 0;
+        for (header, on_lost) in headers.iter().zip(&on_lost) {
+            let start = Instant::now();
+            let answer = manager.load(&**header);
+            assert!(start.elapsed() < limit * 3 / 2, "{signal}: {:?}", start.elapsed());
+            match answer {
+                Ok(session) => assert!(!session.is_new()),
+                Err(Error::Store(error)) => {
+                    assert!(on_lost, "{signal}: a node that is well: {error}");
+                    assert!(matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout), "{error}");
+                    failures += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(failures > 0, "{signal}");
+        let is_back = |header: &String| manager.load(&**header).is_ok_and(|session| !session.is_new());
+        until(|| headers.iter().all(is_back));
+        let mut session = manager.load(&*headers[0]).unwrap();
+        session.set("a", &2).unwrap();
+        session.save().unwrap();
+        manager.ping().unwrap();
+        let _ = kill(lost.redis.pid(), Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn forked_children_use_connections_of_their_own() {
+    in_own_process("forked_children_use_connections_of_their_own", || {
+        let cluster = Cluster::start(2);
+        let manager = manager(&cluster.url());
+        let headers: Vec<String> =
+            (0..20).map(|number| session_with(&manager, &[("name", &number.to_string())])).collect();
+        let check = || {
+            for _ in 0..20 {
+                for (number, header) in headers.iter().enumerate() {
+                    let name: Option<String> = manager.load(&**header).unwrap().get("name").unwrap();
+                    assert_eq!(name, Some(number.to_string()));
+                }
+            }
+            String::new()
+        };
+        let children: Vec<_> = (0..3).map(|_| child(check)).collect();
+        check();
+        children.into_iter().for_each(|child| drop(child.join()));
+        check();
+    });
+}
+
+#[test]
+fn what_is_no_sound_cluster_is_a_typed_error() {
+    let cluster = Cluster::start(2);
+    let [one, two] = &cluster.nodes[..] else { unreachable!() };
+    // A plain URL that leads to a node of a cluster.
+    let plain = manager(&format!("redis://127.0.0.1:{}", one.port));
+    let answers: Vec<_> =
+        (0..20).map(|_| plain.load(None).and_then(|mut new| new.set("a", &1).and_then(|()| new.save()))).collect();
+    let refused = answers.iter().find_map(|answer| answer.as_ref().err()).expect("half of the slots are elsewhere");
+    assert!(refused.to_string().contains("redis-cluster://"), "{refused}");
+    // A cluster URL that leads to a plain server.
+    let single = support::redis::Redis::start_with(&["--port", &support::redis::free_port().to_string()]);
+    let port: Vec<String> = single.run(&["CONFIG", "GET", "port"]);
+    let no_cluster = manager(&format!("redis-cluster://127.0.0.1:{}", port[1]));
+    assert_eq!(kind(no_cluster.ping()), StoreErrorKind::Unavailable);
+    // Nobody has some of the slots.
+    let manager = manager(&cluster.url());
+    manager.ping().unwrap();
+    // Each node may tell the other once more that it has them, before it hears that it has not.
+    until(|| {
+        for node in [one, two] {
+            let _ = node.redis.try_run::<()>(&["CLUSTER", "DELSLOTS", "0"]);
+            let _ = node.redis.try_run::<()>(&["CLUSTER", "DELSLOTS", "16383"]);
+        }
+        one.info("cluster_state:fail") && two.info("cluster_state:fail")
+    });
+    assert_eq!(kind(manager.ping()), StoreErrorKind::Unavailable);
+    let limited = builder(&cluster.url()).operation_timeout(Duration::from_millis(300)).build().unwrap();
+    let start = Instant::now();
+    let answer = limited.load(None).and_then(|mut new: Session| new.set("a", &1).and_then(|()| new.save()));
+    assert_eq!(kind(answer), StoreErrorKind::Unavailable);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
