@@ -16,6 +16,10 @@ const NO_SIGNAL: libc::c_int = 0;
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
+/// How much is written at once. On unix sockets the timeout begins anew with every piece the kernel takes, so that one
+/// large write to a slow reader would go on past any deadline.
+const MOST_AT_ONCE: usize = 64 * 1024;
+
 pub(super) struct TimedSocket {
     socket: Socket,
     process: u32,
@@ -77,7 +81,7 @@ impl Write for Until<'_> {
         loop {
             let TimedSocket { socket, write_timeout, .. } = &mut *self.socket;
             write_timeout.reach(self.deadline, |timeout| socket.set_write_timeout(timeout))?;
-            match socket.send_with_flags(bytes, NO_SIGNAL) {
+            match socket.send_with_flags(&bytes[..bytes.len().min(MOST_AT_ONCE)], NO_SIGNAL) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return done.map_err(timed_out),
             }
