@@ -55,7 +55,7 @@ impl Failure {
         let details = details.split(", with args beginning with").next().unwrap_or_default();
         let text = format!("{error_code} {details}");
         let kind = kind(&text);
-        let error = StoreError::new(kind, format!("Redis answered with an error: {}", text.trim_end()));
+        let error = StoreError::new(kind, format!("Redis answered with an error: {}", one_line(&text)));
         let node = || details.rsplit_once(' ').and_then(|(_, node)| parse_node(node));
         let redirect = match error_code {
             "MOVED" => node().map(Redirect::Moved),
@@ -125,8 +125,16 @@ impl From<RedisError> for Failure {
             _ if error.is_io_error() => io::ErrorKind::ConnectionAborted,
             _ => io::ErrorKind::InvalidData,
         };
-        Failure::Connection(io::Error::new(kind, error.to_string()))
+        Failure::Connection(io::Error::new(kind, one_line(&error.to_string())))
     }
+}
+
+/// What a server says, or what the parser says of it, as it may stand in a log: it may be of any length and hold line
+/// breaks.
+fn one_line(text: &str) -> String {
+    const MOST: usize = 300;
+    let line: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line.trim_end().to_owned()
 }
 
 /// Sorts an error reply by its code. Before Redis 7, an error inside a script comes as `ERR`, and its code stands
