@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod tls;
+pub mod sick;
 
 use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
 use std::sync::atomic::{AtomicBool, Ordering};

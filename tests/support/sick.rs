@@ -1,0 +1,284 @@
+//! A Redis server that misbehaves on purpose, byte by byte.
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What the server does with a connection, one act after the other.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Say(Vec<u8>),
+    /// Sends these bytes over and over, without end.
+    Endless(Vec<u8>),
+    /// Sends a byte at a time, with this pause before each.
+    Trickle(Vec<u8>, Duration),
+    Wait(Duration),
+    /// Waits until this is set.
+    Hold(Arc<AtomicBool>),
+    /// Reads so many bytes and understands nothing.
+    Read(usize),
+    /// Reads so many bytes after each such pause, without end.
+    ReadSlowly(usize, Duration),
+    /// Neither reads nor writes any more.
+    Freeze,
+    Close,
+    /// Closes with an RST (TCP only).
+    Reset,
+}
+
+/// A request as the server read it.
+pub struct Request {
+    words: Vec<Vec<u8>>,
+}
+
+impl Request {
+    fn read(reader: &mut impl BufRead) -> io::Result<Request> {
+        let mut words = Vec::new();
+        for _ in 0..length(reader, b'*')? {
+            let mut word = vec![0; length(reader, b'$')? + 2];
+            reader.read_exact(&mut word)?;
+            word.truncate(word.len() - 2);
+            words.push(word);
+        }
+        Ok(Request { words })
+    }
+
+    pub fn name(&self) -> String {
+        String::from_utf8_lossy(&self.words[0]).into_owned()
+    }
+
+    /// The key of a script's call.
+    pub fn key(&self) -> String {
+        String::from_utf8_lossy(&self.words[3]).into_owned()
+    }
+
+    pub fn nonce(&self) -> &[u8] {
+        if self.name() == "PING" { &self.words[1] } else { &self.words[4] }
+    }
+
+    /// What a healthy server says to this request. For a script that is a record whose one value is its own key.
+    pub fn right_reply(&self) -> Vec<u8> {
+        match &*self.name() {
+            "AUTH" => b"+OK\r\n".to_vec(),
+            "PING" => bulk(self.nonce()),
+            _ => record(self.nonce(), &[bulk(b":key"), bulk(format!("{:?}", self.key()).as_bytes())]),
+        }
+    }
+}
+
+fn length(reader: &mut impl BufRead, kind: u8) -> io::Result<usize> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let number = line.strip_prefix(char::from(kind)).and_then(|rest| rest.trim_end().parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// A string in RESP.
+pub fn bulk(bytes: &[u8]) -> Vec<u8> {
+    [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// An array in RESP.
+pub fn array(parts: &[Vec<u8>]) -> Vec<u8> {
+    [format!("*{}\r\n", parts.len()).into_bytes(), parts.concat()].concat()
+}
+
+/// What a script says of a record with these fields and values, in RESP by turns.
+pub fn record(nonce: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
+    let standing = ["1", "1700000000000", "0", "604800000", "1700000000000", "604800000", "0"];
+    let mut parts = vec![bulk(nonce), bulk(b"ok")];
+    parts.extend(standing.map(|number| bulk(number.as_bytes())));
+    parts.push(array(fields));
+    array(&parts)
+}
+
+type Answer = Arc<dyn Fn(&Request) -> Vec<Act> + Send + Sync>;
+
+/// The server; it ends, with all its connections and threads, when it is dropped.
+pub struct Sick {
+    url: String,
+    listener: Arc<Socket>,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+struct Shared {
+    at_connect: Mutex<Vec<Act>>,
+    answer: Mutex<Answer>,
+    accepted: AtomicU32,
+    served: Mutex<Vec<(Weak<Socket>, JoinHandle<()>)>>,
+    stopped: Mutex<bool>,
+    stop: Condvar,
+}
+
+impl Sick {
+    /// On a unix socket; healthy at first.
+    pub fn unix() -> Sick {
+        Sick::start(Domain::UNIX, 128, true)
+    }
+
+    /// On a TCP port of this machine.
+    pub fn tcp() -> Sick {
+        Sick::start(Domain::IPV4, 128, true)
+    }
+
+    /// One that accepts nobody, and whose queue is full after these connections.
+    pub fn full(domain: Domain) -> (Sick, Vec<Socket>) {
+        let sick = Sick::start(domain, 0, false);
+        let address = sick.listener.local_addr().expect("a bound socket");
+        let waiting = std::iter::from_fn(|| {
+            let socket = Socket::new(domain, Type::STREAM, None).expect("a socket");
+            if domain == Domain::UNIX {
+                socket.set_nonblocking(true).expect("a socket");
+                return socket.connect(&address).ok().map(|()| socket);
+            }
+            socket.connect_timeout(&address, Duration::from_millis(50)).ok().map(|()| socket)
+        });
+        let waiting = waiting.collect();
+        (sick, waiting)
+    }
+
+    fn start(domain: Domain, backlog: i32, accept: bool) -> Sick {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("sick.sock");
+        let listener = Socket::new(domain, Type::STREAM, None).expect("a socket");
+        let address = match domain {
+            Domain::UNIX => SockAddr::unix(&path).expect("a short path"),
+            _ => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
+        };
+        listener.bind(&address).expect("a free address");
+        listener.listen(backlog).expect("a bound socket");
+        let url = match listener.local_addr().expect("a bound socket").as_socket() {
+            Some(address) => format!("redis://{address}"),
+            None => format!("redis+unix://{}", path.display()),
+        };
+        let shared = Arc::new(Shared {
+            at_connect: Mutex::default(),
+            answer: Mutex::new(Arc::new(|request| vec![Act::Say(request.right_reply())])),
+            accepted: AtomicU32::new(0),
+            served: Mutex::default(),
+            stopped: Mutex::new(false),
+            stop: Condvar::new(),
+        });
+        let listener = Arc::new(listener);
+        let accepting = accept.then(|| {
+            let (listener, shared) = (listener.clone(), shared.clone());
+            thread::spawn(move || {
+                while let Ok((client, _)) = listener.accept() {
+                    shared.accepted.fetch_add(1, Ordering::SeqCst);
+                    let client = Arc::new(client);
+                    let (weak, server) = (Arc::downgrade(&client), shared.clone());
+                    let thread = thread::spawn(move || drop(server.serve(&client)));
+                    shared.served.lock().unwrap().push((weak, thread));
+                }
+            })
+        });
+        Sick { url, listener, shared, accepting, _folder: folder }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it does from now on with every new connection, before it reads.
+    pub fn at_connect(&self, acts: &[Act]) {
+        *self.shared.at_connect.lock().unwrap() = acts.to_vec();
+    }
+
+    /// What it does from now on with every request.
+    pub fn answer(&self, answer: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) {
+        *self.shared.answer.lock().unwrap() = Arc::new(answer);
+    }
+
+    pub fn be_healthy(&self) {
+        self.at_connect(&[]);
+        self.answer(|request| vec![Act::Say(request.right_reply())]);
+    }
+
+    /// How many connections were opened so far.
+    pub fn accepted(&self) -> u32 {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Sick {
+    fn drop(&mut self) {
+        *self.shared.stopped.lock().unwrap() = true;
+        self.shared.stop.notify_all();
+        let _ = self.listener.shutdown(Shutdown::Both);
+        self.accepting.take().map(JoinHandle::join);
+        for (socket, thread) in self.shared.served.lock().unwrap().drain(..) {
+            if let Some(socket) = socket.upgrade() {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn serve(&self, socket: &Socket) -> io::Result<()> {
+        let at_connect = self.at_connect.lock().unwrap().clone();
+        self.perform(socket, at_connect)?;
+        let mut reader = BufReader::new(socket);
+        loop {
+            let request = Request::read(&mut reader)?;
+            let answer = self.answer.lock().unwrap().clone();
+            self.perform(socket, answer(&request))?;
+        }
+    }
+
+    fn perform(&self, mut socket: &Socket, acts: Vec<Act>) -> io::Result<()> {
+        for act in acts {
+            match act {
+                Act::Say(bytes) => socket.write_all(&bytes)?,
+                Act::Endless(bytes) => {
+                    let many = bytes.repeat((1 << 16) / bytes.len());
+                    loop {
+                        socket.write_all(&many)?;
+                    }
+                }
+                Act::Trickle(bytes, pause) => {
+                    for byte in bytes {
+                        self.wait(pause)?;
+                        socket.write_all(&[byte])?;
+                    }
+                }
+                Act::Wait(time) => self.wait(time)?,
+                Act::Hold(until) => {
+                    while !until.load(Ordering::SeqCst) {
+                        self.wait(Duration::from_millis(1))?;
+                    }
+                }
+                Act::Read(bytes) => socket.read_exact(&mut vec![0; bytes])?,
+                Act::ReadSlowly(bytes, pause) => loop {
+                    self.wait(pause)?;
+                    socket.read_exact(&mut vec![0; bytes])?;
+                },
+                Act::Freeze => self.wait(Duration::MAX)?,
+                Act::Close => {
+                    socket.shutdown(Shutdown::Both)?;
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Act::Reset => {
+                    socket.set_linger(Some(Duration::ZERO))?;
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An error if the server is stopped meanwhile.
+    fn wait(&self, time: Duration) -> io::Result<()> {
+        let stopped = self.stopped.lock().unwrap();
+        let (stopped, _) = self.stop.wait_timeout_while(stopped, time, |stopped| !*stopped).unwrap();
+        if *stopped { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
