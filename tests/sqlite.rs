@@ -5,8 +5,6 @@
 mod support;
 
 use multi_process_session::{Error, SessionManager, SqliteStore, StoreErrorKind};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::fmt::Debug;
@@ -17,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::disk::mount_small_disk;
 use support::fork::{Child, child, children, in_own_process};
 use support::place::Place;
 use support::{builder, clock, manager, session_with};
@@ -125,7 +124,7 @@ fn a_full_disk_refuses_saves_and_loses_nothing() {
     in_own_process("a_full_disk_refuses_saves_and_loses_nothing", || {
         let folder = tempfile::tempdir().unwrap();
         let said = child(|| {
-            mount_small_disk(folder.path());
+            mount_small_disk(folder.path(), "600k");
             let manager = manager(&url(&folder));
             let header = session_with(&manager, &[("user", "ada")]);
             let mut session = manager.load(&*header).unwrap();
@@ -139,15 +138,6 @@ fn a_full_disk_refuses_saves_and_loses_nothing() {
         });
         assert_eq!(said.join(), "true");
     });
-}
-
-/// Mounts a disk of 600 kB there, which only this process sees, and which goes with it.
-fn mount_small_disk(at: &Path) {
-    // Whoever is not root is root in a user namespace.
-    let user = if nix::unistd::getuid().is_root() { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
-    unshare(CloneFlags::CLONE_NEWNS | user).expect("this test needs root, or user namespaces to be allowed");
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("size=600k")).unwrap();
 }
 
 #[test]

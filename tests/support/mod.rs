@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod example;
+pub mod disk;
 pub mod fork;
 pub mod place;
 pub mod proxy;

@@ -1,0 +1,16 @@
+//! A disk that is soon full.
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::getuid;
+use std::path::Path;
+
+/// Mounts a disk of this size (such as `600k`) there, which only this process and its children see, and which goes with
+/// them.
+pub fn mount_small_disk(at: &Path, size: &str) {
+    // Whoever is not root is root in a user namespace.
+    let user = if getuid().is_root() { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
+    unshare(CloneFlags::CLONE_NEWNS | user).expect("this test needs root, or user namespaces to be allowed");
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(&*format!("size={size}"))).unwrap();
+}
