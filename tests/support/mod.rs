@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod example;
 pub mod disk;
 pub mod fork;
+pub mod load;
 pub mod place;
 pub mod proxy;
 pub mod redis;

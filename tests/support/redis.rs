@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub struct Redis {
     child: Child,
     folder: TempDir,
+    options: Vec<String>,
 }
 
 impl Redis {
@@ -22,16 +23,21 @@ impl Redis {
 
     /// With further options, such as `["--maxmemory", "2mb"]`.
     pub fn start_with(options: &[&str]) -> Redis {
+        Redis::start_in(&std::env::temp_dir(), options)
+    }
+
+    /// With its folder in this one.
+    pub fn start_in(parent: &Path, options: &[&str]) -> Redis {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("mps-{}-", STARTED.fetch_add(1, Ordering::Relaxed));
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary folder");
-        let child = Redis::spawn(&folder, options);
-        let redis = Redis { child, folder };
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).expect("a temporary folder");
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let redis = Redis { child: Redis::spawn(&folder, &options), folder, options };
         redis.wait_until_ready();
         redis
     }
 
-    fn spawn(folder: &TempDir, options: &[&str]) -> Child {
+    fn spawn(folder: &TempDir, options: &[String]) -> Child {
         Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"])
             .args(["--unixsocket", "redis.sock", "--dir", folder.path().to_str().expect("a path of UTF-8")])
@@ -50,7 +56,7 @@ impl Redis {
         }
     }
 
-    fn try_connect(&self) -> Option<redis::Connection> {
+    pub fn try_connect(&self) -> Option<redis::Connection> {
         let mut connection = redis::Client::open(self.url()).ok()?.get_connection().ok()?;
         redis::cmd("PING").exec(&mut connection).ok()?;
         Some(connection)
@@ -131,9 +137,9 @@ impl Redis {
         self.child.wait().expect("the server ends");
     }
 
-    /// Starts it again where it was, empty.
+    /// Starts it again where it was, with the same options; empty, unless they have it keep a file.
     pub fn restart(&mut self) {
-        self.child = Redis::spawn(&self.folder, &[]);
+        self.child = Redis::spawn(&self.folder, &self.options);
         self.wait_until_ready();
     }
 }
