@@ -3,16 +3,16 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part of it
 
 pub mod cluster;
-pub mod example;
 pub mod disk;
+pub mod example;
 pub mod fork;
 pub mod load;
 pub mod place;
 pub mod proxy;
 pub mod redis;
 pub mod sentinel;
-pub mod tls;
 pub mod sick;
+pub mod tls;
 
 use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
 use std::sync::atomic::{AtomicBool, Ordering};
