@@ -4,7 +4,7 @@ use crate::ConfigError;
 use crate::cookie::{CookieSettings, SameSite};
 use crate::lifetime::Refresh;
 use crate::manager::{Inner, Limits, SessionManager};
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Metered, Store};
 use crate::token::{Scope, Secret, Signer};
 use std::fmt;
 use std::time::Duration;
@@ -125,6 +125,13 @@ impl SessionManagerBuilder {
     /// one are closed then. While no Sentinel answers, the last primary is used on. Over TLS, the certificates of
     /// primary and replicas have to be for the addresses by which Sentinels name them. A failover can lose the last
     /// writes, which Redis's `min-replicas-to-write` bounds.
+    ///
+    /// **Durability.** What Redis acknowledged it may forget: what a crash takes depends on its `appendfsync`, and a
+    /// failover takes what the replica did not have yet. With `?wait_replicas=1` (or more) every change, logouts included,
+    /// waits until so many replicas have it, and with `?wait_aof=1` until it is on the primary's disk, and on theirs (Redis
+    /// 7.2 or later with `appendonly yes`). It costs a second round trip. If it takes longer than the
+    /// [`operation_timeout`](Self::operation_timeout), the change was made but may be lost, and the answer is a
+    /// [`Timeout`](crate::StoreErrorKind::Timeout): save again, which waits again and changes nothing twice.
     ///
     /// # Errors
     /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, a URL that cannot
@@ -289,7 +296,10 @@ impl SessionManagerBuilder {
 
     /// How many connections each process may have open. Default: 8; as many as it has threads is enough.
     ///
-    /// The server sees up to workers × pool size of them: keep that below its `maxclients` (10,000 by default).
+    /// The server sees up to workers × pool size of them, and one more of each process with Sentinel; in a cluster every
+    /// node does. Keep that below its `maxclients` (10,000 by default) and its limit of open files: past it, new connections
+    /// are refused with [`Unavailable`](crate::StoreErrorKind::Unavailable), and calls that have one go on. With 64 workers
+    /// of 8 threads, that is 512.
     ///
     /// # Errors
     /// Refused if zero.
@@ -361,11 +371,11 @@ impl SessionManagerBuilder {
         Ok(SessionManager::from_parts(Inner {
             cookie_signer: signer(&of_cookies),
             token_signer: signer(&of_tokens),
-            store: match self.store {
+            store: Metered::new(match self.store {
                 StoreChoice::None => return Err(ConfigError::NoStore),
                 StoreChoice::Url(url) => open_url(&url, self.pool_size, self.operation_timeout)?,
                 StoreChoice::Own(store) => store,
-            },
+            }),
             namespace: self.namespace,
             cookie,
             limits: Limits {

@@ -192,7 +192,7 @@ impl fmt::Display for JsonError {
 impl StdError for JsonError {}
 
 /// What kind of fault a [`StoreError`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
     /// The store cannot be reached, is not ready yet (`LOADING`, `CLUSTERDOWN`, too many clients), has no primary just

@@ -128,7 +128,7 @@ pub use store::RedisStore;
 pub use store::SqliteStore;
 pub use store::{
     Call, Change, ChangeSet, ForkGuard, GroupKey, Join, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey,
-    Store, Update, Updated, Values, size, total_size,
+    Stats, Store, Update, Updated, Values, size, total_size,
 };
 
 /// The README's program is compiled with the tests.

@@ -5,7 +5,7 @@ use crate::cookie::{CookieSettings, SetCookie};
 use crate::group::Group;
 use crate::lifetime::Refresh;
 use crate::session::Session;
-use crate::store::{Call, ForkGuard, GroupKey, RecordKey, Store};
+use crate::store::{Call, ForkGuard, GroupKey, Metered, RecordKey, Stats, Store};
 use crate::token::{GroupTag, Identity, PublicId, Secret, Signer, Transport, Verified};
 use crate::{Error, random};
 use std::fmt;
@@ -45,7 +45,7 @@ pub struct SessionManager {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: Metered,
     pub(crate) namespace: String,
     pub(crate) cookie_signer: Signer,
     pub(crate) token_signer: Signer,
@@ -281,6 +281,24 @@ impl SessionManager {
         Ok(self.inner.store.ping(&Call::until(self.deadline())?)?)
     }
 
+    /// What this process has done at the store since it was started or forked, for a metrics page. Asks nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager, StoreErrorKind};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let stats = manager.stats();
+    /// println!("session_store_calls_total {}", stats.calls);
+    /// for (kind, number) in &stats.errors {
+    ///     println!("session_store_errors_total{{kind=\"{kind:?}\"}} {number}");
+    /// }
+    /// # Ok::<(), multi_process_session::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.store.stats()
+    }
+
     /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
     ///
     /// Waits until no call is under way (at most twice the operation timeout), closes this process's connections, and
@@ -350,7 +368,7 @@ impl SessionManager {
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
-        &*self.inner.store
+        &self.inner.store
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -2,6 +2,7 @@
 
 mod change;
 mod memory;
+mod metrics;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod per_process;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
@@ -15,6 +16,8 @@ mod standing;
 pub(crate) use change::add;
 pub use change::{Change, ChangeSet};
 pub use memory::MemoryStore;
+pub(crate) use metrics::Metered;
+pub use metrics::Stats;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
@@ -122,6 +125,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn before_fork(&self) -> ForkGuard {
         ForkGuard::default()
     }
+
+    /// What this process has done about connections and requests. Calls and errors are counted by the manager. By default
+    /// nothing.
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
 }
 
 /// A store that several managers share.
@@ -160,6 +169,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn before_fork(&self) -> ForkGuard {
         (**self).before_fork()
+    }
+
+    fn stats(&self) -> Stats {
+        (**self).stats()
     }
 }
 

@@ -4,6 +4,7 @@
 //! attempt to connect is told at once, r2d2's retries and their growing waits never come into play, and no thread of
 //! r2d2's is ever inside its locks when a process forks.
 
+use super::metrics::{Counted, Counters};
 use crate::{StoreError, StoreErrorKind};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::convert::Infallible;
@@ -15,6 +16,7 @@ use std::time::Instant;
 /// So many places for connections of one process.
 pub(super) struct Places<C: Send + 'static> {
     pool: r2d2::Pool<Empty<C>>,
+    counters: Arc<Counters>,
     /// Keeps r2d2's thread asleep until the pool goes.
     _asleep: Sender<()>,
 }
@@ -42,7 +44,7 @@ impl<C: Send + 'static> r2d2::ManageConnection for Empty<C> {
 }
 
 impl<C: Send + 'static> Places<C> {
-    pub(super) fn new(size: u32) -> Result<Places<C>, StoreError> {
+    pub(super) fn new(size: u32, counters: Arc<Counters>) -> Result<Places<C>, StoreError> {
         let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool");
         // It panics where the operating system gives it no thread.
         let thread = std::panic::catch_unwind(move || thread.build()).map_err(|_| {
@@ -66,13 +68,22 @@ impl<C: Send + 'static> Places<C> {
             let _ = sleep.recv();
         });
         let _ = places_made.recv();
-        Ok(Places { pool, _asleep })
+        Ok(Places { pool, counters, _asleep })
     }
 
     /// Takes a place, waiting for one until the deadline.
     pub(super) fn take(&self, deadline: Instant) -> Result<Place<C>, StoreError> {
-        self.pool.get_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|_| {
-            let message = format!("all {} connections of this process are in use", self.pool.max_size());
+        if let Some(place) = self.pool.try_get() {
+            return Ok(place);
+        }
+        let start = Instant::now();
+        let place = self.pool.get_timeout(deadline.saturating_duration_since(start));
+        let (waited, size) = (start.elapsed(), self.pool.max_size());
+        self.counters.add(Counted::Waits, 1);
+        self.counters.add(Counted::Waited, waited.as_micros().try_into().unwrap_or(u64::MAX));
+        log::debug!("waited {waited:?} for one of the {size} connections of this process");
+        place.map_err(|_| {
+            let message = format!("all {size} connections of this process are in use");
             StoreError::new(StoreErrorKind::Timeout, message)
         })
     }

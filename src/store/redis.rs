@@ -20,14 +20,19 @@ mod socket;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
+mod wait;
 
 use self::failure::Failure;
 use self::keys::{field, record_keys};
 use self::reply::Reply;
 use self::script::{Script, Scripts};
 use self::servers::{Servers, Source};
+use self::wait::Wait;
+use super::metrics::Counters;
 use super::per_process::PerProcess;
-use super::{Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
+use super::{
+    Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Stats, Store, Update, Updated,
+};
 use crate::builder::{check_features, default};
 use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
@@ -35,6 +40,7 @@ use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError};
 use redis::{Cmd, Value, cmd};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Keeps sessions in Redis, for any number of processes and machines.
@@ -43,10 +49,13 @@ use std::time::Duration;
 /// inherits it leaves alone.
 pub struct RedisStore {
     source: Source,
+    /// What a change waits for.
+    wait: Option<Wait>,
     pool_size: u32,
     patience: Duration,
     scripts: Scripts,
     servers: PerProcess<Servers>,
+    counters: Arc<Counters>,
 }
 
 impl RedisStore {
@@ -62,12 +71,15 @@ impl RedisStore {
     /// `patience` is the operation timeout of its callers.
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         check_features(url.split_once(':').map_or("", |(scheme, _)| scheme))?;
+        let (url, wait) = Wait::take(url)?;
         Ok(RedisStore {
-            source: Source::parse(url)?,
+            source: Source::parse(&url)?,
+            wait,
             pool_size,
             patience,
             scripts: Scripts::new(),
             servers: PerProcess::new(),
+            counters: Arc::default(),
         })
     }
 
@@ -132,13 +144,17 @@ impl RedisStore {
     /// Runs a script; sends its text only where the server does not have it.
     fn run(&self, script: &Script, command: &Cmd, call: &Call) -> Result<Reply, StoreError> {
         let process = self.servers.enter(call.deadline)?;
-        let servers = process.get_or_open(|| self.source.open(self.pool_size))?;
+        let servers = process.get_or_open(|| self.source.open(self.pool_size, &self.counters))?;
         servers.request(Script::key(command), call.deadline, |connection, deadline| {
             let reply = match connection.request(command, deadline) {
                 Err(Failure::NoScript) => connection.request(&script.in_full(command), deadline)?,
                 reply => reply?,
             };
-            Reply::new(reply, call.nonce)
+            let reply = Reply::new(reply, call.nonce)?;
+            if let Some(wait) = self.wait.filter(|_| script.writes && reply.status() == "ok") {
+                wait.on(connection, deadline)?;
+            }
+            Ok(reply)
         })
     }
 }
@@ -231,7 +247,7 @@ impl Store for RedisStore {
         let mut ping = cmd("PING");
         ping.arg(&call.nonce);
         let process = self.servers.enter(call.deadline)?;
-        let servers = process.get_or_open(|| self.source.open(self.pool_size))?;
+        let servers = process.get_or_open(|| self.source.open(self.pool_size, &self.counters))?;
         servers.ask_all(call.deadline, |connection, deadline| match connection.request(&ping, deadline)? {
             Value::BulkString(echo) if echo == call.nonce => Ok(()),
             _ => Err(Failure::not_ours("a PING came back with another text")),
@@ -240,6 +256,10 @@ impl Store for RedisStore {
 
     fn before_fork(&self) -> ForkGuard {
         self.servers.before_fork(self.patience * 2, Servers::close_idle)
+    }
+
+    fn stats(&self) -> Stats {
+        self.counters.stats(self.pool_size)
     }
 }
 

@@ -9,12 +9,13 @@ mod permit;
 use self::connection::{Connection, wait_for_locks_until};
 use self::failure::{Failure, store_error};
 use self::forward::{forward, forwarded, purge};
+use super::metrics::{Counted, Counters};
 use super::per_process::PerProcess;
 use super::places::Places;
 use super::standing::Standing;
 use super::{
-    Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated,
-    Values, add, halfway, size,
+    Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Stats, Store, Update,
+    Updated, Values, add, halfway, size,
 };
 use crate::builder::default;
 use crate::group::SessionInfo;
@@ -24,6 +25,7 @@ use crate::{ConfigError, Error, StoreError};
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many ended sessions, and how many ids that lead nowhere any more, are cleared away when one is created: more than one, so that the file stops growing.
@@ -68,6 +70,7 @@ pub struct SqliteStore {
     patience: Duration,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     processes: PerProcess<Places<Connection>>,
+    counters: Arc<Counters>,
 }
 
 impl SqliteStore {
@@ -82,6 +85,7 @@ impl SqliteStore {
             patience: default::OPERATION_TIMEOUT,
             clock: Box::new(clock),
             processes: PerProcess::new(),
+            counters: Arc::default(),
         }
     }
 
@@ -107,12 +111,16 @@ impl SqliteStore {
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
         let process = self.processes.enter(call.deadline)?;
-        let mut place = process.get_or_open(|| Places::new(self.pool_size))?.take(call.deadline)?;
+        let mut place =
+            process.get_or_open(|| Places::new(self.pool_size, self.counters.clone()))?.take(call.deadline)?;
         wait_for_locks_until(call.deadline);
         let open = place.take().filter(|open| open.is_current(&self.path));
         let mut connection = match open {
             Some(connection) => connection,
-            None => Connection::open(&self.path, self.full_sync)?,
+            None => {
+                self.counters.add(Counted::Connections, 1);
+                Connection::open(&self.path, self.full_sync)?
+            }
         };
         match work(&mut connection.sqlite) {
             // A connection that failed is opened anew.
@@ -317,6 +325,10 @@ impl Store for SqliteStore {
 
     fn before_fork(&self) -> ForkGuard {
         self.processes.before_fork(self.patience * 2, Places::close_idle)
+    }
+
+    fn stats(&self) -> Stats {
+        self.counters.stats(self.pool_size)
     }
 }
 

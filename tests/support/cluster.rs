@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 const SLOTS: usize = 16384;
 /// How long a node may be silent before it counts as lost.
-const NODE_TIMEOUT: &str = "1000";
+const NODE_TIMEOUT: &str = "2000";
 
 pub struct Cluster {
     pub nodes: Vec<Node>,

@@ -25,7 +25,8 @@ pub fn manager(url: &str) -> SessionManager {
 }
 
 pub fn builder(url: &str) -> SessionManagerBuilder {
-    SessionManager::builder(secret()).store_url(url).secure(false)
+    // Patient, so that a busy machine fails no test that is not about time.
+    SessionManager::builder(secret()).store_url(url).secure(false).operation_timeout(Duration::from_secs(20))
 }
 
 pub fn secret() -> Secret {

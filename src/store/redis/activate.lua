@@ -26,6 +26,8 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
   end
 elseif not is_member(record) then
   return { nonce, 'gone' }
+else
+  touch(record)
 end
 local totals = {}
 for at = 10, #ARGV do

@@ -11,6 +11,7 @@ use super::slots::SlotMap;
 use super::socket::left;
 use super::target::{Node, Target};
 use crate::store::halfway;
+use crate::store::metrics::Counters;
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
 use redis::cmd;
@@ -21,14 +22,15 @@ use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
 const DEFAULT_PORT: &str = ":6379";
-/// More redirections than this, one after the other, lead nowhere.
-const MAX_REDIRECTS: usize = 16;
-/// How long to wait before asking again while the keys of a slot are on two nodes.
+/// After so many redirections, one after the other, the nodes do not agree yet.
+const MANY_REDIRECTS: usize = 4;
+/// How long to wait before asking again while that is so, or while the keys of a slot are on two nodes.
 const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Cluster {
     seeds: Arc<Seeds>,
     pool_size: u32,
+    counters: Arc<Counters>,
     map: ArcSwap<SlotMap>,
     /// Whether the map is to be asked for before the next request.
     stale: AtomicBool,
@@ -74,10 +76,11 @@ impl fmt::Display for Seeds {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Arc<Seeds>, pool_size: u32) -> Cluster {
+    pub(super) fn new(seeds: Arc<Seeds>, pool_size: u32, counters: Arc<Counters>) -> Cluster {
         Cluster {
             seeds,
             pool_size,
+            counters,
             map: ArcSwap::default(),
             stale: AtomicBool::new(true),
             asking: Mutex::default(),
@@ -98,7 +101,11 @@ impl Cluster {
         }
         let (mut node, mut asking) = (self.node_of(slot, deadline)?, false);
         let mut retried = false;
-        for _ in 0..MAX_REDIRECTS {
+        for redirects in 0.. {
+            if redirects >= MANY_REDIRECTS {
+                left(deadline).map_err(|_| self.unsettled())?;
+                thread::sleep(PAUSE);
+            }
             let pool = self.pool(&node)?;
             let answer = pool.request(deadline, |connection, until| {
                 connection.asking = asking;
@@ -143,8 +150,12 @@ impl Cluster {
                 }
             }
         }
-        let message = "the nodes of the cluster send each other's requests round in circles";
-        Err(StoreError::new(StoreErrorKind::Unavailable, message))
+        Err(self.unsettled())
+    }
+
+    fn unsettled(&self) -> StoreError {
+        let message = format!("the nodes of {} do not agree which of them keeps this session", self.seeds);
+        StoreError::new(StoreErrorKind::Unavailable, message)
     }
 
     /// Makes a request to every primary. It is an error if a slot has none.
@@ -242,7 +253,7 @@ impl Cluster {
             return Ok(pool.clone());
         }
         let target = Target::Server(self.seeds.address.at(&node.0, node.1));
-        let new = Arc::new(Pool::new(Arc::new(target), self.pool_size)?);
+        let new = Arc::new(Pool::new(Arc::new(target), self.pool_size, self.counters.clone())?);
         Ok(lock(&self.pools).entry(node.clone()).or_insert(new).clone())
     }
 

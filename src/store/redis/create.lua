@@ -7,7 +7,8 @@ if redis.call('EXISTS', record.key) == 1 then
   elseif not is_member(record) then
     return { nonce, 'gone' }
   end
-  return { nonce, 'ok', standing(record), {} } -- This call was made before.
+  touch(record) -- This call was made before.
+  return { nonce, 'ok', standing(record), {} }
 end
 check_group(record)
 local now, ends = now_ms(), 0

@@ -8,5 +8,8 @@ if record.members then
   was_alive = redis.pcall('ZREM', record.members, record.id) == 1 and was_alive
   redis.pcall('ZREM', record.joined, record.id)
 end
+if not was_alive then
+  redis.pcall('HSET', record.key, 't', nonce) -- So that WAIT waits for a call that was made before: see touch.
+end
 redis.call('UNLINK', record.key)
 return { nonce, 'ok', was_alive and 1 or 0 }

@@ -16,7 +16,6 @@ elseif redis.call('EXISTS', ended) == 0 then -- Else this call was made before.
     redis.call('ZADD', members, expires, stays) -- Changes nothing, but is refused where the memory is full.
   end
   redis.call('RENAME', members, ended)
-  redis.call('PEXPIRE', ended, 60000)
   redis.call('UNLINK', joined)
   if expires then
     redis.call('ZREM', ended, stays)
@@ -26,4 +25,5 @@ elseif redis.call('EXISTS', ended) == 0 then -- Else this call was made before.
     redis.call('PEXPIREAT', joined, expires)
   end
 end
+redis.call('PEXPIRE', ended, 60000) -- Of a call that was made before too: see touch.
 return { nonce, 'ok', redis.call('ZCOUNT', ended, now_ms(), '+inf'), redis.call('ZRANGE', ended, 0, ARGV[3] - 1) }

@@ -3,10 +3,11 @@
 use super::connection::Connection;
 use super::failure::Failure;
 use super::target::{Node, Target};
-use crate::StoreError;
 use crate::store::halfway;
+use crate::store::metrics::{Counted, Counters};
 use crate::store::places::Places;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::{StoreError, StoreErrorKind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     target: Arc<Target>,
     places: Places<Open>,
+    counters: Arc<Counters>,
+    /// Whether the last call found that it cannot be reached.
+    down: AtomicBool,
     /// Moves with every failed connection, and when another server becomes the primary: those opened before are not
     /// trusted any more.
     epoch: AtomicU64,
@@ -40,10 +44,12 @@ struct Open {
 }
 
 impl Pool {
-    pub(super) fn new(target: Arc<Target>, size: u32) -> Result<Pool, StoreError> {
+    pub(super) fn new(target: Arc<Target>, size: u32, counters: Arc<Counters>) -> Result<Pool, StoreError> {
         Ok(Pool {
             target,
-            places: Places::new(size)?,
+            places: Places::new(size, counters.clone())?,
+            counters,
+            down: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             primary: Mutex::new(None),
             watch: Mutex::new(Watch { sentinel: None, asked: Instant::now() }),
@@ -53,6 +59,27 @@ impl Pool {
     /// Makes a request, and makes it once more, on a fresh connection, if its connection fails: so it must not matter
     /// whether it is carried out twice.
     pub(super) fn request<R>(
+        &self,
+        deadline: Instant,
+        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let answer = self.try_twice(deadline, request);
+        let outage = match &answer {
+            Err(Failure::Refused { error, .. }) if is_outage(error) => Some(error),
+            _ => None,
+        };
+        if self.down.load(Ordering::Relaxed) != outage.is_some() {
+            let was_down = self.down.swap(outage.is_some(), Ordering::Relaxed);
+            match outage {
+                Some(error) if !was_down => log::error!("{} cannot be used: {error}", self.target),
+                None if was_down => log::warn!("{} can be used again", self.target),
+                _ => {} // Another thread was faster.
+            }
+        }
+        answer
+    }
+
+    fn try_twice<R>(
         &self,
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
@@ -69,6 +96,7 @@ impl Pool {
             };
             // An idle connection may be dead without a sign. Half of the time is kept for a fresh one.
             let until = if reused { halfway(deadline) } else { deadline };
+            self.counters.add(Counted::RoundTrips, 1);
             match request(&mut open.connection, until) {
                 Ok(result) => {
                     open.last_used = Instant::now();
@@ -92,6 +120,7 @@ impl Pool {
                         return Err(Failure::NotPrimary(error));
                     }
                     log::warn!("{} has moved ({error}); looking for it", self.target);
+                    self.counters.add(Counted::Retries, 1);
                     last_try = true;
                 }
                 Err(failure) => {
@@ -100,6 +129,7 @@ impl Pool {
                         return Err(self.told(failure).into());
                     }
                     log::warn!("the connection to {} failed ({failure:?}); trying a fresh one", self.target);
+                    self.counters.add(Counted::Retries, 1);
                     last_try = true;
                 }
             }
@@ -129,6 +159,7 @@ impl Pool {
     fn open(&self, deadline: Instant) -> Result<Open, StoreError> {
         let before = self.epoch.load(Ordering::Relaxed);
         let (connection, primary) = self.target.connect(deadline)?;
+        self.counters.add(Counted::Connections, 1);
         let epoch = self.note(primary, before);
         Ok(Open { connection, epoch, last_used: Instant::now() })
     }
@@ -173,6 +204,10 @@ impl Pool {
         drop((known, watch));
         self.places.close_idle();
     }
+}
+
+fn is_outage(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

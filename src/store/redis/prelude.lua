@@ -67,6 +67,12 @@ local function is_known(record)
   return false
 end
 
+-- For a call that was made before: it writes something too, so that WAIT waits for what it wrote then (from Redis 7.2 on
+-- it looks at a connection's own writes).
+local function touch(record)
+  redis.pcall('HSET', record.key, 'v', redis.call('HGET', record.key, 'v'))
+end
+
 -- The field for the nonce of the change that leads to this version, and what it is to hold then.
 local function remembered(record, version)
   local field = 'n' .. math.floor(version / 8) % 4

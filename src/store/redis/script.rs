@@ -7,13 +7,19 @@ use redis::{Arg, Cmd, cmd};
 pub(super) struct Script {
     text: String,
     hash: String,
+    /// Whether it changes what a session is, and not only how long it lives.
+    pub(super) writes: bool,
 }
 
 impl Script {
-    fn new(body: &str) -> Script {
+    fn reading(body: &str) -> Script {
+        Script { writes: false, ..Script::writing(body) }
+    }
+
+    fn writing(body: &str) -> Script {
         let text = [include_str!("prelude.lua"), body].join("\n");
         let hash = redis::Script::new(&text).get_hash().to_owned();
-        Script { text, hash }
+        Script { text, hash, writes: true }
     }
 
     /// A call of this script on these keys, its nonce the first argument.
@@ -63,18 +69,18 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Scripts {
         Scripts {
-            create: Script::new(include_str!("create.lua")),
-            load: Script::new(include_str!("load.lua")),
-            update: Script::new(include_str!("update.lua")),
-            delete: Script::new(include_str!("delete.lua")),
-            group_ids: Script::new(include_str!("group_ids.lua")),
-            group_len: Script::new(include_str!("group_len.lua")),
-            group_read: Script::new(include_str!("group_read.lua")),
-            group_clear: Script::new(include_str!("group_clear.lua")),
-            sweep: Script::new(include_str!("sweep.lua")),
-            pending: Script::new(include_str!("pending.lua")),
-            take: Script::new(include_str!("take.lua")),
-            activate: Script::new(include_str!("activate.lua")),
+            create: Script::writing(include_str!("create.lua")),
+            load: Script::reading(include_str!("load.lua")),
+            update: Script::writing(include_str!("update.lua")),
+            delete: Script::writing(include_str!("delete.lua")),
+            group_ids: Script::reading(include_str!("group_ids.lua")),
+            group_len: Script::reading(include_str!("group_len.lua")),
+            group_read: Script::reading(include_str!("group_read.lua")),
+            group_clear: Script::writing(include_str!("group_clear.lua")),
+            sweep: Script::reading(include_str!("sweep.lua")),
+            pending: Script::reading(include_str!("pending.lua")),
+            take: Script::writing(include_str!("take.lua")),
+            activate: Script::writing(include_str!("activate.lua")),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::pool::Pool;
 use super::target::Target;
+use crate::store::metrics::Counters;
 use crate::{ConfigError, StoreError};
 use std::fmt;
 use std::sync::Arc;
@@ -35,11 +36,11 @@ impl Source {
         Target::parse(url).map(|target| Source::Single(Arc::new(target)))
     }
 
-    pub(super) fn open(&self, pool_size: u32) -> Result<Servers, StoreError> {
+    pub(super) fn open(&self, pool_size: u32, counters: &Arc<Counters>) -> Result<Servers, StoreError> {
         match self {
-            Source::Single(target) => Pool::new(target.clone(), pool_size).map(Servers::Single),
+            Source::Single(target) => Pool::new(target.clone(), pool_size, counters.clone()).map(Servers::Single),
             #[cfg(feature = "cluster")]
-            Source::Cluster(seeds) => Ok(Servers::Cluster(Cluster::new(seeds.clone(), pool_size))),
+            Source::Cluster(seeds) => Ok(Servers::Cluster(Cluster::new(seeds.clone(), pool_size, counters.clone()))),
         }
     }
 

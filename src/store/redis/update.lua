@@ -30,6 +30,7 @@ if new and redis.call('EXISTS', new.key) == 1 then
     return { nonce, 'gone' }
   end
   record = new
+  touch(record)
   return answer({})
 end
 local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't')
@@ -44,6 +45,7 @@ elseif not (version and old_size and idle and ends) then
 elseif not is_member(record) then
   return { nonce, 'gone' }
 elseif is_known(record) then
+  touch(record)
   return answer({})
 elseif expected ~= '' and tonumber(expected) ~= version then
   return { nonce, 'conflict' }

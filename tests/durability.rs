@@ -1,0 +1,105 @@
+//! Changes that wait for replicas, or for the disk.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{Error, SessionManager, StoreError, StoreErrorKind};
+use nix::sys::signal::{Signal, kill};
+use std::time::Duration;
+use support::redis::Redis;
+use support::sentinel::Server;
+use support::{builder, cookie, session_with};
+
+fn waiting(redis: &Redis, parameter: &str, limit: Duration) -> SessionManager {
+    builder(&format!("{}?{parameter}", redis.url())).operation_timeout(limit).build().unwrap()
+}
+
+fn fault<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreError {
+    match answer {
+        Err(Error::Store(error)) => error,
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+#[test]
+fn every_change_waits_for_a_replica_and_no_load_does() {
+    let primary = Server::primary(&[]);
+    let _replica = primary.replica();
+    let manager = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
+    let login = || {
+        let mut session = manager.load(None).unwrap();
+        session.set_group_name("ada");
+        cookie(&session.save().unwrap().unwrap())
+    };
+    // Redis gets to know the scripts.
+    let header = login();
+    let mut session = manager.load(&*header).unwrap();
+    session.set("a", &1).unwrap();
+    session.save().unwrap();
+    session.destroy().unwrap();
+    login();
+    manager.group("ada").clear().unwrap();
+
+    let mut header = String::new();
+    let commands = |work: &mut dyn FnMut()| {
+        primary.redis.commands(work).0.into_iter().filter(|name| name != "replconf").collect::<Vec<_>>()
+    };
+    assert_eq!(commands(&mut || header = login()), ["evalsha", "wait"]);
+    assert_eq!(commands(&mut || drop(manager.load(&*header).unwrap())), ["evalsha"]);
+    let mut session = manager.load(&*header).unwrap();
+    session.set("a", &1).unwrap();
+    assert_eq!(commands(&mut || drop(session.save().unwrap())), ["evalsha", "wait"]);
+    session.regenerate();
+    assert_eq!(commands(&mut || drop(session.save().unwrap())), ["evalsha", "wait"]);
+    // The records that are removed afterwards are dead already.
+    assert_eq!(commands(&mut || assert_eq!(manager.group("ada").clear().unwrap(), 1)), ["evalsha", "wait", "evalsha"]);
+    let header = login();
+    assert_eq!(commands(&mut || drop(manager.destroy(&*header).unwrap())), ["evalsha", "wait"]);
+}
+
+#[test]
+fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
+    let primary = Server::primary(&[]);
+    let replica = primary.replica();
+    let manager = waiting(&primary.redis, "wait_replicas=1", Duration::from_millis(600));
+    let header = session_with(&manager, &[("a", "1")]);
+    let other = session_with(&manager, &[("a", "1")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.increment("count", 1).unwrap();
+    kill(replica.redis.pid(), Signal::SIGSTOP).unwrap();
+    for _ in 0..2 {
+        let error = fault(session.save());
+        assert_eq!(error.kind(), StoreErrorKind::Timeout);
+        assert!(error.to_string().contains("the change was made"), "{error}");
+        // It must not be forgotten that it is to be waited for, whatever the connection.
+        primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+    for _ in 0..2 {
+        assert_eq!(fault(manager.destroy(&*other)).kind(), StoreErrorKind::Timeout);
+        primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+    assert!(manager.load(&*other).unwrap().is_new(), "the change was made");
+    kill(replica.redis.pid(), Signal::SIGCONT).unwrap();
+    support::until(|| session.save().is_ok());
+    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
+    support::until(|| manager.destroy(&*other).is_ok());
+}
+
+#[test]
+fn the_disk_is_waited_for_where_the_server_can() {
+    let redis = Redis::start_with(&["--appendonly", "yes"]);
+    let manager = waiting(&redis, "wait_aof=1", Duration::from_secs(30));
+    let save = || manager.load(None).and_then(|mut new| new.set("a", &1).and_then(|()| new.save()));
+    let info: String = redis.run(&["INFO", "server"]);
+    // Servers that are no Redis say which version of it they are like.
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version");
+    let mut numbers = version.split('.').map(|number| number.trim().parse::<u32>().unwrap_or_default());
+    if (numbers.next(), numbers.next()) >= (Some(7), Some(2)) {
+        save().unwrap();
+        redis.run::<()>(&["CONFIG", "SET", "appendonly", "no"]);
+    }
+    let error = fault(save());
+    assert!(error.to_string().contains("wait_aof needs Redis 7.2 and appendonly yes"), "{error}");
+    assert_eq!(redis.records().len() % 2, 1, "the change was made");
+}

@@ -1,0 +1,156 @@
+//! What an operator sees: counters for a metrics page, and the log.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use multi_process_session::{Stats, StoreErrorKind};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+use support::fork::{child, in_own_process};
+use support::proxy::{Fault, Proxy};
+use support::redis::Redis;
+use support::{builder, cookie, manager, session_with};
+
+static LINES: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
+
+struct Collect;
+
+impl Log for Collect {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("multi_process_session")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.lock().unwrap().push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn lines() -> Vec<(Level, String)> {
+    std::mem::take(&mut *LINES.lock().unwrap())
+}
+
+fn nothing_yet(pool_size: u32) -> Stats {
+    let mut stats = Stats::default();
+    stats.pool_size = pool_size;
+    stats
+}
+
+#[test]
+fn what_happened_at_the_store_is_counted() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let manager = builder(&proxy.url()).pool_size(3).operation_timeout(Duration::from_millis(500)).build().unwrap();
+    assert_eq!(manager.stats(), nothing_yet(3));
+    let header = session_with(&manager, &[("user", "ada")]);
+    manager.load(&*header).unwrap();
+    manager.load("sid=forged").unwrap();
+    let stats = manager.stats();
+    assert_eq!((stats.calls, stats.round_trips, stats.connections), (2, 2, 1));
+    assert_eq!((stats.retries, stats.waits, stats.errors.len()), (0, 0, 0));
+
+    proxy.next(&[Fault::LoseReply]);
+    manager.load(&*header).unwrap();
+    let stats = manager.stats();
+    assert_eq!((stats.calls, stats.round_trips, stats.connections, stats.retries), (3, 4, 2, 1));
+
+    proxy.next(&[Fault::Answer(b"-OOM no\r\n"), Fault::Answer(b"-LOADING\r\n"), Fault::Answer(b"-LOADING\r\n")]);
+    for _ in 0..3 {
+        manager.load(&*header).unwrap_err();
+    }
+    proxy.next(&[Fault::Silence, Fault::Silence]);
+    manager.load(&*header).unwrap_err();
+    let stats = manager.stats();
+    let expected = [(StoreErrorKind::Unavailable, 2), (StoreErrorKind::Timeout, 1), (StoreErrorKind::Rejected, 1)];
+    assert_eq!((stats.errors, stats.calls), (expected.into(), 7));
+
+    // Four at once, for three connections.
+    let manager = builder(&proxy.url()).pool_size(3).operation_timeout(Duration::from_secs(60)).build().unwrap();
+    let barrier = Arc::new(Barrier::new(4));
+    proxy.next(&vec![Fault::Hold(barrier.clone()); 3]);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| manager.load(&*header).unwrap());
+        }
+        support::until(|| manager.stats().round_trips == 3);
+        thread::sleep(Duration::from_millis(20));
+        barrier.wait();
+    });
+    let stats = manager.stats();
+    assert_eq!((stats.waits, stats.round_trips, stats.connections), (1, 4, 3));
+    assert!(stats.waited >= Duration::from_millis(10), "{stats:?}");
+}
+
+#[test]
+fn a_forked_child_counts_for_itself() {
+    in_own_process("a_forked_child_counts_for_itself", || {
+        for place in support::place::Place::all() {
+            let manager = manager(&place.url());
+            let header = session_with(&manager, &[("user", "ada")]);
+            let guard = manager.before_fork();
+            let child = child(|| {
+                assert_eq!(manager.stats(), nothing_yet(8));
+                manager.load(&*header).unwrap();
+                manager.stats().calls.to_string() + " " + &manager.stats().connections.to_string()
+            });
+            drop(guard);
+            assert_eq!(child.join(), "1 1");
+            assert_eq!((manager.stats().calls, manager.stats().connections), (1, 1));
+        }
+    });
+}
+
+#[test]
+fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
+    in_own_process("outages_retries_and_damaged_records_are_logged_by_public_ids_alone", || {
+        log::set_logger(&Collect).unwrap();
+        log::set_max_level(LevelFilter::Debug);
+        let mut redis = Redis::start();
+        let manager = manager(&redis.url());
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!(lines(), []);
+
+        // A connection that was closed is worth a line, and so are the beginning and the end of an outage.
+        redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        session.set("a", &1).unwrap();
+        session.save().unwrap();
+        let retried = lines();
+        assert_eq!((retried.len(), retried[0].0), (1, Level::Warn));
+        assert!(retried[0].1.contains("trying a fresh one"), "{retried:?}");
+        redis.kill();
+        for _ in 0..5 {
+            manager.load(&*header).unwrap_err();
+        }
+        let outage: Vec<_> = lines().into_iter().filter(|(level, _)| *level == Level::Error).collect();
+        assert_eq!(outage.len(), 1, "{outage:?}");
+        assert!(outage[0].1.contains("cannot be used"), "{outage:?}");
+        redis.restart();
+        for _ in 0..3 {
+            assert!(manager.load(&*header).unwrap().is_new());
+        }
+        let back = lines();
+        assert_eq!(back.len(), 1, "{back:?}");
+        assert!(back[0].1.ends_with("can be used again"), "{back:?}");
+
+        let header = session_with(&manager, &[("user", "ada")]);
+        let id = manager.load(&*header).unwrap().public_id();
+        redis.run::<i64>(&["HDEL", &redis.records()[0], "v"]);
+        manager.load(&*header).unwrap_err();
+        let damaged = lines();
+        assert_eq!((damaged.len(), damaged[0].0), (1, Level::Error), "{damaged:?}");
+        assert!(damaged[0].1.starts_with(&format!("session {id}: ")), "{damaged:?}");
+        for (_, line) in retried.iter().chain(&outage).chain(&back).chain(&damaged) {
+            assert!(!line.contains(&header["sid=".len()..]) && !line.contains("ada"), "{line}");
+        }
+        let mut session = manager.load(None).unwrap();
+        session.set("a", &1).unwrap();
+        drop(cookie(&session.save().unwrap().unwrap()));
+    });
+}
