@@ -77,8 +77,12 @@
 //! [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, a call is made once more
 //! on a fresh one, and a mark that goes with each change, of which a session remembers the last two dozen, makes sure
 //! that it is applied once. What a save acknowledged is what Redis acknowledged: a failover, or a crash with
-//! `appendfsync everysec`, can take the last second back, logouts included. A power loss can do that to a SQLite file,
-//! unless `synchronous=full` is asked for.
+//! `appendfsync everysec`, can take the last seconds back, logouts included, unless
+//! [the store URL](SessionManagerBuilder::store_url) asks to wait for replicas or the disk. A power loss can do that to a
+//! SQLite file, unless `synchronous=full` is asked for.
+//!
+//! [`SessionManager::stats`] counts what a process does at its store, and the `log` crate gets outages with their beginning
+//! and end, retries, damaged records, and requests with several sessions.
 //!
 //! # Security
 //! A cookie carries 192 random bits and an HMAC-SHA256 over them and over all that the cookie is valid for: what is
@@ -92,6 +96,7 @@
 //! | `redis` | yes | `RedisStore`, and `redis://` and `redis+unix://` in [`store_url`](SessionManagerBuilder::store_url) |
 //! | `tls` | no | Redis over TLS: `rediss://`; builds *ring*, so it needs a C compiler |
 //! | `sentinel` | no | the primary by Redis Sentinel: `redis-sentinel://`, with `tls` also `rediss-sentinel://` |
+//! | `cluster` | no | a Redis Cluster: `redis-cluster://`, with `tls` also `rediss-cluster://` |
 //! | `sqlite` | no | `SqliteStore`, and `sqlite://`; builds SQLite, so it needs a C compiler |
 //! | `contract` | no | the suite that every store has to pass, for those who write one |
 //!

@@ -16,7 +16,7 @@ fi
 cargo fmt --check
 cargo clippy --all-features --all-targets -- -D warnings
 cargo clippy --no-default-features --all-targets -- -D warnings
-for feature in redis tls sentinel sqlite contract; do
+for feature in redis tls sentinel cluster sqlite contract; do
   cargo clippy --no-default-features --features "$feature" --all-targets -- -D warnings
 done
 RUSTDOCFLAGS="-D warnings" cargo doc --all-features --no-deps

@@ -26,6 +26,7 @@ pub(super) enum Failure {
 
 /// What a node of a cluster says of a request that it is not to serve.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "nobody follows it"))]
 pub(super) enum Redirect {
     /// The slot is at another node.
     Moved(Node),
