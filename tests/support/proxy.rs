@@ -97,16 +97,48 @@ fn kill(pid: &AtomicI32) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the first value of the protocol ends, if it has come whole.
+fn end_of_value(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
+    let number = || std::str::from_utf8(&bytes[1..line - 2]).ok()?.parse::<i64>().ok();
+    match bytes[0] {
+        b'$' => match usize::try_from(number()?) {
+            Ok(length) => Some(line + length + 2).filter(|end| *end <= bytes.len()),
+            Err(_) => Some(line),
+        },
+        b'*' => (0..number()?).try_fold(line, |at, _| Some(at + end_of_value(&bytes[at..])?)),
+        _ => Some(line),
+    }
+}
+
+/// How many values these are, if the last of them has come whole.
+fn count(mut bytes: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        bytes = &bytes[end_of_value(bytes)?..];
+        count += 1;
+    }
+    Some(count)
+}
+
+/// Reads this many values, or more. A server may write one of them in several pieces; Redis 6.2 does.
+fn read(stream: &mut UnixStream, values: usize) -> io::Result<Vec<u8>> {
+    let (mut buffer, mut bytes) = ([0; 1 << 14], Vec::new());
+    while count(&bytes).is_none_or(|count| count < values) {
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => bytes.extend_from_slice(&buffer[..length]),
+        }
+    }
+    Ok(bytes)
+}
+
 impl State {
-    /// Commands are short here: one read is one request, or one reply.
+    /// What comes in one go is one request, though it may be of several commands.
     fn serve(&self, mut client: UnixStream) -> io::Result<()> {
         let mut server = UnixStream::connect(&self.server)?;
-        let mut buffer = vec![0; 1 << 20];
         loop {
-            let length = client.read(&mut buffer)?;
-            if length == 0 {
-                return Ok(());
-            }
+            let request = read(&mut client, 1)?;
             let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::Pass);
             match fault {
                 Fault::Silence => continue,
@@ -119,28 +151,27 @@ impl State {
                     client.write_all(&self.last_reply.lock().unwrap())?;
                     continue;
                 }
-                _ => server.write_all(&buffer[..length])?,
+                _ => server.write_all(&request)?,
             }
-            let length = server.read(&mut buffer)?;
-            let reply = &buffer[..length];
+            let reply = read(&mut server, count(&request).expect("whole commands"))?;
             match fault {
                 Fault::LoseReply => return Ok(()),
                 Fault::KillAfter(pid) => return kill(&pid),
-                Fault::HalfReply => return client.write_all(&reply[..length / 2]),
-                Fault::HalfReplyThenSilence => client.write_all(&reply[..length / 2])?,
+                Fault::HalfReply => return client.write_all(&reply[..reply.len() / 2]),
+                Fault::HalfReplyThenSilence => client.write_all(&reply[..reply.len() / 2])?,
                 Fault::Trickle(pause) => {
-                    for byte in reply {
+                    for byte in &reply {
                         client.write_all(&[*byte])?;
                         thread::sleep(pause);
                     }
                 }
                 Fault::Hold(barrier) => {
                     barrier.wait();
-                    client.write_all(reply)?;
+                    client.write_all(&reply)?;
                 }
-                _ => client.write_all(reply)?,
+                _ => client.write_all(&reply)?,
             }
-            *self.last_reply.lock().unwrap() = reply.to_vec();
+            *self.last_reply.lock().unwrap() = reply;
         }
     }
 }
