@@ -166,7 +166,8 @@ fn what_a_record_remembers_of_its_calls_stays_small() {
         let record = redis.record(&key);
         assert!(record.iter().filter(|(field, _)| field.starts_with('n')).all(|(_, nonces)| nonces.len() <= 64));
     }
-    assert_eq!(redis.run::<String>(&["OBJECT", "ENCODING", &key]), "listpack");
+    let encoding = redis.run::<String>(&["OBJECT", "ENCODING", &key]);
+    assert!(["ziplist", "listpack"].contains(&&*encoding), "a compact hash, as Redis 6.2 or 7 calls it: {encoding}");
 }
 
 /// Integers at which a sum in Lua's 53 bits, or in two halves, could go wrong.
