@@ -347,9 +347,9 @@ fn every_key_expires_and_the_index_last() {
     let lives = || {
         no_key_without_an_expiry(&redis);
         let index = index(&redis);
-        let of_records = redis.records().iter().map(|key| redis.run::<i64>(&["PEXPIRETIME", key])).max().unwrap();
+        let of_records = redis.records().iter().map(|key| redis.expires(key)).max().unwrap();
         for key in [&*index, &format!("{index}:joined")] {
-            assert_eq!(redis.run::<i64>(&["PEXPIRETIME", key]), of_records, "{key}");
+            assert_eq!(redis.expires(key), of_records, "{key}");
         }
         Duration::from_millis(redis.run::<i64>(&["PTTL", &index]).unsigned_abs())
     };

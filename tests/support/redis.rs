@@ -107,6 +107,25 @@ impl Redis {
         self.run(&["HGETALL", key])
     }
 
+    /// When a key expires (ms since 1970). `PEXPIRETIME` would tell, but only from Redis 7.0 on.
+    pub fn expires(&self, key: &str) -> i64 {
+        let mut connection = self.connect();
+        let milliseconds = |(seconds, micros): (i64, i64)| seconds * 1000 + micros / 1000;
+        loop {
+            let (before, left, after): (_, i64, _) = redis::pipe()
+                .cmd("TIME")
+                .cmd("PTTL")
+                .arg(key)
+                .cmd("TIME")
+                .query(&mut connection)
+                .expect("three replies");
+            assert!(left >= 0, "{key} expires");
+            if milliseconds(before) == milliseconds(after) {
+                return milliseconds(before) + left;
+            }
+        }
+    }
+
     /// The commands that clients send while `work` runs: one for each round trip. What scripts call is not among them.
     pub fn commands<R>(&self, work: impl FnOnce() -> R) -> (Vec<String>, R) {
         let mut monitor = UnixStream::connect(self.socket()).expect("the server listens");
