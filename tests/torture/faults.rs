@@ -1,0 +1,45 @@
+//! What the library warns of, seen from the operation under way on the same thread.
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static CONNECTIONS_FAILED: Cell<u32> = const { Cell::new(0) };
+    static FOREIGN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Faults;
+
+impl Log for Faults {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Warn
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let text = record.args().to_string();
+        if text.starts_with("the connection to ") {
+            CONNECTIONS_FAILED.set(CONNECTIONS_FAILED.get() + 1);
+        }
+        // Nobody here spoils replies: one that is no reply to the request has been meant for another process.
+        if text.contains("InvalidData") {
+            FOREIGN.with_borrow_mut(|foreign| foreign.push(text));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+pub fn watch() {
+    log::set_logger(&Faults).expect("there is no other logger");
+    log::set_max_level(LevelFilter::Warn);
+}
+
+/// How many connections have failed on this thread since the last call.
+pub fn connections_failed() -> u32 {
+    CONNECTIONS_FAILED.take()
+}
+
+/// The replies of others that came to this thread since the last call.
+pub fn foreign_replies() -> Vec<String> {
+    FOREIGN.take()
+}

@@ -1,0 +1,369 @@
+//! The history of a run: every operation, when it was invoked, when it was acknowledged, and what the answer was.
+//!
+//! Each thread of each worker appends to a file of its own, one `write` an entry, so that what a killed worker leaves
+//! is whole. The clock is `CLOCK_MONOTONIC`, which all processes of a machine share.
+
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::time::Instant;
+
+/// Names an operation, the session that it created, and the values that it wrote: all of them are unique then.
+pub type Id = u64;
+/// A digest of a cookie.
+pub type Token = u64;
+/// A digest of a public id.
+pub type Public = u64;
+/// Later than everything.
+pub const NEVER: u64 = u64::MAX;
+
+/// A short name for a cookie or a public id.
+pub fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The name of the group of this number.
+pub fn group_name(group: u32) -> String {
+    format!("group {group}")
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewId {
+    #[default]
+    No,
+    Strict,
+    /// For so many milliseconds the old one reaches the session still.
+    Grace(u64),
+    Join(u32),
+    Leave,
+}
+
+impl NewId {
+    /// Whether the old id is dead at once.
+    pub fn is_strict(&self) -> bool {
+        matches!(self, NewId::Strict | NewId::Join(_) | NewId::Leave)
+    }
+}
+
+/// What one save sends. The values that it sets are named after the operation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changes {
+    pub set: Vec<String>,
+    pub remove: Vec<String>,
+    pub clear: bool,
+    pub add: Vec<(String, u64)>,
+    pub flash: bool,
+    pub new_id: NewId,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Call {
+    Create(Changes),
+    Load,
+    /// The public id is the one that the session has by what it last heard.
+    Save(Public, Changes),
+    /// Load, add one to this key, save, until nobody came between.
+    Transact(String),
+    TakeFlash(Public),
+    /// Of a loaded session, or of the cookie alone.
+    Destroy(Option<Public>),
+    Clear(u32),
+    ClearExcept(u32, Public),
+    Remove(u32, Public),
+    List(u32),
+    Count(u32),
+}
+
+impl Call {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Call::Create(_) => "create",
+            Call::Load => "load",
+            Call::Save(_, changes) => match changes.new_id {
+                NewId::No => "save",
+                NewId::Strict => "regenerate",
+                NewId::Grace(_) => "regenerate_with_grace",
+                NewId::Join(_) => "join",
+                NewId::Leave => "leave",
+            },
+            Call::Transact(_) => "transact",
+            Call::TakeFlash(_) => "take_flash",
+            Call::Destroy(Some(_)) => "destroy",
+            Call::Destroy(None) => "destroy by cookie",
+            Call::Clear(_) => "clear group",
+            Call::ClearExcept(..) => "clear group except",
+            Call::Remove(..) => "remove from group",
+            Call::List(_) => "list group",
+            Call::Count(_) => "count group",
+        }
+    }
+}
+
+/// A value: the session that it was written in, and the operation that wrote it.
+pub type Value = (Id, Id);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Of a load.
+    Alive {
+        public: Public,
+        group: Option<String>,
+        me: Option<Id>,
+        values: Vec<(String, Value)>,
+        counts: Vec<(String, u64)>,
+    },
+    /// Of a load.
+    Dead,
+    /// Of a save: the cookie if it is a new one, and the counts as the store answered them.
+    Done {
+        public: Public,
+        token: Option<Token>,
+        counts: Vec<(String, u64)>,
+    },
+    Taken(Option<Value>),
+    Gone,
+    Conflict,
+    /// Of what ends sessions.
+    Ended,
+    /// Public ids and sessions.
+    Listed(Vec<(Public, Option<Id>)>),
+    Counted(u64),
+    /// What kind of error.
+    Fault(String),
+}
+
+impl Outcome {
+    pub fn name(&self) -> &str {
+        match self {
+            Outcome::Dead => "dead",
+            Outcome::Gone => "gone",
+            Outcome::Conflict => "conflict",
+            Outcome::Fault(kind) => kind,
+            _ => "ok",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Entry {
+    Invoke {
+        at: u64,
+        op: Id,
+        session: Id,
+        token: Token,
+        call: Call,
+    },
+    Complete {
+        at: u64,
+        op: Id,
+        outcome: Outcome,
+        resent: bool,
+    },
+    /// Something that must not happen, and is no answer to an operation.
+    Note {
+        at: u64,
+        text: String,
+    },
+    /// The machine itself stood still: even a process that has nothing to do was not run.
+    Stall {
+        from: u64,
+        to: u64,
+    },
+}
+
+/// Writes the entries of one thread.
+pub struct Recorder {
+    file: File,
+    cookies: File,
+    epoch: Instant,
+    first: u64,
+    operations: u64,
+}
+
+impl Recorder {
+    pub fn new(folder: &Path, number: u32, epoch: Instant) -> Recorder {
+        let open = |kind| {
+            let path = folder.join(format!("{number:06}.{kind}"));
+            OpenOptions::new().create_new(true).append(true).open(path).expect("a file of the history")
+        };
+        Recorder { file: open("log"), cookies: open("cookies"), epoch, first: u64::from(number) << 32, operations: 0 }
+    }
+
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).expect("no run is that long")
+    }
+
+    /// The name of the next operation.
+    pub fn next(&mut self) -> Id {
+        self.operations += 1;
+        self.first + self.operations
+    }
+
+    pub fn write(&mut self, entry: &Entry) {
+        let mut line = serde_json::to_vec(entry).expect("an entry is JSON");
+        line.push(b'\n');
+        self.file.write_all(&line).expect("the history can be written");
+    }
+
+    /// Keeps a cookie itself, so that it can be tried again in the end. To be called before its operation is completed.
+    pub fn keep(&mut self, session: Id, cookie: &str) {
+        self.cookies.write_all(format!("{session} {cookie}\n").as_bytes()).expect("the history can be written");
+    }
+}
+
+/// All cookies that were kept in a folder, and their sessions.
+pub fn cookies(folder: &Path) -> Vec<(Id, String)> {
+    let lines = lines(folder, "cookies").flatten();
+    lines.filter_map(|line| line.split_once(' ').map(|(id, it)| (id.parse().expect("an id"), it.to_owned()))).collect()
+}
+
+/// The lines of all files of a kind, file by file.
+fn lines(folder: &Path, kind: &'static str) -> impl Iterator<Item = Vec<String>> {
+    let files = std::fs::read_dir(folder).expect("the folder of the history").map(|file| file.expect("a file").path());
+    files.filter(move |path| path.extension().is_some_and(|extension| extension == kind)).map(|path| {
+        let lines = BufReader::new(File::open(path).expect("a file of the history")).lines();
+        lines.map(|line| line.expect("text")).collect()
+    })
+}
+
+/// An operation, from what was written about it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub id: Id,
+    pub invoked: u64,
+    /// When its answer was there: `NEVER` where the worker was killed before.
+    pub completed: u64,
+    pub session: Id,
+    pub token: Token,
+    pub call: Call,
+    pub outcome: Option<Outcome>,
+    /// Whether a connection failed meanwhile, so that it was sent once more.
+    pub resent: bool,
+}
+
+/// Whether an operation took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Surely,
+    /// Nothing is known: at any time after the invocation, or never.
+    Perhaps,
+    No,
+}
+
+impl Operation {
+    pub fn applied(&self) -> Applied {
+        match &self.outcome {
+            None | Some(Outcome::Fault(_)) => Applied::Perhaps,
+            // The first time that it was sent it may have been carried out; what was refused is the second.
+            Some(Outcome::Gone | Outcome::Conflict) if self.resent => Applied::Perhaps,
+            Some(Outcome::Gone | Outcome::Conflict | Outcome::Dead) => Applied::No,
+            Some(_) => Applied::Surely,
+        }
+    }
+
+    /// When it had surely taken effect.
+    pub fn acknowledged(&self) -> u64 {
+        if self.applied() == Applied::Surely { self.completed } else { NEVER }
+    }
+
+    pub fn changes(&self) -> Option<&Changes> {
+        match &self.call {
+            Call::Create(changes) | Call::Save(_, changes) => Some(changes),
+            _ => None,
+        }
+    }
+
+    /// Whether its success tells anything. A session that was reached by an old id has a new one already, so that
+    /// asking for no more than that sends nothing.
+    pub fn asks_the_store(&self) -> bool {
+        let is_only_a_rotation = self.changes().is_some_and(|changes| {
+            let Changes { set, remove, clear, add, flash, new_id } = changes;
+            let nothing_else = set.is_empty() && remove.is_empty() && add.is_empty() && !clear && !flash;
+            nothing_else && matches!(new_id, NewId::Grace(_))
+        });
+        !is_only_a_rotation || self.new_token().is_some()
+    }
+
+    /// The new id that it asks for.
+    pub fn new_id(&self) -> &NewId {
+        self.changes().map_or(&NewId::No, |changes| &changes.new_id)
+    }
+
+    /// The cookie that it gave out.
+    pub fn new_token(&self) -> Option<(Token, Public)> {
+        match self.outcome {
+            Some(Outcome::Done { token: Some(token), public, .. }) => Some((token, public)),
+            _ => None,
+        }
+    }
+}
+
+/// All operations of a run.
+pub struct History {
+    pub operations: Vec<Operation>,
+    pub notes: Vec<String>,
+    pub stalls: Vec<(u64, u64)>,
+    /// From then on nothing was changed any more.
+    pub quiet_from: u64,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { operations: Vec::new(), notes: Vec::new(), stalls: Vec::new(), quiet_from: NEVER }
+    }
+}
+
+impl History {
+    /// Reads all files of a folder.
+    pub fn read(folder: &Path) -> History {
+        let mut history = History::default();
+        for lines in lines(folder, "log") {
+            let entry = |line: String| {
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the entry {line}"))
+            };
+            history.add(lines.into_iter().map(entry));
+        }
+        history
+    }
+
+    /// For how much of the time of an operation the machine stood still.
+    pub fn stalled(&self, operation: &Operation) -> u64 {
+        let overlap =
+            |(from, to): &(u64, u64)| to.min(&operation.completed).saturating_sub(*from.max(&operation.invoked));
+        self.stalls.iter().map(overlap).sum()
+    }
+
+    /// Adds the entries of one thread.
+    pub fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        let mut under_way: HashMap<Id, usize> = HashMap::new();
+        for entry in entries {
+            match entry {
+                Entry::Invoke { at, op, session, token, call } => {
+                    under_way.insert(op, self.operations.len());
+                    self.operations.push(Operation {
+                        id: op,
+                        invoked: at,
+                        completed: NEVER,
+                        session,
+                        token,
+                        call,
+                        outcome: None,
+                        resent: false,
+                    });
+                }
+                Entry::Complete { at, op, outcome, resent } => {
+                    let operation = &mut self.operations[under_way[&op]];
+                    (operation.completed, operation.outcome, operation.resent) = (at, Some(outcome), resent);
+                }
+                Entry::Stall { from, to } => self.stalls.push((from, to)),
+                Entry::Note { at, text } => self.notes.push(format!("at {at}: {text}")),
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The command line: our own options, and those that `cargo test` hands to every test.
+
+use std::time::Duration;
+
+const USAGE: &str = "options of this test: [--store sqlite|redis|URL] [--kill-server] [--minutes M] [--seed N]";
+
+pub struct Options {
+    pub runs: Vec<Run>,
+    pub seed: u64,
+    /// How many runs a filter left out.
+    pub left_out: usize,
+    pub only_list: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub store: String,
+    pub kill_server: bool,
+    pub time: Duration,
+}
+
+impl Run {
+    pub fn name(&self) -> String {
+        let kind = self.store.split(':').next().unwrap_or_default();
+        format!("torture_{kind}{}", if self.kill_server { "_with_a_server_that_is_killed" } else { "" })
+    }
+}
+
+impl Options {
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
+        let (mut store, mut kill_server, mut minutes, mut seed) = (None, false, None, None);
+        let (mut filters, mut only_list): (Vec<String>, _) = (Vec::new(), false);
+        let number = |word: Option<String>| word.and_then(|word| word.parse::<f64>().ok()).ok_or(USAGE);
+        while let Some(word) = words.next() {
+            match &*word {
+                "--store" => store = Some(words.next().ok_or(USAGE)?),
+                "--kill-server" => kill_server = true,
+                "--minutes" => minutes = Some(number(words.next())?),
+                "--seed" => seed = Some(words.next().and_then(|word| word.parse().ok()).ok_or(USAGE)?),
+                "--list" => only_list = true,
+                "--help" | "-h" => return Err(USAGE.to_owned()),
+                // Of the usual harness, with an argument.
+                "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" | "-Z" => drop(words.next()),
+                flag if flag.starts_with('-') => {}
+                _ => filters.push(word),
+            }
+        }
+        let time = |seconds: u64| minutes.map_or(Duration::from_secs(seconds), |it| Duration::from_secs_f64(it * 60.0));
+        let run = |store: &str, kill_server, seconds| Run { store: store.to_owned(), kill_server, time: time(seconds) };
+        let all = match store {
+            Some(store) => vec![run(&store, kill_server, 40)],
+            None if kill_server => vec![run("redis", true, 40)],
+            None => vec![run("sqlite", false, 40), run("redis", false, 40), run("redis", true, 15)],
+        };
+        let count = all.len();
+        let runs: Vec<Run> = all
+            .into_iter()
+            .filter(|run| filters.is_empty() || filters.iter().any(|filter| run.name().contains(filter)))
+            .collect();
+        let clock = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_micros() as u64 % 1_000_000_000);
+        Ok(Options { left_out: count - runs.len(), runs, seed: seed.unwrap_or(clock), only_list })
+    }
+}

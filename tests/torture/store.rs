@@ -1,0 +1,180 @@
+//! Where the sessions of a run are kept: a URL for the library, and a look at what is really there, past it.
+
+use crate::support::redis::Redis;
+use nix::sys::signal::{Signal, kill};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub const NAMESPACE: &str = "torture";
+
+pub struct Place {
+    pub url: String,
+    look: Look,
+    /// The server, where it is ours to kill.
+    server: Option<Redis>,
+    _folder: Option<TempDir>,
+}
+
+/// How to look past the library. A cluster would be another one.
+enum Look {
+    Redis,
+    Sqlite(PathBuf),
+}
+
+impl Place {
+    /// `sqlite`, `redis`, or a URL. A server of our own that may be killed writes all that it acknowledges to disk first.
+    pub fn open(store: &str, may_be_killed: bool) -> Result<Place, String> {
+        match store {
+            "sqlite" => {
+                let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+                let path = folder.path().join("sessions.db");
+                let url = format!("sqlite://{}", path.display());
+                Ok(Place { url, look: Look::Sqlite(path), server: None, _folder: Some(folder) })
+            }
+            "redis" => {
+                let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+                let server = Redis::start_with(if may_be_killed { &durable } else { &[] });
+                Ok(Place { url: server.url(), look: Look::Redis, server: Some(server), _folder: None })
+            }
+            url if url.starts_with("redis://") || url.starts_with("redis+unix://") => {
+                Ok(Place { url: url.to_owned(), look: Look::Redis, server: None, _folder: None })
+            }
+            url => match url.strip_prefix("sqlite://") {
+                Some(path) => {
+                    Ok(Place { url: url.to_owned(), look: Look::Sqlite(path.into()), server: None, _folder: None })
+                }
+                None => Err(format!("there is no way yet to look past the library into the store {url:?}")),
+            },
+        }
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self.look, Look::Sqlite(_))
+    }
+
+    pub fn has_own_server(&self) -> bool {
+        self.server.is_some()
+    }
+
+    fn redis(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(&*self.url)?.get_connection_with_timeout(Duration::from_secs(5))
+    }
+
+    /// Closes all connections that the server has. Says how many.
+    pub fn kill_connections(&self) -> u64 {
+        let kill = |mut connection| {
+            redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut connection)
+        };
+        self.redis().and_then(kill).unwrap_or(0)
+    }
+
+    /// Keeps everybody else from writing for so long.
+    pub fn hold_lock(&self, time: Duration) {
+        if let Look::Sqlite(path) = &self.look {
+            let sqlite = rusqlite::Connection::open(path).expect("it opens");
+            // Whoever waits for it looks again and again, and is to have a chance as well.
+            sqlite.busy_timeout(Duration::from_secs(30)).expect("a number");
+            if sqlite.execute_batch("BEGIN IMMEDIATE").is_ok() {
+                std::thread::sleep(time);
+                sqlite.execute_batch("ROLLBACK").expect("it is our own");
+            }
+        }
+    }
+
+    /// Kills the server, and starts it again where it was.
+    pub fn kill_server(&mut self, down: Duration) {
+        if let Some(server) = &mut self.server {
+            server.kill();
+            std::thread::sleep(down);
+            server.restart();
+        }
+    }
+
+    /// Lets the server fall silent.
+    pub fn stop_server(&self, silent: Duration) {
+        if let Some(server) = &self.server {
+            kill(server.pid(), Signal::SIGSTOP).expect("it is our child");
+            std::thread::sleep(silent);
+            kill(server.pid(), Signal::SIGCONT).expect("it is our child");
+        }
+    }
+
+    /// What is there that must not be.
+    pub fn inspect(&self) -> Vec<String> {
+        match &self.look {
+            Look::Redis => self.inspect_redis().unwrap_or_else(|error| vec![error.to_string()]),
+            Look::Sqlite(path) => inspect_sqlite(path).unwrap_or_else(|error| vec![error.to_string()]),
+        }
+    }
+
+    fn keys(&self, connection: &mut redis::Connection) -> redis::RedisResult<Vec<String>> {
+        redis::cmd("KEYS").arg(format!("{NAMESPACE}:*")).query(connection)
+    }
+
+    fn inspect_redis(&self) -> redis::RedisResult<Vec<String>> {
+        let mut connection = self.redis()?;
+        let mut problems = Vec::new();
+        let keys = self.keys(&mut connection)?;
+        let records: BTreeSet<&String> = keys.iter().collect();
+        for key in &keys {
+            let left: i64 = redis::cmd("PTTL").arg(key).query(&mut connection)?;
+            if left == -1 {
+                problems.push(format!("{key} never expires"));
+            }
+            if !key.ends_with('}') {
+                continue;
+            }
+            let mut ids = |key: &str| redis::cmd("ZRANGE").arg(&[key, "0", "-1"]).query(&mut connection);
+            let (members, joined): (BTreeSet<String>, BTreeSet<String>) = (ids(key)?, ids(&format!("{key}:joined"))?);
+            if members != joined {
+                problems.push(format!("{key}: {} members, and {} that have joined", members.len(), joined.len()));
+            }
+            for id in members.iter().filter(|id| !records.contains(&format!("{key}:{id}"))) {
+                problems.push(format!("{key}: the member {id} has no record"));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Takes away what a round has left.
+    pub fn clean(&self) {
+        match &self.look {
+            Look::Redis => {
+                let mut connection = self.redis().expect("the server answers");
+                for keys in self.keys(&mut connection).expect("the server answers").chunks(500) {
+                    redis::cmd("DEL").arg(keys).exec(&mut connection).expect("the server answers");
+                }
+            }
+            Look::Sqlite(path) => {
+                let sqlite = rusqlite::Connection::open(path).expect("it opens");
+                let all = "DELETE FROM sessions; DELETE FROM groups; DELETE FROM forwards;";
+                sqlite.execute_batch(all).expect("it is ours alone");
+            }
+        }
+    }
+}
+
+fn inspect_sqlite(path: &PathBuf) -> rusqlite::Result<Vec<String>> {
+    let sqlite = rusqlite::Connection::open(path)?;
+    let mut problems = Vec::new();
+    let check: String = sqlite.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if check != "ok" {
+        problems.push(check);
+    }
+    for (what, sql) in [
+        ("groups without sessions", "SELECT count(*) FROM groups WHERE serial NOT IN (SELECT in_group FROM sessions)"),
+        ("names without a group", "SELECT count(*) FROM sessions WHERE (in_group = 0) <> (group_name IS NULL)"),
+        (
+            "values of no session",
+            "SELECT count(*) FROM session_values WHERE session NOT IN (SELECT serial FROM sessions)",
+        ),
+    ] {
+        let count: i64 = sqlite.query_row(sql, [], |row| row.get(0))?;
+        if count > 0 {
+            problems.push(format!("{count} {what}"));
+        }
+    }
+    Ok(problems)
+}
