@@ -4,7 +4,7 @@
 
 mod support;
 
-use multi_process_session::{Error, SessionManager, SqliteStore, StoreErrorKind};
+use multi_process_session::{Error, Refresh, SessionManager, SqliteStore, StoreErrorKind};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::fmt::Debug;
@@ -316,6 +316,30 @@ fn a_refresh_that_waits_for_a_lock_brings_nothing_back() {
         assert!(loads.join().unwrap(), "it has ended while the lock was waited for");
     });
     assert!(other.load(&*header).unwrap().is_new(), "and stays so");
+}
+
+#[test]
+fn a_refresh_that_waits_for_a_lock_finds_a_session_that_got_a_new_id_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = builder(&url(&folder)).refresh(Refresh::EveryLoad).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    let locked = sql(&folder);
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    thread::scope(|scope| {
+        let loads = scope.spawn(|| manager.load(&*header).unwrap().get::<String>("user").unwrap());
+        // Until it has read, and waits with its refresh.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_waiting() {
+            assert!(Instant::now() < deadline, "nobody waits for the lock");
+            thread::yield_now();
+        }
+        // What `regenerate_with_grace` does.
+        let move_on = "INSERT INTO forwards SELECT id, x'', zeroblob(18), expires FROM sessions;
+             UPDATE sessions SET id = zeroblob(18), version = version + 1;
+             COMMIT";
+        locked.execute_batch(move_on).unwrap();
+        assert_eq!(loads.join().unwrap().as_deref(), Some("ada"), "the old id still reaches it");
+    });
 }
 
 /// Whether a thread of this process sleeps for a moment, as one that waits for a lock does.
