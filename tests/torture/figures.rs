@@ -16,6 +16,8 @@ pub struct Figures {
     resent: u64,
     /// In nanoseconds: the longest time in which no operation at all succeeded.
     outage: u64,
+    /// In nanoseconds: how long the machine stood still.
+    stalls: Vec<u64>,
     harm: Harm,
 }
 
@@ -40,6 +42,7 @@ impl Figures {
         successes.sort_unstable();
         let longest = successes.windows(2).map(|pair| pair[1] - pair[0]).max();
         self.outage = self.outage.max(longest.unwrap_or(0));
+        self.stalls.extend(history.stalls.iter().map(|(from, to)| to - from));
         self.harm.workers += harm.workers;
         self.harm.connections += harm.connections;
         self.harm.locks += harm.locks;
@@ -70,6 +73,9 @@ impl fmt::Display for Figures {
              {locks} locks held; {} operations sent again",
             self.resent
         )?;
-        write!(f, "  longest time in which nothing succeeded: {:.0} ms", self.outage as f64 / 1e6)
+        let milliseconds = |nanoseconds: u64| nanoseconds / 1_000_000;
+        write!(f, "  longest time in which nothing succeeded: {} ms", milliseconds(self.outage))?;
+        let (stalls, longest) = (self.stalls.len(), self.stalls.iter().max().copied().unwrap_or(0));
+        write!(f, "; the machine itself stood still {stalls} times, for {} ms at most", milliseconds(longest))
     }
 }
