@@ -34,6 +34,9 @@ pub(super) fn check(session: &OfSession<'_>, violations: &mut Vec<Violation>) {
         for key in changes.iter().flat_map(|changes| changes.set.iter().chain(&changes.remove)) {
             registers.entry(key).or_default();
         }
+        if let Some(Outcome::Alive { values, .. }) = &operation.outcome {
+            values.iter().for_each(|(key, _)| drop(registers.entry(key).or_default()));
+        }
     }
     for operation in &session.operations {
         for (key, register) in &mut registers {
