@@ -35,7 +35,9 @@ pub(super) fn check(session: &OfSession<'_>, violations: &mut Vec<Violation>) {
             registers.entry(key).or_default();
         }
         if let Some(Outcome::Alive { values, .. }) = &operation.outcome {
-            values.iter().for_each(|(key, _)| drop(registers.entry(key).or_default()));
+            for (key, _) in values {
+                registers.entry(key).or_default();
+            }
         }
     }
     for operation in &session.operations {
