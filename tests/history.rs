@@ -10,6 +10,7 @@ mod torture {
     pub mod history;
 }
 
+use std::io::Write;
 use torture::check::{Rules, check};
 use torture::history::{Call, Changes, Entry, History, Id, NEVER, NewId, Operation, Outcome, Public, Recorder, Token};
 
@@ -196,6 +197,9 @@ fn half_a_save_or_anothers_values_are_wrong() {
     };
     is_wrong(history(2, 3), "half of a save was applied");
     is_fine(history(3, 3));
+    let lost = Outcome::Alive { public: 100, group: None, me: None, values: Vec::new(), counts: Vec::new() };
+    let what = "a session has lost what it was made with";
+    is_wrong(vec![create(NewId::No), op(4, (60, 70), 10, Call::Load, lost)], what);
     let foreign = |me, value| Outcome::Alive {
         public: 100,
         group: None,
@@ -397,6 +401,9 @@ fn a_history_is_read_as_it_was_written() {
     recorder.write(&load(two, 8));
     recorder.write(&Entry::Stall { from: 6, to: 9 });
     recorder.keep(1, "sid=abc");
+    // A worker that is killed while it writes.
+    let path = folder.path().join("000003.log");
+    std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"{\"Complete\":{\"at\":9,").unwrap();
     let history = History::read(folder.path());
     let [first, second] = &history.operations[..] else { panic!("two operations") };
     assert_eq!((first.invoked, first.completed, first.resent), (5, 7, true));

@@ -30,6 +30,7 @@ mod torture {
 }
 
 use multi_process_session::{Refresh, SessionManager};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -51,8 +52,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(6);
 /// The history of what is looked at in the end, when all is quiet: more than there are threads.
 const QUIET: u32 = 1_000_000;
-/// So many violations are shown.
-const SHOWN: usize = 10;
+/// So many violations of a kind are shown.
+const SHOWN: usize = 3;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -168,8 +169,13 @@ fn report(violations: &[Violation], problems: &[String]) -> Result<(), String> {
     if violations.is_empty() && problems.is_empty() {
         return Ok(());
     }
-    let shown = violations.iter().map(ToString::to_string).chain(problems.iter().cloned()).take(SHOWN);
-    let shown: Vec<String> = shown.collect();
-    let all = violations.len() + problems.len();
-    Err(format!("{all} promises were broken; the first of them:\n{}", shown.join("\n")))
+    let mut kinds: BTreeMap<&str, Vec<&Violation>> = BTreeMap::new();
+    violations.iter().for_each(|violation| kinds.entry(violation.what).or_default().push(violation));
+    let mut lines = Vec::new();
+    for (what, violations) in kinds {
+        lines.push(format!("{} times: {what}", violations.len()));
+        lines.extend(violations.iter().take(SHOWN).map(ToString::to_string));
+    }
+    lines.extend_from_slice(problems);
+    Err(lines.join("\n"))
 }

@@ -94,7 +94,12 @@ fn check_answer(operation: &Operation, history: &History, rules: &Rules, violati
             complain("a new id was acknowledged, and no cookie given out");
         }
         (_, Some(Outcome::Alive { me, values, .. })) => {
-            if *me != Some(operation.session) || values.iter().any(|(_, (session, _))| *session != operation.session) {
+            if me.is_none() {
+                complain("a session has lost what it was made with");
+            }
+            if me.is_some_and(|me| me != operation.session)
+                || values.iter().any(|(_, (session, _))| *session != operation.session)
+            {
                 complain("a session has the values of another");
             }
             let value = |key| values.iter().find(|(name, _)| name == key).map(|(_, value)| value);
