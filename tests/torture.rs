@@ -9,6 +9,9 @@
 //! cargo test --all-features --test torture -- --store redis://127.0.0.1:6379/9 --seed 42
 //! ```
 //!
+//! A Redis that you name is to have nothing else to do: the connections of all its clients are killed, and so is whatever
+//! has the key prefix `torture:`.
+//!
 //! It goes in rounds of a minute, each with sessions of its own and checked when it is over. A seed repeats the plan of
 //! every worker; how the operating system mixes them is another matter.
 

@@ -52,7 +52,7 @@ impl Round<'_> {
         };
         let mut workers: Vec<Child> = (0..PROCESSES).map(|_| worker()).collect();
         let locker = place.is_sqlite().then(|| self.fork(true, || hold_locks(place, self.seed, until)));
-        let metronome = self.fork(is_sqlite, || self.watch_the_machine(until));
+        let metronome = self.fork(is_sqlite, || self.watch_the_machine());
         let mut server_is_due = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
             std::thread::sleep(Duration::from_millis(random.between(20, 300)));
@@ -79,7 +79,7 @@ impl Round<'_> {
         for worker in workers {
             worker.join();
         }
-        metronome.join();
+        metronome.kill();
         harm.locks = locker.map_or(0, |locker| locker.join().parse().expect("a number"));
         harm
     }
@@ -103,11 +103,11 @@ impl Round<'_> {
         forked
     }
 
-    /// Writes down when the machine stood still, so that no one else is blamed for it.
-    fn watch_the_machine(&self, until: Instant) -> String {
+    /// Writes down when the machine stood still, so that no one else is blamed for it, until it is killed.
+    fn watch_the_machine(&self) -> String {
         let mut recorder = Recorder::new(self.folder, METRONOME, self.epoch);
         let mut from = recorder.now();
-        while Instant::now() < until + Duration::from_secs(5) {
+        loop {
             std::thread::sleep(Duration::from_millis(5));
             let to = recorder.now();
             if to - from > STALL {
@@ -115,7 +115,6 @@ impl Round<'_> {
             }
             from = to;
         }
-        String::new()
     }
 
     /// What a worker does.

@@ -74,8 +74,12 @@ impl Place {
     pub fn hold_lock(&self, time: Duration) {
         if let Look::Sqlite(path) = &self.look {
             let sqlite = rusqlite::Connection::open(path).expect("it opens");
-            // Whoever waits for it looks again and again, and is to have a chance as well.
-            sqlite.busy_timeout(Duration::from_secs(30)).expect("a number");
+            // As impatient as the library, else it would hardly ever get it.
+            let wait = |_| {
+                std::thread::sleep(Duration::from_micros(50));
+                true
+            };
+            sqlite.busy_handler(Some(wait)).expect("it is our own");
             if sqlite.execute_batch("BEGIN IMMEDIATE").is_ok() {
                 std::thread::sleep(time);
                 sqlite.execute_batch("ROLLBACK").expect("it is our own");
