@@ -113,6 +113,9 @@ fn torment(run: &Run, seed: u64) -> Result<(), String> {
             return Err(format!("{figures}\n\nwith --seed {}:\n{problems}", seed + round));
         }
         place.clean();
+        if run.time > ROUND {
+            println!("  round {} of seed {} ok after {:.0?}", round + 1, seed + round, start.elapsed());
+        }
     }
     println!("{figures}");
     Ok(())

@@ -29,7 +29,7 @@ impl Run {
 impl Options {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         let (mut store, mut kill_server, mut minutes, mut seed) = (None, false, None, None);
-        let (mut filters, mut only_list): (Vec<String>, _) = (Vec::new(), false);
+        let (mut filters, mut skipped, mut only_list): (Vec<String>, Vec<String>, _) = (Vec::new(), Vec::new(), false);
         let number = |word: Option<String>| word.and_then(|word| word.parse::<f64>().ok()).ok_or(USAGE);
         while let Some(word) = words.next() {
             match &*word {
@@ -39,8 +39,10 @@ impl Options {
                 "--seed" => seed = Some(words.next().and_then(|word| word.parse().ok()).ok_or(USAGE)?),
                 "--list" => only_list = true,
                 "--help" | "-h" => return Err(USAGE.to_owned()),
-                // Of the usual harness, with an argument.
-                "--test-threads" | "--skip" | "--format" | "--color" | "--logfile" | "-Z" => drop(words.next()),
+                // Of the usual harness.
+                "--skip" => skipped.extend(words.next()),
+                "--ignored" => skipped.push(String::new()),
+                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => drop(words.next()),
                 flag if flag.starts_with('-') => {}
                 _ => filters.push(word),
             }
@@ -53,10 +55,11 @@ impl Options {
             None => vec![run("sqlite", false, 40), run("redis", false, 40), run("redis", true, 15)],
         };
         let count = all.len();
-        let runs: Vec<Run> = all
-            .into_iter()
-            .filter(|run| filters.is_empty() || filters.iter().any(|filter| run.name().contains(filter)))
-            .collect();
+        let is_meant = |run: &Run| {
+            let matches = |word: &String| run.name().contains(word.as_str());
+            (filters.is_empty() || filters.iter().any(matches)) && !skipped.iter().any(matches)
+        };
+        let runs: Vec<Run> = all.into_iter().filter(is_meant).collect();
         let clock = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_micros() as u64 % 1_000_000_000);
         Ok(Options { left_out: count - runs.len(), runs, seed: seed.unwrap_or(clock), only_list })
     }

@@ -36,9 +36,9 @@ impl<'a> Worker<'a> {
             let slot =
                 if self.random.one_in(2) { self.random.below(BUSY_SLOTS) } else { self.random.below(self.board.slots) };
             match self.random.below(1000) {
-                0..4 => self.clear_group(),
-                4..16 => self.list_group(),
-                16..60 => self.use_old_cookie(),
+                0..8 => self.clear_group(),
+                8..20 => self.list_group(),
+                20..64 => self.use_old_cookie(),
                 _ => self.use_slot(slot),
             }
         }
