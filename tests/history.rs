@@ -90,7 +90,7 @@ fn listed(tokens: &[Token]) -> Outcome {
 }
 
 fn complaints_of(history: &History) -> Vec<&'static str> {
-    let rules = Rules { kinds: vec!["Unavailable"], longest: 1000 * MILLISECOND };
+    let rules = Rules { kinds: vec!["Unavailable"], longest: 1000 * MILLISECOND, outage: 5000 * MILLISECOND };
     check(history, &rules).into_iter().map(|violation| violation.what).collect()
 }
 
@@ -388,6 +388,23 @@ fn slow_operations_and_unexpected_errors_are_wrong() {
     assert!(complaints_of(&History { operations, stalls, ..History::default() }).is_empty());
     let notes = vec!["a worker panicked".to_owned()];
     assert_eq!(complaints_of(&History { notes, ..History::default() }), ["something that must not happen"]);
+}
+
+#[test]
+fn whoever_meets_errors_gets_on_with_the_work_again() {
+    let load = |id: Id, second: u64, outcome: Outcome| {
+        let at = second * 1000 * MILLISECOND;
+        op(id, (at + 20, at + 30), 10, Call::Load, outcome)
+    };
+    let fault = || Outcome::Fault("Unavailable".to_owned());
+    let history = |recovers_at: u64| {
+        let faults = (1..recovers_at).map(|second| load(1 + second, second, fault()));
+        [create(NewId::No)].into_iter().chain(faults).chain([load(99, recovers_at, alive(10))]).collect()
+    };
+    is_fine(history(4));
+    is_wrong(history(7), "a thread did not come back to work");
+    let never = (2..200).map(|id| op(id, (id * 20, id * 20 + 10), 10, Call::Load, fault()));
+    is_wrong([create(NewId::No)].into_iter().chain(never).collect(), "no operation of this kind ever succeeded");
 }
 
 #[test]

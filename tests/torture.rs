@@ -53,6 +53,8 @@ const ROUND: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much later a busy machine may notice that the time is over.
 const MARGIN: Duration = Duration::from_secs(6);
+/// For how long one thread may meet nothing but errors: longer than the server is silent, or down.
+const OUTAGE: Duration = Duration::from_secs(12);
 /// The history of what is looked at in the end, when all is quiet: more than there are threads.
 const QUIET: u32 = 1_000_000;
 /// So many violations of a kind are shown.
@@ -149,7 +151,7 @@ fn one_round(
         (false, false) => vec!["Unavailable"],
     };
     let longest = (timeout(run, place) + MARGIN).as_nanos() as u64;
-    let violations = check(&history, &Rules { kinds, longest });
+    let violations = check(&history, &Rules { kinds, longest, outage: OUTAGE.as_nanos() as u64 });
     report(&violations, &place.inspect())
 }
 

@@ -4,6 +4,7 @@ mod count;
 mod flash;
 mod group;
 mod life;
+mod progress;
 mod register;
 
 use super::history::{Call, History, Id, NEVER, Operation, Outcome};
@@ -19,6 +20,8 @@ pub struct Rules {
     pub kinds: Vec<&'static str>,
     /// How long an operation may take, in nanoseconds.
     pub longest: u64,
+    /// For how long one thread may meet nothing but errors, in nanoseconds.
+    pub outage: u64,
 }
 
 /// A promise that was broken.
@@ -63,6 +66,7 @@ pub fn check(history: &History, rules: &Rules) -> Vec<Violation> {
             sessions.entry(operation.session).or_default().push(operation);
         }
     }
+    progress::check(history, rules, &mut violations);
     let groups = group::Groups::of(history);
     let mut lives = HashMap::new();
     for (number, mut operations) in sessions {

@@ -336,9 +336,11 @@ impl History {
 
     /// For how much of the time of an operation the machine stood still.
     pub fn stalled(&self, operation: &Operation) -> u64 {
-        let overlap =
-            |(from, to): &(u64, u64)| to.min(&operation.completed).saturating_sub(*from.max(&operation.invoked));
-        self.stalls.iter().map(overlap).sum()
+        self.stalled_between(operation.invoked, operation.completed)
+    }
+
+    pub fn stalled_between(&self, start: u64, end: u64) -> u64 {
+        self.stalls.iter().map(|(from, to)| (*to).min(end).saturating_sub((*from).max(start))).sum()
     }
 
     /// Adds the entries of one thread.
