@@ -248,6 +248,10 @@ impl<'a> Worker<'a> {
         let mut resent = false;
         let (outcome, new_cookie) = work(&mut resent);
         let at = self.recorder.now();
+        if matches!(outcome, Outcome::Fault(_)) {
+            // What is down is not asked thousands of times.
+            std::thread::sleep(Duration::from_millis(2));
+        }
         if let Some(cookie) = &new_cookie {
             self.recorder.keep(session, cookie);
         }
