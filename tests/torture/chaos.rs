@@ -66,7 +66,8 @@ impl Round<'_> {
                 harm.connections += place.kill_connections();
             }
             if self.kill_server && Instant::now() > server_is_due {
-                if random.one_in(2) {
+                // By turns, so that a short round has both.
+                if harm.servers <= harm.silences {
                     place.kill_server(Duration::from_millis(random.below(1000)));
                     harm.servers += 1;
                 } else {
