@@ -341,8 +341,8 @@ fn what_redis_refuses() {
             Unavailable,
             ThrownAway,
         ),
-        (b"-CLUSTERDOWN The cluster is down\r\n", Unavailable, ThrownAway),
-        (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Unavailable, ThrownAway),
+        (b"-CLUSTERDOWN The cluster is down\r\n", Unavailable, Reused),
+        (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Unavailable, Reused),
         (b"-ERR max number of clients reached\r\n", Unavailable, ThrownAway),
         (b"-READONLY You can't write against a read only replica.\r\n", Rejected, ThrownAway),
         (b"-NOAUTH Authentication required.\r\n", Rejected, ThrownAway),
@@ -519,11 +519,16 @@ fn a_record_that_makes_no_sense() {
     let sick = Sick::unix();
     let manager = builder(sick.url()).build().unwrap();
     for fields in FIELDS {
-        for numbers in [[far; 7], [zero; 7], [one, far, far, one, one, far, one], [one, one, one, far, far, one, one]] {
+        for numbers in [
+            [far; 8],
+            [zero; 8],
+            [one, far, far, far, far, one, one, far],
+            [one, one, one, one, one, far, far, one],
+            [one, one, one, one, one, one, far, far],
+        ] {
             sick.answer(move |request| {
-                let mut reply = vec![bulk(request.nonce()), bulk(b"ok")];
-                reply.extend(numbers.map(bulk));
-                reply.push(array(&fields.iter().map(|field| bulk(field)).collect::<Vec<_>>()));
+                let fields: Vec<_> = fields.iter().map(|field| bulk(field)).collect();
+                let reply = [bulk(request.nonce()), bulk(b"ok"), array(&numbers.map(bulk)), bulk(b"0"), array(&fields)];
                 vec![Say(array(&reply))]
             });
             let Ok(mut session) = manager.load(&*header) else { continue };

@@ -5,6 +5,7 @@
 //!
 //! ```sh
 //! cargo test --all-features --test torture -- --store redis --minutes 30
+//! cargo test --all-features --test torture -- --store cluster --minutes 30
 //! cargo test --all-features --test torture -- --store redis --kill-server --minutes 10
 //! cargo test --all-features --test torture -- --store redis://127.0.0.1:6379/9 --seed 42
 //! ```

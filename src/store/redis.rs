@@ -177,7 +177,8 @@ impl Store for RedisStore {
         match reply.status() {
             "ok" => {}
             "gone" => return Err(Error::Gone),
-            _ => return Ok(None),
+            "exists" => return Ok(None),
+            _ => return Err(reply.unexpected().into()),
         }
         let info = reply.info()?;
         self.sweep_ended(key, &reply.ids()?, call);
@@ -190,8 +191,10 @@ impl Store for RedisStore {
             command.arg(interval(refresh));
             command
         })?;
-        if reply.status() != "ok" {
-            return Ok(None);
+        match reply.status() {
+            "ok" => {}
+            "gone" => return Ok(None),
+            _ => return Err(reply.unexpected()),
         }
         let (info, refreshed) = (reply.info()?, reply.number::<u8>()? == 1);
         let (values, group_name) = reply.fields()?;
@@ -220,14 +223,15 @@ impl Store for RedisStore {
             "exists" => Err(Error::id_taken()),
             "not an integer" => Err(Error::not_an_integer(reply.key()?)),
             "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, update.max_bytes)),
-            _ => Err(Error::Gone),
+            "gone" => Err(Error::Gone),
+            _ => Err(reply.unexpected().into()),
         }
     }
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let script = &self.scripts.delete;
         let (mut reply, _) = self.run_on(script, key, call, |key| script.call(&record_keys(key), call))?;
-        Ok(reply.status() == "ok" && reply.number::<u8>()? == 1)
+        Ok(reply.number::<u8>()? == 1)
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {

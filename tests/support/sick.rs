@@ -58,7 +58,11 @@ impl Request {
     }
 
     pub fn nonce(&self) -> &[u8] {
-        if self.name() == "PING" { &self.words[1] } else { &self.words[4] }
+        if self.name() == "PING" {
+            return &self.words[1];
+        }
+        let keys: usize = String::from_utf8_lossy(&self.words[2]).parse().expect("the number of keys");
+        &self.words[3 + keys]
     }
 
     /// What a healthy server says to this request. For a script that is a record whose one value is its own key.
@@ -90,11 +94,9 @@ pub fn array(parts: &[Vec<u8>]) -> Vec<u8> {
 
 /// What a script says of a record with these fields and values, in RESP by turns.
 pub fn record(nonce: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
-    let standing = ["1", "1700000000000", "0", "604800000", "1700000000000", "604800000", "0"];
-    let mut parts = vec![bulk(nonce), bulk(b"ok")];
-    parts.extend(standing.map(|number| bulk(number.as_bytes())));
-    parts.push(array(fields));
-    array(&parts)
+    let standing = ["1", "1700000000000", "", "1700000000000", "0", "604800000", "1700000000000", "604800000"];
+    let standing = array(&standing.map(|number| bulk(number.as_bytes())));
+    array(&[bulk(nonce), bulk(b"ok"), standing, bulk(b"0"), array(fields)])
 }
 
 type Answer = Arc<dyn Fn(&Request) -> Vec<Act> + Send + Sync>;

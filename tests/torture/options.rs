@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-const USAGE: &str = "options of this test: [--store sqlite|redis|URL] [--kill-server] [--minutes M] [--seed N]";
+const USAGE: &str = "options of this test: [--store sqlite|redis|cluster|URL] [--kill-server] [--minutes M] [--seed N]";
 
 pub struct Options {
     pub runs: Vec<Run>,
@@ -52,7 +52,12 @@ impl Options {
         let all = match store {
             Some(store) => vec![run(&store, kill_server, 40)],
             None if kill_server => vec![run("redis", true, 40)],
-            None => vec![run("sqlite", false, 40), run("redis", false, 40), run("redis", true, 15)],
+            None => vec![
+                run("sqlite", false, 30),
+                run("redis", false, 30),
+                run("cluster", false, 30),
+                run("redis", true, 15),
+            ],
         };
         let count = all.len();
         let is_meant = |run: &Run| {

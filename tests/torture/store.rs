@@ -1,5 +1,6 @@
 //! Where the sessions of a run are kept: a URL for the library, and a look at what is really there, past it.
 
+use crate::support::cluster::Cluster;
 use crate::support::redis::Redis;
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
@@ -14,38 +15,46 @@ pub struct Place {
     look: Look,
     /// The server, where it is ours to kill.
     server: Option<Redis>,
+    _cluster: Option<Cluster>,
     _folder: Option<TempDir>,
 }
 
-/// How to look past the library. A cluster would be another one.
+/// How to look past the library.
 enum Look {
-    Redis,
+    /// At these servers, each of which has keys of its own.
+    Redis(Vec<String>),
     Sqlite(PathBuf),
 }
 
 impl Place {
     /// `sqlite`, `redis`, or a URL. A server of our own that may be killed writes all that it acknowledges to disk first.
     pub fn open(store: &str, may_be_killed: bool) -> Result<Place, String> {
+        let place = |url: String, look| Place { url, look, server: None, _cluster: None, _folder: None };
         match store {
             "sqlite" => {
                 let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
                 let path = folder.path().join("sessions.db");
                 let url = format!("sqlite://{}", path.display());
-                Ok(Place { url, look: Look::Sqlite(path), server: None, _folder: Some(folder) })
+                Ok(Place { _folder: Some(folder), ..place(url, Look::Sqlite(path)) })
             }
             "redis" => {
                 let durable = ["--appendonly", "yes", "--appendfsync", "always"];
                 let server = Redis::start_with(if may_be_killed { &durable } else { &[] });
-                Ok(Place { url: server.url(), look: Look::Redis, server: Some(server), _folder: None })
+                let url = server.url();
+                Ok(Place { server: Some(server), ..place(url.clone(), Look::Redis(vec![url])) })
+            }
+            "cluster" => {
+                let cluster = Cluster::start(3);
+                let nodes = cluster.nodes.iter().map(|node| node.redis.url()).collect();
+                let url = cluster.url();
+                Ok(Place { _cluster: Some(cluster), ..place(url, Look::Redis(nodes)) })
             }
             url if url.starts_with("redis://") || url.starts_with("redis+unix://") => {
-                Ok(Place { url: url.to_owned(), look: Look::Redis, server: None, _folder: None })
+                Ok(place(url.to_owned(), Look::Redis(vec![url.to_owned()])))
             }
             url => match url.strip_prefix("sqlite://") {
-                Some(path) => {
-                    Ok(Place { url: url.to_owned(), look: Look::Sqlite(path.into()), server: None, _folder: None })
-                }
-                None => Err(format!("there is no way yet to look past the library into the store {url:?}")),
+                Some(path) => Ok(place(url.to_owned(), Look::Sqlite(path.into()))),
+                None => Err(format!("there is no way to look past the library into the store {url:?}")),
             },
         }
     }
@@ -58,16 +67,19 @@ impl Place {
         self.server.is_some()
     }
 
-    fn redis(&self) -> redis::RedisResult<redis::Connection> {
-        redis::Client::open(&*self.url)?.get_connection_with_timeout(Duration::from_secs(5))
+    fn servers(&self) -> &[String] {
+        match &self.look {
+            Look::Redis(urls) => urls,
+            Look::Sqlite(_) => &[],
+        }
     }
 
-    /// Closes all connections that the server has. Says how many.
+    /// Closes all connections that the servers have. Says how many.
     pub fn kill_connections(&self) -> u64 {
-        let kill = |mut connection| {
-            redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut connection)
+        let kill = |url: &String| -> redis::RedisResult<u64> {
+            redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut connect(url)?)
         };
-        self.redis().and_then(kill).unwrap_or(0)
+        self.servers().iter().map(|url| kill(url).unwrap_or(0)).sum()
     }
 
     /// Keeps everybody else from writing for so long.
@@ -108,47 +120,23 @@ impl Place {
     /// What is there that must not be.
     pub fn inspect(&self) -> Vec<String> {
         match &self.look {
-            Look::Redis => self.inspect_redis().unwrap_or_else(|error| vec![error.to_string()]),
+            Look::Redis(urls) => {
+                let problems = |url: &String| inspect_redis(url).unwrap_or_else(|error| vec![error.to_string()]);
+                urls.iter().flat_map(problems).collect()
+            }
             Look::Sqlite(path) => inspect_sqlite(path).unwrap_or_else(|error| vec![error.to_string()]),
         }
-    }
-
-    fn keys(&self, connection: &mut redis::Connection) -> redis::RedisResult<Vec<String>> {
-        redis::cmd("KEYS").arg(format!("{NAMESPACE}:*")).query(connection)
-    }
-
-    fn inspect_redis(&self) -> redis::RedisResult<Vec<String>> {
-        let mut connection = self.redis()?;
-        let mut problems = Vec::new();
-        let keys = self.keys(&mut connection)?;
-        let records: BTreeSet<&String> = keys.iter().collect();
-        for key in &keys {
-            let left: i64 = redis::cmd("PTTL").arg(key).query(&mut connection)?;
-            if left == -1 {
-                problems.push(format!("{key} never expires"));
-            }
-            if !key.ends_with('}') {
-                continue;
-            }
-            let mut ids = |key: &str| redis::cmd("ZRANGE").arg(&[key, "0", "-1"]).query(&mut connection);
-            let (members, joined): (BTreeSet<String>, BTreeSet<String>) = (ids(key)?, ids(&format!("{key}:joined"))?);
-            if members != joined {
-                problems.push(format!("{key}: {} members, and {} that have joined", members.len(), joined.len()));
-            }
-            for id in members.iter().filter(|id| !records.contains(&format!("{key}:{id}"))) {
-                problems.push(format!("{key}: the member {id} has no record"));
-            }
-        }
-        Ok(problems)
     }
 
     /// Takes away what a round has left.
     pub fn clean(&self) {
         match &self.look {
-            Look::Redis => {
-                let mut connection = self.redis().expect("the server answers");
-                for keys in self.keys(&mut connection).expect("the server answers").chunks(500) {
-                    redis::cmd("DEL").arg(keys).exec(&mut connection).expect("the server answers");
+            Look::Redis(urls) => {
+                for url in urls {
+                    let mut connection = connect(url).expect("the server answers");
+                    for key in keys(&mut connection).expect("the server answers") {
+                        redis::cmd("DEL").arg(key).exec(&mut connection).expect("the server answers");
+                    }
                 }
             }
             Look::Sqlite(path) => {
@@ -158,6 +146,39 @@ impl Place {
             }
         }
     }
+}
+
+fn connect(url: &str) -> redis::RedisResult<redis::Connection> {
+    redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(5))
+}
+
+fn keys(connection: &mut redis::Connection) -> redis::RedisResult<Vec<String>> {
+    redis::cmd("KEYS").arg(format!("{NAMESPACE}:*")).query(connection)
+}
+
+fn inspect_redis(url: &str) -> redis::RedisResult<Vec<String>> {
+    let mut connection = connect(url)?;
+    let mut problems = Vec::new();
+    let keys = keys(&mut connection)?;
+    let records: BTreeSet<&String> = keys.iter().collect();
+    for key in &keys {
+        let left: i64 = redis::cmd("PTTL").arg(key).query(&mut connection)?;
+        if left == -1 {
+            problems.push(format!("{key} never expires"));
+        }
+        if !key.ends_with('}') {
+            continue;
+        }
+        let mut ids = |key: &str| redis::cmd("ZRANGE").arg(&[key, "0", "-1"]).query(&mut connection);
+        let (members, joined): (BTreeSet<String>, BTreeSet<String>) = (ids(key)?, ids(&format!("{key}:joined"))?);
+        if members != joined {
+            problems.push(format!("{key}: {} members, and {} that have joined", members.len(), joined.len()));
+        }
+        for id in members.iter().filter(|id| !records.contains(&format!("{key}:{id}"))) {
+            problems.push(format!("{key}: the member {id} has no record"));
+        }
+    }
+    Ok(problems)
 }
 
 fn inspect_sqlite(path: &PathBuf) -> rusqlite::Result<Vec<String>> {

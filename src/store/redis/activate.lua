@@ -12,10 +12,12 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
   local about = redis.call('HMGET', record.key, 'v', 'a', 'i')
   local now, version, ends, idle = now_ms(), tonumber(about[1]), tonumber(about[2]), tonumber(about[3])
   redis.call('HSET', record.key, 'r', now)
-  for number = 0, 3 do
-    redis.call('HSET', record.key, 'n' .. number, ARGV[6 + number])
+  if redis.call('HGET', record.key, 'p') == about[1] then
+    for number = 0, 3 do
+      redis.call('HSET', record.key, 'n' .. number, ARGV[6 + number])
+    end
+    redis.call('HSET', record.key, remembered(record, version))
   end
-  redis.call('HSET', record.key, remembered(record, version))
   redis.call('HDEL', record.key, 'p')
   if joins then
     ends = absolute and now + absolute or 0

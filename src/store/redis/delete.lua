@@ -1,9 +1,10 @@
 -- Ends a session, whatever its key holds. Says whether it was alive.
-local forward = redis.pcall('HGET', record.key, 'f')
-if type(forward) == 'string' then
-  return { nonce, 'forward', forward }
+local left = redis.pcall('HMGET', record.key, 'f', 'u', 't')
+local id = forward(left[1], left[2])
+if id then
+  return { nonce, 'forward', id }
 end
-local was_alive = redis.call('EXISTS', record.key) == 1 and redis.pcall('HEXISTS', record.key, 't') ~= 1
+local was_alive = redis.call('EXISTS', record.key) == 1 and not left[3]
 if record.members then
   was_alive = redis.pcall('ZREM', record.members, record.id) == 1 and was_alive
   redis.pcall('ZREM', record.joined, record.id)

@@ -25,44 +25,56 @@ impl RedisStore {
         call: &Call,
     ) -> Result<Updated, Error> {
         let mut known = update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
-        // If this call was made before, it may have come to the third step.
-        let again = || self.activate(new_key, update, &[const { Value::Nil }; 4], call);
         loop {
             let (info, values) = match known.take() {
                 Some(known) => known,
                 None => match self.load(key, Refresh::Never, call)? {
-                    None => return again(),
-                    Some(record) if record.forwarded_to == Some(new_key.id) => return again(),
-                    Some(record) if record.forwarded_to.is_some() => return Err(Error::Gone),
-                    Some(record) => (record.info, Cow::Owned(record.values)),
+                    Some(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
+                    // It has ended or got another id: by this very call, if that was made before.
+                    _ => return self.bring(key, new_key, update, None, call)?.ok_or(Error::Gone),
                 },
             };
             match self.prepare(new_key, &info, &values, update, call) {
-                Ok(true) => {}
-                Ok(false) => return again(),
+                Ok(()) => {}
                 // Another request may have changed what stood in the way.
                 Err(refusal) if matches!(values, Cow::Borrowed(_)) && !matches!(refusal, Error::Store(_)) => continue,
                 Err(error) => return Err(error),
             }
-            let script = &self.scripts.take;
-            let mut command = script.call(&record_keys(key), call);
-            command.arg(info.version).arg(optional(update.grace.map(milliseconds))).arg(new_key.id.to_string());
-            let mut reply = self.run(script, &command, call)?;
-            match reply.status() {
-                "ok" => return self.activate(new_key, update, &reply.list()?, call),
-                "moved" => {}
-                _ => {
-                    // Nobody knows of the new one.
-                    if let Err(error) = self.delete(new_key, call) {
-                        log::debug!("a record that nobody knows of is left to expire: {error}");
-                    }
-                    return Err(Error::Gone);
-                }
+            if let Some(updated) = self.bring(key, new_key, update, Some(info.version), call)? {
+                return Ok(updated);
             }
         }
     }
 
-    /// Prepares the new record. Says `false` if it is alive already: this call was made before.
+    /// Ends the old record, if it still has this version, and brings the new one to life. `None` if it has another version.
+    fn bring(
+        &self,
+        key: &RecordKey<'_>,
+        new_key: &RecordKey<'_>,
+        update: &Update<'_>,
+        version: Option<u64>,
+        call: &Call,
+    ) -> Result<Option<Updated>, Error> {
+        let script = &self.scripts.take;
+        let mut command = script.call(&record_keys(key), call);
+        command.arg(optional(version)).arg(optional(update.grace.map(milliseconds))).arg(new_key.id.to_string());
+        let mut reply = self.run(script, &command, call)?;
+        match reply.status() {
+            "ok" => self.activate(new_key, update, &reply.list()?, call).map(Some),
+            "moved" => Ok(None),
+            "gone" => {
+                // Nobody knows of the new one.
+                let script = &self.scripts.discard;
+                if let Err(error) = self.run(script, &script.call(&record_keys(new_key), call), call) {
+                    log::debug!("a record that nobody knows of is left to expire: {error}");
+                }
+                Err(Error::Gone)
+            }
+            _ => Err(reply.unexpected().into()),
+        }
+    }
+
+    /// Prepares the new record, unless this call was made before, and it is alive already.
     fn prepare(
         &self,
         new_key: &RecordKey<'_>,
@@ -70,7 +82,7 @@ impl RedisStore {
         values: &Values,
         update: &Update<'_>,
         call: &Call,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let differs = update.expected.is_some_and(|expected| expected != info.version);
         let lacks = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
         if differs || lacks {
@@ -94,9 +106,11 @@ impl RedisStore {
         for (key, json) in &values {
             command.arg(field(key)).arg(json);
         }
-        match self.run(script, &command, call)?.status() {
+        let reply = self.run(script, &command, call)?;
+        match reply.status() {
+            "ok" | "done" => Ok(()),
             "exists" => Err(Error::id_taken()),
-            status => Ok(status == "ok"),
+            _ => Err(reply.unexpected().into()),
         }
     }
 
@@ -124,8 +138,10 @@ impl RedisStore {
             command.arg(field(key));
         }
         let mut reply = self.run(script, &command, call)?;
-        if reply.status() != "ok" {
-            return Err(Error::Gone);
+        match reply.status() {
+            "ok" => {}
+            "gone" => return Err(Error::Gone),
+            _ => return Err(reply.unexpected().into()),
         }
         let (info, ended) = (reply.info()?, reply.ids()?);
         let totals = reply.totals(update.changes.increments().map(|(key, _)| key.to_owned()))?;

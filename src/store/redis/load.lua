@@ -4,10 +4,11 @@ local fields = redis.call('HGETALL', record.key)
 if #fields == 0 then
   return { nonce, 'gone' }
 end
-if #fields <= 12 then -- It may be what is left of a record that has got another id.
-  local left = redis.call('HMGET', record.key, 'v', 'f', 't')
-  if not left[1] and (left[2] or left[3]) then
-    return { nonce, left[2] and 'forward' or 'gone', left[2] }
+if #fields <= 14 then -- It may be what is left of a record that has got another id.
+  local left = redis.call('HMGET', record.key, 'v', 'f', 'u', 't')
+  if not left[1] and (left[2] or left[4]) then
+    local id = forward(left[2], left[3])
+    return { nonce, id and 'forward' or 'gone', id }
   end
 end
 if not is_member(record) then

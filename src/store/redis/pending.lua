@@ -11,8 +11,9 @@ if redis.call('EXISTS', record.key) == 1 then
   redis.call('UNLINK', record.key)
 end
 local version = tonumber(ARGV[2])
-redis.call('HSET', record.key, 'p', 1, 'v', version, 'c', ARGV[3], 'a', ARGV[4], 'i', ARGV[5], 's', ARGV[6],
-  remembered(record, version))
+-- With a grace, requests may reach it by the old id before it is brought to life. They may as well.
+redis.call('HSET', record.key, 'p', version, 'v', version, 'c', ARGV[3], 'r', now_ms(), 'a', ARGV[4], 'i', ARGV[5],
+  's', ARGV[6], remembered(record, version))
 redis.call('PEXPIRE', record.key, 60000)
 if ARGV[7] == '1' then
   redis.call('HSET', record.key, 'g', ARGV[8])

@@ -4,8 +4,9 @@
 --   v version   c created (ms)   r refreshed (ms)   a ends at the latest (ms, 0 never)   i idle timeout (ms)
 --   g the group's name, j when it joined (ms): both only in a group
 --   s size of the values (bytes)   n0 to n3 the nonces of the last calls that changed it
---   f the id that the session has now, where an id was replaced with a grace: without the fields above
---   p until it is brought to life, t the nonce of the call that took it away: see handover.rs
+--   f the id that the session has now, where an id was replaced with a grace, and u until when (ms; if it is missing, as
+--     long as the key is there): without the fields above
+--   p its version, until it is brought to life, and t the nonce of the call that took it away: see handover.rs
 -- The key's own expiry is the session's.
 --
 -- A group is two sorted sets of its sessions' ids: by expiry (ms), and by the time of joining (ms). A session in a group
@@ -83,6 +84,11 @@ end
 -- Whether a record that is there is alive as well.
 local function is_member(record)
   return not record.members or redis.call('ZSCORE', record.members, record.id)
+end
+
+-- The id that the session has now, by the fields f and u of a record.
+local function forward(f, u)
+  return f and (not u or now_ms() < tonumber(u)) and f
 end
 
 -- Sets when a record expires. Its group lives as long as the last of its members.

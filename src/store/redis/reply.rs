@@ -35,6 +35,11 @@ impl Reply {
         &self.status
     }
 
+    /// For a status that this script does not give.
+    pub(super) fn unexpected(&self) -> StoreError {
+        corrupt("the script answered with something else")
+    }
+
     pub(super) fn number<N: FromStr>(&mut self) -> Result<N, StoreError> {
         self.rest.next().and_then(number).ok_or_else(|| corrupt("a number is missing"))
     }

@@ -64,6 +64,7 @@ pub(super) struct Scripts {
     pub(super) pending: Script,
     pub(super) take: Script,
     pub(super) activate: Script,
+    pub(super) discard: Script,
 }
 
 impl Scripts {
@@ -81,6 +82,7 @@ impl Scripts {
             pending: Script::reading(include_str!("pending.lua")),
             take: Script::writing(include_str!("take.lua")),
             activate: Script::writing(include_str!("activate.lua")),
+            discard: Script::reading(include_str!("discard.lua")),
         }
     }
 }

@@ -33,12 +33,13 @@ if new and redis.call('EXISTS', new.key) == 1 then
   touch(record)
   return answer({})
 end
-local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't')
+local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't', 'u')
 local version, old_size, idle, ends = tonumber(about[1]), tonumber(about[2]), tonumber(about[3]), tonumber(about[4])
-if about[6] then
+local id = forward(about[6], about[8])
+if id then
   -- An id that leads elsewhere cannot be replaced once more.
-  return { nonce, new and 'gone' or 'forward', about[6] }
-elseif about[7] then
+  return { nonce, new and 'gone' or 'forward', id }
+elseif about[6] or about[7] then
   return { nonce, 'gone' }
 elseif not (version and old_size and idle and ends) then
   return { nonce, redis.call('EXISTS', record.key) == 0 and 'gone' or 'corrupt' }
