@@ -63,8 +63,9 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
     let primary = Server::primary(&[]);
     let replica = primary.replica();
     let manager = waiting(&primary.redis, "wait_replicas=1", Duration::from_millis(600));
-    let header = session_with(&manager, &[("a", "1")]);
-    let other = session_with(&manager, &[("a", "1")]);
+    // A replica that has just come counts only after a second.
+    let patient = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
+    let [header, other] = [(), ()].map(|()| session_with(&patient, &[("a", "1")]));
     let mut session = manager.load(&*header).unwrap();
     session.increment("count", 1).unwrap();
     kill(replica.redis.pid(), Signal::SIGSTOP).unwrap();
