@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::cluster::{Cluster, Node, slot_of};
 use support::fork::{Signals, child, in_own_process};
+use support::tls::{Authority, path};
 use support::{builder, cookie, manager, session_with, until};
 
 fn login(manager: &SessionManager, header: Option<&str>) -> String {
@@ -252,6 +253,44 @@ fn forked_children_use_connections_of_their_own() {
         children.into_iter().for_each(|child| drop(child.join()));
         check();
     });
+}
+
+#[test]
+fn a_cluster_may_speak_tls_and_resp3_and_ask_for_a_password() {
+    let authority = Authority::new();
+    let certified = authority.certify(&["127.0.0.1"]);
+    let cluster = Cluster::start_with_tls(&authority, &certified, &["--tls-auth-clients", "no"]);
+    for node in &cluster.nodes {
+        node.redis.run::<()>(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~*", "+@all"]);
+        node.redis.run::<()>(&["ACL", "SETUSER", "default", "resetpass", "on", ">other"]);
+    }
+    let hosts: Vec<String> = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let url = format!("rediss-cluster://ada:hunter2@{}?ca={}&protocol=resp3", hosts.join(","), path(&authority.ca()));
+    let manager = manager(&url);
+    manager.ping().unwrap();
+    for _ in 0..10 {
+        let header = login(&manager, Some(&session_with(&manager, &[("a", "1")])));
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["a", "user"]);
+    }
+    assert_eq!(manager.group("ada").clear().unwrap(), 10);
+    assert!(!format!("{manager:?}").contains("hunter2"));
+    // Somebody else's authority, and no TLS.
+    let somebody = Authority::new();
+    let other = url.replace(path(&authority.ca()), path(&somebody.ca()));
+    for refused in [other, url.replace("rediss-", "redis-").replace(&format!("ca={}&", path(&authority.ca())), "")] {
+        let manager = builder(&refused).operation_timeout(Duration::from_millis(500)).build().unwrap();
+        assert!(matches!(kind(manager.ping()), StoreErrorKind::Unavailable | StoreErrorKind::Timeout));
+    }
+    for refused in [
+        "redis-cluster://a:1/1",
+        "redis-cluster://",
+        "redis-cluster://a,,b",
+        "redis-cluster://a:x",
+        "redis-cluster://a?x=y",
+    ] {
+        let error = builder(refused).build().unwrap_err().to_string();
+        assert!(error.contains("redis-cluster://[user:password@]host[:port],host[:port]"), "{refused}: {error}");
+    }
 }
 
 #[test]

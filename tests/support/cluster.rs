@@ -1,6 +1,7 @@
 //! A Redis Cluster of the test's own.
 
 use super::redis::{Redis, free_port};
+use super::tls::{Authority, Certified};
 use super::until;
 use std::collections::BTreeSet;
 
@@ -20,10 +21,22 @@ pub struct Node {
 
 impl Node {
     pub fn start(options: &[&str]) -> Node {
-        let (port, bus) = (free_port(), free_port());
-        let (port_text, bus_text) = (port.to_string(), bus.to_string());
-        let own =
-            ["--port", &port_text, "--cluster-port", &bus_text, "--bind", "127.0.0.1", "--cluster-enabled", "yes"];
+        let port = free_port();
+        Node::start_at(port, &[&["--port", &port.to_string()], options].concat())
+    }
+
+    /// One that speaks TLS.
+    fn start_with_tls(authority: &Authority, certified: &Certified, options: &[&str]) -> Node {
+        let port = free_port();
+        let tls = authority.options(certified, port);
+        let tls: Vec<&str> = tls.iter().map(String::as_str).chain(["--tls-cluster", "yes"]).collect();
+        Node::start_at(port, &[&tls, options].concat())
+    }
+
+    fn start_at(port: u16, options: &[&str]) -> Node {
+        let bus = free_port();
+        let bus_text = bus.to_string();
+        let own = ["--cluster-port", &bus_text, "--bind", "127.0.0.1", "--cluster-enabled", "yes"];
         let more = ["--cluster-node-timeout", NODE_TIMEOUT, "--repl-diskless-sync-delay", "0"];
         Node { redis: Redis::start_with(&[&own[..], &more[..], options].concat()), port, bus }
     }
@@ -37,6 +50,18 @@ impl Node {
         self.redis.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
     }
 
+    /// Whether it knows that the node of this id has this slot.
+    fn believes_in(&self, id: &str, slot: u16) -> bool {
+        let nodes: String = self.redis.run(&["CLUSTER", "NODES"]);
+        let ranges =
+            nodes.lines().find(|line| line.starts_with(id)).into_iter().flat_map(|line| line.split(' ').skip(8));
+        let contains = |range: &str| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
+        };
+        ranges.into_iter().any(contains)
+    }
+
     pub fn info(&self, line: &str) -> bool {
         self.redis.run::<String>(&["CLUSTER", "INFO"]).lines().any(|other| other.trim() == line)
     }
@@ -48,8 +73,16 @@ impl Cluster {
         Cluster::start_with(primaries, &[])
     }
 
+    pub fn start_with_tls(authority: &Authority, certified: &Certified, options: &[&str]) -> Cluster {
+        Cluster::of((0..2).map(|_| Node::start_with_tls(authority, certified, options)).collect())
+    }
+
     pub fn start_with(primaries: usize, options: &[&str]) -> Cluster {
-        let nodes: Vec<Node> = (0..primaries).map(|_| Node::start(options)).collect();
+        Cluster::of((0..primaries).map(|_| Node::start(options)).collect())
+    }
+
+    fn of(nodes: Vec<Node>) -> Cluster {
+        let primaries = nodes.len();
         for (number, node) in nodes.iter().enumerate() {
             let (first, last) = (SLOTS * number / primaries, SLOTS * (number + 1) / primaries - 1);
             node.redis.run::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
@@ -114,8 +147,9 @@ impl Cluster {
     /// Begins to move a slot: its new keys go to the other node, and what is there still can be moved by `move_keys`.
     pub fn begin_to_move(slot: u16, from: &Node, to: &Node) {
         let slot = slot.to_string();
-        to.redis.run::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from.id()]);
-        from.redis.run::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to.id()]);
+        // Each has to know by now who has it.
+        until(|| to.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from.id()]).is_ok());
+        until(|| from.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to.id()]).is_ok());
     }
 
     pub fn move_keys(slot: u16, from: &Node, to: &Node) {
@@ -132,11 +166,15 @@ impl Cluster {
     }
 
     pub fn end_to_move(&self, slot: u16, to: &Node) {
-        let (slot, id) = (slot.to_string(), to.id());
-        to.redis.run::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
-        for node in &self.nodes {
-            node.redis.run::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
-        }
+        let (slot_text, id) = (slot.to_string(), to.id());
+        // What the nodes tell each other meanwhile may undo it at one of them.
+        until(|| {
+            for node in [to].into_iter().chain(&self.nodes) {
+                let _ = node.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot_text, "NODE", &id]);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            self.nodes.iter().all(|node| node.believes_in(&id, slot))
+        });
     }
 
     pub fn move_slot(&self, slot: u16, from: &Node, to: &Node) {
