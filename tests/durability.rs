@@ -62,7 +62,7 @@ fn every_change_waits_for_a_replica_and_no_load_does() {
 fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
     let primary = Server::primary(&[]);
     let replica = primary.replica();
-    let manager = waiting(&primary.redis, "wait_replicas=1", Duration::from_millis(600));
+    let manager = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(2));
     // A replica that has just come counts only after a second.
     let patient = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
     let [header, other] = [(), ()].map(|()| session_with(&patient, &[("a", "1")]));

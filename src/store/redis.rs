@@ -152,7 +152,8 @@ impl RedisStore {
             };
             let reply = Reply::new(reply, call.nonce)?;
             if let Some(wait) = self.wait.filter(|_| script.writes && reply.status() == "ok") {
-                wait.on(connection, deadline)?;
+                // The connection is alive, so all of the time may be used.
+                wait.on(connection, call.deadline)?;
             }
             Ok(reply)
         })

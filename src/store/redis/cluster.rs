@@ -165,7 +165,10 @@ impl Cluster {
         request: impl Fn(&mut Connection, Instant) -> Result<(), Failure>,
     ) -> Result<(), StoreError> {
         self.stale.store(true, Ordering::Relaxed);
-        self.renew_map(deadline);
+        while !self.renew_map(deadline) {
+            left(deadline).map_err(|_| self.unknown())?;
+            thread::sleep(PAUSE);
+        }
         let map = self.map.load_full();
         for node in map.nodes() {
             let pool = self.pool(node)?;
@@ -182,16 +185,16 @@ impl Cluster {
     }
 
     fn node_of(&self, slot: u16, deadline: Instant) -> Result<Node, StoreError> {
-        if let Some(node) = self.map.load().node_of(slot) {
-            return Ok(node.clone());
-        }
-        // Another thread may be asking for the first map.
-        drop(lock(&self.asking));
-        if self.map.load().node_of(slot).is_none() {
+        let known = || self.map.load().node_of(slot).cloned();
+        while known().is_none() {
             self.stale.store(true, Ordering::Relaxed);
-            self.renew_map(deadline);
+            if self.renew_map(deadline) {
+                break;
+            }
+            left(deadline).map_err(|_| self.unknown())?;
+            thread::sleep(PAUSE);
         }
-        self.map.load().node_of(slot).cloned().ok_or_else(|| self.unknown())
+        known().ok_or_else(|| self.unknown())
     }
 
     fn unknown(&self) -> StoreError {
@@ -199,12 +202,12 @@ impl Cluster {
         StoreError::new(StoreErrorKind::Unavailable, message)
     }
 
-    /// Asks the nodes for the map, one after the other, each with its share of the time. If another thread is at it, or
-    /// none answers, the old map is used on.
-    fn renew_map(&self, deadline: Instant) {
-        let Ok(_asking) = self.asking.try_lock() else { return };
+    /// Asks the nodes for the map, one after the other, each with its share of the time. If none answers, the old map is
+    /// used on. Says `false` if another thread is at it: that is not waited for.
+    fn renew_map(&self, deadline: Instant) -> bool {
+        let Ok(_asking) = self.asking.try_lock() else { return false };
         if !self.stale.swap(false, Ordering::Relaxed) {
-            return; // Another thread was faster.
+            return true; // Another thread was faster.
         }
         let nodes = self.nodes_to_ask();
         for (tried, node) in nodes.iter().enumerate() {
@@ -224,13 +227,14 @@ impl Cluster {
                 Ok(Some(map)) if !map.nodes().is_empty() => {
                     self.forget_pools(&map);
                     self.map.store(Arc::new(map));
-                    return;
+                    return true;
                 }
                 Ok(_) => log::debug!("{}:{} does not say how the cluster's slots are divided", node.0, node.1),
                 Err(error) => log::debug!("{}:{} does not say where the slots are: {error}", node.0, node.1),
             }
         }
         self.stale.store(true, Ordering::Relaxed);
+        true
     }
 
     /// Those that are in the map, those of the URL, and the one that failed last.

@@ -5,7 +5,10 @@ use super::failure::Failure;
 use super::socket::left;
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use redis::{Cmd, Value, cmd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How much later than it was asked to a Redis may answer.
+const LATE: Duration = Duration::from_millis(150);
 
 #[derive(Clone, Copy)]
 pub(super) struct Wait {
@@ -41,8 +44,9 @@ impl Wait {
 
     /// Waits until what was written on this connection is where it is to be.
     pub(super) fn on(self, connection: &mut Connection, deadline: Instant) -> Result<(), Failure> {
-        // The reply has to come before the deadline.
-        let patience = left(deadline).map_err(|_| Failure::TooLate)? * 7 / 8;
+        // The reply has to come before the deadline, and Redis looks at its clock ten times a second.
+        let left = left(deadline).map_err(|_| Failure::TooLate)?;
+        let patience = left - (left / 8).max(LATE).min(left / 2);
         let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
             Err(Failure::Refused { error, reusable }) => {
