@@ -264,6 +264,9 @@ impl Operation {
             None | Some(Outcome::Fault(_)) => Applied::Perhaps,
             // The first time that it was sent it may have been carried out; what was refused is the second.
             Some(Outcome::Gone | Outcome::Conflict) if self.resent => Applied::Perhaps,
+            // In a cluster the session may have been ended by its old id between the steps of the new one. Others may
+            // have seen by then what was saved.
+            Some(Outcome::Gone) if matches!(self.new_id(), NewId::Grace(_)) => Applied::Perhaps,
             Some(Outcome::Gone | Outcome::Conflict | Outcome::Dead) => Applied::No,
             Some(_) => Applied::Surely,
         }

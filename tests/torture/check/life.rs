@@ -53,11 +53,6 @@ fn grace(operation: &Operation) -> Option<u64> {
     }
 }
 
-/// In a cluster, an end may come between the steps of a new id, by the old one: others have seen that id then.
-fn was_overtaken(operation: &Operation) -> bool {
-    grace(operation).is_some() && operation.outcome == Some(Outcome::Gone)
-}
-
 impl<'h> Life<'h> {
     pub(super) fn check(session: &OfSession<'h>, groups: &Groups<'h>, violations: &mut Vec<Violation>) -> Life<'h> {
         let mut complain = |what, operations: &[&Operation]| {
@@ -92,7 +87,7 @@ impl<'h> Life<'h> {
                 Call::Save(base, changes) if changes.new_id != NewId::No => {
                     if operation.new_token().is_some() {
                         children.entry(*base).or_default().push(operation);
-                    } else if operation.applied() == Applied::Perhaps || was_overtaken(operation) {
+                    } else if operation.applied() == Applied::Perhaps {
                         life.unknown_since = life.unknown_since.min(operation.invoked);
                     }
                 }
