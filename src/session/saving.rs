@@ -129,6 +129,8 @@ impl Session {
             }
             Err(error @ Error::Store(_)) => {
                 self.unanswered = Some(sent);
+                // It may have been carried out in part, and others may have gone on from there.
+                self.complete = false;
                 Err(error)
             }
             Err(refusal) => {

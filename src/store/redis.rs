@@ -103,7 +103,7 @@ impl RedisStore {
         Ok((reply, forwarded_to))
     }
 
-    fn update_command(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Cmd {
+    fn update_command(&self, key: &RecordKey<'_>, is_forwarded: bool, update: &Update<'_>, call: &Call) -> Cmd {
         let mut keys = record_keys(key).to_vec();
         if let Some(new_key) = &update.new_key {
             keys.extend(record_keys(new_key));
@@ -135,6 +135,7 @@ impl RedisStore {
             .arg(sets.len() / 2)
             .arg(removes.len())
             .arg(increments.len() / 2)
+            .arg(u8::from(is_forwarded))
             .arg(sets)
             .arg(removes)
             .arg(increments);
@@ -187,9 +188,9 @@ impl Store for RedisStore {
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        let (mut reply, forwarded_to) = self.run_on(&self.scripts.load, key, call, |key| {
-            let mut command = self.scripts.load.call(&record_keys(key), call);
-            command.arg(interval(refresh));
+        let (mut reply, forwarded_to) = self.run_on(&self.scripts.load, key, call, |at| {
+            let mut command = self.scripts.load.call(&record_keys(at), call);
+            command.arg(interval(refresh)).arg(u8::from(at.id != key.id));
             command
         })?;
         match reply.status() {
@@ -210,7 +211,7 @@ impl Store for RedisStore {
         }
         let changes = update.changes;
         let (mut reply, forwarded_to) =
-            self.run_on(&self.scripts.update, key, call, |key| self.update_command(key, update, call))?;
+            self.run_on(&self.scripts.update, key, call, |at| self.update_command(at, at.id != key.id, update, call))?;
         match reply.status() {
             "ok" => {
                 let (info, ended) = (reply.info()?, reply.ids()?);

@@ -9,14 +9,12 @@ end
 local ended = {}
 if redis.call('HEXISTS', record.key, 'p') == 1 then
   check_group(record)
-  local about = redis.call('HMGET', record.key, 'v', 'a', 'i')
-  local now, version, ends, idle = now_ms(), tonumber(about[1]), tonumber(about[2]), tonumber(about[3])
+  local about = redis.call('HMGET', record.key, 'a', 'i')
+  local now, ends, idle = now_ms(), tonumber(about[1]), tonumber(about[2])
   redis.call('HSET', record.key, 'r', now)
-  if redis.call('HGET', record.key, 'p') == about[1] then
-    for number = 0, 3 do
-      redis.call('HSET', record.key, 'n' .. number, ARGV[6 + number])
-    end
-    redis.call('HSET', record.key, remembered(record, version))
+  for number = 0, 3 do
+    local since = redis.call('HGET', record.key, 'n' .. number) or ''
+    redis.call('HSET', record.key, 'n' .. number, (ARGV[6 + number] .. since):sub(-8 * NONCE))
   end
   redis.call('HDEL', record.key, 'p')
   if joins then

@@ -126,7 +126,10 @@ impl Cluster {
                     if !left(deadline).is_ok_and(|left| left > 2 * PAUSE) {
                         return Err(error);
                     }
-                    thread::sleep(PAUSE);
+                    // Ever longer, so that many who wait do not keep the nodes busy.
+                    thread::sleep(
+                        (PAUSE * (redirects as u32).clamp(1, 10)).min(left(deadline).unwrap_or_default() / 2),
+                    );
                     self.renew_map(halfway(deadline));
                     (node, asking) = (self.node_of(slot, deadline)?, false);
                 }

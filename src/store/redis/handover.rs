@@ -55,12 +55,18 @@ impl RedisStore {
         version: Option<u64>,
         call: &Call,
     ) -> Result<Option<Updated>, Error> {
-        let script = &self.scripts.take;
-        let mut command = script.call(&record_keys(key), call);
+        let mut command = self.scripts.take.call(&record_keys(key), call);
         command.arg(optional(version)).arg(optional(update.grace.map(milliseconds))).arg(new_key.id.to_string());
-        let mut reply = self.run(script, &command, call)?;
+        let mut reply = self.run(&self.scripts.take, &command, call)?;
         match reply.status() {
-            "ok" => self.activate(new_key, update, &reply.list()?, call).map(Some),
+            "ok" => {
+                // What cannot be waited for must not keep the new one from coming to life.
+                let updated = self.activate(new_key, update, &reply.list()?, call);
+                if self.wait.is_some() {
+                    self.run(&self.scripts.take_again, &command, call)?;
+                }
+                updated.map(Some)
+            }
             "moved" => Ok(None),
             "gone" => {
                 // Nobody knows of the new one.

@@ -1,5 +1,5 @@
 -- Reads a record, and extends its life if that is due.
--- ARGV: nonce, refresh interval (ms; below 0: never).
+-- ARGV: nonce, refresh interval (ms; below 0: never), whether it was reached by an id that the session had before (0 or 1).
 local fields = redis.call('HGETALL', record.key)
 if #fields == 0 then
   return { nonce, 'gone' }
@@ -11,7 +11,8 @@ if #fields <= 14 then -- It may be what is left of a record that has got another
     return { nonce, id and 'forward' or 'gone', id }
   end
 end
-if not is_member(record) then
+-- What is only prepared has an id that nobody was given, and can be reached in a grace alone.
+if not is_member(record) or (ARGV[3] == '0' and redis.call('HEXISTS', record.key, 'p') == 1) then
   return { nonce, 'gone' }
 end
 local about = standing(record)

@@ -2,11 +2,13 @@
 -- minute, unless activate.lua is called.
 -- ARGV: nonce, version, created (ms), ends at the latest (ms, 0 never), idle timeout (ms), size, whether it joins a group
 --       (0 or 1), the group's name; then field and value by turns.
+check_group(record)
 if redis.call('EXISTS', record.key) == 1 then
+  local about = redis.call('HMGET', record.key, 'p', 'v')
   if not is_known(record) then
     return { nonce, 'exists' }
-  elseif redis.call('HEXISTS', record.key, 'p') == 0 then
-    return { nonce, 'done' } -- This call was made before.
+  elseif about[1] ~= about[2] then
+    return { nonce, 'done' } -- This call was made before, and has gone on from there.
   end
   redis.call('UNLINK', record.key)
 end

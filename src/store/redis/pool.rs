@@ -64,17 +64,16 @@ impl Pool {
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
         let answer = self.try_twice(deadline, request);
-        let outage = match &answer {
-            Err(Failure::Refused { error, .. }) if is_outage(error) => Some(error),
-            _ => None,
-        };
-        if self.down.load(Ordering::Relaxed) != outage.is_some() {
-            let was_down = self.down.swap(outage.is_some(), Ordering::Relaxed);
-            match outage {
-                Some(error) if !was_down => log::error!("{} cannot be used: {error}", self.target),
-                None if was_down => log::warn!("{} can be used again", self.target),
-                _ => {} // Another thread was faster.
+        match &answer {
+            Err(Failure::Refused { error, reusable: false })
+                if is_outage(error) && !self.down.swap(true, Ordering::Relaxed) =>
+            {
+                log::error!("{} cannot be used: {error}", self.target);
             }
+            Ok(_) if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) => {
+                log::warn!("{} can be used again", self.target);
+            }
+            _ => {}
         }
         answer
     }
@@ -84,7 +83,9 @@ impl Pool {
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
-        let mut place = self.places.take(deadline)?;
+        // Too many calls at once are no outage.
+        let busy = |error| Failure::Refused { error, reusable: true };
+        let mut place = self.places.take(deadline).map_err(busy)?;
         if place.is_some() && self.target.can_move() {
             self.follow(deadline);
         }
@@ -128,7 +129,8 @@ impl Pool {
                     if last_try || until == deadline && failure.is_timeout() {
                         return Err(self.told(failure).into());
                     }
-                    log::warn!("the connection to {} failed ({failure:?}); trying a fresh one", self.target);
+                    let level = if self.down.load(Ordering::Relaxed) { log::Level::Debug } else { log::Level::Warn };
+                    log::log!(level, "the connection to {} failed ({failure:?}); trying a fresh one", self.target);
                     self.counters.add(Counted::Retries, 1);
                     last_try = true;
                 }

@@ -63,6 +63,8 @@ pub(super) struct Scripts {
     pub(super) sweep: Script,
     pub(super) pending: Script,
     pub(super) take: Script,
+    /// The same, waiting for it to be where it is to be.
+    pub(super) take_again: Script,
     pub(super) activate: Script,
     pub(super) discard: Script,
 }
@@ -80,7 +82,8 @@ impl Scripts {
             group_clear: Script::writing(include_str!("group_clear.lua")),
             sweep: Script::reading(include_str!("sweep.lua")),
             pending: Script::reading(include_str!("pending.lua")),
-            take: Script::writing(include_str!("take.lua")),
+            take: Script::reading(include_str!("take.lua")),
+            take_again: Script::writing(include_str!("take.lua")),
             activate: Script::writing(include_str!("activate.lua")),
             discard: Script::reading(include_str!("discard.lua")),
         }

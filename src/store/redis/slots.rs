@@ -31,6 +31,9 @@ impl SlotMap {
         for range in array(reply)? {
             let mut parts = array(range)?.into_iter();
             let (first, last) = (slot(parts.next()?)?, slot(parts.next()?)?);
+            if first > last {
+                return None;
+            }
             let mut node = array(parts.next()?)?.into_iter();
             // A node that does not know its own name leaves it out.
             let name = match node.next()? {
@@ -114,6 +117,7 @@ mod tests {
             Value::Int(1),
             Value::Array(vec![Value::Int(1)]),
             Value::Array(vec![range(0, 16384, node("a", 1))]),
+            Value::Array(vec![range(2, 1, node("a", 1))]),
             Value::Array(vec![range(0, 1, node("a", 70_000))]),
             Value::Array(vec![range(0, 1, Value::Nil)]),
         ] {
