@@ -103,7 +103,7 @@ impl RedisStore {
         Ok((reply, forwarded_to))
     }
 
-    fn update_command(&self, key: &RecordKey<'_>, is_forwarded: bool, update: &Update<'_>, call: &Call) -> Cmd {
+    fn update_command(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Cmd {
         let mut keys = record_keys(key).to_vec();
         if let Some(new_key) = &update.new_key {
             keys.extend(record_keys(new_key));
@@ -135,7 +135,6 @@ impl RedisStore {
             .arg(sets.len() / 2)
             .arg(removes.len())
             .arg(increments.len() / 2)
-            .arg(u8::from(is_forwarded))
             .arg(sets)
             .arg(removes)
             .arg(increments);
@@ -211,7 +210,7 @@ impl Store for RedisStore {
         }
         let changes = update.changes;
         let (mut reply, forwarded_to) =
-            self.run_on(&self.scripts.update, key, call, |at| self.update_command(at, at.id != key.id, update, call))?;
+            self.run_on(&self.scripts.update, key, call, |at| self.update_command(at, update, call))?;
         match reply.status() {
             "ok" => {
                 let (info, ended) = (reply.info()?, reply.ids()?);
