@@ -35,10 +35,15 @@ pub struct Stats {
 }
 
 /// Counters of this process: a forked child begins anew.
-#[derive(Default)]
 pub(crate) struct Counters {
     process: AtomicU32,
     numbers: [AtomicU64; NUMBERS],
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { process: AtomicU32::new(std::process::id()), numbers: Default::default() }
+    }
 }
 
 const NUMBERS: usize = 12;
