@@ -24,11 +24,11 @@ pub struct Stats {
     pub pool_size: u32,
     /// Connections opened. Many of them tell of a server, or a network, that drops them.
     pub connections: u64,
-    /// Calls that found all connections in use, and how long they waited together. If it is often, the pool is too small.
+    /// Calls that found all connections in use. If they are many, the pool is too small.
     pub waits: u64,
     /// How long they waited, together.
     pub waited: Duration,
-    /// Requests sent to a server.
+    /// Requests made to a server: not counting what waits for replicas, and scripts that are sent in full once.
     pub round_trips: u64,
     /// Requests sent a second time, on a fresh connection.
     pub retries: u64,
@@ -71,7 +71,7 @@ const KINDS: [StoreErrorKind; 6] = [
 impl Counters {
     pub(crate) fn add(&self, what: Counted, number: u64) {
         let me = std::process::id();
-        if self.process.swap(me, Ordering::Relaxed) != me {
+        if self.process.load(Ordering::Relaxed) != me && self.process.swap(me, Ordering::Relaxed) != me {
             self.numbers.iter().for_each(|number| number.store(0, Ordering::Relaxed));
         }
         self.number(what).fetch_add(number, Ordering::Relaxed);

@@ -23,7 +23,7 @@ mod tls;
 mod wait;
 
 use self::failure::Failure;
-use self::keys::{field, record_keys};
+use self::keys::{field, own_key, record_keys};
 use self::reply::Reply;
 use self::script::{Script, Scripts};
 use self::servers::{Servers, Source};
@@ -104,11 +104,11 @@ impl RedisStore {
     }
 
     fn update_command(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Cmd {
-        let mut keys = record_keys(key).to_vec();
+        let mut keys = record_keys(key);
         if let Some(new_key) = &update.new_key {
+            // Without a group, its own stands in the places of the group's.
+            keys.resize(3, own_key(key));
             keys.extend(record_keys(new_key));
-        } else if key.tag.is_none() {
-            keys.truncate(1);
         }
         let [mut sets, mut removes, mut increments] = [const { Vec::new() }; 3];
         for (key, change) in &update.changes.keys {
@@ -204,7 +204,7 @@ impl Store for RedisStore {
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         if let Some(new_key) = &update.new_key
-            && !self.source.are_together(&record_keys(key)[0], &record_keys(new_key)[0])
+            && !self.source.are_together(&own_key(key), &own_key(new_key))
         {
             return self.hand_over(key, new_key, update, call);
         }

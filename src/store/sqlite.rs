@@ -28,7 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How many ended sessions, and how many ids that lead nowhere any more, are cleared away when one is created: more than one, so that the file stops growing.
+/// How many ended sessions, and how many ids that lead nowhere any more, are cleared away when one is created: more than
+/// one, so that the file stops growing.
 const PURGED: i64 = 3;
 
 /// Keeps sessions in one SQLite file, for any number of processes on one machine. Needs no server.

@@ -1,7 +1,7 @@
 //! Groups, a batch of sessions at a time.
 
 use super::RedisStore;
-use super::keys::{ended_key, field, group_keys, record_keys};
+use super::keys::{ended_key, field, group_keys, own_key};
 use crate::StoreError;
 use crate::group::SessionInfo;
 use crate::store::{Call, GroupKey, RecordKey, halfway};
@@ -21,7 +21,7 @@ impl RedisStore {
         let ids = self.run(&scripts.group_ids, &scripts.group_ids.call(&group_keys(group), call), call)?.ids()?;
         let mut sessions = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
-            let own_keys = batch.iter().map(|id| own_key(group, *id));
+            let own_keys = batch.iter().map(|id| own_key(&group.session(*id)));
             let command_keys: Vec<String> = group_keys(group).into_iter().chain(own_keys).collect();
             let mut command = scripts.group_read.call(&command_keys, call);
             for key in keys {
@@ -42,7 +42,8 @@ impl RedisStore {
         let mut except = except;
         loop {
             let ended_key = ended_key(group, call.nonce);
-            let keys = group_keys(group).into_iter().chain([ended_key]).chain(except.map(|id| own_key(group, id)));
+            let keys =
+                group_keys(group).into_iter().chain([ended_key]).chain(except.map(|id| own_key(&group.session(id))));
             let mut command = script.call(&keys.collect::<Vec<_>>(), call);
             command.arg(except.map_or_else(String::new, |id| id.to_string())).arg(BATCH);
             let mut reply = self.run(script, &command, call)?;
@@ -70,7 +71,7 @@ impl RedisStore {
         let script = &self.scripts.sweep;
         let call = &Call { deadline: halfway(call.deadline), ..*call };
         while !ids.is_empty() {
-            let own_keys = ids.iter().map(|id| own_key(group, *id));
+            let own_keys = ids.iter().map(|id| own_key(&group.session(*id)));
             let keys: Vec<String> = std::iter::once(ended_key(group, call.nonce)).chain(own_keys).collect();
             let mut command = script.call(&keys, call);
             command.arg(BATCH);
@@ -80,9 +81,4 @@ impl RedisStore {
             }
         }
     }
-}
-
-fn own_key(group: &GroupKey<'_>, id: PublicId) -> String {
-    let [own, ..] = record_keys(&group.session(id));
-    own
 }

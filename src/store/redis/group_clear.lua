@@ -3,9 +3,10 @@
 -- record's of the session that stays, if one does.
 -- ARGV: nonce, the id of the session that stays ('' none), how many ids to answer with.
 local members, joined, ended, stays = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
-local forward = KEYS[4] and redis.pcall('HGET', KEYS[4], 'f')
-if type(forward) == 'string' then
-  return { nonce, 'forward', forward }
+local left = KEYS[4] and redis.pcall('HMGET', KEYS[4], 'f', 'u') or {}
+local id = forward(left[1], left[2])
+if id then
+  return { nonce, 'forward', id }
 elseif redis.call('TYPE', members).ok ~= 'zset' then
   redis.call('UNLINK', members, joined) -- It is damaged, or not there.
 elseif redis.call('EXISTS', ended) == 0 then -- Else this call was made before.

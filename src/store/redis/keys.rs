@@ -5,17 +5,18 @@ use crate::store::{GroupKey, Nonce, RecordKey};
 /// The keys of a record, as every script takes them: its own, and within a group the group's two.
 ///
 /// A record is `<namespace>:<id>`, within a group `<namespace>:{<tag>}:<id>`, so that session and group share a cluster
-/// slot. Without a group its own key stands in the places of the others.
-pub(super) fn record_keys(key: &RecordKey<'_>) -> [String; 3] {
+/// slot.
+pub(super) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
+    let Some(tag) = key.tag else { return vec![own_key(key)] };
+    let [members, joined] = group_keys(&key.group(tag));
+    vec![own_key(key), members, joined]
+}
+
+/// The key of a record alone.
+pub(super) fn own_key(key: &RecordKey<'_>) -> String {
     match key.tag {
-        None => {
-            let own = format!("{}:{}", key.namespace, key.id);
-            [own.clone(), own.clone(), own]
-        }
-        Some(tag) => {
-            let [members, joined] = group_keys(&key.group(tag));
-            [format!("{members}:{}", key.id), members, joined]
-        }
+        None => format!("{}:{}", key.namespace, key.id),
+        Some(tag) => format!("{}:{{{tag}}}:{}", key.namespace, key.id),
     }
 }
 

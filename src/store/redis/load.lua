@@ -11,11 +11,11 @@ if #fields <= 14 then -- It may be what is left of a record that has got another
     return { nonce, id and 'forward' or 'gone', id }
   end
 end
+local about, prepared = standing(record)
 -- What is only prepared has an id that nobody was given, and can be reached in a grace alone.
-if not is_member(record) or (ARGV[3] == '0' and redis.call('HEXISTS', record.key, 'p') == 1) then
+if not is_member(record) or (prepared and ARGV[3] == '0') then
   return { nonce, 'gone' }
 end
-local about = standing(record)
 local ends, idle, now, left = tonumber(about[5]), tonumber(about[6]), about[7], about[8]
 if not (about[1] and about[2] and about[4] and ends and idle) then
   return { nonce, 'corrupt' }

@@ -14,7 +14,7 @@
 local nonce = ARGV[1]
 local CHUNK, NONCE, ID = 1000, 8, 24
 
--- A record's keys: its own, and its group's two. Without a group, its own stands in their places, or nothing.
+-- A record's keys: its own, and its group's two. Without a group, nothing stands in their places, or its own.
 local function record_at(first)
   local key, members, joined = KEYS[first], KEYS[first + 1], KEYS[first + 2]
   if not key then
@@ -46,13 +46,15 @@ local function in_chunks(command, key, list, first, last)
   end
 end
 
--- How a record stands: version, created, joined, refreshed, ends, idle timeout, now, time left.
+-- How a record stands: version, created, joined, refreshed, ends, idle timeout, now, time left. And whether it is only
+-- prepared.
 local function standing(record)
-  local about = redis.call('HMGET', record.key, 'v', 'c', 'j', 'r', 'a', 'i')
+  local about = redis.call('HMGET', record.key, 'v', 'c', 'j', 'r', 'a', 'i', 'p')
+  local prepared = about[7]
   -- In this order: a millisecond may pass in between, and must not look like one that a refresh would win.
   local left = redis.call('PTTL', record.key)
   about[7], about[8] = now_ms(), left
-  return about
+  return about, prepared
 end
 
 -- The last 25 to 32 nonces are remembered, eight in each of four fields by turns: none of them gets longer than the 64
