@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use support::cluster::{Cluster, Node, slot_of};
 use support::fork::{Signals, child, in_own_process};
 use support::tls::{Authority, path};
-use support::{builder, cookie, manager, session_with, until};
+use support::{builder, cookie, fault, kind, manager, session_with, until};
 
 fn login(manager: &SessionManager, header: Option<&str>) -> String {
     let mut session = manager.load(header).unwrap();
@@ -34,13 +34,6 @@ fn scripts(cluster: &Cluster) -> usize {
             .sum::<usize>()
     };
     cluster.nodes.iter().map(of_node).sum()
-}
-
-fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
-    match answer {
-        Err(Error::Store(error)) => error.kind(),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
 }
 
 /// The key of a session of no group.
@@ -230,6 +223,93 @@ fn a_lost_node_is_replaced_by_its_replica() {
         manager.ping().unwrap();
         let _ = kill(lost.redis.pid(), Signal::SIGCONT);
     }
+}
+
+/// Lets no script bring a new record to life: that takes a command which nothing else here needs.
+fn forbid_new_ids(cluster: &Cluster, forbid: bool) {
+    let command = if forbid { "-hdel" } else { "+hdel" };
+    for node in &cluster.nodes {
+        node.redis.run::<()>(&["ACL", "SETUSER", "default", command]);
+    }
+}
+
+#[test]
+fn a_new_id_that_is_asked_for_again_after_a_fault_loses_no_write_of_another_request() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    let set = |header: &str| {
+        let mut session = manager.load(header).unwrap();
+        session.set("other", "acknowledged").unwrap();
+        session.increment("count", 1).unwrap();
+        session.save().unwrap();
+    };
+    // Between load and save, and by the old id while the new one is not brought to life yet.
+    for with_grace in [false, true] {
+        let header = session_with(&manager, &[("other", "old")]);
+        let mut session = manager.load(&*header).unwrap();
+        session.set("mine", &1).unwrap();
+        match with_grace {
+            true => session.regenerate_with_grace(Duration::from_secs(60)),
+            false => session.regenerate(),
+        }
+        set(&header);
+        forbid_new_ids(&cluster, true);
+        fault(session.save());
+        forbid_new_ids(&cluster, false);
+        if with_grace {
+            set(&header);
+        }
+        let new = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+        let session = manager.load(&*new).unwrap();
+        assert_eq!(session.get::<String>("other").unwrap().as_deref(), Some("acknowledged"));
+        assert_eq!(session.get("mine").unwrap(), Some(1));
+        assert_eq!(session.get("count").unwrap(), Some(1 + u32::from(with_grace)));
+        assert_eq!(manager.load(&*header).unwrap().is_new(), !with_grace, "the old id");
+    }
+}
+
+#[test]
+fn a_logout_between_the_steps_of_a_new_id_holds() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    let header = session_with(&manager, &[("a", "1")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.regenerate_with_grace(Duration::from_secs(60));
+    forbid_new_ids(&cluster, true);
+    fault(session.save());
+    forbid_new_ids(&cluster, false);
+    assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
+    manager.destroy(&*header).unwrap();
+    assert!(matches!(session.save(), Err(Error::Gone)));
+    assert!(manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
+fn a_damaged_group_is_found_before_the_session_is_ended() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    login(&manager, None);
+    let joined = cluster.keys().into_iter().find(|key| key.ends_with(":joined")).unwrap();
+    let node = cluster.node_of(&joined);
+    node.redis.run::<i64>(&["DEL", &joined]);
+    node.redis.run::<()>(&["SET", &joined, "something else", "EX", "100"]);
+    let header = session_with(&manager, &[("a", "1")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.set_group_name("ada");
+    assert_eq!(kind(session.save()), StoreErrorKind::Corrupt);
+    assert_eq!(manager.load(&*header).unwrap().keys(), ["a"]);
+}
+
+#[test]
+fn a_missing_replica_keeps_no_new_id_from_coming_to_life() {
+    let cluster = Cluster::start(2);
+    let url = format!("{}?wait_replicas=1", cluster.url());
+    let waiting = builder(&url).operation_timeout(Duration::from_secs(2)).build().unwrap();
+    let manager = manager(&cluster.url());
+    let mut session = waiting.load(&*session_with(&manager, &[("a", "1")])).unwrap();
+    session.set_group_name("ada");
+    assert_eq!(kind(session.save()), StoreErrorKind::Timeout);
+    assert_eq!(manager.group("ada").len().unwrap(), 1, "the change was made");
 }
 
 #[test]

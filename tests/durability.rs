@@ -4,22 +4,15 @@
 
 mod support;
 
-use multi_process_session::{Error, SessionManager, StoreError, StoreErrorKind};
+use multi_process_session::{SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::time::Duration;
 use support::redis::Redis;
 use support::sentinel::Server;
-use support::{builder, cookie, session_with};
+use support::{builder, cookie, fault, session_with};
 
 fn waiting(redis: &Redis, parameter: &str, limit: Duration) -> SessionManager {
     builder(&format!("{}?{parameter}", redis.url())).operation_timeout(limit).build().unwrap()
-}
-
-fn fault<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreError {
-    match answer {
-        Err(Error::Store(error)) => error,
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
 }
 
 #[test]

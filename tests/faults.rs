@@ -7,7 +7,6 @@ mod support;
 
 use multi_process_session::{Call, Error, RedisStore, SessionManager, Store, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
-use std::fmt::Debug;
 use std::slice::from_ref;
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use support::fork::{in_own_process, open_sockets};
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
-use support::{builder, cookie, manager, session_with};
+use support::{builder, cookie, kind, manager, session_with};
 
 /// Where a timeout is what is to come.
 const DEADLINE: Duration = Duration::from_millis(400);
@@ -29,19 +28,8 @@ fn patient(url: &str) -> SessionManager {
     builder(url).operation_timeout(Duration::from_secs(3)).build().unwrap()
 }
 
-fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
-    match answer {
-        Err(Error::Store(error)) => error.kind(),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
-}
-
-/// What `call` answers, and that it does so near its deadline at the latest. The machine may be busy.
 fn in_time<T>(call: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let answer = call();
-    assert!(start.elapsed() < DEADLINE * 6, "{:?}", start.elapsed());
-    answer
+    support::in_time(DEADLINE * 6, call)
 }
 
 #[test]

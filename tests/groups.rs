@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use support::place::Place;
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
-use support::{builder, clock, cookie, manager, session_with};
+use support::{builder, clock, cookie, kind, manager, next_millisecond, session_with};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -67,7 +67,7 @@ fn a_login_gives_a_new_id_and_the_old_one_is_dead() {
         assert_eq!((session.group_name(), session.len()), (Some("ada"), 0));
 
         // The password once more.
-        std::thread::sleep(Duration::from_millis(2));
+        next_millisecond();
         session.set_group_name("ada");
         let again = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
         assert!(session.authenticated_at() > Some(authenticated_at));
@@ -145,7 +145,7 @@ fn where_a_user_is_logged_in_is_listed_with_what_the_application_asks_for() {
         let group = manager.group("ada");
         assert!(group.sessions().unwrap().is_empty());
         let headers = ["phone", "laptop", "tablet"].map(|device| {
-            std::thread::sleep(Duration::from_millis(2));
+            next_millisecond();
             login(&manager, "ada", device)
         });
         login(&manager, "grace", "phone");
@@ -221,7 +221,7 @@ fn a_group_has_no_more_sessions_than_the_setting_allows() {
     for place in Place::all_and_a_cluster() {
         let manager = builder(&place.url()).max_sessions_per_group(2).build().unwrap();
         let remembered = |device: &str| {
-            std::thread::sleep(Duration::from_millis(2));
+            next_millisecond();
             let mut session = manager.load(None).unwrap();
             session.set("device", device).unwrap();
             session.set_idle_timeout(90 * DAY);
@@ -229,7 +229,7 @@ fn a_group_has_no_more_sessions_than_the_setting_allows() {
             cookie(&session.save().unwrap().unwrap())
         };
         let [first, second] = ["first", "second"].map(remembered);
-        std::thread::sleep(Duration::from_millis(2));
+        next_millisecond();
         // It lives the shortest of all, and has come last.
         let mut short = manager.load(&*session_with(&manager, &[("device", "short")])).unwrap();
         short.set_idle_timeout(Duration::from_secs(60));
@@ -247,7 +247,7 @@ fn a_group_has_no_more_sessions_than_the_setting_allows() {
         assert!(!is_alive(&manager, &second));
         // Nor is the same one once more.
         let mut session = manager.load(&*short).unwrap();
-        std::thread::sleep(Duration::from_millis(2));
+        next_millisecond();
         session.set_group_name("ada");
         let short = cookie(&session.save().unwrap().unwrap());
         remembered("fourth");
@@ -412,7 +412,7 @@ fn the_order_of_joining_is_mended_after_an_eviction() {
     let joined = format!("{}:joined", index(&redis));
     assert_eq!(redis.run::<i64>(&["DEL", &joined]), 1);
     let newer = ["three", "four", "five"].map(|device| {
-        std::thread::sleep(Duration::from_millis(2));
+        next_millisecond();
         login(&limited, "ada", device)
     });
     assert!(!old.iter().any(|header| is_alive(&open, header)), "who is missing there has joined first");
@@ -460,13 +460,6 @@ fn a_large_group_is_listed_and_shrunk_in_pieces() {
 
 fn id(manager: &SessionManager, header: &str) -> String {
     manager.load(header).unwrap().public_id().to_string()
-}
-
-fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
-    match answer {
-        Err(Error::Store(error)) => error.kind(),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
 }
 
 #[test]

@@ -4,37 +4,20 @@
 
 mod support;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 use multi_process_session::{Error, Refresh, Session};
-use std::sync::Mutex;
+use support::log::collect;
 use support::{builder, session_with};
-
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Collect;
-
-impl Log for Collect {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        LINES.lock().unwrap().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
 
 fn lines<R>(work: impl FnOnce() -> R) -> Vec<String> {
     drop(work());
-    std::mem::take(&mut *LINES.lock().unwrap())
+    support::log::lines()
 }
 
 /// The only test of this file: there is one logger in a process.
 #[test]
 fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
-    log::set_logger(&Collect).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    collect(LevelFilter::Trace);
     let manager = builder("memory:").refresh(Refresh::EveryLoad).build().unwrap();
     let header = session_with(&manager, &[("user", "ada")]);
     let load = || manager.load(&*header).unwrap();
@@ -90,7 +73,7 @@ fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
     let both = format!("{header}; {other}");
     let tossed = lines(|| manager.load(&*both).unwrap());
     assert!(tossed[0].contains("several sessions"), "{tossed:?}");
-    for line in LINES.lock().unwrap().iter().chain(&tossed).chain(&owing) {
+    for line in support::log::lines().iter().chain(&tossed).chain(&owing) {
         for cookie in [&header, &other] {
             assert!(!line.contains(&cookie["sid=".len()..]), "{line}");
         }

@@ -8,7 +8,6 @@ mod support;
 use multi_process_session::{Error, Refresh, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use support::disk::mount_small_disk;
 use support::fork::{child, in_own_process};
 use support::load::Load;
 use support::redis::Redis;
-use support::{builder, manager, session_with};
+use support::{builder, kind, manager, session_with};
 
 /// How soon a Redis that is back is to be noticed.
 const SOON: Duration = Duration::from_secs(2);
@@ -24,13 +23,6 @@ const SOON: Duration = Duration::from_secs(2);
 /// A Redis that hands each change to the system before it acknowledges it, and so keeps it though it is killed. With
 /// `everysec` it may acknowledge first; with `always` it would wait for the disk, and end itself when that is full.
 const WRITES_FIRST: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
-
-fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
-    match answer {
-        Err(Error::Store(error)) => error.kind(),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
-}
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();

@@ -8,7 +8,7 @@ use multi_process_session::{Error, Refresh, Session, StoreErrorKind};
 use proptest::prelude::*;
 use std::time::Duration;
 use support::redis::Redis;
-use support::{builder, cookie, manager, session_with};
+use support::{builder, cookie, kind, manager, session_with};
 
 #[test]
 fn a_change_set_that_is_refused_leaves_the_record_as_it_was_to_the_last_field() {
@@ -80,13 +80,6 @@ fn a_full_memory_refuses_changes_and_loses_nothing() {
     // A logout needs no memory.
     manager.destroy(&*header).unwrap();
     assert_eq!(redis.keys(), Vec::<String>::new());
-}
-
-fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
-    match answer {
-        Err(Error::Store(error)) => error.kind(),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
 }
 
 #[test]

@@ -4,9 +4,8 @@
 
 mod support;
 
-use multi_process_session::{ConfigError, Error, SessionManager, StoreErrorKind};
+use multi_process_session::{ConfigError, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use support::fork::{in_own_process, open_sockets};
 use support::redis::free_port;
 use support::sentinel::{NAME, Sentinel, Server, url};
 use support::tls::{Authority, path, silent};
-use support::{StopOnDrop, builder, manager, session_with, until};
+use support::{StopOnDrop, builder, failure, manager, session_with, until};
 
 /// Where a timeout is what is to come.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -30,19 +29,8 @@ fn patient(url: &str) -> SessionManager {
     builder(url).operation_timeout(Duration::from_secs(6)).build().unwrap()
 }
 
-fn failure<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
-    match answer {
-        Err(Error::Store(error)) => (error.kind(), error.to_string()),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
-}
-
-/// What `call` answers, and that it does so near its deadline at the latest. The machine may be busy.
 fn in_time<T>(call: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let answer = call();
-    assert!(start.elapsed() < DEADLINE * 6, "{:?}", start.elapsed());
-    answer
+    support::in_time(DEADLINE * 6, call)
 }
 
 #[test]

@@ -5,16 +5,17 @@
 
 mod support;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 use multi_process_session::{Error, RedisStore, SessionManager, StoreErrorKind};
 use socket2::Domain;
 use std::error::Error as StdError;
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{in_own_process, open_sockets};
+use support::log::{collect, lines};
 use support::sick::{Act, Request, Sick, array, bulk, record};
 use support::{builder, manager, session_with};
 
@@ -159,33 +160,16 @@ fn half(reply: &[u8]) -> Vec<u8> {
 
 // ---- what is left behind ----
 
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Collect;
-
-impl Log for Collect {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        LOGGED.lock().unwrap().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
-
 /// Runs a test in a process of its own, and sees that afterwards it has no more threads and no more files open than
 /// before, and what it has logged.
 fn without_a_trace(test: &str, body: impl FnOnce()) {
     in_own_process(test, || {
-        log::set_logger(&Collect).unwrap();
-        log::set_max_level(LevelFilter::Trace);
+        collect(LevelFilter::Trace);
         let before = open_files_and_threads();
         body();
         // A thread that was joined may be listed for a moment yet.
         wait_until("no more files are open and no more threads run than before", || open_files_and_threads() == before);
-        let logged = LOGGED.lock().unwrap();
+        let logged = lines();
         assert!(logged.iter().any(|line| line.contains("trying a fresh one")), "the log is seen");
         logged.iter().for_each(|line| assert!(!line.contains(SECRET) && !line.contains(char::is_control), "{line}"));
     });

@@ -4,10 +4,9 @@
 
 mod support;
 
-use multi_process_session::{Error, Refresh, SessionManager, SqliteStore, StoreErrorKind};
+use multi_process_session::{Refresh, SessionManager, SqliteStore, StoreErrorKind};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use std::fmt::Debug;
 use std::fs;
 use std::io::{PipeReader, Read, Write, pipe};
 use std::os::unix::fs::PermissionsExt;
@@ -18,18 +17,11 @@ use std::time::{Duration, Instant};
 use support::disk::mount_small_disk;
 use support::fork::{Child, child, children, in_own_process};
 use support::place::Place;
-use support::{builder, clock, manager, session_with};
+use support::{builder, clock, failure, manager, session_with};
 use tempfile::TempDir;
 
 fn url(folder: &TempDir) -> String {
     format!("sqlite://{}", folder.path().join("sessions.db").display())
-}
-
-fn fault<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
-    match answer {
-        Err(Error::Store(error)) => (error.kind(), error.to_string()),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
 }
 
 fn sql(folder: &TempDir) -> rusqlite::Connection {
@@ -58,10 +50,10 @@ fn the_file_is_made_for_its_owner_alone() {
 fn what_is_wrong_with_the_file_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sessions.db");
-    let ping = || fault(manager(&url(&folder)).ping());
+    let ping = || failure(manager(&url(&folder)).ping());
 
     let missing = manager(&format!("sqlite://{}/missing/sessions.db", folder.path().display()));
-    let (kind, message) = fault(missing.ping());
+    let (kind, message) = failure(missing.ping());
     assert!(kind == StoreErrorKind::Unavailable && message.contains("folder is missing"), "{message}");
 
     fs::write(&file, "this is no database, but a text that is long enough to look at").unwrap();
@@ -108,7 +100,7 @@ fn a_file_that_may_not_be_written_can_be_read() {
             }
             let mut session = manager(&url(&folder)).load(&*header).unwrap();
             session.set("a", &1).unwrap();
-            let (kind, message) = fault(session.save());
+            let (kind, message) = failure(session.save());
             format!("{:?} {kind:?} {message}", session.get::<String>("user").unwrap())
         });
         let said = said.join();
@@ -129,7 +121,7 @@ fn a_full_disk_refuses_saves_and_loses_nothing() {
             let header = session_with(&manager, &[("user", "ada")]);
             let mut session = manager.load(&*header).unwrap();
             session.set("big", &"x".repeat(900_000)).unwrap();
-            let (kind, message) = fault(session.save());
+            let (kind, message) = failure(session.save());
             assert!(kind == StoreErrorKind::Rejected && message.contains("disk is full"), "{kind:?} {message}");
             assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
             assert!(is_sound(&folder));
@@ -152,7 +144,7 @@ fn a_file_that_cannot_grow_refuses_saves_and_loses_nothing() {
             setrlimit(Resource::RLIMIT_FSIZE, 200_000, 200_000).unwrap();
             let mut session = manager.load(&*header).unwrap();
             session.set("big", &"x".repeat(500_000)).unwrap();
-            let (kind, _) = fault(session.save());
+            let (kind, _) = failure(session.save());
             assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
             manager.destroy(&*header).unwrap();
             format!("{kind:?} {}", manager.load(&*header).unwrap().is_new())
@@ -198,7 +190,7 @@ fn a_file_that_is_taken_away_is_noticed() {
     assert!(!support::manager(&url(&folder)).load(&*header).unwrap().is_new(), "others find what is saved then");
 
     fs::remove_file(folder.path().join("sessions.db")).unwrap();
-    let (kind, message) = fault(support::manager(&url(&folder)).ping());
+    let (kind, message) = failure(support::manager(&url(&folder)).ping());
     assert!(kind == StoreErrorKind::Unavailable && message.contains("its log is there"), "{message}");
 }
 
@@ -230,7 +222,7 @@ fn numbers_that_we_never_write_are_not_believed() {
         let mut session = manager.load(&*header).unwrap();
         sql(&folder).execute(&format!("UPDATE sessions SET {damage}"), []).unwrap();
         session.set("a", &1).unwrap();
-        assert_eq!(fault(session.save()).0, StoreErrorKind::Corrupt, "{damage}");
+        assert_eq!(failure(session.save()).0, StoreErrorKind::Corrupt, "{damage}");
         manager.destroy(&*header).unwrap();
         assert!(manager.load(&*header).unwrap().is_new());
     }
@@ -243,7 +235,7 @@ fn a_row_that_somebody_damaged_is_one_sessions_problem() {
     let header = session_with(&manager, &[("user", "ada")]);
     sql(&folder).execute("UPDATE session_values SET json = CAST(x'22ff22' AS TEXT)", []).unwrap();
     let other = session_with(&manager, &[("user", "grace")]);
-    let (kind, message) = fault(manager.load(&*header));
+    let (kind, message) = failure(manager.load(&*header));
     assert!(kind == StoreErrorKind::Corrupt && message.contains("destroy()"), "{message}");
     assert_eq!(manager.load(&*other).unwrap().keys(), ["user"]);
     manager.destroy(&*header).unwrap();
@@ -262,7 +254,7 @@ fn a_lock_is_waited_for_until_the_deadline() {
     let mut session = manager.load(&*header).expect("reading waits for nobody");
     session.set("a", &1).unwrap();
     let start = Instant::now();
-    let (kind, message) = fault(session.save());
+    let (kind, message) = failure(session.save());
     assert!(kind == StoreErrorKind::Timeout && message.contains("locked"), "{message}");
     assert!((0.3..3.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
     thread::scope(|scope| {
@@ -396,11 +388,11 @@ fn a_child_forked_while_the_file_was_open_is_told_so_and_harms_nobody() {
         for _ in 0..8 {
             let said = child(|| {
                 let opened = open_files();
-                let (load, message) = fault(manager.load(&*header));
+                let (load, message) = failure(manager.load(&*header));
                 assert!(message.contains("before_fork()"), "{message}");
                 // Nor by another manager, nor in a grandchild.
-                let other = fault(support::manager(&url(&folder)).ping()).0;
-                let grandchild = child(|| format!("{:?}", fault(manager.ping()).0)).join();
+                let other = failure(support::manager(&url(&folder)).ping()).0;
+                let grandchild = child(|| format!("{:?}", failure(manager.ping()).0)).join();
                 assert_eq!(open_files(), opened, "SQLite is not touched");
                 format!("{load:?} {other:?} {grandchild}")
             });
@@ -462,7 +454,7 @@ fn a_guard_of_one_store_does_not_make_a_fork_safe_for_another() {
         guarded.ping().unwrap();
         forgotten.ping().unwrap();
         let guard = guarded.before_fork();
-        assert_eq!(child(|| format!("{:?}", fault(guarded.ping()).0)).join(), "Forked");
+        assert_eq!(child(|| format!("{:?}", failure(guarded.ping()).0)).join(), "Forked");
         let second = forgotten.before_fork();
         let said = child(|| format!("{:?} {:?}", guarded.ping().is_ok(), forgotten.ping().is_ok())).join();
         assert_eq!(said, "true true");

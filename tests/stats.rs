@@ -4,37 +4,16 @@
 
 mod support;
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter};
 use multi_process_session::{Stats, StoreErrorKind};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use support::fork::{child, in_own_process};
+use support::log::{collect, take};
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
 use support::{builder, cookie, manager, session_with};
-
-static LINES: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
-
-struct Collect;
-
-impl Log for Collect {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("multi_process_session")
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            LINES.lock().unwrap().push((record.level(), record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn lines() -> Vec<(Level, String)> {
-    std::mem::take(&mut *LINES.lock().unwrap())
-}
 
 fn nothing_yet(pool_size: u32) -> Stats {
     let mut stats = Stats::default();
@@ -109,33 +88,32 @@ fn a_forked_child_counts_for_itself() {
 #[test]
 fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
     in_own_process("outages_retries_and_damaged_records_are_logged_by_public_ids_alone", || {
-        log::set_logger(&Collect).unwrap();
-        log::set_max_level(LevelFilter::Debug);
+        collect(LevelFilter::Debug);
         let mut redis = Redis::start();
         let manager = manager(&redis.url());
         let header = session_with(&manager, &[("user", "ada")]);
         let mut session = manager.load(&*header).unwrap();
-        assert_eq!(lines(), []);
+        assert_eq!(take(), []);
 
         // A connection that was closed is worth a line, and so are the beginning and the end of an outage.
         redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         session.set("a", &1).unwrap();
         session.save().unwrap();
-        let retried = lines();
+        let retried = take();
         assert_eq!((retried.len(), retried[0].0), (1, Level::Warn));
         assert!(retried[0].1.contains("trying a fresh one"), "{retried:?}");
         redis.kill();
         for _ in 0..5 {
             manager.load(&*header).unwrap_err();
         }
-        let outage: Vec<_> = lines().into_iter().filter(|(level, _)| *level == Level::Error).collect();
+        let outage: Vec<_> = take().into_iter().filter(|(level, _)| *level == Level::Error).collect();
         assert_eq!(outage.len(), 1, "{outage:?}");
         assert!(outage[0].1.contains("cannot be used"), "{outage:?}");
         redis.restart();
         for _ in 0..3 {
             assert!(manager.load(&*header).unwrap().is_new());
         }
-        let back = lines();
+        let back = take();
         assert_eq!(back.len(), 1, "{back:?}");
         assert!(back[0].1.ends_with("can be used again"), "{back:?}");
 
@@ -143,7 +121,7 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
         let id = manager.load(&*header).unwrap().public_id();
         redis.run::<i64>(&["HDEL", &redis.records()[0], "v"]);
         manager.load(&*header).unwrap_err();
-        let damaged = lines();
+        let damaged = take();
         assert_eq!((damaged.len(), damaged[0].0), (1, Level::Error), "{damaged:?}");
         assert!(damaged[0].1.starts_with(&format!("session {id}: ")), "{damaged:?}");
         for (_, line) in retried.iter().chain(&outage).chain(&back).chain(&damaged) {

@@ -7,7 +7,6 @@ mod support;
 use multi_process_session::{ConfigError, Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use support::fork::{child, in_own_process, open_sockets};
 use support::redis::{Redis, free_port};
 use support::tls::{Authority, path, silent, trickle};
-use support::{builder, manager, session_with, until};
+use support::{builder, failure, manager, session_with, until};
 
 /// Where a timeout is what is to come.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -24,19 +23,8 @@ fn impatient(url: &str) -> SessionManager {
     builder(url).operation_timeout(DEADLINE).build().unwrap()
 }
 
-fn failure<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
-    match answer {
-        Err(Error::Store(error)) => (error.kind(), error.to_string()),
-        other => panic!("expected a fault of the store, got {other:?}"),
-    }
-}
-
-/// What `call` answers, and that it does so near its deadline at the latest. The machine may be busy.
 fn in_time<T>(call: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let answer = call();
-    assert!(start.elapsed() < DEADLINE * 6, "{:?}", start.elapsed());
-    answer
+    support::in_time(DEADLINE * 6, call)
 }
 
 #[test]

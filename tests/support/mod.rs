@@ -7,6 +7,7 @@ pub mod disk;
 pub mod example;
 pub mod fork;
 pub mod load;
+pub mod log;
 pub mod place;
 pub mod proxy;
 pub mod redis;
@@ -14,10 +15,13 @@ pub mod sentinel;
 pub mod sick;
 pub mod tls;
 
-use multi_process_session::{Secret, SessionManager, SessionManagerBuilder, SetCookie};
+use multi_process_session::{
+    Error, Secret, SessionManager, SessionManagerBuilder, SetCookie, StoreError, StoreErrorKind,
+};
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A manager of tests: the same secret in every process.
 pub fn manager(url: &str) -> SessionManager {
@@ -70,4 +74,37 @@ pub fn session_with(manager: &SessionManager, values: &[(&str, &str)]) -> String
         session.set(key, value).expect("a value that fits");
     }
     cookie(&session.save().expect("the store works").expect("a new session has a cookie"))
+}
+
+/// The fault of the store that a call ended with.
+pub fn fault<T: Debug>(answer: Result<T, Error>) -> StoreError {
+    match answer {
+        Err(Error::Store(error)) => error,
+        other => panic!("expected a fault of the store, got {other:?}"),
+    }
+}
+
+pub fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
+    fault(answer).kind()
+}
+
+/// Its kind and its text.
+pub fn failure<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
+    let error = fault(answer);
+    (error.kind(), error.to_string())
+}
+
+/// What `call` answers, and that it takes no longer than this.
+pub fn in_time<T>(limit: Duration, call: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let answer = call();
+    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+    answer
+}
+
+/// Waits until the clock shows another millisecond: then what comes next is later than what was before.
+pub fn next_millisecond() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis();
+    let start = now();
+    until(|| now() > start);
 }

@@ -23,7 +23,7 @@ use std::{fmt, thread};
 
 const DEFAULT_PORT: &str = ":6379";
 /// After so many redirections, one after the other, the nodes do not agree yet.
-const MANY_REDIRECTS: usize = 4;
+const MANY_REDIRECTS: u32 = 4;
 /// How long to wait before asking again while that is so, or while the keys of a slot are on two nodes.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -100,9 +100,11 @@ impl Cluster {
             self.renew_map(halfway(deadline));
         }
         let (mut node, mut asking) = (self.node_of(slot, deadline)?, false);
-        let mut retried = false;
-        for redirects in 0.. {
-            if redirects >= MANY_REDIRECTS {
+        let (mut retried, mut put_off) = (false, None);
+        let mut redirects = 0;
+        loop {
+            redirects += 1;
+            if redirects > MANY_REDIRECTS {
                 left(deadline).map_err(|_| self.unsettled())?;
                 thread::sleep(PAUSE);
             }
@@ -127,13 +129,16 @@ impl Cluster {
                         return Err(error);
                     }
                     // Ever longer, so that many who wait do not keep the nodes busy.
-                    thread::sleep(
-                        (PAUSE * (redirects as u32).clamp(1, 10)).min(left(deadline).unwrap_or_default() / 2),
-                    );
+                    thread::sleep((PAUSE * redirects.min(10)).min(left(deadline).unwrap_or_default() / 2));
                     self.renew_map(halfway(deadline));
                     (node, asking) = (self.node_of(slot, deadline)?, false);
+                    put_off = Some(error);
                 }
                 failure => {
+                    // If the time has gone with waiting, what was waited for is the reason.
+                    if let (Failure::TooLate, Some(error)) = (&failure, put_off.take()) {
+                        return Err(error);
+                    }
                     let error = pool.told(failure);
                     if !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
                         return Err(error);
@@ -153,7 +158,6 @@ impl Cluster {
                 }
             }
         }
-        Err(self.unsettled())
     }
 
     fn unsettled(&self) -> StoreError {
