@@ -4,13 +4,13 @@
 
 mod support;
 
-use multi_process_session::{ConfigError, Error, SessionManager, StoreErrorKind};
+use multi_process_session::{ConfigError, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::fork::{child, in_own_process, open_sockets};
 use support::redis::{Redis, free_port};
 use support::tls::{Authority, path, silent, trickle};
