@@ -4,12 +4,15 @@
 
 mod support;
 
+use log::LevelFilter;
 use multi_process_session::{Error, Session, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use support::cluster::{Cluster, Node, slot_of};
 use support::fork::{Signals, child, in_own_process};
+use support::log::{collect, take};
 use support::tls::{Authority, path};
 use support::{builder, cookie, fault, kind, manager, session_with, until};
 
@@ -225,12 +228,16 @@ fn a_lost_node_is_replaced_by_its_replica() {
     }
 }
 
-/// Lets no script bring a new record to life: that takes a command which nothing else here needs.
-fn forbid_new_ids(cluster: &Cluster, forbid: bool) {
-    let command = if forbid { "-hdel" } else { "+hdel" };
+/// Lets no script use this command, such as `-hexists`, or lets all do so again: `+hexists`.
+fn permit(cluster: &Cluster, command: &str) {
     for node in &cluster.nodes {
         node.redis.run::<()>(&["ACL", "SETUSER", "default", command]);
     }
+}
+
+/// Lets no script bring a new record to life: that takes a command which nothing else here needs.
+fn forbid_new_ids(cluster: &Cluster, forbid: bool) {
+    permit(cluster, if forbid { "-hexists" } else { "+hexists" });
 }
 
 #[test]
@@ -269,6 +276,53 @@ fn a_new_id_that_is_asked_for_again_after_a_fault_loses_no_write_of_another_requ
 }
 
 #[test]
+fn a_save_that_was_made_before_is_known_while_a_new_id_is_only_prepared() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    let header = session_with(&manager, &[("a", "1")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.increment("count", 1).unwrap();
+    session.set_idle_timeout(Duration::from_secs(1000));
+    // A fault that comes when all but the expiry is written.
+    permit(&cluster, "-pexpireat");
+    fault(session.save());
+    permit(&cluster, "+pexpireat");
+    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
+    // Another request's new id, which is not brought to life.
+    let mut other = manager.load(&*header).unwrap();
+    other.regenerate_with_grace(Duration::from_secs(60));
+    forbid_new_ids(&cluster, true);
+    fault(other.save());
+    forbid_new_ids(&cluster, false);
+    session.save().unwrap();
+    assert_eq!(session.get("count").unwrap(), Some(1));
+    let new = cookie(&other.save().unwrap().expect("a new id needs a cookie"));
+    assert_eq!(manager.load(&*new).unwrap().get("count").unwrap(), Some(1));
+}
+
+#[test]
+fn nodes_that_are_to_be_called_by_names_which_nobody_gave_them_are_found() {
+    let cluster = Cluster::start(2);
+    let hostname = ["CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname"];
+    for node in &cluster.nodes {
+        if node.redis.try_run::<()>(&hostname).is_err() {
+            return; // Before Redis 7 nodes have no names.
+        }
+    }
+    let manager = manager(&cluster.url());
+    manager.ping().unwrap();
+    let [one, two] = &cluster.nodes[..] else { unreachable!() };
+    let header = session_with(&manager, &[("a", "1")]);
+    let key = key(&manager, &header);
+    let (from, to) = if cluster.node_of(&key).port == one.port { (one, two) } else { (two, one) };
+    let slot = slot_of(one, &key);
+    Cluster::begin_to_move(slot, from, to);
+    Cluster::move_keys(slot, from, to);
+    cluster.end_to_move(slot, to);
+    assert!(!manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
 fn a_logout_between_the_steps_of_a_new_id_holds() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());
@@ -282,6 +336,45 @@ fn a_logout_between_the_steps_of_a_new_id_holds() {
     manager.destroy(&*header).unwrap();
     assert!(matches!(session.save(), Err(Error::Gone)));
     assert!(manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
+fn a_fork_waits_for_all_steps_of_a_new_id() {
+    let cluster = Cluster::start(3);
+    let unhindered = manager(&cluster.url());
+    let manager = builder(&cluster.url()).operation_timeout(Duration::from_millis(200)).build().unwrap();
+    manager.ping().unwrap();
+    let ((tell, told), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    std::thread::scope(|scope| {
+        let (manager, unhindered) = (&manager, &unhindered);
+        scope.spawn(move || {
+            let mut held_back = 0;
+            while held_back < 16 {
+                let header = session_with(unhindered, &[("a", "1")]);
+                let login = manager.load(&*header).and_then(|mut session| {
+                    session.set_group_name("ada");
+                    session.save()
+                });
+                let Err(error) = login else { continue };
+                assert!(error.to_string().contains("ForkGuard"), "{error}");
+                assert!(!unhindered.load(&*header).unwrap().is_new(), "logged out half way");
+                held_back += 1;
+                tell.send(()).unwrap();
+                may_go_on.recv().unwrap();
+            }
+        });
+        for round in 0..16 {
+            // In the midst of a login: at its first request, its second, and so on.
+            let before = manager.stats().round_trips;
+            while manager.stats().round_trips <= before + round % 4 {
+                std::hint::spin_loop();
+            }
+            let guard = manager.before_fork();
+            told.recv_timeout(Duration::from_secs(20)).unwrap();
+            drop(guard);
+            go_on.send(()).unwrap();
+        }
+    });
 }
 
 #[test]
@@ -354,6 +447,8 @@ fn a_cluster_may_speak_tls_and_resp3_and_ask_for_a_password() {
     }
     assert_eq!(manager.group("ada").clear().unwrap(), 10);
     assert!(!format!("{manager:?}").contains("hunter2"));
+    assert!(format!("{manager:?}").contains(&format!("rediss-cluster://{}", hosts.join(","))));
+    assert!(format!("{:?}", builder("redis-cluster://[::1]").build().unwrap()).contains("redis-cluster://[::1]:6379"));
     // Somebody else's authority, and no TLS.
     let somebody = Authority::new();
     let other = url.replace(path(&authority.ca()), path(&somebody.ca()));
@@ -405,4 +500,46 @@ fn what_is_no_sound_cluster_is_a_typed_error() {
     let answer = limited.load(None).and_then(|mut new: Session| new.set("a", &1).and_then(|()| new.save()));
     assert_eq!(kind(answer), StoreErrorKind::Unavailable);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_log_is_told_once_of_slots_that_nobody_serves() {
+    in_own_process("the_log_is_told_once_of_slots_that_nobody_serves", || {
+        collect(LevelFilter::Warn);
+        let cluster = Cluster::start(2);
+        let lost = &cluster.nodes[1];
+        for node in &cluster.nodes {
+            node.redis.run::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+        }
+        let manager = builder(&cluster.url()).operation_timeout(Duration::from_millis(50)).build().unwrap();
+        let slots = |command: &str| ["CLUSTER", command, "8192", "16383"].map(str::to_owned);
+        assert!(lost.info("cluster_slots_assigned:16384"));
+        let change = |node: &Node, command: &str| {
+            node.redis.try_run::<()>(&slots(command).iter().map(String::as_str).collect::<Vec<_>>()).is_ok()
+        };
+        until(|| {
+            for node in &cluster.nodes {
+                change(node, "DELSLOTSRANGE");
+            }
+            cluster.nodes.iter().all(|node| node.info("cluster_slots_assigned:8192"))
+        });
+        let try_often = || {
+            let answers: Vec<bool> = (0..40)
+                .map(|_| manager.load(None).and_then(|mut new| new.set("a", &1).and_then(|()| new.save())).is_ok())
+                .collect();
+            (answers.contains(&true), answers.contains(&false))
+        };
+        assert_eq!(try_often(), (true, true));
+        let told = take();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].1.starts_with("redis-cluster://") && told[0].1.contains("cannot be used"), "{told:?}");
+        until(|| change(lost, "ADDSLOTSRANGE"));
+        let mut told = Vec::new();
+        until(|| {
+            try_often();
+            told.extend(take());
+            !told.is_empty()
+        });
+        assert!(told.len() == 1 && told[0].1.ends_with("can be used again"), "{told:?}");
+    });
 }

@@ -303,7 +303,7 @@ fn urls_that_cannot_be_used_are_refused_without_showing_a_password() {
         builder(fine).build().unwrap();
     }
     let shown = format!("{:?}", builder("redis-sentinel://[::1],b:1/#n").build().unwrap());
-    assert!(shown.contains("redis://::1:26379, redis://b:1"), "{shown}");
+    assert!(shown.contains("redis://[::1]:26379, redis://b:1"), "{shown}");
     for url in [
         "redis-sentinel://:hunter2@a:26379",
         "redis-sentinel://:hunter2@a:26379#",

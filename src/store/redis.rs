@@ -8,6 +8,9 @@ mod failure;
 mod group;
 mod handover;
 mod keys;
+mod node;
+mod operation;
+mod outage;
 mod pool;
 mod reply;
 mod script;
@@ -24,8 +27,8 @@ mod wait;
 
 use self::failure::Failure;
 use self::keys::{field, own_key, record_keys};
-use self::reply::Reply;
-use self::script::{Script, Scripts};
+use self::operation::{Operation, Reached};
+use self::script::Scripts;
 use self::servers::{Servers, Source};
 use self::wait::Wait;
 use super::metrics::Counters;
@@ -83,31 +86,11 @@ impl RedisStore {
         })
     }
 
-    /// Runs a script on a record, wherever that has gone: `command` makes the command for a key. Gives the reply, and the
-    /// id that the session has now, if it is another one.
-    fn run_on(
-        &self,
-        script: &Script,
-        key: &RecordKey<'_>,
-        call: &Call,
-        command: impl Fn(&RecordKey<'_>) -> Cmd,
-    ) -> Result<(Reply, Option<PublicId>), StoreError> {
-        let mut key = *key;
-        let mut forwarded_to = None;
-        let mut reply = self.run(script, &command(&key), call)?;
-        while reply.status() == "forward" {
-            key.id = reply.id()?;
-            forwarded_to = Some(key.id);
-            reply = self.run(script, &command(&key), call)?;
-        }
-        Ok((reply, forwarded_to))
-    }
-
-    fn update_command(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Cmd {
-        let mut keys = record_keys(key);
+    fn update_command(&self, at: &Reached<'_>, update: &Update<'_>, call: &Call) -> Cmd {
+        let mut keys = record_keys(&at.key);
         if let Some(new_key) = &update.new_key {
             // Without a group, its own stands in the places of the group's.
-            keys.resize(3, own_key(key));
+            keys.resize(3, own_key(&at.key));
             keys.extend(record_keys(new_key));
         }
         let [mut sets, mut removes, mut increments] = [const { Vec::new() }; 3];
@@ -131,6 +114,7 @@ impl RedisStore {
             .arg(update.join.map_or("", |join| join.name))
             .arg(optional(update.join.and_then(|join| join.max_sessions)))
             .arg(optional(update.absolute_timeout.map(milliseconds)))
+            .arg(u8::from(at.made_before))
             .arg(u8::from(update.changes.clear))
             .arg(sets.len() / 2)
             .arg(removes.len())
@@ -140,30 +124,13 @@ impl RedisStore {
             .arg(increments);
         command
     }
-
-    /// Runs a script; sends its text only where the server does not have it.
-    fn run(&self, script: &Script, command: &Cmd, call: &Call) -> Result<Reply, StoreError> {
-        let process = self.servers.enter(call.deadline)?;
-        let servers = process.get_or_open(|| self.source.open(self.pool_size, &self.counters))?;
-        servers.request(Script::key(command), call.deadline, |connection, deadline| {
-            let reply = match connection.request(command, deadline) {
-                Err(Failure::NoScript) => connection.request(&script.in_full(command), deadline)?,
-                reply => reply?,
-            };
-            let reply = Reply::new(reply, call.nonce)?;
-            if let Some(wait) = self.wait.filter(|_| script.writes && reply.status() == "ok") {
-                // The connection is alive, so all of the time may be used.
-                wait.on(connection, call.deadline)?;
-            }
-            Ok(reply)
-        })
-    }
 }
 
 impl Store for RedisStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
         let bytes = record.check_size()?;
-        let mut command = self.scripts.create.call(&record_keys(key), call);
+        let operation = Operation::begin(self, call)?;
+        let mut command = operation.command(&self.scripts.create, &record_keys(key));
         command
             .arg(optional(record.absolute_timeout.map(milliseconds)))
             .arg(milliseconds(record.idle_timeout))
@@ -174,7 +141,7 @@ impl Store for RedisStore {
         for (key, json) in &record.values {
             command.arg(field(key)).arg(json);
         }
-        let mut reply = self.run(&self.scripts.create, &command, call)?;
+        let mut reply = operation.run(&self.scripts.create, &command)?;
         match reply.status() {
             "ok" => {}
             "gone" => return Err(Error::Gone),
@@ -182,41 +149,30 @@ impl Store for RedisStore {
             _ => return Err(reply.unexpected().into()),
         }
         let info = reply.info()?;
-        self.sweep_ended(key, &reply.ids()?, call);
+        operation.sweep_ended(key, &reply.ids()?);
         Ok(Some(info))
     }
 
     fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        let (mut reply, forwarded_to) = self.run_on(&self.scripts.load, key, call, |at| {
-            let mut command = self.scripts.load.call(&record_keys(at), call);
-            command.arg(interval(refresh)).arg(u8::from(at.id != key.id));
-            command
-        })?;
-        match reply.status() {
-            "ok" => {}
-            "gone" => return Ok(None),
-            _ => return Err(reply.unexpected()),
-        }
-        let (info, refreshed) = (reply.info()?, reply.number::<u8>()? == 1);
-        let (values, group_name) = reply.fields()?;
-        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
+        Operation::begin(self, call)?.load(key, refresh)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+        let operation = Operation::begin(self, call)?;
         if let Some(new_key) = &update.new_key
             && !self.source.are_together(&own_key(key), &own_key(new_key))
         {
-            return self.hand_over(key, new_key, update, call);
+            return operation.hand_over(key, new_key, update);
         }
         let changes = update.changes;
         let (mut reply, forwarded_to) =
-            self.run_on(&self.scripts.update, key, call, |at| self.update_command(at, update, call))?;
+            operation.run_on(&self.scripts.update, key, |at| self.update_command(at, update, call))?;
         match reply.status() {
             "ok" => {
                 let (info, ended) = (reply.info()?, reply.ids()?);
                 let totals = reply.totals(changes.increments().map(|(key, _)| key.to_owned()))?;
                 if let Some(new_key) = &update.new_key {
-                    self.sweep_ended(new_key, &ended, call);
+                    operation.sweep_ended(new_key, &ended);
                 }
                 Ok(Updated { info, totals, forwarded_to })
             }
@@ -231,31 +187,33 @@ impl Store for RedisStore {
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let script = &self.scripts.delete;
-        let (mut reply, _) = self.run_on(script, key, call, |key| script.call(&record_keys(key), call))?;
+        let operation = Operation::begin(self, call)?;
+        let (mut reply, _) = operation.run_on(script, key, |at| operation.command(script, &record_keys(&at.key)))?;
         Ok(reply.number::<u8>()? == 1)
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
-        self.read_group(group, keys, call)
+        Operation::begin(self, call)?.read_group(group, keys)
     }
 
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
         let command = self.scripts.group_len.call(&keys::group_keys(group), call);
-        self.run(&self.scripts.group_len, &command, call)?.number()
+        Operation::begin(self, call)?.run(&self.scripts.group_len, &command)?.number()
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
-        self.end_group(group, except, call)
+        Operation::begin(self, call)?.end_group(group, except)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
         let mut ping = cmd("PING");
         ping.arg(&call.nonce);
-        let process = self.servers.enter(call.deadline)?;
-        let servers = process.get_or_open(|| self.source.open(self.pool_size, &self.counters))?;
-        servers.ask_all(call.deadline, |connection, deadline| match connection.request(&ping, deadline)? {
-            Value::BulkString(echo) if echo == call.nonce => Ok(()),
-            _ => Err(Failure::not_ours("a PING came back with another text")),
+        let operation = Operation::begin(self, call)?;
+        operation.servers()?.ask_all(call.deadline, |connection, deadline| {
+            match connection.request(&ping, deadline)? {
+                Value::BulkString(echo) if echo == call.nonce => Ok(()),
+                _ => Err(Failure::not_ours("a PING came back with another text")),
+            }
         })
     }
 

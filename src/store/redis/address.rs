@@ -1,7 +1,6 @@
 //! Where a Redis is, as a URL says it.
 
-#[cfg(any(feature = "cluster", feature = "sentinel"))]
-use super::target::Node;
+use super::node::Node;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::ConfigError;
@@ -67,9 +66,9 @@ impl Address {
 
     /// Another server, with the same login, database and TLS settings.
     #[cfg(any(feature = "cluster", feature = "sentinel"))]
-    pub(super) fn at(&self, host: &str, port: u16) -> Address {
+    pub(super) fn at(&self, node: &Node) -> Address {
         let mut other = self.clone();
-        other.info = other.info.set_addr(ConnectionAddr::Tcp(host.to_owned(), port));
+        other.info = other.info.set_addr(ConnectionAddr::Tcp(node.host.clone(), node.port));
         other
     }
 
@@ -95,6 +94,15 @@ impl Address {
 
     pub(super) fn place(&self) -> &ConnectionAddr {
         self.info.addr()
+    }
+
+    /// `redis`, or `rediss` over TLS.
+    pub(super) fn scheme(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return "rediss";
+        }
+        "redis"
     }
 
     #[cfg(feature = "tls")]
@@ -137,7 +145,7 @@ pub(super) fn hosts_of(hosts: &str, default_port: &str, expected: &'static str) 
         format!("redis://{host}{}", if has_port { "" } else { default_port })
     });
     let nodes = urls.map(|url| match Address::parse_with(&url, &[], expected)?.0.place() {
-        ConnectionAddr::Tcp(host, port) => Ok((host.clone(), *port)),
+        ConnectionAddr::Tcp(host, port) => Ok(Node::new(host, *port)),
         _ => Err(ConfigError::StoreUrl { expected }),
     });
     nodes.collect()
@@ -159,13 +167,10 @@ fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
 /// Without user and password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        #[cfg(feature = "tls")]
-        if self.tls.is_some() {
-            return write!(f, "rediss://{}", self.info.addr());
-        }
         match self.info.addr() {
             ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", path.display()),
-            address => write!(f, "redis://{address}"),
+            ConnectionAddr::Tcp(host, port) => write!(f, "{}://{}", self.scheme(), Node::new(host, *port)),
+            address => write!(f, "{}://{address}", self.scheme()),
         }
     }
 }

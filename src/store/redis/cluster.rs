@@ -6,10 +6,12 @@
 use super::address::{Address, hosts_of};
 use super::connection::Connection;
 use super::failure::{Failure, Redirect};
+use super::node::Node;
+use super::outage::Outage;
 use super::pool::Pool;
 use super::slots::SlotMap;
 use super::socket::left;
-use super::target::{Node, Target};
+use super::target::Target;
 use crate::store::halfway;
 use crate::store::metrics::Counters;
 use crate::{ConfigError, StoreError, StoreErrorKind};
@@ -31,6 +33,7 @@ pub(super) struct Cluster {
     seeds: Arc<Seeds>,
     pool_size: u32,
     counters: Arc<Counters>,
+    outage: Outage,
     map: ArcSwap<SlotMap>,
     /// Whether the map is to be asked for before the next request.
     stale: AtomicBool,
@@ -70,8 +73,8 @@ impl Seeds {
 /// Without user and password.
 impl fmt::Display for Seeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nodes: Vec<String> = self.nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        write!(f, "redis-cluster://{}", nodes.join(","))
+        let nodes: Vec<String> = self.nodes.iter().map(Node::to_string).collect();
+        write!(f, "{}-cluster://{}", self.address.scheme(), nodes.join(","))
     }
 }
 
@@ -81,6 +84,7 @@ impl Cluster {
             seeds,
             pool_size,
             counters,
+            outage: Outage::default(),
             map: ArcSwap::default(),
             stale: AtomicBool::new(true),
             asking: Mutex::default(),
@@ -91,6 +95,19 @@ impl Cluster {
 
     /// Makes a request at the node that serves this slot, wherever that leads.
     pub(super) fn request<R>(
+        &self,
+        slot: u16,
+        deadline: Instant,
+        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+    ) -> Result<R, StoreError> {
+        let answer = self.find(slot, deadline, request);
+        if answer.is_ok() {
+            self.outage.note_success(&*self.seeds);
+        }
+        answer
+    }
+
+    fn find<R>(
         &self,
         slot: u16,
         deadline: Instant,
@@ -126,7 +143,7 @@ impl Cluster {
                 Failure::Redirected(Redirect::Later(error)) => {
                     self.stale.store(true, Ordering::Relaxed);
                     if !left(deadline).is_ok_and(|left| left > 2 * PAUSE) {
-                        return Err(error);
+                        return Err(self.unfit(error));
                     }
                     // Ever longer, so that many who wait do not keep the nodes busy.
                     thread::sleep((PAUSE * redirects.min(10)).min(left(deadline).unwrap_or_default() / 2));
@@ -137,7 +154,7 @@ impl Cluster {
                 failure => {
                     // If the time has gone with waiting, what was waited for is the reason.
                     if let (Failure::TooLate, Some(error)) = (&failure, put_off.take()) {
-                        return Err(error);
+                        return Err(self.unfit(error));
                     }
                     let error = pool.told(failure);
                     if !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
@@ -162,7 +179,13 @@ impl Cluster {
 
     fn unsettled(&self) -> StoreError {
         let message = format!("the nodes of {} do not agree which of them keeps this session", self.seeds);
-        StoreError::new(StoreErrorKind::Unavailable, message)
+        self.unfit(StoreError::new(StoreErrorKind::Unavailable, message))
+    }
+
+    /// An error that is the cluster's, and not that of one of its nodes: their pools tell the log of those.
+    fn unfit(&self, error: StoreError) -> StoreError {
+        self.outage.note_failure(&*self.seeds, &error);
+        error
     }
 
     /// Makes a request to every primary. It is an error if a slot has none.
@@ -206,7 +229,7 @@ impl Cluster {
 
     fn unknown(&self) -> StoreError {
         let message = format!("no node of {} says where all slots are", self.seeds);
-        StoreError::new(StoreErrorKind::Unavailable, message)
+        self.unfit(StoreError::new(StoreErrorKind::Unavailable, message))
     }
 
     /// Asks the nodes for the map, one after the other, each with its share of the time. If none answers, the old map is
@@ -229,15 +252,15 @@ impl Cluster {
                 });
                 reply.map_err(|failure| pool.told(failure))
             });
-            match reply.map(|reply| SlotMap::parse(reply, &node.0)) {
+            match reply.map(|reply| SlotMap::parse(reply, &node.host)) {
                 // A node that has just been started knows of no slots.
                 Ok(Some(map)) if !map.nodes().is_empty() => {
                     self.forget_pools(&map);
                     self.map.store(Arc::new(map));
                     return true;
                 }
-                Ok(_) => log::debug!("{}:{} does not say how the cluster's slots are divided", node.0, node.1),
-                Err(error) => log::debug!("{}:{} does not say where the slots are: {error}", node.0, node.1),
+                Ok(_) => log::debug!("{node} does not say how the cluster's slots are divided"),
+                Err(error) => log::debug!("{node} does not say where the slots are: {error}"),
             }
         }
         self.stale.store(true, Ordering::Relaxed);
@@ -263,7 +286,7 @@ impl Cluster {
         if let Some(pool) = lock(&self.pools).get(node) {
             return Ok(pool.clone());
         }
-        let target = Target::Server(self.seeds.address.at(&node.0, node.1));
+        let target = Target::Server(self.seeds.address.at(node));
         let new = Arc::new(Pool::new(Arc::new(target), self.pool_size, self.counters.clone())?);
         Ok(lock(&self.pools).entry(node.clone()).or_insert(new).clone())
     }
@@ -277,7 +300,7 @@ impl Cluster {
 
 /// The node that a redirection leads to. One that does not know its own name leaves it out: it is at the same host.
 fn named(to: Node, from: &Node) -> Node {
-    if to.0.is_empty() { (from.0.clone(), to.1) } else { to }
+    if to.host.is_empty() { Node::new(&from.host, to.port) } else { to }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

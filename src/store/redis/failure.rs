@@ -1,6 +1,6 @@
 //! How a call to Redis can fail, and what that says about its connection.
 
-use super::target::Node;
+use super::node::Node;
 use crate::{StoreError, StoreErrorKind};
 use redis::{RedisError, ServerError};
 use std::{fmt, io};
@@ -57,14 +57,17 @@ impl Failure {
         let text = format!("{error_code} {details}");
         let kind = kind(&text);
         let error = StoreError::new(kind, format!("Redis answered with an error: {}", one_line(&text)));
-        let node = || details.rsplit_once(' ').and_then(|(_, node)| parse_node(node));
-        let redirect = match error_code {
-            "MOVED" => node().map(Redirect::Moved),
-            "ASK" => node().map(Redirect::Ask),
-            _ => None,
-        };
-        if let Some(redirect) = redirect {
-            return Failure::Redirected(redirect);
+        let node = || details.rsplit_once(' ').and_then(|(_, node)| Node::parse(node)).filter(|node| node.host != "?");
+        match error_code {
+            "MOVED" | "ASK" => {
+                return Failure::Redirected(match node() {
+                    Some(node) if error_code == "MOVED" => Redirect::Moved(node),
+                    Some(node) => Redirect::Ask(node),
+                    // A node is to be called by a name that nobody has given it.
+                    None => Redirect::Later(error),
+                });
+            }
+            _ => {}
         }
         if says(&text, "TRYAGAIN") || says(&text, "CLUSTERDOWN") {
             return Failure::Redirected(Redirect::Later(error));
@@ -155,12 +158,6 @@ fn kind(text: &str) -> StoreErrorKind {
     } else {
         Backend
     }
-}
-
-/// From `host:port`, as redirections have it; an IPv6 address has no brackets there, and an unknown host is left out.
-fn parse_node(text: &str) -> Option<Node> {
-    let (host, port) = text.trim_end().rsplit_once(':')?;
-    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn says(text: &str, code: &str) -> bool {

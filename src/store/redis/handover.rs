@@ -1,6 +1,6 @@
 //! A new id whose key is in another slot of a cluster, where no script can move the record in one step.
 //!
-//! 1. The new record is prepared: complete, but not alive, and gone within a minute.
+//! 1. The new record is prepared: complete, but not alive, and gone soon.
 //! 2. The old one is ended, if it has not been changed since it was read; else all begins again.
 //! 3. The new one is brought to life, and only then is its id handed out.
 //!
@@ -8,39 +8,39 @@
 //! 2 and 3 has logged the session out.
 
 use super::keys::{field, record_keys};
-use super::{RedisStore, interval, milliseconds, optional};
+use super::operation::Operation;
+use super::{interval, milliseconds, optional};
 use crate::Error;
 use crate::lifetime::Refresh;
-use crate::store::{Call, RecordInfo, RecordKey, Store, Update, Updated, Values, total_size};
+use crate::store::{RecordInfo, RecordKey, Update, Updated, Values, total_size};
 use redis::Value;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-impl RedisStore {
+impl Operation<'_> {
     pub(super) fn hand_over(
         &self,
         key: &RecordKey<'_>,
         new_key: &RecordKey<'_>,
         update: &Update<'_>,
-        call: &Call,
     ) -> Result<Updated, Error> {
         let mut known = update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
         loop {
             let (info, values) = match known.take() {
                 Some(known) => known,
-                None => match self.load(key, Refresh::Never, call)? {
+                None => match self.load(key, Refresh::Never)? {
                     Some(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
                     // It has ended or got another id: by this very call, if that was made before.
-                    _ => return self.bring(key, new_key, update, None, call)?.ok_or(Error::Gone),
+                    _ => return self.bring(key, new_key, update, None)?.ok_or(Error::Gone),
                 },
             };
-            match self.prepare(new_key, &info, &values, update, call) {
+            match self.prepare(new_key, &info, &values, update) {
                 Ok(()) => {}
                 // Another request may have changed what stood in the way.
                 Err(refusal) if matches!(values, Cow::Borrowed(_)) && !matches!(refusal, Error::Store(_)) => continue,
                 Err(error) => return Err(error),
             }
-            if let Some(updated) = self.bring(key, new_key, update, Some(info.version), call)? {
+            if let Some(updated) = self.bring(key, new_key, update, Some(info.version))? {
                 return Ok(updated);
             }
         }
@@ -53,25 +53,28 @@ impl RedisStore {
         new_key: &RecordKey<'_>,
         update: &Update<'_>,
         version: Option<u64>,
-        call: &Call,
     ) -> Result<Option<Updated>, Error> {
-        let mut command = self.scripts.take.call(&record_keys(key), call);
-        command.arg(optional(version)).arg(optional(update.grace.map(milliseconds))).arg(new_key.id.to_string());
-        let mut reply = self.run(&self.scripts.take, &command, call)?;
+        let mut command = self.command(&self.scripts().take, &record_keys(key));
+        command
+            .arg(optional(version))
+            .arg(optional(update.grace.map(milliseconds)))
+            .arg(new_key.id.to_string())
+            .arg(self.memory());
+        let mut reply = self.run(&self.scripts().take, &command)?;
         match reply.status() {
             "ok" => {
                 // What cannot be waited for must not keep the new one from coming to life.
-                let updated = self.activate(new_key, update, &reply.list()?, call);
-                if self.wait.is_some() {
-                    self.run(&self.scripts.take_again, &command, call)?;
+                let updated = self.activate(new_key, update, &reply.list()?);
+                if self.store.wait.is_some() {
+                    self.run(&self.scripts().take_again, &command)?;
                 }
                 updated.map(Some)
             }
             "moved" => Ok(None),
             "gone" => {
                 // Nobody knows of the new one.
-                let script = &self.scripts.discard;
-                if let Err(error) = self.run(script, &script.call(&record_keys(new_key), call), call) {
+                let script = &self.scripts().discard;
+                if let Err(error) = self.run(script, &self.command(script, &record_keys(new_key))) {
                     log::debug!("a record that nobody knows of is left to expire: {error}");
                 }
                 Err(Error::Gone)
@@ -87,7 +90,6 @@ impl RedisStore {
         info: &RecordInfo,
         values: &Values,
         update: &Update<'_>,
-        call: &Call,
     ) -> Result<(), Error> {
         let differs = update.expected.is_some_and(|expected| expected != info.version);
         let lacks = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
@@ -99,20 +101,21 @@ impl RedisStore {
         let bytes = total_size(&values);
         update.check_size(before, bytes)?;
         let since_1970 = |time: SystemTime| milliseconds(time.duration_since(UNIX_EPOCH).unwrap_or_default());
-        let script = &self.scripts.pending;
-        let mut command = script.call(&record_keys(new_key), call);
+        let script = &self.scripts().pending;
+        let mut command = self.command(script, &record_keys(new_key));
         command
             .arg(info.version + 1)
             .arg(since_1970(info.created_at))
             .arg(info.ends_at.map_or(0, since_1970))
             .arg(milliseconds(update.changes.idle_timeout.unwrap_or(info.idle_timeout)))
             .arg(bytes)
+            .arg(self.memory())
             .arg(u8::from(update.join.is_some()))
             .arg(update.join.map_or("", |join| join.name));
         for (key, json) in &values {
             command.arg(field(key)).arg(json);
         }
-        let reply = self.run(script, &command, call)?;
+        let reply = self.run(script, &command)?;
         match reply.status() {
             "ok" | "done" => Ok(()),
             "exists" => Err(Error::id_taken()),
@@ -120,15 +123,9 @@ impl RedisStore {
         }
     }
 
-    fn activate(
-        &self,
-        new_key: &RecordKey<'_>,
-        update: &Update<'_>,
-        nonces: &[Value],
-        call: &Call,
-    ) -> Result<Updated, Error> {
-        let script = &self.scripts.activate;
-        let mut command = script.call(&record_keys(new_key), call);
+    fn activate(&self, new_key: &RecordKey<'_>, update: &Update<'_>, nonces: &[Value]) -> Result<Updated, Error> {
+        let script = &self.scripts().activate;
+        let mut command = self.command(script, &record_keys(new_key));
         command
             .arg(interval(update.refresh))
             .arg(u8::from(update.join.is_some()))
@@ -143,7 +140,7 @@ impl RedisStore {
         for (key, _) in update.changes.increments() {
             command.arg(field(key));
         }
-        let mut reply = self.run(script, &command, call)?;
+        let mut reply = self.run(script, &command)?;
         match reply.status() {
             "ok" => {}
             "gone" => return Err(Error::Gone),
@@ -151,7 +148,7 @@ impl RedisStore {
         }
         let (info, ended) = (reply.info()?, reply.ids()?);
         let totals = reply.totals(update.changes.increments().map(|(key, _)| key.to_owned()))?;
-        self.sweep_ended(new_key, &ended, call);
+        self.sweep_ended(new_key, &ended);
         Ok(Updated { info, totals, forwarded_to: None })
     }
 }

@@ -21,7 +21,7 @@ if not (about[1] and about[2] and about[4] and ends and idle) then
   return { nonce, 'corrupt' }
 end
 local interval, refreshed = tonumber(ARGV[2]), 0
-if left < 0 or (interval >= 0 and left < idle) then
+if not prepared and (left < 0 or (interval >= 0 and left < idle)) then
   local life = full_life(idle, interval, ends, now)
   -- A refresh that cannot be written (a full memory, a replica) does not fail the load. The first command tells.
   local first = { 'PEXPIREAT', record.key, now + life }

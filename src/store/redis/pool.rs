@@ -2,12 +2,14 @@
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::target::{Node, Target};
+use super::node::Node;
+use super::outage::Outage;
+use super::target::Target;
+use crate::StoreError;
 use crate::store::halfway;
 use crate::store::metrics::{Counted, Counters};
 use crate::store::places::Places;
-use crate::{StoreError, StoreErrorKind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,8 +22,7 @@ pub(super) struct Pool {
     target: Arc<Target>,
     places: Places<Open>,
     counters: Arc<Counters>,
-    /// Whether the last call found that it cannot be reached.
-    down: AtomicBool,
+    outage: Outage,
     /// Moves with every failed connection, and when another server becomes the primary: those opened before are not
     /// trusted any more.
     epoch: AtomicU64,
@@ -49,7 +50,7 @@ impl Pool {
             target,
             places: Places::new(size, counters.clone())?,
             counters,
-            down: AtomicBool::new(false),
+            outage: Outage::default(),
             epoch: AtomicU64::new(0),
             primary: Mutex::new(None),
             watch: Mutex::new(Watch { sentinel: None, asked: Instant::now() }),
@@ -65,15 +66,9 @@ impl Pool {
     ) -> Result<R, Failure> {
         let answer = self.try_twice(deadline, request);
         match &answer {
-            Err(Failure::Refused { error, reusable: false })
-                if is_outage(error) && !self.down.swap(true, Ordering::Relaxed) =>
-            {
-                log::error!("{} cannot be used: {error}", self.target);
-            }
-            Ok(_) if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) => {
-                log::warn!("{} can be used again", self.target);
-            }
-            _ => {}
+            Err(Failure::Refused { error, reusable: false }) => self.outage.note_failure(&*self.target, error),
+            Ok(_) => self.outage.note_success(&*self.target),
+            Err(_) => {}
         }
         answer
     }
@@ -129,7 +124,7 @@ impl Pool {
                     if last_try || until == deadline && failure.is_timeout() {
                         return Err(self.told(failure).into());
                     }
-                    let level = if self.down.load(Ordering::Relaxed) { log::Level::Debug } else { log::Level::Warn };
+                    let level = if self.outage.is_under_way() { log::Level::Debug } else { log::Level::Warn };
                     log::log!(level, "the connection to {} failed ({failure:?}); trying a fresh one", self.target);
                     self.counters.add(Counted::Retries, 1);
                     last_try = true;
@@ -195,21 +190,17 @@ impl Pool {
         let named = self.target.ask_again(&mut watch.sentinel, halfway(halfway(deadline)));
         watch.asked = Instant::now();
         let mut known = lock(&self.primary);
-        let (Some((host, port)), Some(old)) = (&named, &*known) else { return };
-        if (host, port) == (&old.0, &old.1) {
+        let (Some(new), Some(old)) = (&named, &*known) else { return };
+        if new == old {
             return;
         }
-        log::warn!("{} is {host}:{port} now, and no longer {}:{}", self.target, old.0, old.1);
+        log::warn!("{} is {new} now, and no longer {old}", self.target);
         *known = None;
         watch.sentinel = None;
         self.epoch.fetch_add(1, Ordering::Relaxed);
         drop((known, watch));
         self.places.close_idle();
     }
-}
-
-fn is_outage(error: &StoreError) -> bool {
-    matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

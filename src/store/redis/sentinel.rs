@@ -3,8 +3,8 @@
 use super::address::{Address, hosts_of};
 use super::connection::Connection;
 use super::failure::Failure;
+use super::node::Node;
 use super::socket::left;
-use super::target::Node;
 use crate::store::halfway;
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use redis::{Value, cmd, from_redis_value};
@@ -50,7 +50,7 @@ impl Sentinels {
         if user.is_some() && password.is_none() {
             return Err(malformed());
         }
-        let sentinels = places.iter().map(|(host, port)| server.at(host, *port).with_login(user, password));
+        let sentinels = places.iter().map(|place| server.at(place).with_login(user, password));
         Ok(Sentinels { name: name.to_owned(), sentinels: sentinels.collect(), first: AtomicUsize::new(0), server })
     }
 
@@ -67,9 +67,9 @@ impl Sentinels {
                         self.first.store(which, Ordering::Relaxed);
                         return Ok((connection, primary));
                     }
-                    Ok((None, (host, port))) => {
+                    Ok((None, named)) => {
                         replica_named = true;
-                        failures.push(unavailable(format!("{host}:{port} is named, but is a replica")));
+                        failures.push(unavailable(format!("{named} is named, but is a replica")));
                     }
                     Err(failure) => failures.push(failure),
                 }
@@ -136,13 +136,15 @@ impl Sentinels {
         let mut question = cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&self.name);
         let answer = sentinel.request(&question, deadline)?;
-        from_redis_value(answer).map_err(|_| Failure::not_ours("a sentinel named no address"))
+        let named: Option<(String, u16)> =
+            from_redis_value(answer).map_err(|_| Failure::not_ours("a sentinel named no address"))?;
+        Ok(named.map(|(host, port)| Node::new(host, port)))
     }
 
     /// A connection to the server that is named, if that takes itself for a primary too: a sentinel may not know yet
     /// what happened.
-    fn open(&self, (host, port): &Node, deadline: Instant) -> Result<Option<Connection>, StoreError> {
-        let address = self.server.at(host, *port);
+    fn open(&self, named: &Node, deadline: Instant) -> Result<Option<Connection>, StoreError> {
+        let address = self.server.at(named);
         let mut connection =
             Connection::open(&address, deadline).map_err(|failure| failure.into_store_error(&address))?;
         match connection.request(&cmd("ROLE"), deadline) {

@@ -1,6 +1,6 @@
 //! Which node of a cluster serves which key (the Redis cluster specification).
 
-use super::target::Node;
+use super::node::Node;
 use redis::Value;
 
 /// How many slots there are.
@@ -35,14 +35,20 @@ impl SlotMap {
                 return None;
             }
             let mut node = array(parts.next()?)?.into_iter();
-            // A node that does not know its own name leaves it out.
             let name = match node.next()? {
-                Value::BulkString(name) if !name.is_empty() => String::from_utf8(name).ok()?,
-                Value::BulkString(_) | Value::Nil => host.to_owned(),
+                Value::BulkString(name) => String::from_utf8(name).ok()?,
+                Value::Nil => String::new(),
                 _ => return None,
             };
             let Value::Int(port) = node.next()? else { return None };
-            ranges.push((last, first, (name, port.try_into().ok()?)));
+            let host = match &*name {
+                // It does not know its own name.
+                "" => host.to_owned(),
+                // It is to be called by a name that nobody has given it.
+                "?" => node.nth(1).and_then(ip)?,
+                _ => name,
+            };
+            ranges.push((last, first, Node::new(host, port.try_into().ok()?)));
         }
         ranges.sort();
         Some(SlotMap { ranges })
@@ -73,6 +79,22 @@ fn array(value: Value) -> Option<Vec<Value>> {
         Value::Array(parts) => Some(parts),
         _ => None,
     }
+}
+
+/// The address of a node, from what the reply says of it by name and value (in RESP3 that is a map).
+fn ip(about: Value) -> Option<String> {
+    let mut parts = match about {
+        Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
+        about => array(about)?,
+    }
+    .into_iter();
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        match (name, value) {
+            (Value::BulkString(name), Value::BulkString(ip)) if name == b"ip" => return String::from_utf8(ip).ok(),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn slot(value: Value) -> Option<u16> {
@@ -107,12 +129,22 @@ mod tests {
         let range = |first, last, node| Value::Array(vec![Value::Int(first), Value::Int(last), node]);
         let reply = Value::Array(vec![range(100, 16383, node("b", 2)), range(0, 98, node("", 1))]);
         let map = SlotMap::parse(reply, "a").unwrap();
-        assert_eq!(map.node_of(0), Some(&("a".to_owned(), 1)));
-        assert_eq!(map.node_of(98), Some(&("a".to_owned(), 1)));
+        assert_eq!(map.node_of(0), Some(&Node::new("a", 1)));
+        assert_eq!(map.node_of(98), Some(&Node::new("a", 1)));
         assert_eq!(map.node_of(99), None);
-        assert_eq!(map.node_of(100), Some(&("b".to_owned(), 2)));
-        assert_eq!(map.node_of(16383), Some(&("b".to_owned(), 2)));
+        assert_eq!(map.node_of(100), Some(&Node::new("b", 2)));
+        assert_eq!(map.node_of(16383), Some(&Node::new("b", 2)));
         assert_eq!((map.nodes().len(), map.is_complete()), (2, false));
+        // Nodes are to be called by names that nobody has given them.
+        let text = |text: &str| Value::BulkString(text.into());
+        let about = [text("hostname"), text(""), text("ip"), text("10.0.0.1")];
+        let pairs = about.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        for about in [Value::Array(about.to_vec()), Value::Map(pairs)] {
+            let nameless = |about| Value::Array(vec![text("?"), Value::Int(1), text("id"), about]);
+            let map = SlotMap::parse(Value::Array(vec![range(0, 16383, nameless(about))]), "a").unwrap();
+            assert_eq!(map.node_of(7), Some(&Node::new("10.0.0.1", 1)));
+            assert!(SlotMap::parse(Value::Array(vec![range(0, 16383, node("?", 1))]), "a").is_none());
+        }
         for nonsense in [
             Value::Int(1),
             Value::Array(vec![Value::Int(1)]),

@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::connection::Connection;
+use super::node::Node;
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use crate::{ConfigError, StoreError};
@@ -53,9 +54,6 @@ impl Target {
         !matches!(self, Target::Server(_))
     }
 }
-
-/// The host and the port of a server, as sentinels and clusters name it.
-pub(super) type Node = (String, u16);
 
 /// Without user and password.
 impl fmt::Display for Target {

@@ -3,16 +3,17 @@
 -- ARGV: nonce, expected version ('' any), size limit, refresh interval (ms), new idle timeout (ms; '' the old one),
 --       a field ('' none) and the value it has to have, grace for the old id (ms; '' none), whether it joins a group
 --       (0 or 1), the group's name, how many sessions the group may have ('' any number), absolute timeout from joining
---       (ms; '' none), clear (0 or 1), how many fields to set, to remove and to increment; then field and value by
---       turns, fields to remove, field and increment by turns.
+--       (ms; '' none), whether this call was made before, under an id that the session had then (0 or 1), clear (0 or 1),
+--       how many fields to set, to remove and to increment; then field and value by turns, fields to remove, field and
+--       increment by turns.
 local new, expected, limit, interval = record_at(4), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local new_idle, held_field, held, grace = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
 local joins, group_name, max_sessions, absolute = ARGV[9] == '1', ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
-local clear = ARGV[13] == '1'
-local first_set = 17
-local first_remove = first_set + 2 * ARGV[14]
-local first_increment = first_remove + ARGV[15]
-local last = first_increment + 2 * ARGV[16] - 1
+local made_before, clear = ARGV[13] == '1', ARGV[14] == '1'
+local first_set = 18
+local first_remove = first_set + 2 * ARGV[15]
+local first_increment = first_remove + ARGV[16]
+local last = first_increment + 2 * ARGV[17] - 1
 
 local function answer(ended)
   local totals = {}
@@ -33,19 +34,19 @@ if new and redis.call('EXISTS', new.key) == 1 then
   touch(record)
   return answer({})
 end
-local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't', 'u')
+local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't', 'u', 'p')
 local version, old_size, idle, ends = tonumber(about[1]), tonumber(about[2]), tonumber(about[3]), tonumber(about[4])
 local id = forward(about[6], about[8])
 if id then
-  -- An id that leads elsewhere cannot be replaced once more.
-  return { nonce, new and 'gone' or 'forward', id }
+  -- An id that leads elsewhere cannot be replaced once more. What it led to in another slot may lack these nonces still.
+  return { nonce, new and 'gone' or is_known(record) and 'made before' or 'forward', id }
 elseif about[6] or about[7] then
   return { nonce, 'gone' }
 elseif not (version and old_size and idle and ends) then
   return { nonce, redis.call('EXISTS', record.key) == 0 and 'gone' or 'corrupt' }
 elseif not is_member(record) then
   return { nonce, 'gone' }
-elseif is_known(record) then
+elseif made_before or is_known(record) then
   touch(record)
   return answer({})
 elseif expected ~= '' and tonumber(expected) ~= version then
@@ -157,7 +158,7 @@ if new then
   record = new
 end
 local ended = {}
-if new or new_idle then
+if new or (new_idle and not about[9]) then -- What is only prepared gets its life from activate.lua.
   local expires = now + full_life(idle, interval, ends, now)
   redis.call('HSET', record.key, 'r', now)
   if joins then

@@ -30,7 +30,7 @@ impl Wait {
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("wait_replicas", number)) => match number.parse() {
-                    Ok(replicas @ 1..=100) => (wait.replicas, found) = (replicas, true),
+                    Ok(replicas @ 1..=100) if !number.starts_with('+') => (wait.replicas, found) = (replicas, true),
                     _ => return Err(malformed),
                 },
                 Some(("wait_aof", "1")) => (wait.on_disk, found) = (true, true),
@@ -112,6 +112,7 @@ mod tests {
             "redis://a?wait_replicas=",
             "redis://a?wait_aof=yes",
             "redis://a?wait_replicas=-1",
+            "redis://a?wait_replicas=+1",
         ] {
             assert!(Wait::take(url).is_err(), "{url}");
         }

@@ -1,0 +1,125 @@
+//! A call under way, from its first script to its last.
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::keys::record_keys;
+use super::reply::Reply;
+use super::script::{Script, Scripts};
+use super::servers::Servers;
+use super::{RedisStore, interval, milliseconds};
+use crate::StoreError;
+use crate::lifetime::Refresh;
+use crate::store::per_process::Entered;
+use crate::store::{Call, Record, RecordKey};
+use crate::token::PublicId;
+use redis::Cmd;
+use std::time::{Duration, Instant};
+
+/// A call under way. A fork waits for all of it: between two of its scripts, a session may be neither here nor there.
+pub(super) struct Operation<'a> {
+    pub(super) store: &'a RedisStore,
+    pub(super) call: &'a Call,
+    process: Entered<Servers>,
+}
+
+/// Where a session is that was reached by an id, and what is known of it.
+pub(super) struct Reached<'a> {
+    pub(super) key: RecordKey<'a>,
+    /// The id that it has now, if it is another one.
+    pub(super) forwarded_to: Option<PublicId>,
+    /// Whether the call was made before, under an id that it had then.
+    pub(super) made_before: bool,
+}
+
+impl<'a> Operation<'a> {
+    pub(super) fn begin(store: &'a RedisStore, call: &'a Call) -> Result<Operation<'a>, StoreError> {
+        Ok(Operation { store, call, process: store.servers.enter(call.deadline)? })
+    }
+
+    pub(super) fn servers(&self) -> Result<&Servers, StoreError> {
+        let store = self.store;
+        self.process.get_or_open(|| store.source.open(store.pool_size, &store.counters))
+    }
+
+    pub(super) fn scripts(&self) -> &'a Scripts {
+        &self.store.scripts
+    }
+
+    /// A call of this script on these keys.
+    pub(super) fn command(&self, script: &Script, keys: &[String]) -> Cmd {
+        script.call(keys, self.call)
+    }
+
+    /// How long what tells that this call was made before is kept (ms).
+    pub(super) fn memory(&self) -> u64 {
+        let left = self.call.deadline.saturating_duration_since(Instant::now());
+        milliseconds(left.max(Duration::from_secs(60)))
+    }
+
+    /// Runs a script; sends its text only where the server does not have it.
+    pub(super) fn run(&self, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
+        self.run_until(self.call.deadline, script, command)
+    }
+
+    pub(super) fn run_until(&self, deadline: Instant, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
+        self.servers()?.request(Script::key(command), deadline, |connection, until| {
+            let reply = self.reply(connection, until, script, command)?;
+            if let Some(wait) = self.store.wait.filter(|_| script.writes && reply.status() == "ok") {
+                // The connection is alive, so all of the time may be used.
+                wait.on(connection, deadline)?;
+            }
+            Ok(reply)
+        })
+    }
+
+    fn reply(
+        &self,
+        connection: &mut Connection,
+        deadline: Instant,
+        script: &Script,
+        command: &Cmd,
+    ) -> Result<Reply, Failure> {
+        let reply = match connection.request(command, deadline) {
+            Err(Failure::NoScript) => connection.request(&script.in_full(command), deadline)?,
+            reply => reply?,
+        };
+        Reply::new(reply, self.call.nonce)
+    }
+
+    /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is.
+    pub(super) fn run_on<'k>(
+        &self,
+        script: &Script,
+        key: &RecordKey<'k>,
+        command: impl Fn(&Reached<'k>) -> Cmd,
+    ) -> Result<(Reply, Option<PublicId>), StoreError> {
+        let mut at = Reached { key: *key, forwarded_to: None, made_before: false };
+        loop {
+            let mut reply = self.run(script, &command(&at))?;
+            match reply.status() {
+                "forward" => {}
+                "made before" => at.made_before = true,
+                _ => return Ok((reply, at.forwarded_to)),
+            }
+            at.key.id = reply.id()?;
+            at.forwarded_to = Some(at.key.id);
+        }
+    }
+
+    pub(super) fn load(&self, key: &RecordKey<'_>, refresh: Refresh) -> Result<Option<Record>, StoreError> {
+        let script = &self.scripts().load;
+        let (mut reply, forwarded_to) = self.run_on(script, key, |at| {
+            let mut command = self.command(script, &record_keys(&at.key));
+            command.arg(interval(refresh)).arg(u8::from(at.forwarded_to.is_some()));
+            command
+        })?;
+        match reply.status() {
+            "ok" => {}
+            "gone" => return Ok(None),
+            _ => return Err(reply.unexpected()),
+        }
+        let (info, refreshed) = (reply.info()?, reply.number::<u8>()? == 1);
+        let (values, group_name) = reply.fields()?;
+        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
+    }
+}
