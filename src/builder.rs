@@ -458,3 +458,31 @@ impl fmt::Debug for SessionManagerBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(feature = "redis", feature = "sqlite"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_built_in_is_named() {
+        for (url, expected) in [
+            ("redis://:hunter2@a", "redis"),
+            ("redis+unix:///a", "redis"),
+            ("rediss://a", "tls"),
+            ("redis-sentinel://a#name", "sentinel"),
+            ("rediss-sentinel://a#name", "sentinel"),
+            ("redis-cluster://a", "cluster"),
+            ("rediss-cluster://a", "cluster"),
+            ("sqlite:///a.db", "sqlite"),
+        ] {
+            let secret = Secret::generate().unwrap();
+            match SessionManagerBuilder::new(secret).store_url(url).build() {
+                Err(error @ ConfigError::FeatureMissing { feature, .. }) => {
+                    assert_eq!(feature, expected, "{url}");
+                    assert!(error.to_string().contains(expected) && !error.to_string().contains("hunter2"), "{error}");
+                }
+                other => panic!("{url}: {other:?}"),
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use support::cluster::{Cluster, Node, slot_of};
 use support::fork::{Signals, child, in_own_process};
 use support::log::{collect, take};
+use support::redis::rights;
 use support::tls::{Authority, path};
 use support::{builder, cookie, fault, kind, manager, session_with, until};
 
@@ -434,7 +435,8 @@ fn a_cluster_may_speak_tls_and_resp3_and_ask_for_a_password() {
     let certified = authority.certify(&["127.0.0.1"]);
     let cluster = Cluster::start_with_tls(&authority, &certified, &["--tls-auth-clients", "no"]);
     for node in &cluster.nodes {
-        node.redis.run::<()>(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~*", "+@all"]);
+        let user = ["ACL", "SETUSER", "ada", "on", ">hunter2"];
+        node.redis.run::<()>(&[&user, &rights()[..], &["+cluster|slots"]].concat());
         node.redis.run::<()>(&["ACL", "SETUSER", "default", "resetpass", "on", ">other"]);
     }
     let hosts: Vec<String> = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();

@@ -5,13 +5,13 @@
 mod support;
 
 use multi_process_session::contract::{Subject, check, check_shared};
-use multi_process_session::{MemoryStore, RecordKey, RedisStore, SqliteStore, Store};
+use multi_process_session::{MemoryStore, RecordKey, RedisStore, SqliteStore, Store, StoreErrorKind};
 use std::time::{Duration, SystemTime};
-use support::clock;
 use support::cluster::Cluster;
 use support::fork::{children, in_own_process};
 use support::place::Place;
-use support::redis::Redis;
+use support::redis::{Redis, rights};
+use support::{clock, kind, manager, session_with};
 
 struct ByClock<S, F>(S, F);
 
@@ -56,6 +56,26 @@ fn sqlite_keeps_the_contract() {
 fn redis_keeps_the_contract() {
     let redis = Redis::start();
     check(&ByPlace(RedisStore::new(&redis.url()).unwrap(), Place::Redis(redis)));
+}
+
+#[test]
+fn the_rights_that_the_readme_names_are_enough() {
+    let redis = Redis::start();
+    assert!(rights().contains(&"~mps:*"));
+    redis.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..]].concat());
+    let url = format!("{}?user=sessions&pass=password", redis.url());
+    let manager = manager(&url);
+    manager.ping().unwrap();
+    let mut session = manager.load(None).unwrap();
+    session.set_group_name("ada");
+    session.save().unwrap();
+    let header = session_with(&manager, &[("a", "1")]);
+    assert_eq!(manager.group("ada").clear().unwrap(), 1);
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "-time"]);
+    assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Rejected);
+    // The suite has namespaces of its own.
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "+time", "allkeys"]);
+    check(&ByPlace(RedisStore::new(&url).unwrap(), Place::Redis(redis)));
 }
 
 #[test]

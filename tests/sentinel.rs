@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{in_own_process, open_sockets};
-use support::redis::free_port;
+use support::redis::{free_port, rights};
 use support::sentinel::{NAME, Sentinel, Server, url};
 use support::tls::{Authority, path, silent};
 use support::{StopOnDrop, builder, failure, manager, session_with, until};
@@ -271,7 +271,7 @@ fn a_sentinel_and_its_servers_may_speak_tls_and_ask_for_passwords() {
     let authority = Authority::new();
     let certified = authority.certify(&["127.0.0.1"]);
     let (redis, port) = authority.redis(&certified, &["--tls-auth-clients", "no"]);
-    let _: String = redis.run(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~*", "+@all"]);
+    redis.run::<()>(&[&["ACL", "SETUSER", "ada", "on", ">hunter2"], &rights()[..], &["+role"]].concat());
     let sentinel_port = free_port();
     let options = authority.options(&certified, sentinel_port);
     let lines: Vec<String> = options.chunks(2).map(|option| format!("{} {}\n", &option[0][2..], option[1])).collect();

@@ -9,6 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// The rights that the README says a user needs.
+pub fn rights() -> Vec<&'static str> {
+    let readme = include_str!("../../README.md");
+    let command = readme.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER sessions on >password "));
+    command.expect("the README has it").split(' ').collect()
+}
+
 /// A server on a unix socket in a folder of its own; gone when dropped.
 pub struct Redis {
     child: Child,

@@ -153,7 +153,7 @@ fn kind(text: &str) -> StoreErrorKind {
         Unavailable
     } else if says("WRONGTYPE") {
         Corrupt
-    } else if REFUSES.iter().any(|code| says(code)) {
+    } else if REFUSES.iter().any(|code| says(code)) || text.contains("The user executing the script can't") {
         Rejected
     } else {
         Backend
@@ -179,6 +179,7 @@ mod tests {
             ("ERR Error running script: @user_script:9: -OOM command not allowed", StoreErrorKind::Rejected),
             ("READONLY You can't write against a read only replica.", StoreErrorKind::Rejected),
             ("NOAUTH Authentication required.", StoreErrorKind::Rejected),
+            ("ERR The user executing the script can't run this command or subcommand", StoreErrorKind::Rejected),
             ("ERR unknown command", StoreErrorKind::Backend),
         ] {
             assert_eq!(kind(text), expected, "{text}");
