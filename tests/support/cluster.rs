@@ -1,9 +1,10 @@
 //! A Redis Cluster of the test's own.
 
-use super::redis::{Redis, free_port};
+use super::redis::{Redis, free_port_among};
 use super::tls::{Authority, Certified};
 use super::until;
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 
 const SLOTS: usize = 16384;
 /// How long a node may be silent before it counts as lost.
@@ -16,29 +17,26 @@ pub struct Cluster {
 pub struct Node {
     pub redis: Redis,
     pub port: u16,
-    bus: u16,
 }
 
 impl Node {
     pub fn start(options: &[&str]) -> Node {
-        let port = free_port();
+        let port = port_of_node();
         Node::start_at(port, &[&["--port", &port.to_string()], options].concat())
     }
 
     /// One that speaks TLS.
     fn start_with_tls(authority: &Authority, certified: &Certified, options: &[&str]) -> Node {
-        let port = free_port();
+        let port = port_of_node();
         let tls = authority.options(certified, port);
         let tls: Vec<&str> = tls.iter().map(String::as_str).chain(["--tls-cluster", "yes"]).collect();
         Node::start_at(port, &[&tls, options].concat())
     }
 
     fn start_at(port: u16, options: &[&str]) -> Node {
-        let bus = free_port();
-        let bus_text = bus.to_string();
-        let own = ["--cluster-port", &bus_text, "--bind", "127.0.0.1", "--cluster-enabled", "yes"];
+        let own = ["--bind", "127.0.0.1", "--cluster-enabled", "yes"];
         let more = ["--cluster-node-timeout", NODE_TIMEOUT, "--repl-diskless-sync-delay", "0"];
-        Node { redis: Redis::start_with(&[&own[..], &more[..], options].concat()), port, bus }
+        Node { redis: Redis::start_with(&[&own[..], &more[..], options].concat()), port }
     }
 
     pub fn id(&self) -> String {
@@ -46,8 +44,7 @@ impl Node {
     }
 
     fn meet(&self, other: &Node) {
-        let (port, bus) = (other.port.to_string(), other.bus.to_string());
-        self.redis.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        self.redis.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]);
     }
 
     /// Whether it knows that the node of this id has this slot.
@@ -84,9 +81,11 @@ impl Cluster {
     fn of(nodes: Vec<Node>) -> Cluster {
         let primaries = nodes.len();
         for (number, node) in nodes.iter().enumerate() {
-            let (first, last) = (SLOTS * number / primaries, SLOTS * (number + 1) / primaries - 1);
+            let slots = SLOTS * number / primaries..SLOTS * (number + 1) / primaries;
+            let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+            let add = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str));
             node.redis.run::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
-            node.redis.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            node.redis.run::<()>(&add.collect::<Vec<_>>());
             nodes[0].meet(node);
         }
         let cluster = Cluster { nodes };
@@ -136,6 +135,13 @@ impl Cluster {
         let records: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.redis.records()).collect();
         records.into_iter().collect()
     }
+}
+
+/// A free port for a node, which talks to the others on the one that is 10,000 higher (before Redis 7 that is not to be
+/// changed).
+fn port_of_node() -> u16 {
+    let bus_is_free = |port: &u16| TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok();
+    std::iter::repeat_with(|| free_port_among(10_000)).find(bus_is_free).expect("some port is free")
 }
 
 /// The slot of a key.

@@ -172,10 +172,15 @@ impl Redis {
 
 /// A port of this machine that nobody listens on: below those that outgoing connections are given.
 pub fn free_port() -> u16 {
+    free_port_among(20_000)
+}
+
+/// One of the `many` ports from 10,000 on. Processes that look at the same time look at different ones.
+pub fn free_port_among(many: u32) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(97);
     loop {
-        let port = 10_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = 10_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % many;
         let port = u16::try_from(port).expect("it is below 30,000");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;

@@ -153,11 +153,16 @@ fn kind(text: &str) -> StoreErrorKind {
         Unavailable
     } else if says("WRONGTYPE") {
         Corrupt
-    } else if REFUSES.iter().any(|code| says(code)) || text.contains("The user executing the script can't") {
+    } else if REFUSES.iter().any(|code| says(code)) || denies(text) {
         Rejected
     } else {
         Backend
     }
+}
+
+/// Says inside a script that the user has too few rights: from Redis 7 on without a code, and since 7.2 in other words.
+fn denies(text: &str) -> bool {
+    text.contains("The user executing the script can't") || text.contains("ACL failure in script")
 }
 
 fn says(text: &str, code: &str) -> bool {
@@ -180,6 +185,7 @@ mod tests {
             ("READONLY You can't write against a read only replica.", StoreErrorKind::Rejected),
             ("NOAUTH Authentication required.", StoreErrorKind::Rejected),
             ("ERR The user executing the script can't run this command or subcommand", StoreErrorKind::Rejected),
+            ("ERR ACL failure in script: User ada has no permissions to run the 'time'", StoreErrorKind::Rejected),
             ("ERR unknown command", StoreErrorKind::Backend),
         ] {
             assert_eq!(kind(text), expected, "{text}");
