@@ -15,7 +15,7 @@ use support::fork::{Signals, child, in_own_process};
 use support::log::{collect, take};
 use support::redis::rights;
 use support::tls::{Authority, path};
-use support::{builder, cookie, fault, kind, manager, session_with, until};
+use support::{builder, cookie, failure, fault, kind, manager, session_with, until};
 
 fn login(manager: &SessionManager, header: Option<&str>) -> String {
     let mut session = manager.load(header).unwrap();
@@ -484,7 +484,9 @@ fn what_is_no_sound_cluster_is_a_typed_error() {
     let single = support::redis::Redis::start_with(&["--port", &support::redis::free_port().to_string()]);
     let port: Vec<String> = single.run(&["CONFIG", "GET", "port"]);
     let no_cluster = manager(&format!("redis-cluster://127.0.0.1:{}", port[1]));
-    assert_eq!(kind(no_cluster.ping()), StoreErrorKind::Unavailable);
+    let (what, message) = failure(no_cluster.ping());
+    assert_eq!(what, StoreErrorKind::Backend);
+    assert!(message.contains("cluster support disabled"), "{message}");
     // Nobody has some of the slots.
     let manager = manager(&cluster.url());
     manager.ping().unwrap();

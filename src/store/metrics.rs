@@ -5,9 +5,11 @@ use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
 use crate::token::PublicId;
 use crate::{Error, StoreError, StoreErrorKind};
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What this process has done at its store since it was started or forked: for a metrics page.
@@ -36,13 +38,23 @@ pub struct Stats {
 
 /// Counters of this process: a forked child begins anew.
 pub(crate) struct Counters {
-    process: AtomicU32,
+    current: ArcSwap<Numbers>,
+}
+
+struct Numbers {
+    process: u32,
     numbers: [AtomicU64; NUMBERS],
+}
+
+impl Numbers {
+    fn of_this_process() -> Numbers {
+        Numbers { process: std::process::id(), numbers: Default::default() }
+    }
 }
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { process: AtomicU32::new(std::process::id()), numbers: Default::default() }
+        Counters { current: ArcSwap::from_pointee(Numbers::of_this_process()) }
     }
 }
 
@@ -70,21 +82,20 @@ const KINDS: [StoreErrorKind; 6] = [
 
 impl Counters {
     pub(crate) fn add(&self, what: Counted, number: u64) {
-        let me = std::process::id();
-        if self.process.load(Ordering::Relaxed) != me && self.process.swap(me, Ordering::Relaxed) != me {
-            self.numbers.iter().for_each(|number| number.store(0, Ordering::Relaxed));
-        }
-        self.number(what).fetch_add(number, Ordering::Relaxed);
+        self.with_number(what, |counter| counter.fetch_add(number, Ordering::Relaxed));
     }
 
     fn get(&self, what: Counted) -> u64 {
-        match self.process.load(Ordering::Relaxed) == std::process::id() {
-            true => self.number(what).load(Ordering::Relaxed),
-            false => 0,
-        }
+        self.with_number(what, |counter| counter.load(Ordering::Relaxed))
     }
 
-    fn number(&self, what: Counted) -> &AtomicU64 {
+    fn with_number(&self, what: Counted, work: impl FnOnce(&AtomicU64) -> u64) -> u64 {
+        let mut current = self.current.load();
+        while current.process != std::process::id() {
+            // A fork made this a child. Of several threads that notice, one puts new counters in place.
+            self.current.compare_and_swap(&current, Arc::new(Numbers::of_this_process()));
+            current = self.current.load();
+        }
         let at = match what {
             Counted::Calls => 0,
             Counted::Connections => 1,
@@ -94,7 +105,7 @@ impl Counters {
             Counted::Retries => 5,
             Counted::Error(kind) => 6 + KINDS.iter().position(|other| *other == kind).unwrap_or(5),
         };
-        &self.numbers[at]
+        work(&current.numbers[at])
     }
 
     pub(crate) fn stats(&self, pool_size: u32) -> Stats {

@@ -40,7 +40,7 @@ use crate::builder::{check_features, default};
 use crate::group::SessionInfo;
 use crate::lifetime::Refresh;
 use crate::token::PublicId;
-use crate::{ConfigError, Error, StoreError};
+use crate::{ConfigError, Error, StoreError, StoreErrorKind};
 use redis::{Cmd, Value, cmd};
 use std::fmt;
 use std::sync::Arc;
@@ -181,6 +181,11 @@ impl Store for RedisStore {
             "not an integer" => Err(Error::not_an_integer(reply.key()?)),
             "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, update.max_bytes)),
             "gone" => Err(Error::Gone),
+            "broken off" => {
+                let message = "the server broke the change off half way; look whether its user has all rights that the \
+                               README names, and load the session again";
+                Err(StoreError::new(StoreErrorKind::Backend, message).into())
+            }
             _ => Err(reply.unexpected().into()),
         }
     }
@@ -188,7 +193,11 @@ impl Store for RedisStore {
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let script = &self.scripts.delete;
         let operation = Operation::begin(self, call)?;
-        let (mut reply, _) = operation.run_on(script, key, |at| operation.command(script, &record_keys(&at.key)))?;
+        let (mut reply, _) = operation.run_on(script, key, |at| {
+            let mut command = operation.command(script, &record_keys(&at.key));
+            command.arg(u8::from(self.wait.is_some())).arg(operation.memory());
+            command
+        })?;
         Ok(reply.number::<u8>()? == 1)
     }
 

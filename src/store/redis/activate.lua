@@ -9,6 +9,7 @@ end
 local ended = {}
 if redis.call('HEXISTS', record.key, 'p') == 1 then
   check_group(record)
+  touch(record) -- A full memory refuses what adds, if it comes first.
   local about = redis.call('HMGET', record.key, 'a', 'i')
   local now, ends, idle = now_ms(), tonumber(about[1]), tonumber(about[2])
   redis.call('HSET', record.key, 'r', now)

@@ -5,7 +5,7 @@
 
 use super::address::{Address, hosts_of};
 use super::connection::Connection;
-use super::failure::{Failure, Redirect};
+use super::failure::{Failure, Redirect, none_could};
 use super::node::Node;
 use super::outage::Outage;
 use super::pool::Pool;
@@ -13,7 +13,7 @@ use super::slots::SlotMap;
 use super::socket::left;
 use super::target::Target;
 use crate::store::halfway;
-use crate::store::metrics::Counters;
+use crate::store::metrics::{Counted, Counters};
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
 use redis::cmd;
@@ -42,6 +42,8 @@ pub(super) struct Cluster {
     pools: Mutex<HashMap<Node, Arc<Pool>>>,
     /// The node that failed last: it is asked for the map last.
     suspect: Mutex<Option<Node>>,
+    /// Why nodes did not give the map when it was last asked for.
+    failures: Mutex<Vec<StoreError>>,
 }
 
 /// What a URL says of a cluster.
@@ -90,6 +92,7 @@ impl Cluster {
             asking: Mutex::default(),
             pools: Mutex::default(),
             suspect: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
@@ -141,7 +144,8 @@ impl Cluster {
                 }
                 Failure::Redirected(Redirect::Ask(to)) => (node, asking) = (named(to, &node), true),
                 Failure::Redirected(Redirect::Later(error)) => {
-                    self.stale.store(true, Ordering::Relaxed);
+                    // It may be cut off, and not know what the others have agreed on.
+                    self.distrust(&node);
                     if !left(deadline).is_ok_and(|left| left > 2 * PAUSE) {
                         return Err(self.unfit(error));
                     }
@@ -151,25 +155,30 @@ impl Cluster {
                     (node, asking) = (self.node_of(slot, deadline)?, false);
                     put_off = Some(error);
                 }
-                failure => {
+                Failure::TooLate => {
                     // If the time has gone with waiting, what was waited for is the reason.
-                    if let (Failure::TooLate, Some(error)) = (&failure, put_off.take()) {
-                        return Err(self.unfit(error));
-                    }
+                    return Err(put_off.map_or_else(|| pool.told(failure), |reason| self.unfit(reason)));
+                }
+                // The node is well.
+                Failure::Refused { error, reusable: true } => return Err(error),
+                failure => {
+                    let was_demoted = matches!(failure, Failure::NotPrimary(_));
                     let error = pool.told(failure);
-                    if !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
+                    if !was_demoted && !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
                         return Err(error);
                     }
                     // A replica may have taken its place.
-                    *lock(&self.suspect) = Some(node.clone());
-                    self.stale.store(true, Ordering::Relaxed);
+                    self.distrust(&node);
                     if retried || left(deadline).is_err() {
                         return Err(error);
                     }
                     retried = true;
                     self.renew_map(halfway(deadline));
                     match self.map.load().node_of(slot) {
-                        Some(other) if *other != node => (node, asking) = (other.clone(), false),
+                        Some(other) if *other != node => {
+                            self.counters.add(Counted::Retries, 1);
+                            (node, asking) = (other.clone(), false);
+                        }
                         _ => return Err(error),
                     }
                 }
@@ -180,6 +189,12 @@ impl Cluster {
     fn unsettled(&self) -> StoreError {
         let message = format!("the nodes of {} do not agree which of them keeps this session", self.seeds);
         self.unfit(StoreError::new(StoreErrorKind::Unavailable, message))
+    }
+
+    /// From then on this node is asked last where the slots are.
+    fn distrust(&self, node: &Node) {
+        *lock(&self.suspect) = Some(node.clone());
+        self.stale.store(true, Ordering::Relaxed);
     }
 
     /// An error that is the cluster's, and not that of one of its nodes: their pools tell the log of those.
@@ -228,43 +243,57 @@ impl Cluster {
     }
 
     fn unknown(&self) -> StoreError {
-        let message = format!("no node of {} says where all slots are", self.seeds);
-        self.unfit(StoreError::new(StoreErrorKind::Unavailable, message))
+        let what = format!("no node of {} says where all slots are", self.seeds);
+        self.unfit(none_could(what, &lock(&self.failures)))
     }
 
-    /// Asks the nodes for the map, one after the other, each with its share of the time. If none answers, the old map is
-    /// used on. Says `false` if another thread is at it: that is not waited for.
+    /// Asks the nodes for the map, one after the other, each with its share of the time, until one knows of all slots. If
+    /// none answers, the old map is used on. Says `false` if another thread is at it: that is not waited for.
     fn renew_map(&self, deadline: Instant) -> bool {
         let Ok(_asking) = self.asking.try_lock() else { return false };
         if !self.stale.swap(false, Ordering::Relaxed) {
             return true; // Another thread was faster.
         }
         let nodes = self.nodes_to_ask();
+        let (mut maps, mut failures) = (Vec::new(), Vec::new());
         for (tried, node) in nodes.iter().enumerate() {
             let Ok(left) = left(deadline) else { break };
-            let share = Instant::now() + left / (nodes.len() - tried) as u32;
-            let mut slots = cmd("CLUSTER");
-            slots.arg("SLOTS");
-            let reply = self.pool(node).and_then(|pool| {
-                let reply = pool.request(share, |connection, until| {
-                    connection.asking = false;
-                    connection.request(&slots, until)
-                });
-                reply.map_err(|failure| pool.told(failure))
-            });
-            match reply.map(|reply| SlotMap::parse(reply, &node.host)) {
-                // A node that has just been started knows of no slots.
-                Ok(Some(map)) if !map.nodes().is_empty() => {
-                    self.forget_pools(&map);
-                    self.map.store(Arc::new(map));
-                    return true;
+            match self.ask_for_map(node, Instant::now() + left / (nodes.len() - tried) as u32) {
+                Ok(map) => {
+                    let is_complete = map.is_complete();
+                    maps.push(map);
+                    if is_complete {
+                        break;
+                    }
                 }
-                Ok(_) => log::debug!("{node} does not say how the cluster's slots are divided"),
-                Err(error) => log::debug!("{node} does not say where the slots are: {error}"),
+                Err(error) => failures.push(error),
             }
         }
-        self.stale.store(true, Ordering::Relaxed);
+        *lock(&self.failures) = failures;
+        match maps.into_iter().max_by_key(SlotMap::slots) {
+            Some(map) => {
+                self.forget_pools(&map);
+                self.map.store(Arc::new(map));
+            }
+            None => self.stale.store(true, Ordering::Relaxed),
+        }
         true
+    }
+
+    fn ask_for_map(&self, node: &Node, deadline: Instant) -> Result<SlotMap, StoreError> {
+        let mut slots = cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let pool = self.pool(node)?;
+        let reply = pool.request(deadline, |connection, until| {
+            connection.asking = false;
+            connection.request(&slots, until)
+        });
+        let map = SlotMap::parse(reply.map_err(|failure| pool.told(failure))?, &node.host);
+        // A node that has just been started knows of no slots.
+        map.filter(|map| map.slots() > 0).ok_or_else(|| {
+            let message = format!("{node} does not say how the cluster's slots are divided");
+            StoreError::new(StoreErrorKind::Unavailable, message)
+        })
     }
 
     /// Those that are in the map, those of the URL, and the one that failed last.

@@ -58,8 +58,12 @@ impl Connection {
         }
         self.send(&packed, deadline)?;
         if self.asking {
-            // Whatever was wrong with that, another reply is still to come.
-            self.receive(deadline).map_err(|_| Failure::not_ours("ASKING was refused"))?;
+            match self.receive(deadline) {
+                Ok(_) => {}
+                Err(fault @ Failure::Connection(_)) => return Err(fault),
+                // Whatever was wrong with that, another reply is still to come.
+                Err(_) => return Err(Failure::not_ours("ASKING was refused")),
+            }
         }
         self.receive(deadline)
     }

@@ -72,7 +72,8 @@ impl Failure {
         if says(&text, "TRYAGAIN") || says(&text, "CLUSTERDOWN") {
             return Failure::Redirected(Redirect::Later(error));
         }
-        if says(&text, "READONLY") || says(&text, "MASTERDOWN") {
+        let is_replica = text.contains("cannot be used with replica") || says(&text, "UNBLOCKED"); // What WAIT says of it.
+        if is_replica || says(&text, "READONLY") || says(&text, "MASTERDOWN") {
             return Failure::NotPrimary(error);
         }
         Failure::Refused { error, reusable: kind != StoreErrorKind::Unavailable && !says(&text, "NOAUTH") }
@@ -141,11 +142,22 @@ fn one_line(text: &str) -> String {
     line.trim_end().to_owned()
 }
 
+/// What was asked of several servers, and none could do.
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+pub(super) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
+    let kind = match failures {
+        [first, rest @ ..] if rest.iter().all(|failure| failure.kind() == first.kind()) => first.kind(),
+        _ => StoreErrorKind::Unavailable,
+    };
+    let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    StoreError::new(kind, if reasons.is_empty() { what } else { format!("{what}: {}", reasons.join("; ")) })
+}
+
 /// Sorts an error reply by its code. Before Redis 7, an error inside a script comes as `ERR`, and its code stands
 /// somewhere in the text.
 fn kind(text: &str) -> StoreErrorKind {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Unavailable};
-    const NOT_READY: [&str; 4] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"];
+    const NOT_READY: [&str; 5] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"];
     const REFUSES: [&str; 9] =
         ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
     let says = |code: &str| says(text, code);

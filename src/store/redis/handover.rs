@@ -36,9 +36,13 @@ impl Operation<'_> {
             };
             match self.prepare(new_key, &info, &values, update) {
                 Ok(()) => {}
+                Err(fault @ Error::Store(_)) => return Err(fault),
                 // Another request may have changed what stood in the way.
-                Err(refusal) if matches!(values, Cow::Borrowed(_)) && !matches!(refusal, Error::Store(_)) => continue,
-                Err(error) => return Err(error),
+                Err(_) if matches!(values, Cow::Borrowed(_)) => continue,
+                Err(refusal) => {
+                    self.discard(new_key);
+                    return Err(refusal);
+                }
             }
             if let Some(updated) = self.bring(key, new_key, update, Some(info.version))? {
                 return Ok(updated);
@@ -72,14 +76,18 @@ impl Operation<'_> {
             }
             "moved" => Ok(None),
             "gone" => {
-                // Nobody knows of the new one.
-                let script = &self.scripts().discard;
-                if let Err(error) = self.run(script, &self.command(script, &record_keys(new_key))) {
-                    log::debug!("a record that nobody knows of is left to expire: {error}");
-                }
+                self.discard(new_key);
                 Err(Error::Gone)
             }
             _ => Err(reply.unexpected().into()),
+        }
+    }
+
+    /// Removes a prepared record that nobody knows of.
+    fn discard(&self, new_key: &RecordKey<'_>) {
+        let script = &self.scripts().discard;
+        if let Err(error) = self.run(script, &self.command(script, &record_keys(new_key))) {
+            log::debug!("a record that nobody knows of is left to expire: {error}");
         }
     }
 
@@ -119,6 +127,7 @@ impl Operation<'_> {
         match reply.status() {
             "ok" | "done" => Ok(()),
             "exists" => Err(Error::id_taken()),
+            "gone" => Err(Error::Gone),
             _ => Err(reply.unexpected().into()),
         }
     }

@@ -4,8 +4,10 @@
 --       whether it joins a group (0 or 1), the group's name; then field and value by turns.
 check_group(record)
 if redis.call('EXISTS', record.key) == 1 then
-  local about = redis.call('HMGET', record.key, 'p', 'v')
-  if not is_known(record) then
+  local about = redis.call('HMGET', record.key, 'p', 'v', 't')
+  if about[3] then
+    return { nonce, 'gone' } -- This call was made before, and the session has been ended since.
+  elseif not is_known(record) then
     return { nonce, 'exists' }
   elseif about[1] ~= about[2] then
     return { nonce, 'done' } -- This call was made before, and has gone on from there.

@@ -9,14 +9,16 @@ use crate::StoreError;
 use crate::store::halfway;
 use crate::store::metrics::{Counted, Counters};
 use crate::store::places::Places;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connection that was idle for longer is opened anew: the way to the server may have forgotten it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// How often Sentinels are asked again.
+/// How often Sentinels are asked again, and at least so often while none of them answers.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_AT_LEAST: Duration = Duration::from_secs(10);
 
 pub(super) struct Pool {
     target: Arc<Target>,
@@ -36,6 +38,8 @@ struct Watch {
     /// A connection that is kept to ask.
     sentinel: Option<Connection>,
     asked: Instant,
+    /// After how long they are asked again.
+    pause: Duration,
 }
 
 struct Open {
@@ -53,7 +57,7 @@ impl Pool {
             outage: Outage::default(),
             epoch: AtomicU64::new(0),
             primary: Mutex::new(None),
-            watch: Mutex::new(Watch { sentinel: None, asked: Instant::now() }),
+            watch: Mutex::new(Watch { sentinel: None, asked: Instant::now(), pause: ASK_AGAIN }),
         })
     }
 
@@ -93,6 +97,7 @@ impl Pool {
             // An idle connection may be dead without a sign. Half of the time is kept for a fresh one.
             let until = if reused { halfway(deadline) } else { deadline };
             self.counters.add(Counted::RoundTrips, 1);
+            self.counters.add(Counted::Retries, u64::from(last_try));
             match request(&mut open.connection, until) {
                 Ok(result) => {
                     open.last_used = Instant::now();
@@ -116,7 +121,6 @@ impl Pool {
                         return Err(Failure::NotPrimary(error));
                     }
                     log::warn!("{} has moved ({error}); looking for it", self.target);
-                    self.counters.add(Counted::Retries, 1);
                     last_try = true;
                 }
                 Err(failure) => {
@@ -126,7 +130,6 @@ impl Pool {
                     }
                     let level = if self.outage.is_under_way() { log::Level::Debug } else { log::Level::Warn };
                     log::log!(level, "the connection to {} failed ({failure:?}); trying a fresh one", self.target);
-                    self.counters.add(Counted::Retries, 1);
                     last_try = true;
                 }
             }
@@ -183,12 +186,30 @@ impl Pool {
     /// were, and what it is told then is lost. One call asks, and the others do not wait for it.
     fn follow(&self, deadline: Instant) {
         let Ok(mut watch) = self.watch.try_lock() else { return };
-        if watch.asked.elapsed() < ASK_AGAIN {
+        if watch.asked.elapsed() < watch.pause {
             return;
         }
-        // Sentinels that are silent are no reason to fail.
-        let named = self.target.ask_again(&mut watch.sentinel, halfway(halfway(deadline)));
+        // Sentinels that are silent are no reason to fail, nor to be slow again and again.
+        let answer = self.target.ask_again(&mut watch.sentinel, halfway(halfway(halfway(deadline))));
         watch.asked = Instant::now();
+        let named = match answer {
+            Ok(named) => {
+                if mem::replace(&mut watch.pause, ASK_AGAIN) > ASK_AGAIN {
+                    log::warn!("{}: a Sentinel answers again", self.target);
+                }
+                named
+            }
+            Err(error) => {
+                if watch.pause == ASK_AGAIN {
+                    log::warn!(
+                        "{} is used on, but no Sentinel says whether it is still the same: {error}",
+                        self.target
+                    );
+                }
+                watch.pause = ASK_AT_LEAST.min(watch.pause * 2);
+                return;
+            }
+        };
         let mut known = lock(&self.primary);
         let (Some(new), Some(old)) = (&named, &*known) else { return };
         if new == old {

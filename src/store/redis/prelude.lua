@@ -71,9 +71,21 @@ local function is_known(record)
 end
 
 -- For a call that was made before: it writes something too, so that WAIT waits for what it wrote then (from Redis 7.2 on
--- it looks at a connection's own writes).
+-- it looks at a connection's own writes), and that a server which takes no writes says so. A full memory takes this one.
 local function touch(record)
-  redis.pcall('HSET', record.key, 'v', redis.call('HGET', record.key, 'v'))
+  local left = redis.call('PTTL', record.key)
+  if left < 0 then
+    redis.call('HSET', record.key, 'v', redis.call('HGET', record.key, 'v'))
+  else
+    redis.call('PEXPIRE', record.key, math.max(left, 1))
+  end
+end
+
+-- The same for a call that finds nothing under this key. A full memory refuses it, which matters if it is to be waited for.
+local function touch_nothing(key, waits)
+  local call = waits and redis.call or redis.pcall
+  call('HSET', key, 't', nonce)
+  redis.call('UNLINK', key)
 end
 
 -- The field for the nonce of the change that leads to this version, and what it is to hold then.

@@ -108,6 +108,9 @@ impl Reply {
     }
 }
 
+/// Up to it, Lua's numbers count one by one.
+const LAST_VERSION: u64 = 1 << 53;
+
 fn info(standing: Vec<Value>) -> Result<RecordInfo, StoreError> {
     let mut numbers = standing.into_iter().map(number::<u64>);
     let mut next = || numbers.next().flatten();
@@ -118,7 +121,7 @@ fn info(standing: Vec<Value>) -> Result<RecordInfo, StoreError> {
     };
     let (now, left) = (there(now)?, there(left)?);
     Ok(RecordInfo {
-        version: there(version)?,
+        version: there(version.filter(|version| *version <= LAST_VERSION))?,
         created_at: time(there(created)?)?,
         joined_at: joined.map(time).transpose()?,
         refreshed_at: time(there(refreshed)?)?,

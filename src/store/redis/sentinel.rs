@@ -2,7 +2,7 @@
 
 use super::address::{Address, hosts_of};
 use super::connection::Connection;
-use super::failure::Failure;
+use super::failure::{Failure, none_could};
 use super::node::Node;
 use super::socket::left;
 use crate::store::halfway;
@@ -90,23 +90,26 @@ impl Sentinels {
 
     /// The primary as a sentinel names it: the one that was asked before, over the connection that was kept, or else
     /// the first one that answers.
-    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Node> {
+    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Result<Node, StoreError> {
         if let Some(mut connection) = kept.take()
             && let Ok(Some(primary)) = self.ask(&mut connection, halfway(deadline))
         {
             *kept = Some(connection);
-            return Some(primary);
+            return Ok(primary);
         }
+        let mut failures = Vec::new();
         for (which, until) in self.turns(deadline) {
             match self.ask_afresh(which, until) {
                 Ok((primary, connection)) => {
                     *kept = Some(connection);
-                    return Some(primary);
+                    // If there is another primary, this one knows of it.
+                    self.first.store(which, Ordering::Relaxed);
+                    return Ok(primary);
                 }
-                Err(failure) => log::warn!("{self}: {failure}"),
+                Err(failure) => failures.push(failure),
             }
         }
-        None
+        Err(self.not_found(&failures))
     }
 
     /// The sentinels, each with the end of its share of the time. The server that it names is part of that, so that
@@ -157,12 +160,7 @@ impl Sentinels {
     }
 
     fn not_found(&self, failures: &[StoreError]) -> StoreError {
-        let kind = match failures {
-            [first, rest @ ..] if rest.iter().all(|failure| failure.kind() == first.kind()) => first.kind(),
-            _ => StoreErrorKind::Unavailable,
-        };
-        let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
-        StoreError::new(kind, format!("no primary named {:?} is found: {}", self.name, reasons.join("; ")))
+        none_could(format!("no primary named {:?} is found", self.name), failures)
     }
 }
 

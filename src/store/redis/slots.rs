@@ -67,10 +67,14 @@ impl SlotMap {
         nodes
     }
 
+    /// Of how many slots it knows the node.
+    pub(super) fn slots(&self) -> usize {
+        self.ranges.iter().map(|(last, first, _)| usize::from(last - first) + 1).sum()
+    }
+
     /// Whether every slot has a node.
     pub(super) fn is_complete(&self) -> bool {
-        let slots: usize = self.ranges.iter().map(|(last, first, _)| usize::from(last - first) + 1).sum();
-        slots == usize::from(SLOTS)
+        self.slots() == usize::from(SLOTS)
     }
 }
 

@@ -5,7 +5,7 @@
 local about = redis.call('HMGET', record.key, 'v', 't', 'n0', 'n1', 'n2', 'n3')
 local nonces = { about[3] or '', about[4] or '', about[5] or '', about[6] or '' }
 if about[2] == nonce then
-  redis.pcall('HSET', record.key, 't', nonce)
+  touch(record)
   return { nonce, 'ok', nonces }
 elseif not about[1] or not is_member(record) then
   return { nonce, 'gone' }

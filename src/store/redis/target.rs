@@ -38,14 +38,17 @@ impl Target {
         }
     }
 
-    /// The server that is the primary now, where that can change; `None` too if nobody says so. For the next time, a
-    /// connection is `kept`.
+    /// The server that is the primary now, where that can change. For the next time, a connection is `kept`.
     #[cfg_attr(not(feature = "sentinel"), expect(unused_variables))]
-    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Option<Node> {
+    pub(super) fn ask_again(
+        &self,
+        kept: &mut Option<Connection>,
+        deadline: Instant,
+    ) -> Result<Option<Node>, StoreError> {
         match self {
-            Target::Server(_) => None,
+            Target::Server(_) => Ok(None),
             #[cfg(feature = "sentinel")]
-            Target::Primary(sentinels) => sentinels.ask_again(kept, deadline),
+            Target::Primary(sentinels) => sentinels.ask_again(kept, deadline).map(Some),
         }
     }
 

@@ -47,6 +47,9 @@ elseif not (version and old_size and idle and ends) then
 elseif not is_member(record) then
   return { nonce, 'gone' }
 elseif made_before or is_known(record) then
+  if new then
+    return { nonce, 'broken off' }
+  end
   touch(record)
   return answer({})
 elseif expected ~= '' and tonumber(expected) ~= version then
