@@ -14,6 +14,7 @@ use support::cluster::{Cluster, Node, slot_of};
 use support::fork::{Signals, child, in_own_process};
 use support::log::{collect, take};
 use support::redis::rights;
+use support::sick::{Act, Sick};
 use support::tls::{Authority, path};
 use support::{builder, cookie, failure, fault, kind, manager, session_with, until};
 
@@ -36,6 +37,16 @@ fn scripts(cluster: &Cluster) -> usize {
                 value("calls=") + value("rejected_calls=")
             })
             .sum::<usize>()
+    };
+    cluster.nodes.iter().map(of_node).sum()
+}
+
+/// How often the nodes were asked where the slots are.
+fn maps_asked_for(cluster: &Cluster) -> usize {
+    let of_node = |node: &Node| {
+        let info: String = node.redis.run(&["INFO", "commandstats"]);
+        let calls = info.lines().filter(|line| line.starts_with("cmdstat_cluster"));
+        calls.filter_map(|line| line.split(['=', ',']).nth(1)?.parse::<usize>().ok()).sum::<usize>()
     };
     cluster.nodes.iter().map(of_node).sum()
 }
@@ -379,6 +390,74 @@ fn a_fork_waits_for_all_steps_of_a_new_id() {
 }
 
 #[test]
+fn a_full_memory_does_not_break_a_new_id_off_at_its_last_step() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    let header = session_with(&manager, &[("a", "1")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.set_group_name("ada");
+    forbid_new_ids(&cluster, true);
+    fault(session.save());
+    forbid_new_ids(&cluster, false);
+    for node in &cluster.nodes {
+        node.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    }
+    let new = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+    assert_eq!(manager.load(&*new).unwrap().keys(), ["a"]);
+}
+
+#[test]
+fn a_new_id_that_is_refused_leaves_nothing_in_the_way_of_the_next_save() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    let header = session_with(&manager, &[("a", "1")]);
+    let mut session = manager.load(&*header).unwrap();
+    session.increment("count", 1).unwrap();
+    session.set_group_name("ada");
+    let mut other = manager.load(&*header).unwrap();
+    other.set("count", "text").unwrap();
+    other.save().unwrap();
+    assert!(matches!(session.save(), Err(Error::NotAnInteger { .. })));
+    session.remove("count");
+    let new = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
+    assert_eq!(manager.load(&*new).unwrap().keys(), ["a"]);
+}
+
+/// What the scripts do if the steps of two attempts at one new id, and a logout by the old one in its grace, come in this
+/// order: no test can make the network so late.
+#[test]
+fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
+    macro_rules! script {
+        ($name:literal) => {
+            concat!(
+                include_str!("../src/store/redis/prelude.lua"),
+                "\n",
+                include_str!(concat!("../src/store/redis/", $name, ".lua"))
+            )
+        };
+    }
+    let redis = support::redis::Redis::start();
+    let manager = manager(&redis.url());
+    let header = session_with(&manager, &[("a", "1")]);
+    let (old, id) = (key(&manager, &header), "A".repeat(24));
+    let new = format!("mps:{id}");
+    let run = |script: &str, key: &str, arguments: &[&str]| -> String {
+        let reply: redis::Value = redis.run(&[&["EVAL", script, "1", key], arguments].concat());
+        let words: Vec<redis::Value> = redis::from_redis_value(reply).unwrap();
+        redis::from_redis_value(words[1].clone()).unwrap()
+    };
+    let prepare =
+        || run(script!("pending"), &new, &["nonce001", "2", "1", "0", "9999999", "3", "60000", "0", "", ":a", "1"]);
+    let take = || run(script!("take"), &old, &["nonce001", "1", "20000", &id, "60000"]);
+    assert_eq!((prepare(), take()), ("ok".to_owned(), "ok".to_owned()));
+    assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
+    manager.destroy(&*header).unwrap();
+    assert_eq!((prepare(), take()), ("gone".to_owned(), "ok".to_owned()));
+    assert_eq!(run(script!("activate"), &new, &["nonce001", "60000", "0", "", "", "", "", "", ""]), "gone");
+    assert!(manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
 fn a_damaged_group_is_found_before_the_session_is_ended() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());
@@ -404,6 +483,74 @@ fn a_missing_replica_keeps_no_new_id_from_coming_to_life() {
     session.set_group_name("ada");
     assert_eq!(kind(session.save()), StoreErrorKind::Timeout);
     assert_eq!(manager.group("ada").len().unwrap(), 1, "the change was made");
+    // The nodes are well, so nobody asks where the slots are.
+    let before = maps_asked_for(&cluster);
+    let mut new = waiting.load(None).unwrap();
+    new.set("a", &1).unwrap();
+    assert_eq!(kind(new.save()), StoreErrorKind::Timeout);
+    assert_eq!(maps_asked_for(&cluster), before);
+}
+
+#[test]
+fn a_node_that_knows_less_than_others_is_not_believed() {
+    let cluster = Cluster::start(2);
+    // One that has just been started, or is cut off from the others.
+    for last in [0, 16383] {
+        let cut_off = Sick::tcp();
+        let port: u16 = cut_off.url().rsplit(':').next().unwrap().parse().unwrap();
+        cut_off.answer(move |request| match &*request.name() {
+            "CLUSTER" => vec![Act::Say(
+                format!("*1\r\n*3\r\n:0\r\n:{last}\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n").into_bytes(),
+            )],
+            _ => vec![Act::Say(b"-CLUSTERDOWN The cluster is down\r\n".to_vec())],
+        });
+        let url = cluster.url().replace("://", &format!("://127.0.0.1:{port},"));
+        let manager = builder(&url).operation_timeout(Duration::from_secs(5)).build().unwrap();
+        for _ in 0..20 {
+            session_with(&manager, &[("a", "1")]);
+        }
+    }
+}
+
+#[test]
+fn where_no_node_gives_the_map_it_is_said_why() {
+    let cluster = Cluster::start(2);
+    for node in &cluster.nodes {
+        node.redis.run::<()>(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~*", "+@all", "-cluster"]);
+    }
+    let told = |login: &str, limit| {
+        let url = cluster.url().replace("://", &format!("://{login}@"));
+        let manager = builder(&url).operation_timeout(Duration::from_millis(limit)).build().unwrap();
+        let (what, message) = failure(manager.ping());
+        assert!(!message.contains("hunter"), "{message}");
+        (what, message)
+    };
+    let (what, message) = told("ada:hunter3", 5000);
+    assert!(what == StoreErrorKind::Rejected && message.contains("WRONGPASS"), "{message}");
+    let (what, message) = told("ada:hunter2", 5000);
+    assert!(what == StoreErrorKind::Rejected && message.contains("NOPERM"), "{message}");
+    cluster.nodes.iter().for_each(|node| kill(node.redis.pid(), Signal::SIGSTOP).unwrap());
+    let (what, message) = told("ada:hunter2", 500);
+    cluster.nodes.iter().for_each(|node| kill(node.redis.pid(), Signal::SIGCONT).unwrap());
+    assert!(what == StoreErrorKind::Timeout, "{message}");
+}
+
+#[test]
+fn a_silent_node_that_a_request_is_sent_on_to_is_a_timeout() {
+    let cluster = Cluster::start(2);
+    let [one, two] = &cluster.nodes[..] else { unreachable!() };
+    let patient = manager(&cluster.url());
+    let manager = builder(&cluster.url()).operation_timeout(Duration::from_millis(500)).build().unwrap();
+    let header = session_with(&patient, &[("a", "1")]);
+    manager.load(&*header).unwrap();
+    let key = key(&patient, &header);
+    let (from, to) = if cluster.node_of(&key).port == one.port { (one, two) } else { (two, one) };
+    let slot = slot_of(one, &key);
+    Cluster::begin_to_move(slot, from, to);
+    Cluster::move_keys(slot, from, to);
+    kill(to.redis.pid(), Signal::SIGSTOP).unwrap();
+    assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Timeout);
+    kill(to.redis.pid(), Signal::SIGCONT).unwrap();
 }
 
 #[test]

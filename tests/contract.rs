@@ -11,7 +11,7 @@ use support::cluster::Cluster;
 use support::fork::{children, in_own_process};
 use support::place::Place;
 use support::redis::{Redis, rights};
-use support::{clock, kind, manager, session_with};
+use support::{clock, failure, kind, manager, session_with};
 
 struct ByClock<S, F>(S, F);
 
@@ -76,6 +76,23 @@ fn the_rights_that_the_readme_names_are_enough() {
     // The suite has namespaces of its own.
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "+time", "allkeys"]);
     check(&ByPlace(RedisStore::new(&url).unwrap(), Place::Redis(redis)));
+}
+
+#[test]
+fn a_new_id_that_a_missing_right_breaks_off_is_never_said_to_be_saved() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    let mut session = manager.load(None).unwrap();
+    session.set_group_name("ada");
+    session.save().unwrap();
+    session.regenerate();
+    redis.run::<()>(&["ACL", "SETUSER", "default", "-zrem"]);
+    assert_eq!(kind(session.save()), StoreErrorKind::Rejected);
+    for right in ["-zrem", "+zrem"] {
+        redis.run::<()>(&["ACL", "SETUSER", "default", right]);
+        let (what, message) = failure(session.save());
+        assert!(what == StoreErrorKind::Backend && message.contains("rights"), "{message}");
+    }
 }
 
 #[test]

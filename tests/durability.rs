@@ -4,7 +4,7 @@
 
 mod support;
 
-use multi_process_session::{SessionManager, StoreErrorKind};
+use multi_process_session::{Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::time::Duration;
 use support::redis::Redis;
@@ -59,6 +59,9 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
     // A replica that has just come counts only after a second.
     let patient = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
     let [header, other] = [(), ()].map(|()| session_with(&patient, &[("a", "1")]));
+    let mut member = patient.load(None).unwrap();
+    member.set_group_name("ada");
+    member.save().unwrap();
     let mut session = manager.load(&*header).unwrap();
     session.increment("count", 1).unwrap();
     kill(replica.redis.pid(), Signal::SIGSTOP).unwrap();
@@ -74,10 +77,49 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
         primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     }
     assert!(manager.load(&*other).unwrap().is_new(), "the change was made");
+    for _ in 0..2 {
+        assert_eq!(fault(manager.group("ada").clear()).kind(), StoreErrorKind::Timeout);
+        primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+    assert_eq!(manager.group("ada").len().unwrap(), 0, "the change was made");
+    // A full memory refuses nothing of that.
+    primary.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let again: [&mut dyn FnMut() -> Result<(), Error>; 3] =
+        [&mut || session.save().map(drop), &mut || manager.destroy(&*other).map(drop), &mut || {
+            manager.group("ada").clear().map(drop)
+        }];
+    for call in again {
+        assert_eq!(fault(call()).kind(), StoreErrorKind::Timeout);
+        primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+    primary.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     kill(replica.redis.pid(), Signal::SIGCONT).unwrap();
     support::until(|| session.save().is_ok());
     assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
     support::until(|| manager.destroy(&*other).is_ok());
+}
+
+#[test]
+fn a_server_that_is_made_a_replica_while_it_is_waited_for_is_no_primary() {
+    let primary = Server::primary(&[]);
+    let replica = primary.replica();
+    let patient = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
+    let mut session = patient.load(&*session_with(&patient, &[("a", "1")])).unwrap();
+    session.set("a", &2).unwrap();
+    kill(replica.redis.pid(), Signal::SIGSTOP).unwrap();
+    std::thread::scope(|scope| {
+        let save = scope.spawn(|| fault(session.save()));
+        support::until(|| primary.redis.run::<String>(&["INFO", "clients"]).contains("blocked_clients:1"));
+        primary.become_replica_of(&replica);
+        let error = save.join().unwrap();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(error.to_string().contains("UNBLOCKED"), "{error}");
+    });
+    // Nor is what was made before believed to be kept.
+    let error = fault(session.save());
+    assert_eq!(error.kind(), StoreErrorKind::Rejected);
+    assert!(error.to_string().contains("READONLY"), "{error}");
+    kill(replica.redis.pid(), Signal::SIGCONT).unwrap();
 }
 
 #[test]

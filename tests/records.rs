@@ -84,12 +84,13 @@ fn a_full_memory_refuses_changes_and_loses_nothing() {
 
 #[test]
 fn a_damaged_record_is_its_owners_problem_alone_and_a_logout_ends_it() {
-    let damages: [&[&[&str]]; 6] = [
+    let damages: [&[&[&str]]; 7] = [
         &[&["SET", "KEY", "something else"]],
         &[&["DEL", "KEY"], &["RPUSH", "KEY", "a", "list"]],
         &[&["HDEL", "KEY", "i"]],
         &[&["HDEL", "KEY", "v"]],
         &[&["HSET", "KEY", "a", "soon"]],
+        &[&["HSET", "KEY", "v", "18446744073709551615"]],
         &[&["HSET", "KEY", "c", "\u{fffd}", "a", ""]],
     ];
     for damage in damages {

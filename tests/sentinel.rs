@@ -4,14 +4,18 @@
 
 mod support;
 
+use log::LevelFilter;
 use multi_process_session::{ConfigError, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{in_own_process, open_sockets};
+use support::log::{collect, lines};
 use support::redis::{free_port, rights};
 use support::sentinel::{NAME, Sentinel, Server, url};
+use support::sick::{Act, Sick, array, bulk};
 use support::tls::{Authority, path, silent};
 use support::{StopOnDrop, builder, failure, manager, session_with, until};
 
@@ -56,6 +60,82 @@ fn the_primary_is_found_whichever_sentinel_knows_it() {
         // They stay open until the next round.
         std::mem::forget(manager);
     }
+}
+
+/// A Sentinel that names the server at this port, and closes the connection if that is 0; and how often it was asked.
+fn naming(port: &Arc<AtomicU32>) -> (Sick, Arc<AtomicU32>) {
+    let (sick, asked) = (Sick::tcp(), Arc::new(AtomicU32::new(0)));
+    let (port, count) = (port.clone(), asked.clone());
+    sick.answer(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        match port.load(Ordering::SeqCst) {
+            0 => vec![Act::Close],
+            port => vec![Act::Say(array(&[bulk(b"127.0.0.1"), bulk(port.to_string().as_bytes())]))],
+        }
+    });
+    (sick, asked)
+}
+
+#[test]
+fn whichever_sentinel_tells_of_a_failover_is_believed() {
+    let (old, new) = (Server::primary(&[]), Server::primary(&[]));
+    let [late, knows] = [(); 2].map(|()| Arc::new(AtomicU32::new(old.port.into())));
+    let ((one, _), (other, asked)) = (naming(&late), naming(&knows));
+    let hosts = [&one, &other].map(|sick| sick.url().strip_prefix("redis://").unwrap().to_owned());
+    let manager = patient(&format!("redis-sentinel://{}#{NAME}", hosts.join(",")));
+    session_with(&manager, &[("a", "1")]);
+    // The first one is away for a moment, and cut off then: it knows of no failover.
+    late.store(0, Ordering::SeqCst);
+    until(|| {
+        session_with(&manager, &[("a", "1")]);
+        asked.load(Ordering::SeqCst) > 0
+    });
+    late.store(old.port.into(), Ordering::SeqCst);
+    knows.store(new.port.into(), Ordering::SeqCst);
+    until(|| {
+        session_with(&manager, &[("a", "1")]);
+        !new.redis.keys().is_empty()
+    });
+    let (before, asked_before) = (old.redis.keys().len(), asked.load(Ordering::SeqCst));
+    until(|| {
+        session_with(&manager, &[("a", "1")]);
+        asked.load(Ordering::SeqCst) > asked_before + 1
+    });
+    assert_eq!(old.redis.keys().len(), before, "it was left for good");
+}
+
+#[test]
+fn silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once() {
+    in_own_process("silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once", || {
+        let primary = Server::primary(&[]);
+        let port = Arc::new(AtomicU32::new(primary.port.into()));
+        let (sentinel, asked) = naming(&port);
+        let hosts = sentinel.url().strip_prefix("redis://").unwrap();
+        let manager = builder(&format!("redis-sentinel://{hosts}#{NAME}")).build().unwrap();
+        let header = session_with(&manager, &[("a", "1")]);
+        collect(LevelFilter::Info);
+        port.store(0, Ordering::SeqCst);
+        let load_until = |words: &str| {
+            let mut told = Vec::new();
+            until(|| {
+                manager.load(&*header).unwrap();
+                told.extend(lines());
+                told.iter().any(|line| line.contains(words))
+            });
+            told
+        };
+        load_until("no Sentinel says");
+        let (start, before) = (Instant::now(), asked.load(Ordering::SeqCst));
+        until(|| {
+            manager.load(&*header).unwrap();
+            start.elapsed() > Duration::from_secs(5)
+        });
+        // After two seconds, and then after four.
+        assert!(asked.load(Ordering::SeqCst) <= before + 1);
+        port.store(primary.port.into(), Ordering::SeqCst);
+        let told = load_until("a Sentinel answers again");
+        assert_eq!(told.len(), 1, "{told:?}");
+    });
 }
 
 #[test]

@@ -86,6 +86,29 @@ fn a_forked_child_counts_for_itself() {
 }
 
 #[test]
+fn threads_of_a_forked_child_lose_no_counts() {
+    in_own_process("threads_of_a_forked_child_lose_no_counts", || {
+        let redis = Redis::start();
+        let manager = manager(&redis.url());
+        for _ in 0..100 {
+            let counts = child(|| {
+                let barrier = Barrier::new(4);
+                thread::scope(|scope| {
+                    for _ in 0..4 {
+                        scope.spawn(|| {
+                            barrier.wait();
+                            manager.ping().unwrap();
+                        });
+                    }
+                });
+                manager.stats().calls.to_string()
+            });
+            assert_eq!(counts.join(), "4");
+        }
+    });
+}
+
+#[test]
 fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
     in_own_process("outages_retries_and_damaged_records_are_logged_by_public_ids_alone", || {
         collect(LevelFilter::Debug);
@@ -103,9 +126,11 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
         assert_eq!((retried.len(), retried[0].0), (1, Level::Warn));
         assert!(retried[0].1.contains("trying a fresh one"), "{retried:?}");
         redis.kill();
+        let retries = manager.stats().retries;
         for _ in 0..5 {
             manager.load(&*header).unwrap_err();
         }
+        assert_eq!(manager.stats().retries, retries, "nothing was sent again");
         let outage: Vec<_> = take().into_iter().filter(|(level, _)| *level == Level::Error).collect();
         assert_eq!(outage.len(), 1, "{outage:?}");
         assert!(outage[0].1.contains("cannot be used"), "{outage:?}");

@@ -195,7 +195,7 @@ impl Store for RedisStore {
         let operation = Operation::begin(self, call)?;
         let (mut reply, _) = operation.run_on(script, key, |at| {
             let mut command = operation.command(script, &record_keys(&at.key));
-            command.arg(u8::from(self.wait.is_some())).arg(operation.memory());
+            command.arg(operation.memory());
             command
         })?;
         Ok(reply.number::<u8>()? == 1)

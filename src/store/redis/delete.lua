@@ -1,5 +1,5 @@
 -- Ends a session, whatever its key holds. Says whether it was alive.
--- ARGV: nonce, whether it is waited for (0 or 1), how long a record is remembered that was only prepared (ms).
+-- ARGV: nonce, how long a record is remembered that was only prepared (ms).
 local left = redis.pcall('HMGET', record.key, 'f', 'u', 't', 'p')
 local id = forward(left[1], left[2])
 if id then
@@ -14,8 +14,8 @@ end
 if left[4] then
   -- The call that has prepared it must not do so again.
   redis.call('HSET', record.key, 't', nonce)
-  redis.call('PEXPIRE', record.key, ARGV[3])
+  redis.call('PEXPIRE', record.key, ARGV[2])
 elseif not was_there then
-  touch_nothing(record.key, ARGV[2] == '1')
+  touch_nothing(record.key)
 end
 return { nonce, 'ok', was_alive and 1 or 0 }

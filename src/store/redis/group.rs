@@ -35,11 +35,7 @@ impl Operation<'_> {
             let keys =
                 group_keys(group).into_iter().chain([ended_key]).chain(except.map(|id| own_key(&group.session(id))));
             let mut command = self.command(script, &keys.collect::<Vec<_>>());
-            command
-                .arg(except.map_or_else(String::new, |id| id.to_string()))
-                .arg(BATCH)
-                .arg(self.memory())
-                .arg(u8::from(self.store.wait.is_some()));
+            command.arg(except.map_or_else(String::new, |id| id.to_string())).arg(BATCH).arg(self.memory());
             let mut reply = self.run(script, &command)?;
             if reply.status() == "forward" {
                 except = Some(reply.id()?);

@@ -1,8 +1,7 @@
 -- Ends all sessions of a group in one step, but one if need be: what is no member is dead. Their records are removed
 -- afterwards, with sweep.lua. KEYS: the group's two, the one under which those that ended are remembered for that, and the
 -- record's of the session that stays, if one does.
--- ARGV: nonce, the id of the session that stays ('' none), how many ids to answer with, how long to remember them (ms),
---       whether it is waited for (0 or 1).
+-- ARGV: nonce, the id of the session that stays ('' none), how many ids to answer with, how long to remember them (ms).
 local members, joined, ended, stays = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
 local left = KEYS[4] and redis.pcall('HMGET', KEYS[4], 'f', 'u') or {}
 local id = forward(left[1], left[2])
@@ -11,7 +10,7 @@ if id then
 elseif redis.call('TYPE', members).ok ~= 'zset' then
   -- It is damaged, or not there.
   if redis.call('UNLINK', members, joined) == 0 and redis.call('EXISTS', ended) == 0 then
-    touch_nothing(ended, ARGV[5] == '1')
+    touch_nothing(ended)
   end
 elseif redis.call('EXISTS', ended) == 0 then -- Else this call was made before.
   local expires = stays ~= '' and redis.call('ZSCORE', members, stays)

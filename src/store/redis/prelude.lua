@@ -81,10 +81,10 @@ local function touch(record)
   end
 end
 
--- The same for a call that finds nothing under this key. A full memory refuses it, which matters if it is to be waited for.
-local function touch_nothing(key, waits)
-  local call = waits and redis.call or redis.pcall
-  call('HSET', key, 't', nonce)
+-- The same for a call that finds nothing under this key. After a command that removes, a full memory takes what adds.
+local function touch_nothing(key)
+  redis.call('UNLINK', key)
+  redis.call('HSET', key, 't', nonce)
   redis.call('UNLINK', key)
 end
 

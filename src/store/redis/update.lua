@@ -42,7 +42,7 @@ if id then
   return { nonce, new and 'gone' or is_known(record) and 'made before' or 'forward', id }
 elseif about[6] or about[7] then
   return { nonce, 'gone' }
-elseif not (version and old_size and idle and ends) then
+elseif not (version and version < 2 ^ 53 and old_size and idle and ends) then
   return { nonce, redis.call('EXISTS', record.key) == 0 and 'gone' or 'corrupt' }
 elseif not is_member(record) then
   return { nonce, 'gone' }
