@@ -5,7 +5,7 @@
 mod support;
 
 use log::LevelFilter;
-use multi_process_session::{Error, Session, SessionManager, StoreErrorKind};
+use multi_process_session::{Error, Refresh, Session, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -387,6 +387,36 @@ fn a_fork_waits_for_all_steps_of_a_new_id() {
             go_on.send(()).unwrap();
         }
     });
+}
+
+#[test]
+fn what_is_only_prepared_lives_for_as_long_as_the_call_may_take() {
+    let cluster = Cluster::start(3);
+    for timeout in [5, 200] {
+        let manager = builder(&cluster.url())
+            .operation_timeout(Duration::from_secs(timeout))
+            .refresh(Refresh::EveryLoad)
+            .build()
+            .unwrap();
+        let header = session_with(&manager, &[("a", "1")]);
+        let mut session = manager.load(&*header).unwrap();
+        session.regenerate_with_grace(Duration::from_secs(60));
+        forbid_new_ids(&cluster, true);
+        fault(session.save());
+        forbid_new_ids(&cluster, false);
+        // Whoever reaches it by the old id does not keep it.
+        let mut other = manager.load(&*header).unwrap();
+        other.set_idle_timeout(Duration::from_secs(1000));
+        other.save().unwrap();
+        let is_prepared = |key: &String| cluster.node_of(key).redis.run::<bool>(&["HEXISTS", key, "p"]);
+        let prepared = cluster.records().into_iter().find(is_prepared).unwrap();
+        let lives = || cluster.node_of(&prepared).redis.run::<u64>(&["PTTL", &prepared]) / 1000;
+        let most = timeout.max(60);
+        assert!((most - 10..=most).contains(&lives()), "{timeout}: {}", lives());
+        session.save().unwrap();
+        assert!((990..=1010).contains(&lives()), "{timeout}: {}", lives());
+        manager.destroy(&*header).unwrap();
+    }
 }
 
 #[test]

@@ -90,11 +90,11 @@ fn threads_of_a_forked_child_lose_no_counts() {
     in_own_process("threads_of_a_forked_child_lose_no_counts", || {
         let redis = Redis::start();
         let manager = manager(&redis.url());
-        for _ in 0..100 {
+        for _ in 0..200 {
             let counts = child(|| {
-                let barrier = Barrier::new(4);
+                let barrier = Barrier::new(8);
                 thread::scope(|scope| {
-                    for _ in 0..4 {
+                    for _ in 0..8 {
                         scope.spawn(|| {
                             barrier.wait();
                             manager.ping().unwrap();
@@ -103,7 +103,7 @@ fn threads_of_a_forked_child_lose_no_counts() {
                 });
                 manager.stats().calls.to_string()
             });
-            assert_eq!(counts.join(), "4");
+            assert_eq!(counts.join(), "8");
         }
     });
 }
