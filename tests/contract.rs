@@ -71,6 +71,11 @@ fn the_rights_that_the_readme_names_are_enough() {
     session.save().unwrap();
     let header = session_with(&manager, &[("a", "1")]);
     assert_eq!(manager.group("ada").clear().unwrap(), 1);
+    let as_user = redis::Client::open(&*url).unwrap();
+    for dangerous in [["CLIENT", "LIST"], ["CONFIG", "RESETSTAT"], ["KEYS", "*"], ["FLUSHALL", "SYNC"]] {
+        let answer = redis::cmd(dangerous[0]).arg(dangerous[1]).exec(&mut as_user.get_connection().unwrap());
+        assert_eq!(answer.unwrap_err().code(), Some("NOPERM"), "{dangerous:?}");
+    }
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "-time"]);
     assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Rejected);
     // The suite has namespaces of its own.

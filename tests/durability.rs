@@ -7,12 +7,16 @@ mod support;
 use multi_process_session::{Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::time::Duration;
-use support::redis::Redis;
+use support::redis::{Redis, rights};
 use support::sentinel::Server;
 use support::{builder, cookie, fault, session_with};
 
+/// With the rights that the README says a user needs, and no others.
 fn waiting(redis: &Redis, parameter: &str, limit: Duration) -> SessionManager {
-    builder(&format!("{}?{parameter}", redis.url())).operation_timeout(limit).build().unwrap()
+    redis.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..], &["+wait"]].concat());
+    let _ = redis.try_run::<()>(&["ACL", "SETUSER", "sessions", "+waitaof"]); // from Redis 7.2 on
+    let url = format!("{}?user=sessions&pass=password&{parameter}", redis.url());
+    builder(&url).operation_timeout(limit).build().unwrap()
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn a_server_that_is_made_a_replica_while_it_is_waited_for_is_no_primary() {
         support::until(|| primary.redis.run::<String>(&["INFO", "clients"]).contains("blocked_clients:1"));
         primary.become_replica_of(&replica);
         let error = save.join().unwrap();
-        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(error.kind(), StoreErrorKind::Rejected);
         assert!(error.to_string().contains("UNBLOCKED") && !error.to_string().contains("wait_aof"), "{error}");
     });
     // Nor is what was made before believed to be kept.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use support::fork::{in_own_process, open_sockets};
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
-use support::{builder, cookie, kind, manager, session_with};
+use support::{builder, cookie, fault, kind, manager, session_with};
 
 /// Where a timeout is what is to come.
 const DEADLINE: Duration = Duration::from_millis(400);
@@ -402,5 +402,41 @@ fn what_redis_refuses_has_a_kind_and_costs_nobody_a_session() {
         let saved = manager.transact(&*header, |session| session.set("a", &1));
         assert_eq!(kind(saved), expected, "{}", reply.escape_ascii());
         assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+    }
+}
+
+#[test]
+fn a_login_that_was_ended_before_its_answer_came_is_not_made_again() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let (manager, other) = (manager(&proxy.url()), manager(&redis.url()));
+    type End = fn(&SessionManager);
+    let ends: [End; 2] = [
+        |manager| {
+            let logged_in = manager.group("ada").sessions().unwrap();
+            assert_eq!(logged_in.len(), 1);
+            assert!(manager.group("ada").remove(&logged_in[0].public_id()).unwrap());
+        },
+        |manager| assert_eq!(manager.group("ada").clear().unwrap(), 1),
+    ];
+    for end in ends {
+        for is_new in [true, false] {
+            // Redis gets to know the scripts.
+            let mut warm = other.load(&*session_with(&other, &[("a", "1")])).unwrap();
+            warm.set_group_name("grace");
+            warm.save().unwrap();
+            let header = (!is_new).then(|| session_with(&other, &[("a", "1")]));
+            let mut session = manager.load(header.as_deref()).unwrap();
+            session.set_group_name("ada");
+            proxy.next(&[Fault::LoseReply, Fault::LoseReply]);
+            fault(session.save());
+            end(&other);
+            assert!(matches!(session.save(), Err(Error::Gone)), "new: {is_new}");
+            assert_eq!(other.group("ada").len().unwrap(), 0);
+            // What tells that it has ended is gone soon, too.
+            other.group("grace").clear().unwrap();
+            let traces: Vec<String> = redis.run(&["KEYS", "*"]);
+            assert!(traces.iter().all(|key| (1..=60_000).contains(&redis.run::<i64>(&["PTTL", key]))), "{traces:?}");
+        }
     }
 }

@@ -130,8 +130,8 @@ fn silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once() {
             manager.load(&*header).unwrap();
             start.elapsed() > Duration::from_secs(5)
         });
-        // After two seconds, and then after four.
-        assert!(asked.load(Ordering::SeqCst) <= before + 1);
+        // After two seconds, and then after four; and not after each second.
+        assert!(asked.load(Ordering::SeqCst) <= before + 2);
         port.store(primary.port.into(), Ordering::SeqCst);
         let told = load_until("a Sentinel answers again");
         assert_eq!(told.len(), 1, "{told:?}");
@@ -314,7 +314,8 @@ fn saves_go_on(fail_over: impl FnOnce(&mut Server, &Sentinel) -> bool) {
         let asked = old_goes_on.then(|| primary.scripts());
         thread::sleep(BACK);
         assert_eq!(asked, old_goes_on.then(|| primary.scripts()), "the old one is asked no more");
-        assert!(!old_goes_on || primary.clients() == 0, "and no connection to it is left");
+        // Those of the Sentinel have no name at first.
+        until(|| !old_goes_on || primary.clients() == 0);
         drop(stop_also_on_failure);
         for saver in savers {
             let (failed, last_save) = saver.join().unwrap();

@@ -60,6 +60,8 @@ const OUTAGE: Duration = Duration::from_secs(12);
 const QUIET: u32 = 1_000_000;
 /// So many violations of a kind are shown.
 const SHOWN: usize = 3;
+/// So many operations are shown of the first session that has one.
+const MOST: usize = 200;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -153,7 +155,7 @@ fn one_round(
     };
     let longest = (timeout(run, place) + MARGIN).as_nanos() as u64;
     let violations = check(&history, &Rules { kinds, longest, outage: OUTAGE.as_nanos() as u64 });
-    report(&violations, &place.inspect())
+    report(&violations, &place.inspect(), &history)
 }
 
 /// When all is quiet: loads every session by every cookie that it ever had, and lists every group.
@@ -174,7 +176,7 @@ fn look_at_all(manager: &SessionManager, folder: &Path, epoch: Instant) {
     }
 }
 
-fn report(violations: &[Violation], problems: &[String]) -> Result<(), String> {
+fn report(violations: &[Violation], problems: &[String], history: &History) -> Result<(), String> {
     if violations.is_empty() && problems.is_empty() {
         return Ok(());
     }
@@ -186,5 +188,11 @@ fn report(violations: &[Violation], problems: &[String]) -> Result<(), String> {
         lines.extend(violations.iter().take(SHOWN).map(ToString::to_string));
     }
     lines.extend_from_slice(problems);
+    if let Some(number) = violations.iter().map(|violation| violation.session).find(|number| *number != 0) {
+        lines.push(format!("all that was done with session {number}:"));
+        let mut operations = history.operations.iter().filter(|it| it.session == number).collect::<Vec<_>>();
+        operations.sort_by_key(|operation| operation.invoked);
+        lines.extend(operations.iter().take(MOST).map(|operation| format!("    {operation:?}")));
+    }
     Err(lines.join("\n"))
 }

@@ -17,7 +17,7 @@ impl Session {
     ///
     /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
     /// have sent is not applied twice, unless two dozen changes of other requests came between, or the session was new and
-    /// has been ended meanwhile. After any other error the record is as it was, and so is this session.
+    /// was ended more than a minute ago. After any other error the record is as it was, and so is this session.
     ///
     /// # Errors
     /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],

@@ -32,7 +32,7 @@ pub struct Stats {
     pub waited: Duration,
     /// Requests made to a server: not counting what waits for replicas, and scripts that are sent in full once.
     pub round_trips: u64,
-    /// Requests sent a second time, on a fresh connection.
+    /// Requests sent a second time to the same server, on a fresh connection.
     pub retries: u64,
 }
 

@@ -86,7 +86,7 @@ impl RedisStore {
         })
     }
 
-    fn update_command(&self, at: &Reached<'_>, update: &Update<'_>, call: &Call) -> Cmd {
+    fn update_command(&self, operation: &Operation<'_>, at: &Reached<'_>, update: &Update<'_>) -> Cmd {
         let mut keys = record_keys(&at.key);
         if let Some(new_key) = &update.new_key {
             // Without a group, its own stands in the places of the group's.
@@ -101,7 +101,7 @@ impl RedisStore {
                 Change::Increment(by) => increments.extend([field(key), by.to_string()]),
             }
         }
-        let mut command = self.scripts.update.call(&keys, call);
+        let mut command = operation.command(&self.scripts.update, &keys);
         command
             .arg(optional(update.expected))
             .arg(update.max_bytes)
@@ -166,7 +166,7 @@ impl Store for RedisStore {
         }
         let changes = update.changes;
         let (mut reply, forwarded_to) =
-            operation.run_on(&self.scripts.update, key, |at| self.update_command(at, update, call))?;
+            operation.run_on(&self.scripts.update, key, |at| self.update_command(&operation, at, update))?;
         match reply.status() {
             "ok" => {
                 let (info, ended) = (reply.info()?, reply.ids()?);
@@ -206,8 +206,9 @@ impl Store for RedisStore {
     }
 
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
-        let command = self.scripts.group_len.call(&keys::group_keys(group), call);
-        Operation::begin(self, call)?.run(&self.scripts.group_len, &command)?.number()
+        let operation = Operation::begin(self, call)?;
+        let command = operation.command(&self.scripts.group_len, &keys::group_keys(group));
+        operation.run(&self.scripts.group_len, &command)?.number()
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {

@@ -97,8 +97,14 @@ impl Redis {
         packed.query(&mut self.connect())
     }
 
+    /// All keys, apart from the traces that ended sessions leave for a minute.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.run(&["KEYS", "*"]);
+        let is_trace = |key: &String| {
+            let fields = self.try_run::<[Option<String>; 2]>(&["HMGET", key, "t", "f"]);
+            matches!(fields, Ok([Some(_), None]))
+        };
+        keys.retain(|key| !is_trace(key));
         keys.sort();
         keys
     }

@@ -13,7 +13,7 @@ use super::slots::SlotMap;
 use super::socket::left;
 use super::target::Target;
 use crate::store::halfway;
-use crate::store::metrics::{Counted, Counters};
+use crate::store::metrics::Counters;
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
 use redis::cmd;
@@ -143,21 +143,21 @@ impl Cluster {
                     (node, asking) = (named(to, &node), false);
                 }
                 Failure::Redirected(Redirect::Ask(to)) => (node, asking) = (named(to, &node), true),
-                Failure::Redirected(Redirect::Later(error)) => {
+                Failure::Redirected(later @ (Redirect::Later(_) | Redirect::OnTheMove(_))) => {
                     // It may be cut off, and not know what the others have agreed on.
                     self.distrust(&node);
                     if !left(deadline).is_ok_and(|left| left > 2 * PAUSE) {
-                        return Err(self.unfit(error));
+                        return Err(self.given_up(later));
                     }
                     // Ever longer, so that many who wait do not keep the nodes busy.
                     thread::sleep((PAUSE * redirects.min(10)).min(left(deadline).unwrap_or_default() / 2));
                     self.renew_map(halfway(deadline));
                     (node, asking) = (self.node_of(slot, deadline)?, false);
-                    put_off = Some(error);
+                    put_off = Some(later);
                 }
                 Failure::TooLate => {
                     // If the time has gone with waiting, what was waited for is the reason.
-                    return Err(put_off.map_or_else(|| pool.told(failure), |reason| self.unfit(reason)));
+                    return Err(put_off.map_or_else(|| pool.told(failure), |later| self.given_up(later)));
                 }
                 // The node is well.
                 Failure::Refused { error, reusable: true } => return Err(error),
@@ -175,10 +175,7 @@ impl Cluster {
                     retried = true;
                     self.renew_map(halfway(deadline));
                     match self.map.load().node_of(slot) {
-                        Some(other) if *other != node => {
-                            self.counters.add(Counted::Retries, 1);
-                            (node, asking) = (other.clone(), false);
-                        }
+                        Some(other) if *other != node => (node, asking) = (other.clone(), false),
                         _ => return Err(error),
                     }
                 }
@@ -195,6 +192,13 @@ impl Cluster {
     fn distrust(&self, node: &Node) {
         *lock(&self.suspect) = Some(node.clone());
         self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// What was waited for has not come.
+    fn given_up(&self, later: Redirect) -> StoreError {
+        let is_outage = matches!(later, Redirect::Later(_));
+        let error = Failure::Redirected(later).into_store_error(&*self.seeds);
+        if is_outage { self.unfit(error) } else { error }
     }
 
     /// An error that is the cluster's, and not that of one of its nodes: their pools tell the log of those.
@@ -219,10 +223,11 @@ impl Cluster {
             let pool = self.pool(node)?;
             pool.request(deadline, &request).map_err(|failure| pool.told(failure))?;
         }
-        match map.is_complete() {
-            true => Ok(()),
-            false => Err(self.unknown()),
+        if !map.is_complete() {
+            return Err(self.unknown());
         }
+        self.outage.note_success(&*self.seeds);
+        Ok(())
     }
 
     pub(super) fn close_idle(&self) {
@@ -270,7 +275,8 @@ impl Cluster {
             }
         }
         *lock(&self.failures) = failures;
-        match maps.into_iter().max_by_key(SlotMap::slots) {
+        // Of those that know as much, the first: whom we distrust is asked last.
+        match maps.into_iter().rev().max_by_key(SlotMap::slots) {
             Some(map) => {
                 self.forget_pools(&map);
                 self.map.store(Arc::new(map));

@@ -1,14 +1,12 @@
 -- Creates a record; never overwrites one.
 -- ARGV: nonce, absolute timeout (ms; '' none), idle timeout (ms), refresh interval (ms), size, the group's name, how many
 --       sessions the group may have ('' any number); then field and value by turns.
-if redis.call('EXISTS', record.key) == 1 then
-  if not is_known(record) then
-    return { nonce, 'exists' }
-  elseif not is_member(record) then
-    return { nonce, 'gone' }
-  end
-  touch(record) -- This call was made before.
+local made = made_before(record)
+if made == 'made' then
+  touch(record)
   return { nonce, 'ok', standing(record), {} }
+elseif made then
+  return { nonce, made }
 end
 check_group(record)
 local now, ends = now_ms(), 0

@@ -14,7 +14,7 @@ pub(super) enum Failure {
     /// The server answered with an error. The connection is reusable unless it leads to the wrong server, or to one
     /// that is not ready.
     Refused { error: StoreError, reusable: bool },
-    /// The server is a replica, or was made one. It has done nothing.
+    /// The server is a replica, or was made one: what it has done will not last.
     NotPrimary(StoreError),
     /// A node of a cluster has done nothing, and says what to do instead.
     Redirected(Redirect),
@@ -32,7 +32,9 @@ pub(super) enum Redirect {
     Moved(Node),
     /// This once, ask another node: the slot is on its way there.
     Ask(Node),
-    /// Try again: some of the keys are on their way to another node, or the cluster is finding itself.
+    /// Try again: some of the keys are on their way to another node.
+    OnTheMove(StoreError),
+    /// Try again: the cluster is finding itself.
     Later(StoreError),
 }
 
@@ -63,17 +65,22 @@ impl Failure {
                 return Failure::Redirected(match node() {
                     Some(node) if error_code == "MOVED" => Redirect::Moved(node),
                     Some(node) => Redirect::Ask(node),
-                    // A node is to be called by a name that nobody has given it.
-                    None => Redirect::Later(error),
+                    None => {
+                        let message = "a node is to be called by a name that nobody has given it; see \
+                                       cluster-preferred-endpoint-type";
+                        Redirect::Later(StoreError::new(StoreErrorKind::Unavailable, message).caused_by(error))
+                    }
                 });
             }
             _ => {}
         }
-        if says(&text, "TRYAGAIN") || says(&text, "CLUSTERDOWN") {
+        if says(&text, "TRYAGAIN") {
+            return Failure::Redirected(Redirect::OnTheMove(error));
+        }
+        if says(&text, "CLUSTERDOWN") {
             return Failure::Redirected(Redirect::Later(error));
         }
-        let is_replica = text.contains("cannot be used with replica") || says(&text, "UNBLOCKED"); // What WAIT says of it.
-        if is_replica || says(&text, "READONLY") || says(&text, "MASTERDOWN") {
+        if is_replica(&text) || says(&text, "MASTERDOWN") {
             return Failure::NotPrimary(error);
         }
         Failure::Refused { error, reusable: kind != StoreErrorKind::Unavailable && !says(&text, "NOAUTH") }
@@ -96,7 +103,7 @@ impl Failure {
             }
             Failure::Refused { error, .. }
             | Failure::NotPrimary(error)
-            | Failure::Redirected(Redirect::Later(error)) => error,
+            | Failure::Redirected(Redirect::Later(error) | Redirect::OnTheMove(error)) => error,
             Failure::Redirected(_) => StoreError::new(
                 StoreErrorKind::Backend,
                 format!("{place} is a node of a cluster; use a redis-cluster:// URL (feature cluster)"),
@@ -157,7 +164,7 @@ pub(super) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
 /// somewhere in the text.
 fn kind(text: &str) -> StoreErrorKind {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Unavailable};
-    const NOT_READY: [&str; 5] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"];
+    const NOT_READY: [&str; 4] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"];
     const REFUSES: [&str; 9] =
         ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
     let says = |code: &str| says(text, code);
@@ -165,11 +172,16 @@ fn kind(text: &str) -> StoreErrorKind {
         Unavailable
     } else if says("WRONGTYPE") {
         Corrupt
-    } else if REFUSES.iter().any(|code| says(code)) || denies(text) {
+    } else if REFUSES.iter().any(|code| says(code)) || is_replica(text) || denies(text) {
         Rejected
     } else {
         Backend
     }
+}
+
+/// The last two are what WAIT says, and if the server is made a replica meanwhile.
+fn is_replica(text: &str) -> bool {
+    says(text, "READONLY") || text.contains("cannot be used with replica") || says(text, "UNBLOCKED")
 }
 
 /// Says inside a script that the user has too few rights: from Redis 7 on without a code, and since 7.2 in other words.

@@ -64,7 +64,7 @@ impl Operation<'_> {
             let own_keys = ids.iter().map(|id| own_key(&group.session(*id)));
             let keys: Vec<String> = std::iter::once(ended_key(group, self.call.nonce)).chain(own_keys).collect();
             let mut command = self.command(script, &keys);
-            command.arg(BATCH);
+            command.arg(BATCH).arg(self.memory());
             match self.run_until(deadline, script, &command).and_then(|mut reply| reply.ids()) {
                 Ok(more) => ids = more,
                 Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),

@@ -25,6 +25,8 @@ impl Operation<'_> {
         update: &Update<'_>,
     ) -> Result<Updated, Error> {
         let mut known = update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
+        // By this call, or by an earlier try of it that nobody has an answer to.
+        let mut prepared = known.is_none();
         loop {
             let (info, values) = match known.take() {
                 Some(known) => known,
@@ -35,12 +37,14 @@ impl Operation<'_> {
                 },
             };
             match self.prepare(new_key, &info, &values, update) {
-                Ok(()) => {}
+                Ok(()) => prepared = true,
                 Err(fault @ Error::Store(_)) => return Err(fault),
                 // Another request may have changed what stood in the way.
                 Err(_) if matches!(values, Cow::Borrowed(_)) => continue,
                 Err(refusal) => {
-                    self.discard(new_key);
+                    if prepared {
+                        self.discard(new_key);
+                    }
                     return Err(refusal);
                 }
             }

@@ -20,25 +20,48 @@ impl Outage {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// A request has failed; it may be one if the servers are the reason.
+    /// A request has failed. It may be the servers' fault.
     pub(super) fn note_failure(&self, servers: impl fmt::Display, error: &StoreError) {
-        if !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
-            return;
-        }
-        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        if !self.under_way.swap(true, Ordering::Relaxed) {
+        let is_outage = matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout);
+        if is_outage && self.begins(Instant::now()) {
             log::error!("{servers} cannot be used: {error}");
         }
     }
 
     pub(super) fn note_success(&self, servers: impl fmt::Display) {
-        if !self.is_under_way() {
-            return;
-        }
-        let last_failure = *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = last_failure.is_none_or(|failure| failure.elapsed() >= CALM);
-        if is_over && self.under_way.swap(false, Ordering::Relaxed) {
+        if self.is_under_way() && self.ends(Instant::now()) {
             log::warn!("{servers} can be used again");
         }
+    }
+
+    fn begins(&self, now: Instant) -> bool {
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        !self.under_way.swap(true, Ordering::Relaxed)
+    }
+
+    fn ends(&self, now: Instant) -> bool {
+        let last_failure = *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_calm = last_failure.is_none_or(|failure| now.saturating_duration_since(failure) >= CALM);
+        is_calm && self.under_way.swap(false, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_begins_once_and_ends_when_nothing_has_failed_for_a_while() {
+        let (outage, start) = (Outage::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(!outage.ends(at(0)));
+        assert!(outage.begins(at(0)));
+        // Some succeed, and some fail.
+        assert!(!outage.ends(at(900)));
+        assert!(!outage.begins(at(950)));
+        assert!(!outage.ends(at(1900)));
+        assert!(outage.ends(at(1950)));
+        assert!(!outage.ends(at(9000)));
+        assert!(outage.begins(at(9000)));
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// How often Sentinels are asked again, and at least so often while none of them answers.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-const ASK_AT_LEAST: Duration = Duration::from_secs(10);
+const ASK_AT_LEAST: Duration = Duration::from_secs(5);
 
 pub(super) struct Pool {
     target: Arc<Target>,
@@ -97,7 +97,9 @@ impl Pool {
             // An idle connection may be dead without a sign. Half of the time is kept for a fresh one.
             let until = if reused { halfway(deadline) } else { deadline };
             self.counters.add(Counted::RoundTrips, 1);
-            self.counters.add(Counted::Retries, u64::from(last_try));
+            if last_try {
+                self.counters.add(Counted::Retries, 1);
+            }
             match request(&mut open.connection, until) {
                 Ok(result) => {
                     open.last_used = Instant::now();
@@ -190,7 +192,7 @@ impl Pool {
             return;
         }
         // Sentinels that are silent are no reason to fail, nor to be slow again and again.
-        let answer = self.target.ask_again(&mut watch.sentinel, halfway(halfway(halfway(deadline))));
+        let answer = self.target.ask_again(&mut watch.sentinel, halfway(halfway(deadline)));
         watch.asked = Instant::now();
         let named = match answer {
             Ok(named) => {

@@ -6,7 +6,8 @@
 --   s size of the values (bytes)   n0 to n3 the nonces of the last calls that changed it
 --   f the id that the session has now, where an id was replaced with a grace, and u until when (ms; if it is missing, as
 --     long as the key is there): without the fields above
---   p its version, until it is brought to life, and t the nonce of the call that took it away: see handover.rs
+--   p its version, until it is brought to life: see handover.rs
+--   t the nonce of the call that ended it, or took it away; what has this is a trace, and no record any more
 -- The key's own expiry is the session's.
 --
 -- A group is two sorted sets of its sessions' ids: by expiry (ms), and by the time of joining (ms). A session in a group
@@ -88,6 +89,24 @@ local function touch_nothing(key)
   redis.call('UNLINK', key)
 end
 
+-- Removes what is under a record's key, and says whether something was. The call that made the record may come once more,
+-- late, and must not make it again: so one that is younger than a call's memory (ms) leaves a trace for as long.
+local function bury(key, memory)
+  local about = redis.pcall('HMGET', key, 'r', 't')
+  if about[2] then
+    redis.call('PEXPIRE', key, memory)
+    return false
+  end
+  local since, was_there = tonumber(about[1]), redis.call('UNLINK', key) == 1
+  if since and now_ms() - since < tonumber(memory) then
+    redis.call('HSET', key, 't', nonce)
+    redis.call('PEXPIRE', key, memory)
+  elseif not was_there then
+    touch_nothing(key)
+  end
+  return was_there
+end
+
 -- The field for the nonce of the change that leads to this version, and what it is to hold then.
 local function remembered(record, version)
   local field = 'n' .. math.floor(version / 8) % 4
@@ -98,6 +117,19 @@ end
 -- Whether a record that is there is alive as well.
 local function is_member(record)
   return not record.members or redis.call('ZSCORE', record.members, record.id)
+end
+
+-- What stands where this call is to make a record: nothing (nil), what it has made already ('made'), what has ended since
+-- ('gone'), or another's ('exists').
+local function made_before(record)
+  if redis.call('EXISTS', record.key) == 0 then
+    return nil
+  elseif redis.call('HEXISTS', record.key, 't') == 1 then
+    return 'gone'
+  elseif not is_known(record) then
+    return 'exists'
+  end
+  return is_member(record) and 'made' or 'gone'
 end
 
 -- The id that the session has now, by the fields f and u of a record.

@@ -9,7 +9,7 @@
 local new, expected, limit, interval = record_at(4), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local new_idle, held_field, held, grace = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
 local joins, group_name, max_sessions, absolute = ARGV[9] == '1', ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
-local made_before, clear = ARGV[13] == '1', ARGV[14] == '1'
+local known_before, clear = ARGV[13] == '1', ARGV[14] == '1'
 local first_set = 18
 local first_remove = first_set + 2 * ARGV[15]
 local first_increment = first_remove + ARGV[16]
@@ -23,16 +23,13 @@ local function answer(ended)
   return { nonce, 'ok', standing(record), ended, totals }
 end
 
--- If this call was made before, the record is there already. The nonce tells.
-if new and redis.call('EXISTS', new.key) == 1 then
-  if not is_known(new) then
-    return { nonce, 'exists' }
-  elseif not is_member(new) then
-    return { nonce, 'gone' }
-  end
+local made = new and made_before(new)
+if made == 'made' then
   record = new
   touch(record)
   return answer({})
+elseif made then
+  return { nonce, made }
 end
 local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't', 'u', 'p')
 local version, old_size, idle, ends = tonumber(about[1]), tonumber(about[2]), tonumber(about[3]), tonumber(about[4])
@@ -46,7 +43,7 @@ elseif not (version and version < 2 ^ 53 and old_size and idle and ends) then
   return { nonce, redis.call('EXISTS', record.key) == 0 and 'gone' or 'corrupt' }
 elseif not is_member(record) then
   return { nonce, 'gone' }
-elseif made_before or is_known(record) then
+elseif known_before or is_known(record) then
   if new then
     return { nonce, 'broken off' }
   end

@@ -45,7 +45,10 @@ impl Wait {
     /// Waits until what was written on this connection is where it is to be.
     pub(super) fn on(self, connection: &mut Connection, deadline: Instant) -> Result<(), Failure> {
         // The reply has to come before the deadline, and Redis looks at its clock ten times a second.
-        let left = left(deadline).map_err(|_| Failure::TooLate)?;
+        let Ok(left) = left(deadline) else {
+            let error = StoreError::new(StoreErrorKind::Timeout, "the change was made, but no time is left to wait");
+            return Err(Failure::Refused { error, reusable: true });
+        };
         let patience = left - (left / 8).max(LATE).min(left / 2);
         let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
@@ -56,6 +59,10 @@ impl Wait {
                     error: StoreError::new(error.kind(), message).caused_by(error),
                     reusable,
                 });
+            }
+            Err(Failure::NotPrimary(error)) => {
+                let message = "the change was made, but the server is no primary any more";
+                return Err(Failure::NotPrimary(StoreError::new(error.kind(), message).caused_by(error)));
             }
             reply => reply?,
         };
