@@ -1,4 +1,4 @@
-//! What the library warns of, seen from the operation under way on the same thread.
+//! What the library logs of faults, seen from the operation under way on the same thread.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::cell::{Cell, RefCell};
@@ -12,10 +12,14 @@ struct Faults;
 
 impl Log for Faults {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn
+        metadata.level() <= Level::Debug && metadata.target().starts_with("multi_process_session")
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // While servers cannot be used, it is not worth a warning any more.
         let text = record.args().to_string();
         if text.starts_with("the connection to ") {
             CONNECTIONS_FAILED.set(CONNECTIONS_FAILED.get() + 1);
@@ -31,7 +35,7 @@ impl Log for Faults {
 
 pub fn watch() {
     log::set_logger(&Faults).expect("there is no other logger");
-    log::set_max_level(LevelFilter::Warn);
+    log::set_max_level(LevelFilter::Debug);
 }
 
 /// How many connections have failed on this thread since the last call.
