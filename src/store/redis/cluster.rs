@@ -125,7 +125,9 @@ impl Cluster {
         loop {
             redirects += 1;
             if redirects > MANY_REDIRECTS {
-                left(deadline).map_err(|_| self.unsettled())?;
+                if left(deadline).is_err() {
+                    return Err(put_off.map_or_else(|| self.unsettled(), |later| self.given_up(later)));
+                }
                 thread::sleep(PAUSE);
             }
             let pool = self.pool(&node)?;
@@ -155,21 +157,24 @@ impl Cluster {
                     (node, asking) = (self.node_of(slot, deadline)?, false);
                     put_off = Some(later);
                 }
-                Failure::TooLate => {
-                    // If the time has gone with waiting, what was waited for is the reason.
-                    return Err(put_off.map_or_else(|| pool.told(failure), |later| self.given_up(later)));
-                }
                 // The node is well.
                 Failure::Refused { error, reusable: true } => return Err(error),
                 failure => {
+                    let was_asked = !matches!(failure, Failure::TooLate);
                     let was_demoted = matches!(failure, Failure::NotPrimary(_));
                     let error = pool.told(failure);
                     if !was_demoted && !matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
                         return Err(error);
                     }
-                    // A replica may have taken its place.
-                    self.distrust(&node);
-                    if retried || left(deadline).is_err() {
+                    if was_asked {
+                        // A replica may have taken its place.
+                        self.distrust(&node);
+                    }
+                    if left(deadline).is_err() {
+                        // If the time has gone with waiting, what was waited for is the reason.
+                        return Err(put_off.map_or(error, |later| self.given_up(later)));
+                    }
+                    if retried {
                         return Err(error);
                     }
                     retried = true;
