@@ -248,9 +248,11 @@ fn permit(cluster: &Cluster, command: &str) {
     }
 }
 
-/// Lets no script bring a new record to life: that takes a command which nothing else here needs.
-fn forbid_new_ids(cluster: &Cluster, forbid: bool) {
-    permit(cluster, if forbid { "-hexists" } else { "+hexists" });
+/// Saves a new id, which is not brought to life: that takes a command which nothing else here needs.
+fn break_off(cluster: &Cluster, session: &mut Session) {
+    permit(cluster, "-hexists");
+    fault(session.save());
+    permit(cluster, "+hexists");
 }
 
 #[test]
@@ -273,9 +275,7 @@ fn a_new_id_that_is_asked_for_again_after_a_fault_loses_no_write_of_another_requ
             false => session.regenerate(),
         }
         set(&header);
-        forbid_new_ids(&cluster, true);
-        fault(session.save());
-        forbid_new_ids(&cluster, false);
+        break_off(&cluster, &mut session);
         if with_grace {
             set(&header);
         }
@@ -304,9 +304,7 @@ fn a_save_that_was_made_before_is_known_while_a_new_id_is_only_prepared() {
     // Another request's new id, which is not brought to life.
     let mut other = manager.load(&*header).unwrap();
     other.regenerate_with_grace(Duration::from_secs(60));
-    forbid_new_ids(&cluster, true);
-    fault(other.save());
-    forbid_new_ids(&cluster, false);
+    break_off(&cluster, &mut other);
     session.save().unwrap();
     assert_eq!(session.get("count").unwrap(), Some(1));
     let new = cookie(&other.save().unwrap().expect("a new id needs a cookie"));
@@ -342,9 +340,7 @@ fn a_logout_between_the_steps_of_a_new_id_holds() {
     let header = session_with(&manager, &[("a", "1")]);
     let mut session = manager.load(&*header).unwrap();
     session.regenerate_with_grace(Duration::from_secs(60));
-    forbid_new_ids(&cluster, true);
-    fault(session.save());
-    forbid_new_ids(&cluster, false);
+    break_off(&cluster, &mut session);
     assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
     manager.destroy(&*header).unwrap();
     assert!(matches!(session.save(), Err(Error::Gone)));
@@ -404,9 +400,7 @@ fn what_is_only_prepared_lives_for_as_long_as_the_call_may_take() {
         let header = session_with(&manager, &[("a", "1")]);
         let mut session = manager.load(&*header).unwrap();
         session.regenerate_with_grace(Duration::from_secs(60));
-        forbid_new_ids(&cluster, true);
-        fault(session.save());
-        forbid_new_ids(&cluster, false);
+        break_off(&cluster, &mut session);
         // Whoever reaches it by the old id does not keep it.
         let mut other = manager.load(&*header).unwrap();
         other.set_idle_timeout(Duration::from_secs(1000));
@@ -429,9 +423,7 @@ fn a_full_memory_does_not_break_a_new_id_off_at_its_last_step() {
     let header = session_with(&manager, &[("a", "1")]);
     let mut session = manager.load(&*header).unwrap();
     session.set_group_name("ada");
-    forbid_new_ids(&cluster, true);
-    fault(session.save());
-    forbid_new_ids(&cluster, false);
+    break_off(&cluster, &mut session);
     for node in &cluster.nodes {
         node.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     }
