@@ -122,9 +122,9 @@ impl SessionManagerBuilder {
     /// **Sentinel.** User, password and database are those of the primary, and its user needs the command `ROLE`; for
     /// the Sentinels' own, add `?sentinel_user=…&sentinel_pass=…`. Their port is 26379 by default. Each process asks
     /// them for the primary when it opens a connection, and once a second while it is in use; all connections to an old
-    /// one are closed then. While no Sentinel answers, the last primary is used on, and they are asked every five seconds. Over TLS, the certificates of
-    /// primary and replicas have to be for the addresses by which Sentinels name them. A failover can lose the last
-    /// writes, which Redis's `min-replicas-to-write` bounds.
+    /// one are closed then. While no Sentinel answers, the last primary is used on, and they are asked every five seconds.
+    /// Over TLS, the certificates of primary and replicas have to be for the addresses by which Sentinels name them. A
+    /// failover can lose the last writes, which Redis's `min-replicas-to-write` bounds.
     ///
     /// **Durability.** What Redis acknowledged it may forget: what a crash takes depends on its `appendfsync`, and a
     /// failover takes what the replica did not have yet. With `?wait_replicas=1` (or more) every change, logouts included,
