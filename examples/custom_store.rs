@@ -8,48 +8,60 @@
 
 use multi_process_session::contract::{Subject, check, check_shared};
 use multi_process_session::{
-    Call, Error, GroupKey, NewRecord, Nonce, PublicId, Record, RecordInfo, RecordKey, Refresh, SessionInfo, Store,
-    StoreError, StoreErrorKind, Update, Updated, Values, total_size,
+    Call, Error, GroupKey, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState, SessionInfo,
+    Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Debug)]
 struct FolderStore {
     folder: PathBuf,
 }
 
-/// What a file holds. Times are since 1970.
+/// What a file holds.
 #[derive(Serialize, Deserialize)]
 enum Kept {
     Record(Box<Session>),
-    /// The id was replaced with a grace: by which, and until when it leads there.
+    /// The id was replaced a while ago: until the grace ends it leads to the session, and until the trail ends it ends it.
     Forward {
         new_id: String,
-        until: Duration,
+        grace_ends: SystemTime,
+        trail_ends: SystemTime,
     },
 }
 
 #[derive(Serialize, Deserialize)]
 struct Session {
+    namespace: String,
     values: Values,
     group_name: Option<String>,
-    version: u64,
-    created: Duration,
-    joined: Option<Duration>,
-    refreshed: Duration,
-    ends: Option<Duration>,
-    idle: Duration,
-    expires: Duration,
-    nonces: Vec<Nonce>,
+    #[serde(with = "State")]
+    state: RecordState,
 }
 
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970")
+/// Tells serde what a `RecordState` is made of.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RecordState")]
+struct State {
+    version: u64,
+    created_at: SystemTime,
+    joined_at: Option<SystemTime>,
+    began_at: SystemTime,
+    refreshed_at: Option<SystemTime>,
+    ends_at: Option<SystemTime>,
+    idle_timeout: Duration,
+    has_own_idle_timeout: bool,
+    expires_at: SystemTime,
+    nonces: Vec<u8>,
+}
+
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn fault(error: io::Error) -> StoreError {
@@ -86,19 +98,29 @@ impl FolderStore {
     /// The record, if it is alive.
     fn read(&self, key: &RecordKey<'_>) -> Result<Option<Session>, StoreError> {
         match self.read_file(key)? {
-            Some(Kept::Record(session)) if session.expires > now() => Ok(Some(*session)),
+            Some(Kept::Record(session)) if session.state.expires_at > now() => Ok(Some(*session)),
             _ => Ok(None),
         }
     }
 
-    /// The key that a record has now, and its id if that is another one than was asked for.
-    fn follow<'a>(&self, key: &RecordKey<'a>) -> Result<(RecordKey<'a>, Option<PublicId>), StoreError> {
+    /// The key that a record has now, and its id if that is another one than was asked for: to use it, or to end it.
+    fn follow<'a>(
+        &self,
+        key: &RecordKey<'a>,
+        to_end_it: bool,
+    ) -> Result<(RecordKey<'a>, Option<PublicId>), StoreError> {
         let mut found = *key;
-        while let Some(Kept::Forward { new_id, until }) = self.read_file(&found)?
-            && until > now()
-            && let Ok(id) = new_id.parse()
-        {
-            found.id = id;
+        // A damaged file may lead in a circle.
+        for _ in 0..100 {
+            match self.read_file(&found)? {
+                Some(Kept::Forward { new_id, grace_ends, trail_ends })
+                    if now() < if to_end_it { trail_ends } else { grace_ends } =>
+                {
+                    let Ok(id) = new_id.parse() else { break };
+                    found.id = id;
+                }
+                _ => break,
+            }
         }
         Ok((found, (found.id != key.id).then_some(found.id)))
     }
@@ -114,8 +136,32 @@ impl FolderStore {
                 members.push((id, session));
             }
         }
-        members.sort_by_key(|(_, session)| session.joined);
+        members.sort_by_key(|(_, session)| session.state.joined_at);
         Ok(members)
+    }
+
+    /// All files that can be read.
+    fn files(&self) -> Result<Vec<(PathBuf, Kept)>, StoreError> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(&self.folder).map_err(fault)? {
+            let path = file.map_err(fault)?.path();
+            if let Some(kept) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+                files.push((path, kept));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Lets no id that the session of this key had before lead there any more.
+    fn end_graces(&self, key: &RecordKey<'_>) -> Result<(), StoreError> {
+        for (path, kept) in self.files()? {
+            if let Kept::Forward { new_id, trail_ends, .. } = kept
+                && new_id == key.id.to_string()
+            {
+                self.write_to(path, &Kept::Forward { new_id, grace_ends: now(), trail_ends })?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends those that joined first, until the group has no more sessions than this. The one of this key stays.
@@ -134,11 +180,15 @@ impl FolderStore {
         self.write(key, &Kept::Record(Box::new(session)))
     }
 
-    /// Renaming puts the new file in the place of the old one at once.
     fn write(&self, key: &RecordKey<'_>, kept: &Kept) -> Result<(), StoreError> {
+        self.write_to(self.path(key), kept)
+    }
+
+    /// Renaming puts the new file in the place of the old one at once.
+    fn write_to(&self, path: PathBuf, kept: &Kept) -> Result<(), StoreError> {
         let new = self.folder.join("new");
         fs::write(&new, serde_json::to_vec(kept).map_err(io::Error::from).map_err(fault)?).map_err(fault)?;
-        fs::rename(new, self.path(key)).map_err(fault)
+        fs::rename(new, path).map_err(fault)
     }
 
     fn remove(&self, key: &RecordKey<'_>) -> Result<(), StoreError> {
@@ -150,57 +200,23 @@ impl FolderStore {
 }
 
 impl Session {
-    /// Gives it a full life from now, within its absolute timeout.
-    fn extend(&mut self, refresh: Refresh) {
-        self.refreshed = now();
-        self.expires = self.full_life(refresh);
-    }
-
-    fn full_life(&self, refresh: Refresh) -> Duration {
-        let full = now() + refresh.stored_life(self.idle);
-        self.ends.map_or(full, |ends| ends.min(full))
-    }
-
-    fn info(&self) -> RecordInfo {
-        RecordInfo {
-            version: self.version,
-            created_at: UNIX_EPOCH + self.created,
-            joined_at: self.joined.map(|joined| UNIX_EPOCH + joined),
-            refreshed_at: UNIX_EPOCH + self.refreshed,
-            ends_at: self.ends.map(|ends| UNIX_EPOCH + ends),
-            idle_timeout: self.idle,
-            expires_at: UNIX_EPOCH + self.expires,
-            expires_in: self.expires.saturating_sub(now()),
-        }
-    }
-
     /// Applies the update, unless this very call has done so before.
-    fn apply(&mut self, update: &Update<'_>, call: &Call) -> Result<(), Error> {
-        if self.nonces.contains(&call.nonce) {
+    fn apply(&mut self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<(), Error> {
+        let state = self.state.clone().alive(&update.lifetime, now()).ok_or(Error::Gone)?;
+        if state.knows(call.nonce) {
             return Ok(());
         }
-        if update.expected.is_some_and(|expected| expected != self.version) {
-            return Err(Error::Conflict);
-        }
+        let state = state.after(key, update, call, now())?;
         if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
             return Err(Error::Conflict);
         }
         let values = update.changes.apply(&self.values)?;
-        update.check_size(total_size(&self.values), total_size(&values))?;
-        self.values = values;
-        self.version += 1;
-        self.nonces.insert(0, call.nonce);
-        self.nonces.truncate(32);
-        self.idle = update.changes.idle_timeout.unwrap_or(self.idle);
+        update.check_size(Size::of(&self.values), Size::of(&values))?;
+        (self.state, self.values) = (state, values);
         if let Some(join) = update.join {
             self.group_name = Some(join.name.to_owned());
-            self.joined = Some(now());
-            self.ends = update.absolute_timeout.map(|timeout| now() + timeout);
         } else if update.new_key.is_some_and(|key| key.tag.is_none()) {
-            (self.group_name, self.joined) = (None, None);
-        }
-        if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
-            self.extend(update.refresh);
+            self.group_name = None;
         }
         Ok(())
     }
@@ -211,38 +227,29 @@ impl Store for FolderStore {
         record.check_size()?;
         let _lock = self.lock(call)?;
         if let Some(session) = self.read(key)? {
-            return Ok(session.nonces.contains(&call.nonce).then(|| session.info()));
+            return Ok(session.state.knows(call.nonce).then(|| session.state.info(now())));
         }
-        let mut session = Session {
+        let session = Session {
+            namespace: key.namespace.to_owned(),
             values: record.values.clone(),
             group_name: record.join.map(|join| join.name.to_owned()),
-            version: 1,
-            created: now(),
-            joined: None,
-            refreshed: Duration::ZERO,
-            ends: record.absolute_timeout.map(|timeout| now() + timeout),
-            idle: record.idle_timeout,
-            expires: Duration::ZERO,
-            nonces: vec![call.nonce],
+            state: RecordState::new(record, call, now()),
         };
-        session.joined = record.join.map(|_| session.created);
-        session.extend(record.refresh);
-        let info = session.info();
+        let info = session.state.info(now());
         self.write_record(key, session)?;
         self.limit(key, record.join.and_then(|join| join.max_sessions))?;
         Ok(Some(info))
     }
 
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
         let _lock = self.lock(call)?;
-        let (key, forwarded_to) = self.follow(key)?;
+        let (key, forwarded_to) = self.follow(key, false)?;
         let Some(mut session) = self.read(&key)? else { return Ok(None) };
-        let due = refresh.is_due(session.info().expires_in, session.idle);
-        let due = due && session.full_life(refresh) > session.expires;
-        if due {
-            session.extend(refresh);
-        }
-        let (info, values, group_name) = (session.info(), session.values.clone(), session.group_name.clone());
+        let Some(state) = session.state.alive(lifetime, now()) else { return Ok(None) };
+        session.state = state;
+        let due = session.state.refresh(lifetime.refresh, now());
+        let (info, values, group_name) =
+            (session.state.info(now()), session.values.clone(), session.group_name.clone());
         // A refresh that cannot be written does not fail the load.
         let refreshed = due && self.write_record(&key, session).is_ok();
         Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
@@ -250,25 +257,26 @@ impl Store for FolderStore {
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let _lock = self.lock(call)?;
-        let (at, forwarded_to) = self.follow(key)?;
+        let (at, forwarded_to) = self.follow(key, false)?;
         let moved = update.new_key.map(|new_key| self.read(&new_key)).transpose()?.flatten();
         let mut session = match moved {
-            Some(moved) if moved.nonces.contains(&call.nonce) => moved, // This call was made before.
+            Some(moved) if moved.state.knows(call.nonce) => moved, // This call was made before.
             Some(_) => return Err(Error::id_taken()),
             None if update.new_key.is_some() && forwarded_to.is_some() => return Err(Error::Gone),
             None => self.read(&at)?.ok_or(Error::Gone)?,
         };
-        session.apply(update, call)?;
+        session.apply(key, update, call)?;
         let total = |key: &str| session.values.get(key)?.parse().ok();
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), total(key)?)));
-        let updated = Updated { info: session.info(), totals: totals.collect(), forwarded_to };
+        let updated = Updated { info: session.state.info(now()), totals: totals.collect(), forwarded_to };
         self.write_record(update.new_key.as_ref().unwrap_or(&at), session)?;
         if let Some(new_key) = &update.new_key {
-            match update.grace {
-                Some(grace) => {
-                    self.write(key, &Kept::Forward { new_id: new_key.id.to_string(), until: now() + grace })?;
-                }
-                None => self.remove(key)?,
+            if new_key.tag == key.tag {
+                let (grace, new_id) = (update.grace.unwrap_or_default(), new_key.id.to_string());
+                let forward = Kept::Forward { new_id, grace_ends: now() + grace, trail_ends: now() + TRAIL.max(grace) };
+                self.write(key, &forward)?;
+            } else {
+                self.remove(key)?;
             }
             self.limit(new_key, update.join.and_then(|join| join.max_sessions))?;
             return Ok(Updated { forwarded_to: None, ..updated });
@@ -279,7 +287,7 @@ impl Store for FolderStore {
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let _lock = self.lock(call)?;
         // A damaged record can be ended too.
-        let (key, _) = self.follow(key).unwrap_or((*key, None));
+        let (key, _) = self.follow(key, true).unwrap_or((*key, None));
         let was_alive = self.read(&key).is_ok_and(|session| session.is_some());
         self.remove(&key)?;
         Ok(was_alive)
@@ -289,7 +297,7 @@ impl Store for FolderStore {
         let _lock = self.lock(call)?;
         let about = |(id, mut session): (PublicId, Session)| {
             session.values.retain(|key, _| keys.contains(&key.as_str()));
-            SessionInfo::new(id, session.info(), session.values)
+            SessionInfo::new(id, session.state.info(now()), session.values)
         };
         Ok(self.members(group)?.into_iter().map(about).collect())
     }
@@ -302,12 +310,26 @@ impl Store for FolderStore {
     /// Under the lock this is one step for all others.
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         let _lock = self.lock(call)?;
+        let except = except.map(|id| self.follow(&group.session(id), false)).transpose()?.map(|(key, _)| key.id);
         let mut ended = 0;
         for (id, _) in self.members(group)?.into_iter().filter(|(id, _)| Some(*id) != except) {
             self.remove(&group.session(id))?;
             ended += 1;
         }
+        if let Some(except) = except {
+            self.end_graces(&group.session(except))?;
+        }
         Ok(ended)
+    }
+
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        let _lock = self.lock(call)?;
+        for (path, kept) in self.files()? {
+            if matches!(kept, Kept::Record(session) if session.namespace == namespace) {
+                fs::remove_file(path).map_err(fault)?;
+            }
+        }
+        Ok(())
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -325,15 +347,17 @@ impl Subject for FolderStore {
     fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
         match self.read_file(key).expect("the folder can be read") {
             Some(Kept::Record(mut session)) => {
-                session.created -= time;
-                session.joined = session.joined.map(|joined| joined - time);
-                session.refreshed -= time;
-                session.ends = session.ends.map(|ends| ends - time);
-                session.expires -= time;
+                let state = &mut session.state;
+                state.created_at -= time;
+                state.began_at -= time;
+                state.expires_at -= time;
+                for at in [&mut state.joined_at, &mut state.refreshed_at, &mut state.ends_at].into_iter().flatten() {
+                    *at -= time;
+                }
                 self.write_record(key, *session).expect("the folder can be written");
             }
-            Some(Kept::Forward { new_id, until }) => {
-                let earlier = Kept::Forward { new_id, until: until - time };
+            Some(Kept::Forward { new_id, grace_ends, trail_ends }) => {
+                let earlier = Kept::Forward { new_id, grace_ends: grace_ends - time, trail_ends: trail_ends - time };
                 self.write(key, &earlier).expect("the folder can be written");
             }
             None => {}

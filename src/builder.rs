@@ -2,17 +2,16 @@
 
 use crate::ConfigError;
 use crate::cookie::{CookieSettings, SameSite};
-use crate::lifetime::Refresh;
+use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::manager::{Inner, Limits, SessionManager};
-use crate::store::{MemoryStore, Metered, Store};
+use crate::store::{MemoryStore, Metered, Size, Store};
 use crate::token::{Scope, Secret, Signer};
 use std::fmt;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-const LARGEST_SESSION: usize = 512 << 20;
+const LARGEST_SESSION: Size = Size { keys: 100_000, bytes: 512 << 20 };
 
 /// The defaults of all settings.
 pub(crate) mod default {
@@ -25,7 +24,8 @@ pub(crate) mod default {
     pub(super) const REFRESH: Refresh = Refresh::After(MINUTE);
     pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
     pub(crate) const POOL_SIZE: u32 = 8;
-    pub(super) const MAX_SESSION_BYTES: usize = 1 << 20;
+    pub(super) const UNCONFIRMED_TIMEOUT: Duration = MINUTE.saturating_mul(30);
+    pub(super) const SIZE_LIMIT: Size = Size { keys: 1000, bytes: 1 << 20 };
 }
 
 /// Settings for a [`SessionManager`]: start with [`SessionManager::builder`].
@@ -50,12 +50,11 @@ pub struct SessionManagerBuilder {
     accepted: Vec<Secret>,
     store: StoreChoice,
     namespace: String,
-    idle_timeout: Duration,
-    absolute_timeout: Option<Duration>,
-    refresh: Refresh,
+    lifetime: Lifetime,
+    unconfirmed_timeout: Duration,
     operation_timeout: Duration,
     pool_size: u32,
-    max_session_bytes: usize,
+    size_limit: Size,
     max_sessions_per_group: Option<usize>,
     cookie: CookieSettings,
 }
@@ -73,12 +72,15 @@ impl SessionManagerBuilder {
             accepted: Vec::new(),
             store: StoreChoice::None,
             namespace: default::NAMESPACE.to_owned(),
-            idle_timeout: default::IDLE_TIMEOUT,
-            absolute_timeout: None,
-            refresh: default::REFRESH,
+            lifetime: Lifetime {
+                idle_timeout: default::IDLE_TIMEOUT,
+                absolute_timeout: None,
+                refresh: default::REFRESH,
+            },
+            unconfirmed_timeout: default::UNCONFIRMED_TIMEOUT,
             operation_timeout: default::OPERATION_TIMEOUT,
             pool_size: default::POOL_SIZE,
-            max_session_bytes: default::MAX_SESSION_BYTES,
+            size_limit: default::SIZE_LIMIT,
             max_sessions_per_group: None,
             cookie: CookieSettings {
                 name: default::COOKIE_NAME.to_owned(),
@@ -178,14 +180,21 @@ impl SessionManagerBuilder {
 
     /// How long a session lives from its last use (the `expire` of the npm module). Default: 7 days.
     ///
+    /// A session keeps the timeout that it was created with. If this one is shorter, it holds from the session's next use
+    /// on; a session that was unused for longer has ended by then. Sessions with
+    /// [a timeout of their own](crate::Session::set_idle_timeout) keep that.
+    ///
     /// # Errors
     /// Refused if zero, over 100 years, or longer than the absolute timeout.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.lifetime.idle_timeout = timeout;
         self
     }
 
     /// How long a session lives at most, however much it is used. Default: without limit.
+    ///
+    /// It counts from the session's creation or its last login. If it is made shorter, it holds for the sessions that
+    /// exist too; if it is made longer, they keep the end that they have.
     ///
     /// # Errors
     /// Refused if zero, over 100 years, or shorter than the idle timeout.
@@ -193,7 +202,27 @@ impl SessionManagerBuilder {
     /// # Security
     /// OWASP ASVS 7.3.2 asks for one.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
-        self.absolute_timeout = Some(timeout);
+        self.lifetime.absolute_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a new session lives until its cookie, or its token, comes back for the first time. Default: 30 minutes.
+    /// A timeout longer than the idle timeout counts as that.
+    ///
+    /// Whoever asks for a page without a cookie, and is given a session, may never come back: a robot, or an attacker who
+    /// fills the store with sessions. Such a session ends soon. The first request that brings the cookie gives it its full
+    /// life, and a new `Max-Age`. A session that is created in a [group](crate::Session::set_group_name), by a login, has
+    /// its full life at once.
+    ///
+    /// # Errors
+    /// Refused if shorter than a millisecond or over 100 years.
+    ///
+    /// # Security
+    /// A Redis record takes some 240 bytes, so 1,000 such requests a second keep 430 MB in use with the default, and would
+    /// keep 145 GB with 7 days. Set nothing in the sessions of visitors whom you know nothing of: then there is no record
+    /// at all. Limit the rate of requests in front of the application.
+    pub fn unconfirmed_timeout(mut self, timeout: Duration) -> Self {
+        self.unconfirmed_timeout = timeout;
         self
     }
 
@@ -202,7 +231,7 @@ impl SessionManagerBuilder {
     /// # Errors
     /// `Refresh::After` is refused with less than a millisecond, and with over 100 years.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
-        self.refresh = refresh;
+        self.lifetime.refresh = refresh;
         self
     }
 
@@ -313,7 +342,19 @@ impl SessionManagerBuilder {
     /// # Errors
     /// Refused if zero or over 512 MiB.
     pub fn max_session_bytes(mut self, bytes: usize) -> Self {
-        self.max_session_bytes = bytes;
+        self.size_limit.bytes = bytes;
+        self
+    }
+
+    /// How many keys a session may have. Default: 1,000. One save may change twice as many.
+    ///
+    /// # Errors
+    /// Refused if zero or over 100,000.
+    ///
+    /// # Security
+    /// Each key costs the store time in every load, and Redis answers nobody else meanwhile.
+    pub fn max_session_keys(mut self, keys: usize) -> Self {
+        self.size_limit.keys = keys;
         self
     }
 
@@ -334,22 +375,27 @@ impl SessionManagerBuilder {
     /// # Errors
     /// A [`ConfigError`] says which setting is wrong and what to do.
     pub fn build(self) -> Result<SessionManager, ConfigError> {
-        check_timeout("idle_timeout", self.idle_timeout)?;
+        check_timeout("idle_timeout", self.lifetime.idle_timeout)?;
+        check_timeout("unconfirmed_timeout", self.unconfirmed_timeout)?;
         check_timeout("operation_timeout", self.operation_timeout)?;
-        if let Refresh::After(interval) = self.refresh {
+        if let Refresh::After(interval) = self.lifetime.refresh {
             check_timeout("refresh", interval)?;
         }
-        if let Some(absolute) = self.absolute_timeout {
+        if let Some(absolute) = self.lifetime.absolute_timeout {
             check_timeout("absolute_timeout", absolute)?;
-            if self.idle_timeout > absolute {
-                return Err(ConfigError::IdleBeyondAbsolute { idle: self.idle_timeout, absolute });
+            let idle = self.lifetime.idle_timeout;
+            if idle > absolute {
+                return Err(ConfigError::IdleBeyondAbsolute { idle, absolute });
             }
         }
         if self.pool_size == 0 {
             return Err(ConfigError::ZeroPoolSize);
         }
-        if !(1..=LARGEST_SESSION).contains(&self.max_session_bytes) {
+        if !(1..=LARGEST_SESSION.bytes).contains(&self.size_limit.bytes) {
             return Err(ConfigError::MaxSessionBytes);
+        }
+        if !(1..=LARGEST_SESSION.keys).contains(&self.size_limit.keys) {
+            return Err(ConfigError::MaxSessionKeys);
         }
         if self.max_sessions_per_group == Some(0) {
             return Err(ConfigError::ZeroSessionsPerGroup);
@@ -379,10 +425,9 @@ impl SessionManagerBuilder {
             namespace: self.namespace,
             cookie,
             limits: Limits {
-                idle_timeout: self.idle_timeout,
-                absolute_timeout: self.absolute_timeout,
-                refresh: self.refresh,
-                max_bytes: self.max_session_bytes,
+                lifetime: self.lifetime,
+                unconfirmed_timeout: self.unconfirmed_timeout,
+                size_limit: self.size_limit,
                 max_sessions: self.max_sessions_per_group,
             },
             operation_timeout: self.operation_timeout,
@@ -448,12 +493,11 @@ impl fmt::Debug for SessionManagerBuilder {
         f.debug_struct("SessionManagerBuilder")
             .field("namespace", &self.namespace)
             .field("cookie", &self.cookie)
-            .field("idle_timeout", &self.idle_timeout)
-            .field("absolute_timeout", &self.absolute_timeout)
-            .field("refresh", &self.refresh)
+            .field("lifetime", &self.lifetime)
+            .field("unconfirmed_timeout", &self.unconfirmed_timeout)
             .field("operation_timeout", &self.operation_timeout)
             .field("pool_size", &self.pool_size)
-            .field("max_session_bytes", &self.max_session_bytes)
+            .field("size_limit", &self.size_limit)
             .field("max_sessions_per_group", &self.max_sessions_per_group)
             .finish_non_exhaustive()
     }

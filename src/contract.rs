@@ -5,10 +5,10 @@
 //! `examples/custom_store.rs` shows a store and how it is checked.
 
 use crate::group::SessionInfo;
-use crate::lifetime::Refresh;
+use crate::lifetime::{Lifetime, Refresh};
 use crate::store::{
-    Call, Change, ChangeSet, GroupKey, Join, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values,
-    total_size,
+    Call, Change, ChangeSet, GroupKey, Join, NewRecord, Record, RecordInfo, RecordKey, Size, Store, TRAIL, Update,
+    Updated, Values,
 };
 use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreErrorKind};
@@ -27,6 +27,9 @@ pub trait Subject {
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const LIMIT: usize = 1000;
+const SIZE_LIMIT: Size = Size { keys: 20, bytes: LIMIT };
+const LIFETIME: Lifetime =
+    Lifetime { idle_timeout: HOUR, absolute_timeout: None, refresh: Refresh::After(Duration::from_secs(60)) };
 const PROCESSES: usize = 4;
 
 /// Checks the contract of [`Store`] in one process.
@@ -42,6 +45,13 @@ pub fn check(subject: &dyn Subject) {
     suite.an_update_changes_what_it_names();
     suite.an_update_is_made_wholly_or_not_at_all();
     suite.the_size_limit_holds_for_the_result();
+    suite.the_limit_of_keys_holds_for_the_result();
+    suite.stricter_settings_hold_for_what_exists();
+    suite.a_session_is_short_lived_until_its_first_load();
+    suite.an_idle_timeout_ends_with_the_login_that_it_was_for();
+    suite.an_old_key_ends_the_session_for_a_while();
+    suite.sparing_a_session_ends_its_graces();
+    suite.a_namespace_ends_as_one();
     suite.an_update_of_what_has_ended_is_gone();
     suite.every_update_moves_the_version();
     suite.a_record_moves_to_its_new_key();
@@ -116,10 +126,10 @@ fn sorted<const N: usize>(keys: [RecordKey<'_>; N]) -> Vec<PublicId> {
 fn record(values: &[(&str, &str)]) -> NewRecord<'static> {
     NewRecord {
         values: values.iter().map(|(key, json)| (key.to_string(), json.to_string())).collect(),
-        max_bytes: LIMIT,
-        idle_timeout: HOUR,
-        absolute_timeout: None,
-        refresh: Refresh::default(),
+        size_limit: SIZE_LIMIT,
+        lifetime: LIFETIME,
+        idle_timeout: None,
+        unconfirmed_timeout: None,
         join: None,
     }
 }
@@ -137,12 +147,11 @@ fn update(changes: &ChangeSet) -> Update<'_> {
         changes,
         expected: None,
         holds: None,
-        max_bytes: LIMIT,
-        refresh: Refresh::default(),
+        size_limit: SIZE_LIMIT,
+        lifetime: LIFETIME,
         new_key: None,
         grace: None,
         join: None,
-        absolute_timeout: None,
         known: None,
     }
 }
@@ -154,8 +163,12 @@ fn created(store: &dyn Store, values: &[(&str, &str)]) -> (RecordKey<'static>, R
     (key, info)
 }
 
+fn with(refresh: Refresh) -> Lifetime {
+    Lifetime { refresh, ..LIFETIME }
+}
+
 fn load(store: &dyn Store, key: &RecordKey<'_>) -> Option<Record> {
-    store.load(key, Refresh::default(), &call()).expect("load works")
+    store.load(key, &LIFETIME, &call()).expect("load works")
 }
 
 fn values(store: &dyn Store, key: &RecordKey<'_>) -> Vec<(String, String)> {
@@ -213,7 +226,7 @@ impl Suite<'_> {
         let (expired, info) = created(self.store(), &[("a", "1")]);
         assert_life(&info, HOUR);
         self.0.let_time_pass(&expired, HOUR);
-        let loaded = self.store().load(&expired, Refresh::Never, &call()).expect("load works");
+        let loaded = self.store().load(&expired, &with(Refresh::Never), &call()).expect("load works");
         assert!(loaded.is_some(), "promise 3: nothing expires early");
         self.0.let_time_pass(&expired, HOUR);
         assert!(load(self.store(), &expired).is_none(), "promise 2: what has expired is nothing");
@@ -227,7 +240,7 @@ impl Suite<'_> {
         let record = load(self.store(), &key).expect("it is alive");
         assert!(!record.refreshed, "promise 3: not due yet");
         self.0.let_time_pass(&key, HOUR / 2);
-        let record = self.store().load(&key, Refresh::Never, &call()).expect("load works").expect("it is alive");
+        let record = self.store().load(&key, &with(Refresh::Never), &call()).expect("load works").expect("it is alive");
         assert!(!record.refreshed, "promise 3: Never means never");
         assert!(record.info.expires_in <= HOUR, "promise 3: time has passed");
         let record = load(self.store(), &key).expect("it is alive");
@@ -237,12 +250,13 @@ impl Suite<'_> {
         let record = load(self.store(), &key).expect("it is alive");
         assert!(!record.refreshed, "promise 3: not due again so soon");
         assert_eq!(record.info.version, created.version, "promise 6: a refresh does not move the version");
-        let record = self.store().load(&key, Refresh::EveryLoad, &call()).expect("load works").expect("it is alive");
+        let record =
+            self.store().load(&key, &with(Refresh::EveryLoad), &call()).expect("load works").expect("it is alive");
         assert!(!record.refreshed, "promise 3: a refresh never shortens a life");
         for _ in 0..2 {
             self.0.let_time_pass(&key, HOUR / 2);
             let record =
-                self.store().load(&key, Refresh::EveryLoad, &call()).expect("load works").expect("it is alive");
+                self.store().load(&key, &with(Refresh::EveryLoad), &call()).expect("load works").expect("it is alive");
             assert!(record.refreshed, "promise 3: EveryLoad means every one");
             assert!(record.info.expires_in > HOUR - Duration::from_secs(10), "promise 3: {:?}", record.info);
         }
@@ -250,7 +264,10 @@ impl Suite<'_> {
 
     fn nothing_outlives_its_absolute_timeout(&self) {
         let key = fresh_key();
-        let record = NewRecord { absolute_timeout: Some(HOUR + HOUR / 2), ..record(&[("a", "1")]) };
+        let record = NewRecord {
+            lifetime: Lifetime { absolute_timeout: Some(HOUR + HOUR / 2), ..LIFETIME },
+            ..record(&[("a", "1")])
+        };
         self.store().create(&key, &record, &call()).expect("create works");
         self.0.let_time_pass(&key, HOUR);
         let longer = ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() };
@@ -285,7 +302,8 @@ impl Suite<'_> {
         let expected = pairs(&[("a", "10"), ("c", "-2"), ("d", "4"), ("new", "7")]);
         assert_eq!(values(self.store(), &key), expected, "promise 4: all changes, and no other");
         self.0.let_time_pass(&key, HOUR / 4);
-        let left = self.store().load(&key, Refresh::Never, &call()).expect("load works").expect("it is alive").info;
+        let left =
+            self.store().load(&key, &with(Refresh::Never), &call()).expect("load works").expect("it is alive").info;
         let updated = self.update(&key, &changes([("a", set("11"))])).expect("update works");
         assert!(updated.info.expires_in <= left.expires_in, "promise 3: loads extend a life, updates do not");
         let change = ChangeSet { clear: true, ..changes([("c", Change::Increment(3)), ("e", set("5"))]) };
@@ -338,8 +356,8 @@ impl Suite<'_> {
             let answer = self.update(&key, &changes([("b", set(&json))]));
             match answer {
                 Ok(_) if fits => {}
-                Err(Error::TooLarge { bytes, limit: LIMIT, .. }) if !fits => {
-                    assert_eq!(bytes, LIMIT + 1, "promise 4: the size is exact");
+                Err(Error::TooLarge { size, limit: LIMIT, .. }) if !fits => {
+                    assert_eq!(size, LIMIT + 1, "promise 4: the size is exact");
                 }
                 other => panic!("promise 4: the size limit holds to the byte: {other:?}"),
             }
@@ -349,22 +367,208 @@ impl Suite<'_> {
         let wide = changes([("ü", set("\"ü\"")), ("b", set(&"9".repeat(LIMIT - 8)))]);
         let answer = self.update(&key, &wide);
         assert!(
-            matches!(answer, Err(Error::TooLarge { bytes, .. }) if bytes == LIMIT + 1),
+            matches!(answer, Err(Error::TooLarge { size, .. }) if size == LIMIT + 1),
             "promise 4: bytes: {answer:?}"
         );
         let smaller = changes([("b", set("1")), ("a", Change::Increment(9))]);
         self.update(&key, &smaller).expect("promise 4: what is replaced does not count");
-        let size = total_size(&load(self.store(), &key).expect("it is alive").values);
+        let size = Size::of(&load(self.store(), &key).expect("it is alive").values).bytes;
         let rest = "9".repeat(LIMIT - size - 1);
         self.update(&key, &changes([("c", set(&rest))])).expect("promise 4: the size does not drift");
-        let strict = Update { max_bytes: 10, ..update(&smaller) };
-        let answer =
-            self.store().update(&key, &Update { max_bytes: 10, ..update(&changes([("d", set("1"))])) }, &call());
+        let strict = Update { size_limit: Size { bytes: 10, ..SIZE_LIMIT }, ..update(&smaller) };
+        let answer = self.store().update(
+            &key,
+            &Update { size_limit: Size { bytes: 10, ..SIZE_LIMIT }, ..update(&changes([("d", set("1"))])) },
+            &call(),
+        );
         assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: {answer:?}");
         let shrink = changes([("c", Change::Remove)]);
         self.store()
             .update(&key, &Update { changes: &shrink, ..strict }, &call())
             .expect("promise 4: what is too large may become smaller");
+    }
+
+    fn the_limit_of_keys_holds_for_the_result(&self) {
+        let names: Vec<String> = (0..=SIZE_LIMIT.keys).map(|number| format!("k{number}")).collect();
+        let all: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let too_many = self.store().create(&fresh_key(), &record(&all), &call());
+        assert!(matches!(too_many, Err(Error::TooLarge { size: 21, limit: 20, .. })), "promise 4: {too_many:?}");
+        let (key, _) = created(self.store(), &all[1..]);
+        for one_more in [set("1"), Change::Increment(1)] {
+            let answer = self.update(&key, &changes([("k0", one_more)]));
+            assert!(matches!(answer, Err(Error::TooLarge { size: 21, limit: 20, .. })), "promise 4: {answer:?}");
+        }
+        let swap = changes([("k1", Change::Remove), ("none", Change::Remove), ("k2", set("2")), ("k0", set("1"))]);
+        self.update(&key, &swap).expect("promise 4: the result counts");
+        let answer = self.update(&key, &changes([("k1", set("1"))]));
+        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: the number does not drift: {answer:?}");
+        let fewer = changes([("k0", Change::Remove)]);
+        let strict = Update { size_limit: Size { keys: 5, ..SIZE_LIMIT }, ..update(&fewer) };
+        self.store().update(&key, &strict, &call()).expect("promise 4: what is too large may become smaller");
+        let cleared = ChangeSet { clear: true, ..changes([("a", set("1"))]) };
+        self.update(&key, &cleared).expect("update works");
+        self.update(&key, &changes([("b", set("1"))])).expect("promise 4: what was cleared does not count");
+    }
+
+    fn stricter_settings_hold_for_what_exists(&self) {
+        let strict = Lifetime { idle_timeout: HOUR / 4, absolute_timeout: Some(HOUR), ..LIFETIME };
+        let load = |key: &RecordKey<'_>| self.store().load(key, &strict, &call()).expect("load works");
+        let (unused, _) = created(self.store(), &[("a", "1")]);
+        let (used, _) = created(self.store(), &[("a", "1")]);
+        let loaded = load(&used).expect("promise 3: it was used just now");
+        assert!(loaded.refreshed, "promise 3: its life is too long");
+        assert_life(&loaded.info, HOUR / 4);
+        for key in [&unused, &used] {
+            self.0.let_time_pass(key, HOUR / 2);
+            assert!(load(key).is_none(), "promise 3: it was idle for longer than a session may be now");
+        }
+        is_gone(self.store().update(&unused, &Update { lifetime: strict, ..update(&changes([])) }, &call()));
+        let (key, _) = created(self.store(), &[("a", "1")]);
+        for _ in 0..5 {
+            self.0.let_time_pass(&key, HOUR / 5);
+            load(&key);
+        }
+        assert!(load(&key).is_none(), "promise 3: the absolute timeout holds too");
+
+        let own = fresh_key();
+        let record = NewRecord { idle_timeout: Some(3 * HOUR), ..record(&[("a", "1")]) };
+        self.store().create(&own, &record, &call()).expect("create works");
+        self.0.let_time_pass(&own, HOUR / 2);
+        let loaded = load(&own).expect("promise 3: it has an idle timeout of its own");
+        assert_eq!(loaded.info.idle_timeout, 3 * HOUR, "promise 3: which stays");
+    }
+
+    fn a_session_is_short_lived_until_its_first_load(&self) {
+        for refresh in [LIFETIME.refresh, Refresh::EveryLoad, Refresh::Never] {
+            let lifetime = with(refresh);
+            let load = |key: &RecordKey<'_>| self.store().load(key, &lifetime, &call()).expect("load works");
+            let record = NewRecord { lifetime, unconfirmed_timeout: Some(HOUR / 10), ..record(&[("a", "1")]) };
+            let [forgotten, used] = [fresh_key(), fresh_key()];
+            for key in [&forgotten, &used] {
+                let info = self.store().create(key, &record, &call()).expect("create works").expect("a fresh key");
+                assert!(info.expires_in <= HOUR / 10, "promise 3: {info:?}");
+            }
+            self.update(&used, &changes([("b", set("1"))])).expect("update works");
+            let record = load(&used).expect("promise 3: it is alive");
+            assert!(record.refreshed, "promise 3: the first load gives it its full life");
+            assert!(record.info.expires_in > HOUR - Duration::from_secs(10), "promise 3: {:?}", record.info);
+            for key in [&forgotten, &used] {
+                self.0.let_time_pass(key, HOUR / 9);
+            }
+            assert!(load(&forgotten).is_none(), "promise 3: nobody came back");
+            let refreshed = load(&used).expect("promise 3: it has its full life").refreshed;
+            assert_eq!(refreshed, refresh != Refresh::Never, "promise 3: once");
+        }
+    }
+
+    fn an_idle_timeout_ends_with_the_login_that_it_was_for(&self) {
+        let group = fresh_group();
+        let long = ChangeSet { idle_timeout: Some(10 * HOUR), ..ChangeSet::default() };
+        let none = changes([]);
+        for (to, join) in [(fresh_key(), None), (fresh_group().session(fresh_key().id), Some(MEMBER))] {
+            let from = member(self.store(), &group, &[("a", "1")]);
+            self.update(&from, &long).expect("update works");
+            let again = group.session(fresh_key().id);
+            let relogin = Update { new_key: Some(again), join: Some(MEMBER), ..update(&none) };
+            let info = self.store().update(&from, &relogin, &call()).expect("update works").info;
+            assert_eq!(info.idle_timeout, 10 * HOUR, "promise 3: the same user keeps it");
+            let leave = Update { new_key: Some(to), join, ..update(&none) };
+            let info = self.store().update(&again, &leave, &call()).expect("update works").info;
+            assert_life(&info, HOUR);
+            assert_eq!(info.idle_timeout, HOUR, "promise 3: another one does not");
+        }
+    }
+
+    fn an_old_key_ends_the_session_for_a_while(&self) {
+        for old in [fresh_key(), fresh_group().session(fresh_key().id)] {
+            self.store().create(&old, &record_like(old), &call()).expect("create works");
+            let [new, newer] = [(); 2].map(|()| RecordKey { id: fresh_key().id, ..old });
+            let none = changes([]);
+            for (from, to) in [(old, new), (new, newer)] {
+                let moved = Update { new_key: Some(to), ..update(&none) };
+                self.store().update(&from, &moved, &call()).expect("update works");
+            }
+            self.0.let_time_pass(&old, TRAIL / 2);
+            assert!(load(self.store(), &old).is_none(), "promise 13: it leads nowhere otherwise");
+            assert!(self.store().delete(&old, &call()).expect("delete works"), "promise 13: it was alive");
+            assert!(load(self.store(), &newer).is_none(), "promise 13: it has ended");
+        }
+        let old = fresh_key();
+        self.store().create(&old, &record_like(old), &call()).expect("create works");
+        let joined = fresh_group().session(fresh_key().id);
+        let none = changes([]);
+        let login = Update { new_key: Some(joined), join: Some(MEMBER), ..update(&none) };
+        self.store().update(&old, &login, &call()).expect("update works");
+        assert!(!self.store().delete(&old, &call()).expect("delete works"), "promise 13: not after a login");
+        assert!(load(self.store(), &joined).is_some(), "promise 13: whoever planted the old id ends nothing");
+    }
+
+    fn sparing_a_session_ends_its_graces(&self) {
+        let group = fresh_group();
+        let old = member(self.store(), &group, &[("a", "1")]);
+        let [new, newer] = [(); 2].map(|()| group.session(fresh_key().id));
+        let none = changes([]);
+        for (from, to) in [(old, new), (new, newer)] {
+            let moved = Update { new_key: Some(to), grace: Some(HOUR / 2), ..update(&none) };
+            self.store().update(&from, &moved, &call()).expect("update works");
+        }
+        let other = member(self.store(), &group, &[("a", "2")]);
+        // The one that stays may be named by an id that it had before.
+        let ended = self.store().clear_group(&group, Some(old.id), &call()).expect("clear_group works");
+        assert_eq!(ended, 1, "promise 12: all but the one that is spared");
+        assert_eq!(ids(self.store(), &group), [newer.id], "promise 12: all but the one that is spared");
+        for key in [old, new, other] {
+            assert!(load(self.store(), &key).is_none(), "promise 12: no grace is left");
+            is_gone(self.update(&key, &changes([("a", set("9"))])));
+        }
+        assert!(load(self.store(), &newer).is_some(), "promise 12: it is spared");
+        let last = group.session(fresh_key().id);
+        let moved = Update { new_key: Some(last), grace: Some(HOUR / 2), ..update(&none) };
+        self.store().update(&newer, &moved, &call()).expect("update works");
+        assert!(load(self.store(), &newer).is_some(), "promise 12: a later grace is one");
+        for key in [old, new] {
+            assert!(load(self.store(), &key).is_none(), "promise 12: it does not bring the earlier ones back");
+        }
+    }
+
+    fn a_namespace_ends_as_one(&self) {
+        let id = fresh_key().id.to_string();
+        let (namespace, spared) = (format!("ended-{id}"), format!("spared-{id}"));
+        let [group, spared_group] = [&namespace, &spared].map(|namespace| GroupKey { namespace, ..fresh_group() });
+        fn keys<'a>(group: &GroupKey<'a>) -> [RecordKey<'a>; 2] {
+            let alone = RecordKey { tag: None, ..group.session(fresh_key().id) };
+            [alone, group.session(fresh_key().id)]
+        }
+        let (before, others) = (keys(&group), keys(&spared_group));
+        for key in before.iter().chain(&others) {
+            self.store().create(key, &record_like(*key), &call()).expect("create works").expect("the key is fresh");
+        }
+        let sent = call();
+        for _ in 0..2 {
+            self.store().clear_namespace(&namespace, &sent).expect("clear_namespace works");
+        }
+        for key in &before {
+            assert!(load(self.store(), key).is_none(), "promise 14: it has ended");
+            is_gone(self.update(key, &changes([("a", set("9"))])));
+            assert!(!self.store().delete(key, &call()).expect("delete works"), "promise 14: it was not alive");
+        }
+        assert_eq!(self.store().group_len(&group, &call()).expect("group_len works"), 0, "promise 14: it is empty");
+        for key in &others {
+            assert!(load(self.store(), key).is_some(), "promise 14: no other namespace is touched");
+        }
+        let after = keys(&group);
+        for key in &after {
+            self.store().create(key, &record_like(*key), &call()).expect("create works").expect("the key is fresh");
+            assert!(load(self.store(), key).is_some(), "promise 14: what comes afterwards lives");
+        }
+        let sessions = self.store().group_sessions(&group, &[], &call()).expect("group_sessions works");
+        assert_eq!(sessions.len(), 1, "promise 14: only what comes afterwards is listed");
+        assert_eq!(self.store().group_len(&group, &call()).expect("group_len works"), 1, "promise 14: or counted");
+        let stays = Some(after[1].id);
+        let ended = self.store().clear_group(&group, stays, &call()).expect("clear_group works");
+        assert_eq!(ended, 0, "promise 14: what had ended does not count");
+        self.store().check_writes(&namespace, &call()).expect("sessions can be written");
+        assert!(load(self.store(), &after[1]).is_some(), "a check of writes touches nothing else");
     }
 
     fn an_update_of_what_has_ended_is_gone(&self) {
@@ -532,7 +736,7 @@ impl Suite<'_> {
             let joined = Update {
                 new_key: Some(to),
                 join: Some(join),
-                absolute_timeout: Some(HOUR + HOUR / 2),
+                lifetime: Lifetime { absolute_timeout: Some(HOUR + HOUR / 2), ..LIFETIME },
                 ..update(&change)
             };
             let sent = call();
@@ -558,7 +762,11 @@ impl Suite<'_> {
 
         // A new id in the same group is no new login.
         let to = second.session(fresh_key().id);
-        let moved = Update { new_key: Some(to), absolute_timeout: Some(10 * HOUR), ..update(&change) };
+        let moved = Update {
+            new_key: Some(to),
+            lifetime: Lifetime { absolute_timeout: Some(10 * HOUR), ..LIFETIME },
+            ..update(&change)
+        };
         let info = self.store().update(&key, &moved, &call()).expect("update works").info;
         assert_eq!(info.joined_at, at_second.joined_at, "promise 8: it stays a member since then");
         assert_eq!(info.ends_at, at_second.ends_at, "promise 8: nor does the absolute timeout begin anew");
@@ -634,7 +842,7 @@ impl Suite<'_> {
         let limited = Join { max_sessions: Some(2), ..MEMBER };
         let join = |idle_timeout: Duration| {
             let key = group.session(fresh_key().id);
-            let record = NewRecord { join: Some(limited), idle_timeout, ..record(&[("a", "1")]) };
+            let record = NewRecord { join: Some(limited), idle_timeout: Some(idle_timeout), ..record(&[("a", "1")]) };
             self.store().create(&key, &record, &call()).expect("create works").expect("the key is fresh");
             self.0.let_time_pass(&key, Duration::from_secs(1));
             key
@@ -687,7 +895,7 @@ impl Suite<'_> {
         // Nor does it count, however late it had joined.
         let short = group.session(fresh_key().id);
         let minute = HOUR / 60;
-        let record = NewRecord { join: Some(MEMBER), idle_timeout: minute, ..record(&[("a", "1")]) };
+        let record = NewRecord { join: Some(MEMBER), idle_timeout: Some(minute), ..record(&[("a", "1")]) };
         self.store().create(&short, &record, &call()).expect("create works");
         self.0.let_time_pass(&short, 2 * minute);
         let two = Join { max_sessions: Some(2), ..MEMBER };
@@ -769,7 +977,7 @@ impl Suite<'_> {
         let (key, _) = created(self.store(), &[("a", "1")]);
         let late = Call::until(Instant::now()).expect("the operating system gives random bytes");
         let start = Instant::now();
-        match self.store().load(&key, Refresh::default(), &late) {
+        match self.store().load(&key, &LIFETIME, &late) {
             Ok(record) => assert!(record.is_some(), "promise 2: it is alive"),
             Err(error) => assert_eq!(error.kind(), StoreErrorKind::Timeout, "a call that came too late: {error}"),
         }

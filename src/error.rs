@@ -45,16 +45,17 @@ pub enum Error {
         source: Source,
     },
     /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), or the session would grow past
-    /// [`max_session_bytes`](crate::SessionManagerBuilder::max_session_bytes). Nothing was written.
+    /// [`max_session_bytes`](crate::SessionManagerBuilder::max_session_bytes) or
+    /// [`max_session_keys`](crate::SessionManagerBuilder::max_session_keys). Nothing was written.
     #[non_exhaustive]
     TooLarge {
         /// The key that is too long (its beginning), or the largest one among the changes.
         key: String,
-        /// Whether it is the key or the session that is too large.
+        /// What is too large.
         what: Oversize,
-        /// How large it would be, in bytes.
-        bytes: usize,
-        /// How large it may be, in bytes.
+        /// How large it would be: in bytes, or the number of keys.
+        size: usize,
+        /// How large it may be.
         limit: usize,
     },
     /// A key that begins with a NUL character, under which the library keeps what is its own.
@@ -75,6 +76,8 @@ pub enum Oversize {
     Key,
     /// All keys and values of the session together.
     Session,
+    /// How many keys the session has, or how many are changed at once.
+    Keys,
 }
 
 impl Error {
@@ -108,7 +111,15 @@ impl Error {
     /// For stores: see [`Store::update`](crate::Store::update).
     #[must_use]
     pub fn too_large(key: impl Into<String>, bytes: usize, limit: usize) -> Error {
-        Error::TooLarge { key: key.into(), what: Oversize::Session, bytes, limit }
+        Error::TooLarge { key: key.into(), what: Oversize::Session, size: bytes, limit }
+    }
+
+    /// The store's refusal to let a session have as many `keys`, past `limit`; `key` is its largest change.
+    ///
+    /// For stores: see [`Store::update`](crate::Store::update).
+    #[must_use]
+    pub fn too_many_keys(key: impl Into<String>, keys: usize, limit: usize) -> Error {
+        Error::TooLarge { key: key.into(), what: Oversize::Keys, size: keys, limit }
     }
 }
 
@@ -128,13 +139,18 @@ impl fmt::Display for Error {
             Error::Decode { key, source } => {
                 write!(f, "the value of {key:?} cannot be read as the type asked for: {source}")
             }
-            Error::TooLarge { key, what: Oversize::Key, bytes, limit } => {
-                write!(f, "a key of {bytes} bytes, more than the {limit} allowed; it begins with {key:?}")
+            Error::TooLarge { key, what: Oversize::Key, size, limit } => {
+                write!(f, "a key of {size} bytes, more than the {limit} allowed; it begins with {key:?}")
             }
-            Error::TooLarge { key, what: Oversize::Session, bytes, limit } => write!(
+            Error::TooLarge { key, what: Oversize::Session, size, limit } => write!(
                 f,
-                "the session would hold {bytes} bytes, more than max_session_bytes ({limit}); \
+                "the session would hold {size} bytes, more than max_session_bytes ({limit}); \
                  the largest change is that of {key:?}"
+            ),
+            Error::TooLarge { key, what: Oversize::Keys, size, limit } => write!(
+                f,
+                "the session would have {size} keys, or change as many at once, more than max_session_keys allows \
+                 ({limit}); the largest change is that of {key:?}; keep a list or a map under one key"
             ),
             Error::ReservedKey { key } => {
                 write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
@@ -351,6 +367,8 @@ pub enum ConfigError {
     ZeroSessionsPerGroup,
     /// A `max_session_bytes` of zero or of more than 512 MiB, the most that a Redis string can hold.
     MaxSessionBytes,
+    /// A `max_session_keys` of zero or of more than 100,000.
+    MaxSessionKeys,
 }
 
 impl fmt::Display for ConfigError {
@@ -426,6 +444,7 @@ impl fmt::Display for ConfigError {
                 "max_sessions_per_group is zero, so nobody could log in; give at least 1, or leave it out for no limit",
             ),
             ConfigError::MaxSessionBytes => f.write_str("max_session_bytes is to be between 1 and 512 MiB"),
+            ConfigError::MaxSessionKeys => f.write_str("max_session_keys is to be between 1 and 100,000"),
         }
     }
 }

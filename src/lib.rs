@@ -122,7 +122,7 @@ pub use builder::SessionManagerBuilder;
 pub use cookie::{SameSite, SetCookie};
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
 pub use group::{Group, SessionInfo};
-pub use lifetime::Refresh;
+pub use lifetime::{Lifetime, Refresh};
 pub use manager::SessionManager;
 pub use session::{MAX_KEY_BYTES, Session};
 pub use token::{GroupTag, ParsePublicIdError, PublicId, Secret};
@@ -133,7 +133,7 @@ pub use store::RedisStore;
 pub use store::SqliteStore;
 pub use store::{
     Call, Change, ChangeSet, ForkGuard, GroupKey, Join, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey,
-    Stats, Store, Update, Updated, Values, size, total_size,
+    RecordState, Size, Stats, Store, TRAIL, Update, Updated, Values, size,
 };
 
 /// The README's program is compiled with the tests.

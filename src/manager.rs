@@ -3,9 +3,9 @@
 use crate::builder::SessionManagerBuilder;
 use crate::cookie::{CookieSettings, SetCookie};
 use crate::group::Group;
-use crate::lifetime::Refresh;
+use crate::lifetime::Lifetime;
 use crate::session::Session;
-use crate::store::{Call, ForkGuard, GroupKey, Metered, RecordKey, Stats, Store};
+use crate::store::{Call, ForkGuard, GroupKey, Metered, RecordKey, Size, Stats, Store};
 use crate::token::{GroupTag, Identity, PublicId, Secret, Signer, Transport, Verified};
 use crate::{Error, random};
 use std::fmt;
@@ -57,10 +57,9 @@ pub(crate) struct Inner {
 /// What holds for every session of a manager.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    pub(crate) idle_timeout: Duration,
-    pub(crate) absolute_timeout: Option<Duration>,
-    pub(crate) refresh: Refresh,
-    pub(crate) max_bytes: usize,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) unconfirmed_timeout: Duration,
+    pub(crate) size_limit: Size,
     pub(crate) max_sessions: Option<usize>,
 }
 
@@ -134,7 +133,7 @@ impl SessionManager {
     fn session(&self, transport: Transport, verified: Option<Verified>) -> Result<Session, Error> {
         let Some(verified) = verified else { return Session::new(self.clone(), transport) };
         let call = Call::until(self.deadline())?;
-        match self.inner.store.load(&self.key(&verified.identity), self.inner.limits.refresh, &call)? {
+        match self.inner.store.load(&self.key(&verified.identity), &self.inner.limits.lifetime, &call)? {
             Some(record) => Ok(Session::loaded(self.clone(), transport, verified, record)),
             None => Session::new(self.clone(), transport),
         }
@@ -273,7 +272,42 @@ impl SessionManager {
         Group::new(self.clone(), name)
     }
 
-    /// Whether the store answers: for health checks, and to tell at start that it is missing.
+    /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step: after a breach, say
+    /// (OWASP ASVS 7.4.5). What it costs does not depend on how many there are. Sessions that are created afterwards live.
+    ///
+    /// Without this call, an operator ends all sessions by giving the application a new secret and not
+    /// [accepting](SessionManagerBuilder::accept_secret) the old one.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: they may not have ended.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// session.set_group_name("ada");
+    /// session.save()?;
+    /// manager.destroy_every_session()?;
+    /// assert_eq!(manager.group("ada").len()?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn destroy_every_session(&self) -> Result<(), Error> {
+        Ok(self.inner.store.clear_namespace(&self.inner.namespace, &Call::until(self.deadline())?)?)
+    }
+
+    /// Whether sessions can be saved: for health checks that are to notice a full memory or disk, a replica in the place of
+    /// the primary, and missing rights. It creates a session that nobody knows of, and ends it: two writes or more, where
+    /// [`ping`](SessionManager::ping) makes none.
+    ///
+    /// # Errors
+    /// [`Error::Store`] says why not.
+    pub fn check_writes(&self) -> Result<(), Error> {
+        Ok(self.inner.store.check_writes(&self.inner.namespace, &Call::until(self.deadline())?)?)
+    }
+
+    /// Whether the store answers: for health checks, and to tell at start that it is missing. Whether it takes writes too
+    /// is what [`check_writes`](SessionManager::check_writes) looks at.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.

@@ -237,7 +237,7 @@ impl Session {
     /// Gives this one session another idle timeout, from now, when it is saved. At least a second; the absolute timeout
     /// still holds. For "remember me".
     pub fn set_idle_timeout(&mut self, timeout: Duration) {
-        let longest = crate::builder::LONGEST_TIMEOUT;
+        let longest = crate::lifetime::LONGEST_TIMEOUT;
         self.settled = false;
         self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
     }
@@ -302,7 +302,7 @@ impl Session {
     }
 
     fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
-        let (bytes, limit) = (store::size(key, json), self.manager.limits().max_bytes);
+        let (bytes, limit) = (store::size(key, json), self.manager.limits().size_limit.bytes);
         if bytes > limit {
             return Err(Error::too_large(key, bytes, limit));
         }
@@ -317,7 +317,7 @@ impl Session {
             return Ok(());
         }
         let beginning = key.chars().take(64).collect();
-        Err(Error::TooLarge { key: beginning, what: Oversize::Key, bytes: key.len(), limit: MAX_KEY_BYTES })
+        Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: MAX_KEY_BYTES })
     }
 }
 

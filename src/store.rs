@@ -11,7 +11,7 @@ mod places;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod standing;
+mod state;
 
 pub(crate) use change::add;
 pub use change::{Change, ChangeSet};
@@ -22,11 +22,12 @@ pub use metrics::Stats;
 pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+pub use state::RecordState;
 
 use crate::group::SessionInfo;
-use crate::lifetime::Refresh;
+use crate::lifetime::{Lifetime, Refresh};
 use crate::token::{GroupTag, PublicId};
-use crate::{Error, StoreError, random};
+use crate::{Error, StoreError, StoreErrorKind, random};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -44,8 +45,9 @@ pub type Values = BTreeMap<String, String>;
 /// 1. [`create`](Store::create) never overwrites a record.
 /// 2. [`load`](Store::load) gives the record or nothing. Expired, ended and unknown are the same nothing, and no error.
 ///    Errors are faults of the store.
-/// 3. A load refreshes in the same step, when [`Refresh::is_due`]. A refresh that cannot be written does not fail the
-///    load.
+/// 3. A load refreshes in the same step, when [that is due](RecordState::is_refresh_due). A refresh that cannot be
+///    written does not fail the load. Where the [settings](Lifetime) of a call are stricter than those that the record
+///    was made with, [the stricter ones hold](RecordState::alive).
 /// 4. [`update`](Store::update) applies a change set to the record as it is now, wholly or not at all. Keys that the
 ///    change set does not name keep what other processes wrote. Increments add up. The size limit holds for the result.
 ///    Where a [new key](Update::new_key) is given, the record moves there in the same step.
@@ -62,7 +64,12 @@ pub type Values = BTreeMap<String, String>;
 /// 10. Time is the store's own, never that of the caller.
 /// 11. What one process was told is saved, every process sees from then on.
 /// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new one; but a move is
-///     [`Error::Gone`] then. They say so with the id that it has [now](Record::forwarded_to).
+///     [`Error::Gone`] then. They say so with the id that it has [now](Record::forwarded_to). A `clear_group` that spares
+///     the session ends its graces.
+/// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session under
+///     its new one, be there a grace or not.
+/// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other.
+/// 15. Whatever is damaged, `delete` and `clear_group` end what is there, and every call ends.
 ///
 /// Every call is to end, with an error if need be, by its [deadline](Call::deadline).
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -78,7 +85,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// A [`StoreError`].
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError>;
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError>;
 
     /// Applies a change set.
     ///
@@ -114,6 +121,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError>;
 
+    /// Ends all sessions of a namespace. What it costs does not depend on how many there are; their records may be removed
+    /// later.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError>;
+
+    /// Whether sessions can be written. By default it creates one, in a group of its own, and ends it.
+    ///
+    /// # Errors
+    /// A [`StoreError`] says why not.
+    fn check_writes(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        check_writes(self, namespace, call)
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors
@@ -139,8 +161,8 @@ impl<S: Store> Store for Arc<S> {
         (**self).create(key, record, call)
     }
 
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        (**self).load(key, refresh, call)
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+        (**self).load(key, lifetime, call)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
@@ -161,6 +183,14 @@ impl<S: Store> Store for Arc<S> {
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         (**self).clear_group(group, except, call)
+    }
+
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        (**self).clear_namespace(namespace, call)
+    }
+
+    fn check_writes(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        (**self).check_writes(namespace, call)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -230,14 +260,14 @@ pub struct Join<'a> {
 pub struct NewRecord<'a> {
     /// Its values.
     pub values: Values,
-    /// How large the values may be together ([`size`]).
-    pub max_bytes: usize,
-    /// The idle timeout of this session.
-    pub idle_timeout: Duration,
-    /// What the refresh interval is, hence how much longer than the idle timeout it is stored.
-    pub refresh: Refresh,
-    /// How long it lives at most from now, however much it is used.
-    pub absolute_timeout: Option<Duration>,
+    /// How large the values may be together.
+    pub size_limit: Size,
+    /// The settings that decide how long it lives.
+    pub lifetime: Lifetime,
+    /// An idle timeout for this one session.
+    pub idle_timeout: Option<Duration>,
+    /// How long it lives until it is loaded for the first time, if that is shorter.
+    pub unconfirmed_timeout: Option<Duration>,
     /// Given if its key has a tag.
     pub join: Option<Join<'a>>,
 }
@@ -279,7 +309,7 @@ pub struct Record {
 }
 
 /// A change set and the conditions for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Update<'a> {
     /// What to change.
@@ -289,9 +319,9 @@ pub struct Update<'a> {
     /// A key and the JSON text that it has to have, if that matters.
     pub holds: Option<(&'a str, &'a str)>,
     /// How large the values may be together. A change that makes a record smaller is let through.
-    pub max_bytes: usize,
-    /// The refresh interval, for where the record gets a new life.
-    pub refresh: Refresh,
+    pub size_limit: Size,
+    /// The settings that decide how long it lives.
+    pub lifetime: Lifetime,
     /// The key the record moves to, if the session gets a new id: there it has a full life from now, and under the old
     /// key there is nothing any more. If it has no tag, the session leaves its group.
     pub new_key: Option<RecordKey<'a>>,
@@ -299,8 +329,6 @@ pub struct Update<'a> {
     pub grace: Option<Duration>,
     /// Given if the session joins the new key's group, be it the one it is in: then the absolute timeout begins anew.
     pub join: Option<Join<'a>>,
-    /// How long it lives at most from when it joins.
-    pub absolute_timeout: Option<Duration>,
     /// The record as the caller knows it, if it knows all of its values: spares a store that cannot move a record in one
     /// step from reading it.
     pub known: Option<(&'a RecordInfo, &'a Values)>,
@@ -317,16 +345,72 @@ pub struct Updated {
     pub forwarded_to: Option<PublicId>,
 }
 
+/// For how long an id that was replaced still ends the session, by [`Store::delete`].
+pub const TRAIL: Duration = Duration::from_secs(60 * 60);
+
+/// An id leads on to another one, and that to the next, this often at most.
+pub(crate) const MOST_FORWARDS: usize = 100;
+
 /// Follows an id to the one that the session has now.
 pub(crate) fn follow<E>(
     mut key: RecordKey<'_>,
     mut next: impl FnMut(&RecordKey<'_>) -> Result<Option<PublicId>, E>,
 ) -> Result<RecordKey<'_>, E> {
-    // There is an end to it: ids are random, so none comes twice.
-    while let Some(id) = next(&key)? {
-        key.id = id;
+    for _ in 0..MOST_FORWARDS {
+        match next(&key)? {
+            Some(id) => key.id = id,
+            None => break,
+        }
     }
     Ok(key)
+}
+
+/// Creates a session that nobody knows of, in a group of its own, and ends it.
+fn check_writes<S: Store + ?Sized>(store: &S, namespace: &str, call: &Call) -> Result<(), StoreError> {
+    let no_randomness = |_| StoreError::new(StoreErrorKind::Backend, "the operating system gave no random bytes");
+    let group = GroupKey { namespace, tag: GroupTag::random().map_err(no_randomness)? };
+    let key = group.session(PublicId::random().map_err(no_randomness)?);
+    let record = NewRecord {
+        values: Values::new(),
+        size_limit: Size { keys: 0, bytes: 0 },
+        lifetime: Lifetime { idle_timeout: Duration::from_secs(60), absolute_timeout: None, refresh: Refresh::Never },
+        idle_timeout: None,
+        unconfirmed_timeout: None,
+        join: Some(Join { name: "", max_sessions: None }),
+    };
+    match store.create(&key, &record, call) {
+        Ok(_) => store.delete(&key, call).map(drop),
+        Err(Error::Store(error)) => Err(error),
+        Err(other) => Err(StoreError::new(StoreErrorKind::Backend, "a session cannot be created").caused_by(other)),
+    }
+}
+
+/// How large values are together, or may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many there are.
+    pub keys: usize,
+    /// All keys and their JSON texts together, in bytes.
+    pub bytes: usize,
+}
+
+impl Size {
+    /// The size of these values.
+    #[must_use]
+    pub fn of(values: &Values) -> Size {
+        Size { keys: values.len(), bytes: values.iter().map(|(key, json)| size(key, json)).sum() }
+    }
+
+    /// Whether this fits, or is at least no larger than it was `before`. If not, the error names this key.
+    fn check(self, before: Size, limit: Size, key: &str) -> Result<(), Error> {
+        if self.bytes > limit.bytes.max(before.bytes) {
+            return Err(Error::too_large(key, self.bytes, limit.bytes));
+        }
+        if self.keys > limit.keys.max(before.keys) {
+            return Err(Error::too_many_keys(key, self.keys, limit.keys));
+        }
+        Ok(())
+    }
 }
 
 /// How large one value is, with its key, as the limits count it.
@@ -335,37 +419,32 @@ pub fn size(key: &str, json: &str) -> usize {
     key.len() + json.len()
 }
 
-/// How large values are together.
-#[must_use]
-pub fn total_size(values: &Values) -> usize {
-    values.iter().map(|(key, json)| size(key, json)).sum()
-}
-
 impl NewRecord<'_> {
     /// How large the values are, if they fit the limit.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
-    pub fn check_size(&self) -> Result<usize, Error> {
-        let bytes = total_size(&self.values);
-        if bytes <= self.max_bytes {
-            return Ok(bytes);
-        }
+    pub fn check_size(&self) -> Result<Size, Error> {
+        let size_now = Size::of(&self.values);
         let largest = self.values.iter().max_by_key(|(key, json)| size(key, json));
-        Err(Error::too_large(largest.map_or("", |(key, _)| key), bytes, self.max_bytes))
+        size_now.check(Size::default(), self.size_limit, largest.map_or("", |(key, _)| key))?;
+        Ok(size_now)
     }
 }
 
 impl Update<'_> {
-    /// Whether values that were `before` bytes together may become `after`.
+    /// Whether values that were as large as `before` together may become as large as `after`.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
-    pub fn check_size(&self, before: usize, after: usize) -> Result<(), Error> {
-        if after <= self.max_bytes || after <= before {
-            return Ok(());
-        }
-        Err(Error::too_large(self.changes.largest_key(), after, self.max_bytes))
+    pub fn check_size(&self, before: Size, after: Size) -> Result<(), Error> {
+        after.check(before, self.size_limit, self.changes.largest_key())
+    }
+
+    /// Whether the session under `key` leaves the group that it is in.
+    #[must_use]
+    pub fn leaves_group(&self, key: &RecordKey<'_>) -> bool {
+        key.tag.is_some() && self.new_key.is_some_and(|new_key| new_key.tag != key.tag)
     }
 }
 
@@ -433,8 +512,22 @@ impl fmt::Debug for NewRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewRecord")
             .field("values", &self.values.len())
+            .field("lifetime", &self.lifetime)
             .field("idle_timeout", &self.idle_timeout)
-            .field("absolute_timeout", &self.absolute_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Update<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Update")
+            .field("changes", &self.changes)
+            .field("expected", &self.expected)
+            .field("holds", &self.holds.map(|(key, _)| key))
+            .field("new_key", &self.new_key)
+            .field("grace", &self.grace)
+            .field("join", &self.join)
+            .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
     }
 }

@@ -96,7 +96,6 @@ pub struct PublicId([u8; DIGEST]);
 
 impl PublicId {
     /// Of no session.
-    #[cfg(feature = "contract")]
     pub(crate) fn random() -> Result<PublicId, Error> {
         random::bytes().map(PublicId)
     }
@@ -154,7 +153,6 @@ impl GroupTag {
     const NONE: [u8; DIGEST] = [0; DIGEST];
 
     /// Of no group.
-    #[cfg(feature = "contract")]
     pub(crate) fn random() -> Result<GroupTag, Error> {
         random::bytes().map(GroupTag)
     }

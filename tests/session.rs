@@ -83,7 +83,7 @@ fn what_cannot_be_kept_is_refused_by_key_and_changes_nothing() {
         assert!(matches!(session.set("bad", &unwritable), Err(Error::Encode { key, .. }) if key == "bad"));
         let long = "k".repeat(64 * 1024);
         let error = session.set(&long, "x").unwrap_err();
-        assert!(matches!(&error, Error::TooLarge { bytes: 65536, .. }));
+        assert!(matches!(&error, Error::TooLarge { size: 65536, .. }));
         assert!(error.to_string().contains("kkkk") && error.to_string().len() < 200, "{error}");
         assert!(matches!(session.increment(&long, 1), Err(Error::TooLarge { .. })));
         let big = "x".repeat(1000);
@@ -116,7 +116,7 @@ fn the_size_limit_counts_to_the_byte_and_lets_a_session_shrink() {
         for attempt in [|s: &mut Session| s.increment("c", 1), |s: &mut Session| s.set("b", &"x".repeat(55))] {
             let mut session = manager.load(&*header).unwrap();
             attempt(&mut session).unwrap();
-            assert!(matches!(session.save(), Err(Error::TooLarge { bytes: 101.., limit: 100, .. })));
+            assert!(matches!(session.save(), Err(Error::TooLarge { size: 101.., limit: 100, .. })));
         }
         let mut session = manager.load(&*header).unwrap();
         session.clear();
@@ -421,7 +421,7 @@ fn a_key_that_is_removed_goes_though_another_request_has_just_set_it() {
 #[test]
 fn ten_thousand_keys_in_one_change_set() {
     on_every_store(|builder| {
-        let manager = builder.build().unwrap();
+        let manager = builder.max_session_keys(25_000).build().unwrap();
         let header = session_with(&manager, &[("first", "x")]);
         let mut session = manager.load(&*header).unwrap();
         for number in 0..10_000 {

@@ -70,9 +70,9 @@ fn what_is_wrong_with_the_file_is_said() {
 
     fs::remove_file(&file).unwrap();
     manager(&url(&folder)).ping().unwrap();
-    sql(&folder).pragma_update(None, "user_version", 2).unwrap();
+    sql(&folder).pragma_update(None, "user_version", 3).unwrap();
     let (kind, message) = ping();
-    assert!(kind == StoreErrorKind::Backend && message.contains("version 2"), "{message}");
+    assert!(kind == StoreErrorKind::Backend && message.contains("version 3"), "{message}");
 
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
@@ -326,7 +326,7 @@ fn a_refresh_that_waits_for_a_lock_finds_a_session_that_got_a_new_id_meanwhile()
             thread::yield_now();
         }
         // What `regenerate_with_grace` does.
-        let move_on = "INSERT INTO forwards SELECT id, x'', zeroblob(18), expires FROM sessions;
+        let move_on = "INSERT INTO forwards SELECT id, x'', zeroblob(18), expires, expires FROM sessions;
              UPDATE sessions SET id = zeroblob(18), version = version + 1;
              COMMIT";
         locked.execute_batch(move_on).unwrap();

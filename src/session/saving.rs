@@ -56,6 +56,7 @@ impl Session {
         if is_new && !self.is_worth_keeping() {
             return Ok(());
         }
+        self.check_number_of_changes()?;
         self.settle_new_id(is_new)?;
         if is_new || self.new_id.is_some() || !self.changes.is_empty() {
             self.unanswered = Some(Sent {
@@ -64,6 +65,15 @@ impl Session {
                 changes: mem::take(&mut self.changes),
             });
             self.send(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// A change set takes the store no longer than the session's size allows: all keys removed, and as many new ones set.
+    fn check_number_of_changes(&self) -> Result<(), Error> {
+        let (changes, limit) = (self.changes.keys.len(), 2 * self.manager.limits().size_limit.keys);
+        if changes > limit {
+            return Err(Error::too_many_keys(self.changes.largest_key(), changes, limit));
         }
         Ok(())
     }
@@ -162,13 +172,15 @@ impl Session {
 
     fn create(&self, sent: &Sent, call: &Call) -> Result<Updated, Error> {
         let (limits, changes) = (self.manager.limits(), &sent.changes);
+        let joins = sent.new_id.as_ref().and_then(|new_id| new_id.join(limits.max_sessions));
         let record = NewRecord {
             values: changes.apply(&self.values)?,
-            max_bytes: limits.max_bytes,
-            idle_timeout: changes.idle_timeout.unwrap_or(limits.idle_timeout),
-            absolute_timeout: limits.absolute_timeout,
-            refresh: limits.refresh,
-            join: sent.new_id.as_ref().and_then(|new_id| new_id.join(limits.max_sessions)),
+            size_limit: limits.size_limit,
+            lifetime: limits.lifetime,
+            idle_timeout: changes.idle_timeout,
+            // A login is paid for with a password: it need not be confirmed.
+            unconfirmed_timeout: joins.is_none().then_some(limits.unconfirmed_timeout),
+            join: joins,
         };
         let identity = sent.new_identity().unwrap_or(&self.identity);
         let created = self.manager.store().create(&self.manager.key(identity), &record, call)?;
@@ -195,12 +207,11 @@ impl Session {
             changes,
             expected: self.exclusive.then_some(info.version),
             holds: None,
-            max_bytes: limits.max_bytes,
-            refresh: limits.refresh,
+            size_limit: limits.size_limit,
+            lifetime: limits.lifetime,
             new_key: None,
             grace: None,
             join: None,
-            absolute_timeout: limits.absolute_timeout,
             known: None,
         }
     }

@@ -1,11 +1,11 @@
 //! Sessions in the memory of this process.
 
-use super::standing::Standing;
+use super::state::RecordState;
 use super::{
-    Call, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated, Values, follow, total_size,
+    Call, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Size, Store, TRAIL, Update, Updated, Values, follow,
 };
 use crate::group::SessionInfo;
-use crate::lifetime::Refresh;
+use crate::lifetime::Lifetime;
 use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreError, StoreErrorKind};
 use std::cmp::Reverse;
@@ -36,8 +36,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Shelf {
     records: HashMap<Key, Kept>,
-    /// Ids that were replaced with a grace: by which, and until when they lead there.
-    forwards: HashMap<Key, (PublicId, SystemTime)>,
+    /// Ids that were replaced a while ago.
+    forwards: HashMap<Key, Forward>,
     /// How many of both there may be before the dead ones are cleared away.
     sweep_at: usize,
 }
@@ -45,9 +45,18 @@ struct Shelf {
 type Key = (PublicId, Option<GroupTag>);
 
 struct Kept {
-    standing: Standing,
+    namespace: String,
+    state: RecordState,
     values: Values,
     group_name: Option<String>,
+}
+
+struct Forward {
+    new_id: PublicId,
+    /// Until when calls reach the session by the old id.
+    grace_ends: SystemTime,
+    /// Until when the old id still ends the session.
+    trail_ends: SystemTime,
 }
 
 impl MemoryStore {
@@ -83,24 +92,28 @@ impl Default for MemoryStore {
 
 impl Shelf {
     /// The key that a record has now, and its id if that is another one than was asked for.
-    fn follow(&self, key: &RecordKey<'_>, now: SystemTime) -> (Key, Option<PublicId>) {
+    fn follow(&self, key: &RecordKey<'_>, leads: impl Fn(&Forward) -> bool) -> (Key, Option<PublicId>) {
         let Ok(found) = follow(*key, |key| {
-            let forward = self.forwards.get(&(key.id, key.tag)).filter(|(_, until)| *until > now);
-            Ok::<_, Infallible>(forward.map(|(id, _)| *id))
+            let forward = self.forwards.get(&(key.id, key.tag)).filter(|forward| leads(forward));
+            Ok::<_, Infallible>(forward.map(|forward| forward.new_id))
         });
         ((found.id, found.tag), (found.id != key.id).then_some(found.id))
+    }
+
+    fn in_grace(&self, key: &RecordKey<'_>, now: SystemTime) -> (Key, Option<PublicId>) {
+        self.follow(key, |forward| forward.grace_ends > now)
     }
 
     /// The live sessions of a group.
     fn members(&self, tag: GroupTag, now: SystemTime) -> impl Iterator<Item = (PublicId, &Kept)> {
         let in_group = self.records.iter().filter(move |((_, of), _)| *of == Some(tag));
-        in_group.filter(move |(_, kept)| kept.standing.is_live(now)).map(|((id, _), kept)| (*id, kept))
+        in_group.filter(move |(_, kept)| kept.is_live(now)).map(|((id, _), kept)| (*id, kept))
     }
 
     /// Ends those that joined first, until the group has no more sessions than this. The one with this id stays.
     fn limit(&mut self, key: Key, max_sessions: Option<usize>, now: SystemTime) {
         let ((own, Some(tag)), Some(max_sessions)) = (key, max_sessions) else { return };
-        let mut members: Vec<_> = self.members(tag, now).map(|(id, kept)| (kept.standing.joined_at, id)).collect();
+        let mut members: Vec<_> = self.members(tag, now).map(|(id, kept)| (kept.state.joined_at, id)).collect();
         members.sort_by_key(|(joined_at, id)| Reverse((*id == own, *joined_at, *id)));
         for (_, id) in members.into_iter().skip(max_sessions) {
             self.records.remove(&(id, Some(tag)));
@@ -108,31 +121,36 @@ impl Shelf {
     }
 
     fn live(&mut self, key: Key, now: SystemTime) -> Option<&mut Kept> {
-        self.records.get_mut(&key).filter(|kept| kept.standing.is_live(now))
+        self.records.get_mut(&key).filter(|kept| kept.is_live(now))
     }
 
     /// Clears the dead away each time there are twice as many.
     fn sweep(&mut self, now: SystemTime) {
         if self.records.len() + self.forwards.len() >= self.sweep_at {
-            self.records.retain(|_, kept| kept.standing.is_live(now));
-            self.forwards.retain(|_, (_, until)| *until > now);
+            self.records.retain(|_, kept| kept.is_live(now));
+            self.forwards.retain(|_, forward| forward.trail_ends > now);
             self.sweep_at = ((self.records.len() + self.forwards.len()) * 2).max(64);
         }
     }
 }
 
 impl Kept {
-    fn apply(&mut self, update: &Update<'_>, call: &Call, now: SystemTime) -> Result<(), Error> {
-        if self.standing.knows(call.nonce) {
+    fn is_live(&self, now: SystemTime) -> bool {
+        self.state.expires_at > now
+    }
+
+    fn apply(&mut self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call, now: SystemTime) -> Result<(), Error> {
+        self.state = self.state.clone().alive(&update.lifetime, now).ok_or(Error::Gone)?;
+        if self.state.knows(call.nonce) {
             return Ok(());
         }
-        let standing = self.standing.clone().after(update, call, now)?;
+        let state = self.state.clone().after(key, update, call, now)?;
         if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
             return Err(Error::Conflict);
         }
         let values = update.changes.apply(&self.values)?;
-        update.check_size(total_size(&self.values), total_size(&values))?;
-        (self.standing, self.values) = (standing, values);
+        update.check_size(Size::of(&self.values), Size::of(&values))?;
+        (self.state, self.values) = (state, values);
         if let Some(key) = update.new_key {
             let name = update.join.map(|join| join.name.to_owned());
             self.group_name = name.or(self.group_name.take()).filter(|_| key.tag.is_some());
@@ -150,55 +168,66 @@ impl Store for MemoryStore {
         record.check_size()?;
         let (mut shelf, now) = self.open()?;
         if let Some(kept) = shelf.live((key.id, key.tag), now) {
-            return Ok(kept.standing.knows(call.nonce).then(|| kept.standing.info(now)));
+            return Ok(kept.state.knows(call.nonce).then(|| kept.state.info(now)));
         }
-        let standing = Standing::new(record, call, now);
-        let info = standing.info(now);
+        let state = RecordState::new(record, call, now);
+        let info = state.info(now);
         shelf.sweep(now);
-        let group_name = record.join.map(|join| join.name.to_owned());
-        shelf.records.insert((key.id, key.tag), Kept { standing, values: record.values.clone(), group_name });
+        let kept = Kept {
+            namespace: key.namespace.to_owned(),
+            state,
+            values: record.values.clone(),
+            group_name: record.join.map(|join| join.name.to_owned()),
+        };
+        shelf.records.insert((key.id, key.tag), kept);
         shelf.limit((key.id, key.tag), record.join.and_then(|join| join.max_sessions), now);
         Ok(Some(info))
     }
 
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, _: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, _: &Call) -> Result<Option<Record>, StoreError> {
         let (mut shelf, now) = self.open()?;
-        let (key, forwarded_to) = shelf.follow(key, now);
-        Ok(shelf.live(key, now).map(|kept| {
-            let refreshed = kept.standing.refresh(refresh, now);
-            Record {
-                info: kept.standing.info(now),
-                values: kept.values.clone(),
-                group_name: kept.group_name.clone(),
-                refreshed,
-                forwarded_to,
-            }
+        let (key, forwarded_to) = shelf.in_grace(key, now);
+        let Some(kept) = shelf.records.get_mut(&key) else { return Ok(None) };
+        let Some(mut state) = kept.state.clone().alive(lifetime, now) else { return Ok(None) };
+        let refreshed = state.refresh(lifetime.refresh, now);
+        kept.state = state;
+        Ok(Some(Record {
+            info: kept.state.info(now),
+            values: kept.values.clone(),
+            group_name: kept.group_name.clone(),
+            refreshed,
+            forwarded_to,
         }))
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
         let (mut shelf, now) = self.open()?;
         let new_key = update.new_key.map(|key| (key.id, key.tag));
-        let (mut at, mut forwarded_to) = shelf.follow(key, now);
+        let (mut at, mut forwarded_to) = shelf.in_grace(key, now);
         if let Some(new_key) = new_key {
             match shelf.live(new_key, now) {
                 // This call was made before.
-                Some(kept) if kept.standing.knows(call.nonce) => (at, forwarded_to) = (new_key, None),
+                Some(kept) if kept.state.knows(call.nonce) => (at, forwarded_to) = (new_key, None),
                 Some(_) => return Err(Error::id_taken()),
                 None if forwarded_to.is_some() => return Err(Error::Gone),
                 None => {}
             }
         }
         let kept = shelf.live(at, now).ok_or(Error::Gone)?;
-        kept.apply(update, call, now)?;
+        kept.apply(key, update, call, now)?;
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), kept.integer(key)?)));
-        let updated = Updated { info: kept.standing.info(now), totals: totals.collect(), forwarded_to };
+        let updated = Updated { info: kept.state.info(now), totals: totals.collect(), forwarded_to };
         if let Some(new_key) = new_key.filter(|new_key| *new_key != at)
             && let Some(kept) = shelf.records.remove(&at)
         {
             shelf.sweep(now);
             shelf.records.insert(new_key, kept);
-            shelf.forwards.extend(update.grace.map(|grace| (at, (new_key.0, now + grace))));
+            if at.1 == new_key.1 {
+                let grace = update.grace.unwrap_or_default();
+                let forward =
+                    Forward { new_id: new_key.0, grace_ends: now + grace, trail_ends: now + TRAIL.max(grace) };
+                shelf.forwards.insert(at, forward);
+            }
             shelf.limit(new_key, update.join.and_then(|join| join.max_sessions), now);
         }
         Ok(updated)
@@ -206,20 +235,16 @@ impl Store for MemoryStore {
 
     fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<bool, StoreError> {
         let (mut shelf, now) = self.open()?;
-        let (key, _) = shelf.follow(key, now);
+        let (key, _) = shelf.follow(key, |forward| forward.trail_ends > now);
         let ended = shelf.records.remove(&key);
-        Ok(ended.is_some_and(|kept| kept.standing.is_live(now)))
+        Ok(ended.is_some_and(|kept| kept.is_live(now)))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], _: &Call) -> Result<Vec<SessionInfo>, StoreError> {
         let (shelf, now) = self.open()?;
         let about = |(id, kept): (PublicId, &Kept)| {
             let asked = kept.values.iter().filter(|(key, _)| keys.contains(&key.as_str()));
-            SessionInfo::new(
-                id,
-                kept.standing.info(now),
-                asked.map(|(key, json)| (key.clone(), json.clone())).collect(),
-            )
+            SessionInfo::new(id, kept.state.info(now), asked.map(|(key, json)| (key.clone(), json.clone())).collect())
         };
         Ok(shelf.members(group.tag, now).map(about).collect())
     }
@@ -231,10 +256,18 @@ impl Store for MemoryStore {
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, _: &Call) -> Result<u64, StoreError> {
         let (mut shelf, now) = self.open()?;
-        let except = except.map(|id| shelf.follow(&group.session(id), now).0.0);
+        let except = except.map(|id| shelf.in_grace(&group.session(id), now).0.0);
+        for forward in shelf.forwards.values_mut().filter(|forward| Some(forward.new_id) == except) {
+            forward.grace_ends = now;
+        }
         let stays = |id: PublicId, tag| tag != Some(group.tag) || except == Some(id);
         let ended = shelf.records.extract_if(|(id, tag), _| !stays(*id, *tag));
-        Ok(ended.filter(|(_, kept)| kept.standing.is_live(now)).count() as u64)
+        Ok(ended.filter(|(_, kept)| kept.is_live(now)).count() as u64)
+    }
+
+    fn clear_namespace(&self, namespace: &str, _: &Call) -> Result<(), StoreError> {
+        self.open()?.0.records.retain(|_, kept| kept.namespace != namespace);
+        Ok(())
     }
 
     fn ping(&self, _: &Call) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use super::{Call, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::group::SessionInfo;
-use crate::lifetime::Refresh;
+use crate::lifetime::Lifetime;
 use crate::token::PublicId;
 use crate::{Error, StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
@@ -162,8 +162,8 @@ impl Store for Metered {
         self.count_refusable(key.id, self.store.create(key, record, call))
     }
 
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        self.count(Some(key.id), self.store.load(key, refresh, call))
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+        self.count(Some(key.id), self.store.load(key, lifetime, call))
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
@@ -184,6 +184,14 @@ impl Store for Metered {
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         self.count(None, self.store.clear_group(group, except, call))
+    }
+
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        self.count(None, self.store.clear_namespace(namespace, call))
+    }
+
+    fn check_writes(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        self.count(None, self.store.check_writes(namespace, call))
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {

@@ -5,9 +5,11 @@ mod address;
 mod cluster;
 mod connection;
 mod failure;
+mod generation;
 mod group;
 mod handover;
 mod keys;
+mod namespace;
 mod node;
 mod operation;
 mod outage;
@@ -26,7 +28,8 @@ mod tls;
 mod wait;
 
 use self::failure::Failure;
-use self::keys::{field, own_key, record_keys};
+use self::generation::Generations;
+use self::keys::{field, own_key};
 use self::operation::{Operation, Reached};
 use self::script::Scripts;
 use self::servers::{Servers, Source};
@@ -34,11 +37,11 @@ use self::wait::Wait;
 use super::metrics::Counters;
 use super::per_process::PerProcess;
 use super::{
-    Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Stats, Store, Update, Updated,
+    Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Stats, Store, TRAIL, Update, Updated,
 };
 use crate::builder::{check_features, default};
 use crate::group::SessionInfo;
-use crate::lifetime::Refresh;
+use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError, StoreErrorKind};
 use redis::{Cmd, Value, cmd};
@@ -57,6 +60,7 @@ pub struct RedisStore {
     pool_size: u32,
     patience: Duration,
     scripts: Scripts,
+    generations: Generations,
     servers: PerProcess<Servers>,
     counters: Arc<Counters>,
 }
@@ -75,8 +79,10 @@ impl RedisStore {
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         check_features(url.split_once(':').map_or("", |(scheme, _)| scheme))?;
         let (url, wait) = Wait::take(url)?;
+        let source = Source::parse(&url)?;
         Ok(RedisStore {
-            source: Source::parse(&url)?,
+            generations: source.generations(),
+            source,
             wait,
             pool_size,
             patience,
@@ -87,11 +93,12 @@ impl RedisStore {
     }
 
     fn update_command(&self, operation: &Operation<'_>, at: &Reached<'_>, update: &Update<'_>) -> Cmd {
-        let mut keys = record_keys(&at.key);
+        let mut keys = operation.keys(&at.key);
         if let Some(new_key) = &update.new_key {
             // Without a group, its own stands in the places of the group's.
-            keys.resize(3, own_key(&at.key));
-            keys.extend(record_keys(new_key));
+            keys.resize(4, own_key(&at.key));
+            keys.extend_from_slice(&operation.keys(new_key)[1..]);
+            keys.extend(operation.ended_key(new_key));
         }
         let [mut sets, mut removes, mut increments] = [const { Vec::new() }; 3];
         for (key, change) in &update.changes.keys {
@@ -103,18 +110,21 @@ impl RedisStore {
         }
         let mut command = operation.command(&self.scripts.update, &keys);
         command
+            .arg(&lifetime(&update.lifetime))
+            .arg(optional(at.since))
+            .arg(u8::from(at.made_before))
             .arg(optional(update.expected))
-            .arg(update.max_bytes)
-            .arg(interval(update.refresh))
+            .arg(update.size_limit.keys)
+            .arg(update.size_limit.bytes)
             .arg(optional(update.changes.idle_timeout.map(milliseconds)))
             .arg(update.holds.map_or_else(String::new, |(key, _)| field(key)))
             .arg(update.holds.map_or("", |(_, json)| json))
             .arg(optional(update.grace.map(milliseconds)))
+            .arg(milliseconds(TRAIL))
             .arg(u8::from(update.join.is_some()))
             .arg(update.join.map_or("", |join| join.name))
             .arg(optional(update.join.and_then(|join| join.max_sessions)))
-            .arg(optional(update.absolute_timeout.map(milliseconds)))
-            .arg(u8::from(at.made_before))
+            .arg(operation.memory())
             .arg(u8::from(update.changes.clear))
             .arg(sets.len() / 2)
             .arg(removes.len())
@@ -128,16 +138,22 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
-        let bytes = record.check_size()?;
+        let size = record.check_size()?;
         let operation = Operation::begin(self, call)?;
-        let mut command = operation.command(&self.scripts.create, &record_keys(key));
+        let mut keys = operation.keys(key);
+        keys.extend(operation.ended_key(key));
+        let max_sessions = record.join.and_then(|join| join.max_sessions);
+        let idle_timeout = record.idle_timeout.unwrap_or(record.lifetime.idle_timeout);
+        let mut command = operation.command(&self.scripts.create, &keys);
         command
-            .arg(optional(record.absolute_timeout.map(milliseconds)))
-            .arg(milliseconds(record.idle_timeout))
-            .arg(interval(record.refresh))
-            .arg(bytes)
+            .arg(&lifetime(&Lifetime { idle_timeout, ..record.lifetime }))
+            .arg(u8::from(record.idle_timeout.is_some()))
+            .arg(optional(record.unconfirmed_timeout.map(milliseconds)))
+            .arg(size.keys)
+            .arg(size.bytes)
             .arg(record.join.map_or("", |join| join.name))
-            .arg(optional(record.join.and_then(|join| join.max_sessions)));
+            .arg(optional(max_sessions))
+            .arg(operation.memory());
         for (key, json) in &record.values {
             command.arg(field(key)).arg(json);
         }
@@ -149,12 +165,12 @@ impl Store for RedisStore {
             _ => return Err(reply.unexpected().into()),
         }
         let info = reply.info()?;
-        operation.sweep_ended(key, &reply.ids()?);
+        operation.finish_login(key, max_sessions, reply.surplus()?);
         Ok(Some(info))
     }
 
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
-        Operation::begin(self, call)?.load(key, refresh)
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+        Operation::begin(self, call)?.load(key, lifetime)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
@@ -164,22 +180,24 @@ impl Store for RedisStore {
         {
             return operation.hand_over(key, new_key, update);
         }
-        let changes = update.changes;
-        let (mut reply, forwarded_to) =
+        let (changes, limit) = (update.changes, update.size_limit);
+        let (reply, at) =
             operation.run_on(&self.scripts.update, key, |at| self.update_command(&operation, at, update))?;
+        let Some(mut reply) = reply else { return Err(Error::Gone) };
         match reply.status() {
             "ok" => {
-                let (info, ended) = (reply.info()?, reply.ids()?);
+                let (info, surplus) = (reply.info()?, reply.surplus()?);
                 let totals = reply.totals(changes.increments().map(|(key, _)| key.to_owned()))?;
                 if let Some(new_key) = &update.new_key {
-                    operation.sweep_ended(new_key, &ended);
+                    operation.finish_login(new_key, update.join.and_then(|join| join.max_sessions), surplus);
                 }
-                Ok(Updated { info, totals, forwarded_to })
+                Ok(Updated { info, totals, forwarded_to: at.forwarded_to })
             }
             "conflict" => Err(Error::Conflict),
             "exists" => Err(Error::id_taken()),
             "not an integer" => Err(Error::not_an_integer(reply.key()?)),
-            "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, update.max_bytes)),
+            "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, limit.bytes)),
+            "too many keys" => Err(Error::too_many_keys(changes.largest_key(), reply.number()?, limit.keys)),
             "gone" => Err(Error::Gone),
             "broken off" => {
                 let message = "the server broke the change off half way; look whether its user has all rights that the \
@@ -193,12 +211,12 @@ impl Store for RedisStore {
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let script = &self.scripts.delete;
         let operation = Operation::begin(self, call)?;
-        let (mut reply, _) = operation.run_on(script, key, |at| {
-            let mut command = operation.command(script, &record_keys(&at.key));
+        let (reply, at) = operation.run_on(script, key, |at| {
+            let mut command = operation.command(script, &operation.keys(&at.key));
             command.arg(operation.memory());
             command
         })?;
-        Ok(reply.number::<u8>()? == 1)
+        Ok(at.was_alive || reply.is_some_and(|mut reply| reply.is_true()))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -207,12 +225,16 @@ impl Store for RedisStore {
 
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
         let operation = Operation::begin(self, call)?;
-        let command = operation.command(&self.scripts.group_len, &keys::group_keys(group));
+        let command = operation.command(&self.scripts.group_len, &operation.group_keys(group));
         operation.run(&self.scripts.group_len, &command)?.number()
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         Operation::begin(self, call)?.end_group(group, except)
+    }
+
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        Operation::begin(self, call)?.end_namespace(namespace)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
@@ -242,17 +264,20 @@ impl fmt::Debug for RedisStore {
     }
 }
 
+/// No longer than a timeout can be, so that no script has to count further than Lua's numbers go.
 fn milliseconds(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
+    duration.min(LONGEST_TIMEOUT).as_millis() as u64
 }
 
-/// The refresh interval in milliseconds, as the scripts take it.
-fn interval(refresh: Refresh) -> i64 {
-    match refresh {
-        Refresh::After(interval) => interval.as_millis().try_into().unwrap_or(i64::MAX),
-        Refresh::EveryLoad => 0,
-        Refresh::Never => -1,
-    }
+/// Refresh interval (below 0 never), idle timeout and absolute timeout, as the scripts take them.
+fn lifetime(lifetime: &Lifetime) -> [String; 3] {
+    let interval = match lifetime.refresh {
+        Refresh::After(interval) => milliseconds(interval).to_string(),
+        Refresh::EveryLoad => "0".to_owned(),
+        Refresh::Never => "-1".to_owned(),
+    };
+    let absolute_timeout = optional(lifetime.absolute_timeout.map(milliseconds));
+    [interval, milliseconds(lifetime.idle_timeout).to_string(), absolute_timeout]
 }
 
 fn optional(number: Option<impl ToString>) -> String {

@@ -4,22 +4,23 @@ mod connection;
 mod failure;
 mod forward;
 mod group;
+mod namespace;
 mod permit;
 
 use self::connection::{Connection, wait_for_locks_until};
 use self::failure::{Failure, store_error};
-use self::forward::{forward, forwarded, purge};
+use self::forward::{Purpose, forward, forwarded, purge};
 use super::metrics::{Counted, Counters};
 use super::per_process::PerProcess;
 use super::places::Places;
-use super::standing::Standing;
+use super::state::RecordState;
 use super::{
-    Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Stats, Store, Update,
+    Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Size, Stats, Store, Update,
     Updated, Values, add, halfway, size,
 };
 use crate::builder::default;
 use crate::group::SessionInfo;
-use crate::lifetime::Refresh;
+use crate::lifetime::Lifetime;
 use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError};
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -142,20 +143,18 @@ impl SqliteStore {
         &self,
         sqlite: &mut rusqlite::Connection,
         key: &RecordKey<'_>,
-        refresh: Refresh,
+        lifetime: &Lifetime,
     ) -> rusqlite::Result<Option<(RecordInfo, PublicId)>> {
         let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // The lock may have been waited for.
         let now = self.now();
         let Some((found, id)) = find_forwarded(&transaction, key, now)? else { return Ok(None) };
-        let Found { serial, mut standing, .. } = found;
-        if standing.refresh(refresh, now) {
-            transaction
-                .prepare_cached("UPDATE sessions SET expires = ?2, refreshed = ?3 WHERE serial = ?1")?
-                .execute(params![serial, milliseconds(standing.expires_at), milliseconds(standing.refreshed_at)])?;
+        let Some(mut state) = found.state.alive(lifetime, now) else { return Ok(None) };
+        if state.refresh(lifetime.refresh, now) {
+            write_life(&transaction, found.serial, &state)?;
             transaction.commit()?;
         }
-        Ok(Some((standing.info(now), id)))
+        Ok(Some((state.info(now), id)))
     }
 
     /// The time, as exact as it is kept.
@@ -166,12 +165,12 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
-        let bytes = record.check_size()?;
+        let size = record.check_size()?;
         self.with(call, |sqlite| {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now = self.now();
             if let Some(found) = find(&transaction, key, now)? {
-                return Ok(found.standing.knows(call.nonce).then(|| found.standing.info(now)));
+                return Ok(found.state.knows(call.nonce).then(|| found.state.info(now)));
             }
             remove(&transaction, key)?;
             transaction
@@ -181,26 +180,31 @@ impl Store for SqliteStore {
                 )?
                 .execute(params![milliseconds(now), PURGED])?;
             purge(&transaction, now)?;
-            let standing = Standing::new(record, call, now);
+            let state = RecordState::new(record, call, now);
             transaction
                 .prepare_cached(
                     "INSERT INTO sessions
-                     (id, in_group, group_name, version, created, joined, refreshed, ends, idle, expires, size, nonces)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                     (id, namespace, in_group, group_name, version, created, joined, began, refreshed, ends, idle,
+                      own_idle, expires, keys, size, nonces)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 )?
                 .execute(params![
                     key.id.as_bytes(),
+                    namespace::serial(&transaction, key.namespace)?,
                     group::serial(&transaction, key)?,
                     record.join.map(|join| join.name),
-                    standing.version as i64,
-                    milliseconds(standing.created_at),
-                    standing.joined_at.map(milliseconds),
-                    milliseconds(standing.refreshed_at),
-                    standing.ends_at.map(milliseconds),
-                    standing.idle_timeout.as_millis() as i64,
-                    milliseconds(standing.expires_at),
-                    bytes as i64,
-                    standing.nonces,
+                    state.version as i64,
+                    milliseconds(state.created_at),
+                    state.joined_at.map(milliseconds),
+                    milliseconds(state.began_at),
+                    state.refreshed_at.map(milliseconds),
+                    state.ends_at.map(milliseconds),
+                    state.idle_timeout.as_millis() as i64,
+                    state.has_own_idle_timeout,
+                    milliseconds(state.expires_at),
+                    size.keys as i64,
+                    size.bytes as i64,
+                    state.nonces,
                 ])?;
             let serial = transaction.last_insert_rowid();
             for (key, json) in &record.values {
@@ -210,23 +214,24 @@ impl Store for SqliteStore {
                 group::limit(&transaction, key, max_sessions, now)?;
             }
             transaction.commit()?;
-            Ok(Some(standing.info(now)))
+            Ok(Some(state.info(now)))
         })
     }
 
-    fn load(&self, key: &RecordKey<'_>, refresh: Refresh, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
         self.with(call, |sqlite| {
             let now = self.now();
             let found = match read(sqlite, key, now)? {
                 Some(found) => Some((found, key.id)),
                 None => read_forwarded(&sqlite.transaction()?, key, now)?,
             };
-            let Some(((standing, group_name, values), mut id)) = found else { return Ok(None) };
-            let (mut info, mut refreshed) = (standing.info(now), false);
-            if standing.is_refresh_due(refresh, now) {
+            let Some(((state, group_name, values), mut id)) = found else { return Ok(None) };
+            let Some(state) = state.alive(lifetime, now) else { return Ok(None) };
+            let (mut info, mut refreshed) = (state.info(now), false);
+            if state.is_refresh_due(lifetime.refresh, now) {
                 // A refresh that cannot be written does not fail the load, nor take all of its time.
                 wait_for_locks_until(halfway(call.deadline));
-                match self.extend(sqlite, &RecordKey { id, ..*key }, refresh) {
+                match self.extend(sqlite, &RecordKey { id, ..*key }, lifetime) {
                     Ok(Some((extended, now_id))) => {
                         // What was read is of its own version, whatever was written since.
                         info = RecordInfo { version: info.version, ..extended };
@@ -246,27 +251,36 @@ impl Store for SqliteStore {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now = self.now();
             let found = find_for(&transaction, key, update, call, now)?;
-            let Found { serial, bytes, mut standing, forwarded_to } = found;
-            if !standing.knows(call.nonce) {
-                standing = standing.after(update, call, now).map_err(Failure::Refused)?;
+            let Found { serial, size, state, forwarded_to } = found;
+            let mut state = state.alive(&update.lifetime, now).ok_or(Failure::Refused(Error::Gone))?;
+            if !state.knows(call.nonce) {
+                state = state.after(key, update, call, now).map_err(Failure::Refused)?;
                 if let Some((key, json)) = update.holds
                     && get(&transaction, serial, key)?.is_none_or(|held| held != json)
                 {
                     return Err(Failure::Refused(Error::Conflict));
                 }
-                let bytes_after = change_values(&transaction, serial, bytes, update.changes)?;
-                update.check_size(bytes, bytes_after).map_err(Failure::Refused)?;
+                let size_after = change_values(&transaction, serial, size, update.changes)?;
+                update.check_size(size, size_after).map_err(Failure::Refused)?;
                 transaction
-                    .prepare_cached("UPDATE sessions SET version = ?2, size = ?3, nonces = ?4 WHERE serial = ?1")?
-                    .execute(params![serial, standing.version as i64, bytes_after as i64, &standing.nonces])?;
+                    .prepare_cached(
+                        "UPDATE sessions SET version = ?2, keys = ?3, size = ?4, nonces = ?5 WHERE serial = ?1",
+                    )?
+                    .execute(params![
+                        serial,
+                        state.version as i64,
+                        size_after.keys as i64,
+                        size_after.bytes as i64,
+                        &state.nonces
+                    ])?;
                 // Apart from that, for the sake of the indexes: most updates change neither key nor expiry.
                 if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
-                    write_life(&transaction, serial, &standing)?;
+                    write_life(&transaction, serial, &state)?;
                 }
                 if let Some(new_key) = &update.new_key {
-                    move_to(&transaction, serial, new_key, update, &standing)?;
-                    if let Some(grace) = update.grace {
-                        forward(&transaction, key, new_key.id, now, grace)?;
+                    move_to(&transaction, serial, new_key, update, &state)?;
+                    if new_key.tag == key.tag {
+                        forward(&transaction, key, new_key.id, now, update.grace)?;
                     }
                     if let Some(max_sessions) = update.join.and_then(|join| join.max_sessions) {
                         group::limit(&transaction, new_key, max_sessions, now)?;
@@ -280,7 +294,7 @@ impl Store for SqliteStore {
                 }
             }
             transaction.commit()?;
-            Ok(Updated { info: standing.info(now), totals, forwarded_to })
+            Ok(Updated { info: state.info(now), totals, forwarded_to })
         })
     }
 
@@ -290,7 +304,7 @@ impl Store for SqliteStore {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut was_alive = end(&transaction, key, now)?;
             if was_alive.is_none()
-                && let Some(key) = forwarded(&transaction, key, now)?
+                && let Some(key) = forwarded(&transaction, key, Purpose::End, now)?
             {
                 was_alive = end(&transaction, &key, now)?;
             }
@@ -314,6 +328,15 @@ impl Store for SqliteStore {
                 group::sweep(sqlite, serial, halfway(call.deadline));
             }
             Ok(ended)
+        })
+    }
+
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        self.with(call, |sqlite| {
+            if let Some(serial) = namespace::end(sqlite, namespace)? {
+                namespace::sweep(sqlite, serial, halfway(call.deadline));
+            }
+            Ok(())
         })
     }
 
@@ -342,9 +365,8 @@ impl fmt::Debug for SqliteStore {
 /// A live record, without its values.
 struct Found {
     serial: i64,
-    /// How large its values are together.
-    bytes: usize,
-    standing: Standing,
+    size: Size,
+    state: RecordState,
     /// The id that it has now, if it was looked for under another.
     forwarded_to: Option<PublicId>,
 }
@@ -352,14 +374,13 @@ struct Found {
 fn find(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Found>> {
     transaction
         .prepare_cached(concat!(
-            "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, serial, size
-                 FROM sessions WHERE id = ?1 AND in_group = ",
-            in_group!(),
-            " AND expires > ?3",
+            "SELECT version, created, joined, began, refreshed, ends, idle, own_idle, expires, nonces, serial, keys, size
+             FROM sessions WHERE ",
+            is_live!(),
         ))?
         .query_row(selector(key, now), |row| {
-            let bytes = unsigned(row, 9)? as usize;
-            Ok(Found { serial: row.get(8)?, bytes, standing: standing(row)?, forwarded_to: None })
+            let size = Size { keys: unsigned(row, 11)? as usize, bytes: unsigned(row, 12)? as usize };
+            Ok(Found { serial: row.get(10)?, size, state: state(row)?, forwarded_to: None })
         })
         .optional()
 }
@@ -375,7 +396,7 @@ fn find_for(
     if let Some(new_key) = &update.new_key
         && let Some(found) = find(transaction, new_key, now)?
     {
-        return if found.standing.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Error::id_taken())) };
+        return if found.state.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Error::id_taken())) };
     }
     // An id that leads elsewhere cannot be replaced once more.
     let found = match update.new_key {
@@ -395,20 +416,25 @@ fn find_forwarded(
     if let Some(found) = find(transaction, key, now)? {
         return Ok(Some((found, key.id)));
     }
-    let Some(key) = forwarded(transaction, key, now)? else { return Ok(None) };
+    let Some(key) = forwarded(transaction, key, Purpose::Use, now)? else { return Ok(None) };
     Ok(find(transaction, &key, now)?.map(|found| (found, key.id)))
 }
 
 /// Writes down how long a record lives.
-fn write_life(transaction: &Transaction<'_>, serial: i64, standing: &Standing) -> rusqlite::Result<usize> {
+fn write_life(transaction: &Transaction<'_>, serial: i64, state: &RecordState) -> rusqlite::Result<usize> {
     transaction
-        .prepare_cached("UPDATE sessions SET ends = ?2, idle = ?3, expires = ?4, refreshed = ?5 WHERE serial = ?1")?
+        .prepare_cached(
+            "UPDATE sessions SET began = ?2, ends = ?3, idle = ?4, own_idle = ?5, expires = ?6, refreshed = ?7
+             WHERE serial = ?1",
+        )?
         .execute(params![
             serial,
-            standing.ends_at.map(milliseconds),
-            standing.idle_timeout.as_millis() as i64,
-            milliseconds(standing.expires_at),
-            milliseconds(standing.refreshed_at),
+            milliseconds(state.began_at),
+            state.ends_at.map(milliseconds),
+            state.idle_timeout.as_millis() as i64,
+            state.has_own_idle_timeout,
+            milliseconds(state.expires_at),
+            state.refreshed_at.map(milliseconds),
         ])
 }
 
@@ -418,7 +444,7 @@ fn move_to(
     serial: i64,
     new_key: &RecordKey<'_>,
     update: &Update<'_>,
-    standing: &Standing,
+    state: &RecordState,
 ) -> rusqlite::Result<()> {
     // Nothing alive is there; what has expired may not be cleared away yet.
     remove(transaction, new_key)?;
@@ -429,12 +455,12 @@ fn move_to(
              SET id = ?2, in_group = ?3, joined = ?4, group_name = iif(?3 = 0, NULL, ifnull(?5, group_name))
              WHERE serial = ?1",
         )?
-        .execute(params![serial, new_key.id.as_bytes(), in_group, standing.joined_at.map(milliseconds), name])?;
+        .execute(params![serial, new_key.id.as_bytes(), in_group, state.joined_at.map(milliseconds), name])?;
     Ok(())
 }
 
 /// What a record holds: how it stands, the name of its group, its values.
-type Contents = (Standing, Option<String>, Values);
+type Contents = (RecordState, Option<String>, Values);
 
 /// What a record holds, wherever it has gone, and the id that it has now.
 fn read_forwarded(
@@ -442,30 +468,28 @@ fn read_forwarded(
     key: &RecordKey<'_>,
     now: SystemTime,
 ) -> rusqlite::Result<Option<(Contents, PublicId)>> {
-    let Some(key) = forwarded(transaction, key, now)? else { return Ok(None) };
+    let Some(key) = forwarded(transaction, key, Purpose::Use, now)? else { return Ok(None) };
     Ok(read(transaction, &key, now)?.map(|contents| (contents, key.id)))
 }
 
 /// One statement, so that what it reads is of one moment.
 fn read(sqlite: &rusqlite::Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Contents>> {
     let mut statement = sqlite.prepare_cached(concat!(
-        "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, group_name, key, json
-         FROM sessions LEFT JOIN session_values ON session = serial
-         WHERE id = ?1 AND in_group = ",
-        in_group!(),
-        " AND expires > ?3",
+        "SELECT version, created, joined, began, refreshed, ends, idle, own_idle, expires, nonces, group_name, key, json
+         FROM sessions LEFT JOIN session_values ON session = serial WHERE ",
+        is_live!(),
     ))?;
     let mut rows = statement.query(selector(key, now))?;
     let (mut found, mut values) = (None, Values::new());
     while let Some(row) = rows.next()? {
         if found.is_none() {
-            found = Some((standing(row)?, row.get(8)?));
+            found = Some((state(row)?, row.get(10)?));
         }
-        if let Some(key) = row.get(9)? {
-            values.insert(key, row.get(10)?);
+        if let Some(key) = row.get(11)? {
+            values.insert(key, row.get(12)?);
         }
     }
-    Ok(found.map(|(standing, group_name)| (standing, group_name, values)))
+    Ok(found.map(|(state, group_name)| (state, group_name, values)))
 }
 
 /// The serial of the group of the tag `?2`, as SQL; NULL where there is none.
@@ -476,9 +500,21 @@ macro_rules! in_group {
 }
 use in_group;
 
+/// What holds for the live record that a [`selector`] names, as SQL.
+macro_rules! is_live {
+    () => {
+        concat!(
+            "id = ?1 AND in_group = ",
+            in_group!(),
+            " AND expires > ?3 AND namespace = (SELECT namespaces.serial FROM namespaces WHERE namespaces.name = ?4)"
+        )
+    };
+}
+use is_live;
+
 /// What names a live record.
-fn selector(key: &RecordKey<'_>, now: SystemTime) -> impl rusqlite::Params {
-    (*key.id.as_bytes(), tag(key).to_owned(), milliseconds(now))
+fn selector<'a>(key: &'a RecordKey<'_>, now: SystemTime) -> impl rusqlite::Params + 'a {
+    (key.id.as_bytes(), tag(key), milliseconds(now), key.namespace)
 }
 
 fn tag<'a>(key: &'a RecordKey<'_>) -> &'a [u8] {
@@ -497,23 +533,26 @@ fn end(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> r
         .prepare_cached(concat!(
             "DELETE FROM sessions WHERE id = ?1 AND in_group = ",
             in_group!(),
-            " RETURNING expires > ?3",
+            " RETURNING expires > ?3 AND namespace IN (SELECT namespaces.serial FROM namespaces)",
         ))?
-        .query_row(selector(key, now), |row| row.get(0))
+        .query_row((key.id.as_bytes(), tag(key), milliseconds(now)), |row| row.get(0))
         .optional()
 }
 
-/// From the first columns of a row: version, created, joined, refreshed, ends, idle, expires, nonces.
-fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
-    Ok(Standing {
+/// From the first columns of a row: version, created, joined, began, refreshed, ends, idle, own_idle, expires, nonces.
+fn state(row: &Row<'_>) -> rusqlite::Result<RecordState> {
+    let optional_time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(time));
+    Ok(RecordState {
         version: unsigned(row, 0)?,
         created_at: time(row.get(1)?),
-        joined_at: row.get::<_, Option<i64>>(2)?.map(time),
-        refreshed_at: time(row.get(3)?),
-        ends_at: row.get::<_, Option<i64>>(4)?.map(time),
-        idle_timeout: Duration::from_millis(unsigned(row, 5)?),
-        expires_at: time(row.get(6)?),
-        nonces: row.get(7)?,
+        joined_at: optional_time(2)?,
+        began_at: time(row.get(3)?),
+        refreshed_at: optional_time(4)?,
+        ends_at: optional_time(5)?,
+        idle_timeout: Duration::from_millis(unsigned(row, 6)?),
+        has_own_idle_timeout: row.get(7)?,
+        expires_at: time(row.get(8)?),
+        nonces: row.get(9)?,
     })
 }
 
@@ -530,17 +569,20 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn change_values(
     transaction: &Transaction<'_>,
     serial: i64,
-    mut bytes: usize,
+    mut total: Size,
     changes: &ChangeSet,
-) -> Result<usize, Failure<Error>> {
+) -> Result<Size, Failure<Error>> {
     if changes.clear {
         transaction.prepare_cached("DELETE FROM session_values WHERE session = ?1")?.execute([serial])?;
-        bytes = 0;
+        total = Size::default();
     }
     for (key, change) in &changes.keys {
         let before = get(transaction, serial, key)?;
-        bytes = bytes.saturating_sub(before.as_deref().map_or(0, |json| size(key, json)));
-        let total;
+        if let Some(json) = &before {
+            total.keys = total.keys.saturating_sub(1);
+            total.bytes = total.bytes.saturating_sub(size(key, json));
+        }
+        let sum;
         let json = match change {
             Change::Remove => {
                 transaction
@@ -550,14 +592,15 @@ fn change_values(
             }
             Change::Set(json) => json,
             Change::Increment(by) => {
-                total = add(key, before.as_deref(), *by).map_err(Failure::Refused)?.to_string();
-                &total
+                sum = add(key, before.as_deref(), *by).map_err(Failure::Refused)?.to_string();
+                &sum
             }
         };
         set(transaction, serial, key, json)?;
-        bytes += size(key, json);
+        total.keys += 1;
+        total.bytes = total.bytes.saturating_add(size(key, json));
     }
-    Ok(bytes)
+    Ok(total)
 }
 
 fn get(transaction: &Transaction<'_>, serial: i64, key: &str) -> rusqlite::Result<Option<String>> {

@@ -135,6 +135,11 @@ impl Cluster {
         let records: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.redis.records()).collect();
         records.into_iter().collect()
     }
+
+    pub fn records_and_left_overs(&self) -> Vec<String> {
+        let keys: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.redis.records_and_left_overs()).collect();
+        keys.into_iter().collect()
+    }
 }
 
 /// A free port for a node, which talks to the others on the one that is 10,000 higher (before Redis 7 that is not to be

@@ -58,10 +58,10 @@ impl Place {
     /// Lets time pass for one record: all its times lie earlier by as much.
     pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
         match self {
-            Place::Redis(redis) => let_time_pass(redis, &redis_key(key), time),
+            Place::Redis(redis) => shift(redis, &redis_key(key), ms(time)),
             Place::Cluster(cluster) => {
                 let key = redis_key(key);
-                let_time_pass(&cluster.node_of(&key).redis, &key, time);
+                shift(&cluster.node_of(&key).redis, &key, ms(time));
             }
             Place::Sqlite(_) => {
                 for sql in earlier("id = ?2") {
@@ -73,14 +73,25 @@ impl Place {
 
     /// Lets time pass for all records.
     pub fn let_time_pass_for_all(&self, time: Duration) {
+        self.shift_all(ms(time));
+    }
+
+    /// Puts the clock back for all records: all their times lie later by as much.
+    pub fn put_clock_back_for_all(&self, time: Duration) {
+        self.shift_all(-ms(time));
+    }
+
+    /// Lets all times of all records lie earlier by as many milliseconds.
+    fn shift_all(&self, by: i64) {
         match self {
-            Place::Redis(redis) => redis.records().iter().for_each(|key| let_time_pass(redis, key, time)),
+            Place::Redis(redis) => redis.records_and_left_overs().iter().for_each(|key| shift(redis, key, by)),
             Place::Cluster(cluster) => {
-                cluster.records().iter().for_each(|key| let_time_pass(&cluster.node_of(key).redis, key, time));
+                let keys = cluster.records_and_left_overs();
+                keys.iter().for_each(|key| shift(&cluster.node_of(key).redis, key, by));
             }
             Place::Sqlite(_) => {
                 for sql in earlier("true") {
-                    self.sql().execute(&sql, [ms(time)]).unwrap();
+                    self.sql().execute(&sql, [by]).unwrap();
                 }
             }
         }
@@ -101,25 +112,28 @@ fn ms(time: Duration) -> i64 {
 }
 
 fn earlier(which: &str) -> [String; 2] {
-    let times = ["expires", "created", "refreshed", "joined", "ends"].map(|time| format!("{time} = {time} - ?1"));
+    let times =
+        ["expires", "created", "refreshed", "joined", "began", "ends"].map(|time| format!("{time} = {time} - ?1"));
     [
         format!("UPDATE sessions SET {} WHERE {which}", times.join(", ")),
-        format!("UPDATE forwards SET expires = expires - ?1 WHERE {which}"),
+        format!("UPDATE forwards SET grace_ends = grace_ends - ?1, expires = expires - ?1 WHERE {which}"),
     ]
 }
 
-fn let_time_pass(redis: &Redis, key: &str, time: Duration) {
-    let by = (-ms(time)).to_string();
+/// Lets the times of a record lie earlier by as many milliseconds.
+fn shift(redis: &Redis, key: &str, milliseconds: i64) {
+    let by = (-milliseconds).to_string();
     let left: i64 = redis.run(&["PTTL", key]);
-    for field in ["c", "r", "j", "a"] {
+    for field in ["c", "r", "j", "b", "a", "u"] {
         let value: Option<i64> = redis.run(&["HGET", key, field]);
         if value.is_some_and(|value| value > 0) {
             let _: i64 = redis.run(&["HINCRBY", key, field, &by]);
         }
     }
-    let _: i64 = redis.run(&["PEXPIRE", key, &(left - ms(time)).to_string()]);
+    let _: i64 = redis.run(&["PEXPIRE", key, &(left - milliseconds).to_string()]);
     if let Some((group, id)) = key.rsplit_once(':').filter(|(group, _)| group.contains('{')) {
-        for set in [group.to_owned(), format!("{group}:joined")] {
+        // The order of joining is in microseconds.
+        for (set, by) in [(group.to_owned(), by.clone()), (format!("{group}:joined"), format!("{by}000"))] {
             let member: Option<f64> = redis.run(&["ZSCORE", &set, id]);
             if member.is_some() {
                 let _: f64 = redis.run(&["ZINCRBY", &set, &by, id]);

@@ -97,22 +97,35 @@ impl Redis {
         packed.query(&mut self.connect())
     }
 
-    /// All keys, apart from the traces that ended sessions leave for a minute.
+    /// All keys, apart from what is left for a while of ended sessions and replaced ids, and from those of generations.
     pub fn keys(&self) -> Vec<String> {
+        let mut keys = self.all_keys();
+        keys.retain(|key| !self.is_left_over(key) && !key.contains(":generation"));
+        keys
+    }
+
+    pub fn all_keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.run(&["KEYS", "*"]);
-        let is_trace = |key: &String| {
-            let fields = self.try_run::<[Option<String>; 2]>(&["HMGET", key, "t", "f"]);
-            matches!(fields, Ok([Some(_), None]))
-        };
-        keys.retain(|key| !is_trace(key));
         keys.sort();
         keys
     }
 
+    /// Whether a key holds a trace, or where a replaced id leads.
+    pub fn is_left_over(&self, key: &str) -> bool {
+        let fields = self.try_run::<[Option<String>; 3]>(&["HMGET", key, "v", "t", "f"]);
+        matches!(fields, Ok([None, Some(_), _] | [None, _, Some(_)]))
+    }
+
     /// The keys of sessions, apart from those of groups.
     pub fn records(&self) -> Vec<String> {
-        let of_groups = |key: &String| key.ends_with('}') || key.ends_with("}:joined") || key.contains("}:ended:");
-        self.keys().into_iter().filter(|key| !of_groups(key)).collect()
+        self.keys().into_iter().filter(|key| !is_of_group(key)).collect()
+    }
+
+    /// The keys of sessions, and those of what is left of them.
+    pub fn records_and_left_overs(&self) -> Vec<String> {
+        let mut keys = self.all_keys();
+        keys.retain(|key| !is_of_group(key) && !key.contains(":generation"));
+        keys
     }
 
     /// All that a key holds, and how long it lives.
@@ -174,6 +187,10 @@ impl Redis {
         self.child = Redis::spawn(&self.folder, &self.options);
         self.wait_until_ready();
     }
+}
+
+fn is_of_group(key: &str) -> bool {
+    key.ends_with('}') && !key.contains(":generation") || key.ends_with("}:joined") || key.contains("}:ended:")
 }
 
 /// A port of this machine that nobody listens on: below those that outgoing connections are given.

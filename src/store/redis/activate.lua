@@ -1,37 +1,55 @@
 -- Brings a record to life that has come from another slot.
--- ARGV: nonce, refresh interval (ms), whether it joins a group (0 or 1), how many sessions the group may have ('' any
---       number), absolute timeout from joining (ms; '' none), the four fields of nonces that it had; then the fields
---       whose values to answer with.
-local interval, joins, max_sessions, absolute = tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4]), tonumber(ARGV[5])
+-- KEYS: generation, the record's; in a group the one for what is left to be swept.
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), whether it joins a
+--       group (0 or 1), how many sessions the group may have ('' any number), how long what is left to be swept is kept
+--       (ms), whether its idle timeout is its own and stays so (1, or ''), when its absolute timeout began (ms), the four
+--       fields of nonces that it had; then the fields whose values to answer with.
+local settings, joins, limit = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local rest, own_idle, began = { key = KEYS[5], memory = ARGV[7] }, ARGV[8] == '1', tonumber(ARGV[9])
+local first_nonces, first_total = 10, 14
+
 if redis.call('EXISTS', record.key) == 0 or not is_known(record) then
   return { nonce, 'gone' }
 end
-local ended = {}
+local ended, more = {}, 0
 if redis.call('HEXISTS', record.key, 'p') == 1 then
+  local c, a, i, x = unpack(redis.call('HMGET', record.key, 'c', 'a', 'i', 'x'))
+  local state = { created = whole(c), ends = whole(a), idle = whole(i), now = now_ms() }
+  if not x or x ~= generation() then
+    return { nonce, 'gone' }
+  elseif not (state.created and state.ends and state.idle) then
+    return { nonce, 'corrupt' }
+  end
   check_group(record)
   touch(record) -- A full memory refuses what adds, if it comes first.
-  local about = redis.call('HMGET', record.key, 'a', 'i')
-  local now, ends, idle = now_ms(), tonumber(about[1]), tonumber(about[2])
-  redis.call('HSET', record.key, 'r', now)
+  redis.call('HSET', record.key, 'r', state.now)
   for number = 0, 3 do
     local since = redis.call('HGET', record.key, 'n' .. number) or ''
-    redis.call('HSET', record.key, 'n' .. number, (ARGV[6 + number] .. since):sub(-8 * NONCE))
+    redis.call('HSET', record.key, 'n' .. number, (ARGV[first_nonces + number] .. since):sub(-8 * NONCE))
+  end
+  if own_idle then
+    redis.call('HSET', record.key, 'o', 1)
   end
   redis.call('HDEL', record.key, 'p')
   if joins then
-    ends = absolute and now + absolute or 0
-    redis.call('HSET', record.key, 'j', now, 'a', ends)
-    ended = join(record, now, now + full_life(idle, interval, ends, now), max_sessions)
+    state.ends = settings.absolute and state.now + settings.absolute or 0
+    redis.call('HSET', record.key, 'j', state.now, 'a', state.ends)
+    ended, more = join(record, full_life(state, settings.interval), x, limit, rest)
   else
-    expire(record, now + full_life(idle, interval, ends, now))
+    if began and began ~= state.created then
+      redis.call('HSET', record.key, 'b', began)
+    end
+    expire(record, full_life(state, settings.interval))
   end
-elseif not is_member(record) then
-  return { nonce, 'gone' }
 else
   touch(record)
 end
+local state, answer = standing(record, settings)
+if not state then
+  return answer
+end
 local totals = {}
-for at = 10, #ARGV do
+for at = first_total, #ARGV do
   totals[#totals + 1] = redis.call('HGET', record.key, ARGV[at]) or ''
 end
-return { nonce, 'ok', standing(record), ended, totals }
+return { nonce, 'ok', info(state), ended, more, totals }

@@ -235,6 +235,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether the same node serves these slots, as far as is known.
+    pub(super) fn serves_alike(&self, one: u16, other: u16) -> bool {
+        let map = self.map.load();
+        map.node_of(one) == map.node_of(other)
+    }
+
     pub(super) fn close_idle(&self) {
         lock(&self.pools).values().for_each(|pool| pool.close_idle());
     }

@@ -68,6 +68,25 @@ impl Connection {
         self.receive(deadline)
     }
 
+    /// Sends several commands at once, and gives the reply to each.
+    pub(super) fn request_all(
+        &mut self,
+        commands: &[Cmd],
+        deadline: Instant,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        left(deadline).map_err(|_| Failure::TooLate)?;
+        let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
+        self.send(&packed, deadline)?;
+        let mut replies = Vec::with_capacity(commands.len());
+        for _ in commands {
+            match self.receive(deadline) {
+                Err(fault @ Failure::Connection(_)) => return Err(fault),
+                reply => replies.push(reply),
+            }
+        }
+        Ok(replies)
+    }
+
     fn send(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
         let mut socket = self.socket.until(deadline);
         #[cfg(feature = "tls")]

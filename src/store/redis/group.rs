@@ -1,44 +1,83 @@
 //! Groups, a batch of sessions at a time.
 
-use super::keys::{ended_key, field, group_keys, own_key};
+use super::keys::{ended_key, field, own_key};
 use super::operation::Operation;
+use super::optional;
+use super::reply::Surplus;
 use crate::StoreError;
 use crate::group::SessionInfo;
-use crate::store::{GroupKey, RecordKey, halfway};
+use crate::store::{GroupKey, MOST_FORWARDS, RecordKey, halfway};
 use crate::token::PublicId;
+use std::collections::BTreeSet;
+use std::time::Instant;
 
-/// How many sessions a script reads or removes: so many take Redis less than a millisecond or two, and others wait.
+/// How many sessions a script reads or removes, and how many ids it lists: so many take Redis a few milliseconds.
 const BATCH: usize = 500;
+const PAGE: usize = 5_000;
+/// How many values a script looks for, and after how many bytes of them it stops.
+const LOOKUPS: usize = 15_000;
+const ROOM: usize = 256 * 1024;
 
 impl Operation<'_> {
     pub(super) fn read_group(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
-        let scripts = self.scripts();
-        let ids = self.run(&scripts.group_ids, &self.command(&scripts.group_ids, &group_keys(group)))?.ids()?;
-        let mut sessions = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
+        let script = &self.scripts().group_ids;
+        let (mut listed, mut sessions) = (BTreeSet::new(), Vec::new());
+        let (mut from, mut left_out) = (String::new(), 0);
+        loop {
+            let mut command = self.command(script, &self.group_keys(group));
+            command.arg(from).arg(left_out).arg(PAGE);
+            let mut page = self.run(script, &command)?;
+            // One that is used meanwhile comes once more, on a later page.
+            let ids: Vec<PublicId> = page.ids()?.into_iter().filter(|id| listed.insert(*id)).collect();
+            self.read_sessions(group, &ids, keys, &mut sessions)?;
+            (from, left_out) = (page.text()?, page.number::<usize>()?);
+            if from.is_empty() {
+                return Ok(sessions);
+            }
+        }
+    }
+
+    fn read_sessions(
+        &self,
+        group: &GroupKey<'_>,
+        mut ids: &[PublicId],
+        keys: &[&str],
+        sessions: &mut Vec<SessionInfo>,
+    ) -> Result<(), StoreError> {
+        let script = &self.scripts().group_read;
+        let most = (LOOKUPS / (keys.len() + 6)).clamp(1, BATCH);
+        while !ids.is_empty() {
+            let batch = &ids[..ids.len().min(most)];
             let own_keys = batch.iter().map(|id| own_key(&group.session(*id)));
-            let command_keys: Vec<String> = group_keys(group).into_iter().chain(own_keys).collect();
-            let mut command = self.command(&scripts.group_read, &command_keys);
+            let command_keys: Vec<String> = self.group_keys(group).into_iter().chain(own_keys).collect();
+            let mut command = self.command(script, &command_keys);
+            command.arg(ROOM);
             for key in keys {
                 command.arg(field(key));
             }
-            sessions.extend(self.run(&scripts.group_read, &command)?.sessions(keys)?);
+            let mut reply = self.run(script, &command)?;
+            sessions.extend(reply.sessions(keys)?);
+            ids = &ids[reply.number::<usize>()?.clamp(1, batch.len())..];
         }
-        Ok(sessions)
+        Ok(())
     }
 
     pub(super) fn end_group(&self, group: &GroupKey<'_>, except: Option<PublicId>) -> Result<u64, StoreError> {
         let script = &self.scripts().group_clear;
-        let mut except = except;
+        let (mut except, mut since, mut forwards) = (except, None::<u64>, 0);
         loop {
-            let ended_key = ended_key(group, self.call.nonce);
-            let keys =
-                group_keys(group).into_iter().chain([ended_key]).chain(except.map(|id| own_key(&group.session(id))));
-            let mut command = self.command(script, &keys.collect::<Vec<_>>());
-            command.arg(except.map_or_else(String::new, |id| id.to_string())).arg(BATCH).arg(self.memory());
+            let mut keys = self.group_keys(group);
+            keys.push(ended_key(group, self.call.nonce));
+            keys.extend(except.map(|id| own_key(&group.session(id))));
+            let mut command = self.command(script, &keys);
+            command.arg(optional(since)).arg(BATCH).arg(self.memory());
             let mut reply = self.run(script, &command)?;
             if reply.status() == "forward" {
-                except = Some(reply.id()?);
+                forwards += 1;
+                // One that leads on and on leads to no session that could stay.
+                except = Some(reply.id()?).filter(|_| forwards <= MOST_FORWARDS);
+                let since_then = reply.number()?;
+                since = Some(since.map_or(since_then, |before| before.min(since_then)));
                 continue;
             }
             let (ended, ids) = (reply.number()?, reply.ids()?);
@@ -47,10 +86,28 @@ impl Operation<'_> {
         }
     }
 
-    /// Removes the records of sessions that a call has ended in the group of this key.
-    pub(super) fn sweep_ended(&self, key: &RecordKey<'_>, ids: &[PublicId]) {
-        let Some(tag) = key.tag else { return };
-        for batch in ids.chunks(BATCH) {
+    /// After a login in the group of this key: ends the sessions that are too many still, and removes the records of all
+    /// that have ended, within half of the time that the call has left.
+    pub(super) fn finish_login(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut surplus: Surplus) {
+        let (Some(tag), Some(ended_key)) = (key.tag, self.ended_key(key)) else { return };
+        let (script, deadline) = (&self.scripts().group_limit, halfway(self.call.deadline));
+        while surplus.more {
+            let mut keys = self.keys(key);
+            keys.push(ended_key.clone());
+            let mut command = self.command(script, &keys);
+            command.arg(optional(max_sessions)).arg(self.memory());
+            match self.run_until(deadline, script, &command).and_then(|mut reply| reply.surplus()) {
+                Ok(next) => {
+                    surplus.more = next.more;
+                    surplus.ended.extend(next.ended);
+                }
+                Err(error) => {
+                    log::warn!("a group has more sessions than its limit until the next login: {error}");
+                    break;
+                }
+            }
+        }
+        for batch in surplus.ended.chunks(BATCH) {
             self.sweep(&key.group(tag), batch.to_vec());
         }
     }
@@ -61,11 +118,13 @@ impl Operation<'_> {
         let script = &self.scripts().sweep;
         let deadline = halfway(self.call.deadline);
         while !ids.is_empty() {
-            let own_keys = ids.iter().map(|id| own_key(&group.session(*id)));
+            let has_time = Instant::now() < deadline;
+            let own_keys = ids.iter().filter(|_| has_time).map(|id| own_key(&group.session(*id)));
             let keys: Vec<String> = std::iter::once(ended_key(group, self.call.nonce)).chain(own_keys).collect();
             let mut command = self.command(script, &keys);
-            command.arg(BATCH).arg(self.memory());
-            match self.run_until(deadline, script, &command).and_then(|mut reply| reply.ids()) {
+            command.arg(if has_time { BATCH } else { 0 }).arg(self.memory());
+            let until = if has_time { deadline } else { self.call.deadline };
+            match self.run_until(until, script, &command).and_then(|mut reply| reply.ids()) {
                 Ok(more) => ids = more,
                 Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),
             }

@@ -7,12 +7,13 @@
 //! So there is one winner, no write of another process is lost, and never are two ids good. A worker that dies between
 //! 2 and 3 has logged the session out.
 
-use super::keys::{field, record_keys};
+use super::keys::field;
 use super::operation::Operation;
-use super::{interval, milliseconds, optional};
+use super::reply::Reply;
+use super::{lifetime, milliseconds, optional};
 use crate::Error;
-use crate::lifetime::Refresh;
-use crate::store::{RecordInfo, RecordKey, Update, Updated, Values, total_size};
+use crate::lifetime::{Lifetime, Refresh};
+use crate::store::{RecordInfo, RecordKey, Size, TRAIL, Update, Updated, Values};
 use redis::Value;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,13 +31,13 @@ impl Operation<'_> {
         loop {
             let (info, values) = match known.take() {
                 Some(known) => known,
-                None => match self.load(key, Refresh::Never)? {
+                None => match self.load(key, &Lifetime { refresh: Refresh::Never, ..update.lifetime })? {
                     Some(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
                     // It has ended or got another id: by this very call, if that was made before.
                     _ => return self.bring(key, new_key, update, None)?.ok_or(Error::Gone),
                 },
             };
-            match self.prepare(new_key, &info, &values, update) {
+            match self.prepare(key, new_key, &info, &values, update) {
                 Ok(()) => prepared = true,
                 Err(fault @ Error::Store(_)) => return Err(fault),
                 // Another request may have changed what stood in the way.
@@ -62,17 +63,19 @@ impl Operation<'_> {
         update: &Update<'_>,
         version: Option<u64>,
     ) -> Result<Option<Updated>, Error> {
-        let mut command = self.command(&self.scripts().take, &record_keys(key));
+        let mut command = self.command(&self.scripts().take, &self.keys(key));
         command
+            .arg(&lifetime(&update.lifetime))
             .arg(optional(version))
             .arg(optional(update.grace.map(milliseconds)))
+            .arg(optional((key.tag == new_key.tag).then_some(milliseconds(TRAIL))))
             .arg(new_key.id.to_string())
             .arg(self.memory());
-        let mut reply = self.run(&self.scripts().take, &command)?;
+        let reply = self.run(&self.scripts().take, &command)?;
         match reply.status() {
             "ok" => {
                 // What cannot be waited for must not keep the new one from coming to life.
-                let updated = self.activate(new_key, update, &reply.list()?);
+                let updated = self.activate(key, new_key, update, reply);
                 if self.store.wait.is_some() {
                     self.run(&self.scripts().take_again, &command)?;
                 }
@@ -90,7 +93,7 @@ impl Operation<'_> {
     /// Removes a prepared record that nobody knows of.
     fn discard(&self, new_key: &RecordKey<'_>) {
         let script = &self.scripts().discard;
-        if let Err(error) = self.run(script, &self.command(script, &record_keys(new_key))) {
+        if let Err(error) = self.run(script, &self.command(script, &self.keys(new_key))) {
             log::debug!("a record that nobody knows of is left to expire: {error}");
         }
     }
@@ -98,6 +101,7 @@ impl Operation<'_> {
     /// Prepares the new record, unless this call was made before, and it is alive already.
     fn prepare(
         &self,
+        key: &RecordKey<'_>,
         new_key: &RecordKey<'_>,
         info: &RecordInfo,
         values: &Values,
@@ -108,19 +112,25 @@ impl Operation<'_> {
         if differs || lacks {
             return Err(Error::Conflict);
         }
-        let before = total_size(values);
+        let before = Size::of(values);
         let values = update.changes.apply(values)?;
-        let bytes = total_size(&values);
-        update.check_size(before, bytes)?;
-        let since_1970 = |time: SystemTime| milliseconds(time.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let size = Size::of(&values);
+        update.check_size(before, size)?;
+        let own_idle_timeout = update.changes.idle_timeout;
+        let idle_timeout = own_idle_timeout.unwrap_or(match update.leaves_group(key) {
+            true => update.lifetime.idle_timeout,
+            false => info.idle_timeout,
+        });
         let script = &self.scripts().pending;
-        let mut command = self.command(script, &record_keys(new_key));
+        let mut command = self.command(script, &self.keys(new_key));
         command
             .arg(info.version + 1)
             .arg(since_1970(info.created_at))
             .arg(info.ends_at.map_or(0, since_1970))
-            .arg(milliseconds(update.changes.idle_timeout.unwrap_or(info.idle_timeout)))
-            .arg(bytes)
+            .arg(milliseconds(idle_timeout))
+            .arg(u8::from(own_idle_timeout.is_some()))
+            .arg(size.keys)
+            .arg(size.bytes)
             .arg(self.memory())
             .arg(u8::from(update.join.is_some()))
             .arg(update.join.map_or("", |join| join.name));
@@ -136,14 +146,27 @@ impl Operation<'_> {
         }
     }
 
-    fn activate(&self, new_key: &RecordKey<'_>, update: &Update<'_>, nonces: &[Value]) -> Result<Updated, Error> {
+    /// Brings the new record to life, with what was `taken` from the old one.
+    fn activate(
+        &self,
+        key: &RecordKey<'_>,
+        new_key: &RecordKey<'_>,
+        update: &Update<'_>,
+        mut taken: Reply,
+    ) -> Result<Updated, Error> {
         let script = &self.scripts().activate;
-        let mut command = self.command(script, &record_keys(new_key));
+        let (nonces, own_idle_timeout, began) = (taken.list()?, taken.text()?, taken.text()?);
+        let max_sessions = update.join.and_then(|join| join.max_sessions);
+        let mut keys = self.keys(new_key);
+        keys.extend(self.ended_key(new_key));
+        let mut command = self.command(script, &keys);
         command
-            .arg(interval(update.refresh))
+            .arg(&lifetime(&update.lifetime))
             .arg(u8::from(update.join.is_some()))
-            .arg(optional(update.join.and_then(|join| join.max_sessions)))
-            .arg(optional(update.absolute_timeout.map(milliseconds)));
+            .arg(optional(max_sessions))
+            .arg(self.memory())
+            .arg(if update.leaves_group(key) { "" } else { &own_idle_timeout })
+            .arg(began);
         for nonces in nonces {
             match nonces {
                 Value::BulkString(nonces) => command.arg(nonces),
@@ -159,9 +182,14 @@ impl Operation<'_> {
             "gone" => return Err(Error::Gone),
             _ => return Err(reply.unexpected().into()),
         }
-        let (info, ended) = (reply.info()?, reply.ids()?);
+        let (info, surplus) = (reply.info()?, reply.surplus()?);
         let totals = reply.totals(update.changes.increments().map(|(key, _)| key.to_owned()))?;
-        self.sweep_ended(new_key, &ended);
+        self.finish_login(new_key, max_sessions, surplus);
         Ok(Updated { info, totals, forwarded_to: None })
     }
+}
+
+/// In milliseconds.
+fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
 }

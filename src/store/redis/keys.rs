@@ -2,7 +2,7 @@
 
 use crate::store::{GroupKey, Nonce, RecordKey};
 
-/// The keys of a record, as every script takes them: its own, and within a group the group's two.
+/// The keys of a record: its own, and within a group the group's two.
 ///
 /// A record is `<namespace>:<id>`, within a group `<namespace>:{<tag>}:<id>`, so that session and group share a cluster
 /// slot.
@@ -20,7 +20,7 @@ pub(super) fn own_key(key: &RecordKey<'_>) -> String {
     }
 }
 
-/// The keys of a group's two sorted sets: by expiry, and by the time of joining.
+/// The keys of a group's two sorted sets: by expiry, and by the order of joining.
 pub(super) fn group_keys(group: &GroupKey<'_>) -> [String; 2] {
     let members = format!("{}:{{{}}}", group.namespace, group.tag);
     let joined = format!("{members}:joined");

@@ -1,37 +1,38 @@
 -- Reads a record, and extends its life if that is due.
--- ARGV: nonce, refresh interval (ms; below 0: never), whether it was reached by an id that the session had before (0 or 1).
+-- KEYS: generation, the record's.
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version since
+--       the earliest of the ids by which it was reached ('' if it was its own).
+local settings, since = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5]
+
 local fields = redis.call('HGETALL', record.key)
 if #fields == 0 then
   return { nonce, 'gone' }
 end
-if #fields <= 14 then -- It may be what is left of a record that has got another id.
-  local left = redis.call('HMGET', record.key, 'v', 'f', 'u', 't')
-  if not left[1] and (left[2] or left[4]) then
-    local id = forward(left[2], left[3])
-    return { nonce, id and 'forward' or 'gone', id }
+local state, answer = standing(record, settings, since)
+if not state then
+  return answer
+end
+local now, refreshed = state.now, 0
+local full = full_life(state, settings.interval)
+local is_used_up = settings.interval >= 0 and state.expires < now + state.idle and full > state.expires
+-- The clock was put back, or the timeouts are stricter now.
+local is_too_long = state.expires > full_life(state, math.huge) + ROUNDING
+local is_due = state.refreshed == 0 or is_used_up or is_too_long or now - state.refreshed >= LONGEST_WITHOUT_REFRESH
+if is_due and not state.prepared then
+  if settings.interval < 0 then
+    -- Once it is loaded it lives as if it had done so from its creation on.
+    full = math.min(full, state.refreshed == 0 and state.created + state.idle or state.expires)
+    full = math.max(full, now + 1)
   end
-end
-local about, prepared = standing(record)
--- What is only prepared has an id that nobody was given, and can be reached in a grace alone.
-if not is_member(record) or (prepared and ARGV[3] == '0') then
-  return { nonce, 'gone' }
-end
-local ends, idle, now, left = tonumber(about[5]), tonumber(about[6]), about[7], about[8]
-if not (about[1] and about[2] and about[4] and ends and idle) then
-  return { nonce, 'corrupt' }
-end
-local interval, refreshed = tonumber(ARGV[2]), 0
-if not prepared and (left < 0 or (interval >= 0 and left < idle)) then
-  local life = full_life(idle, interval, ends, now)
   -- A refresh that cannot be written (a full memory, a replica) does not fail the load. The first command tells.
-  local first = { 'PEXPIREAT', record.key, now + life }
+  local first = { 'PEXPIREAT', record.key, full }
   if record.members then
-    first = { 'ZADD', record.members, now + life, record.id }
+    first = { 'ZADD', record.members, full, record.id }
   end
-  if life > left and type(redis.pcall(unpack(first))) == 'number' then
-    expire(record, now + life)
-    redis.pcall('HSET', record.key, 'r', now)
-    about[4], about[8], refreshed = now, life, 1
+  if type(redis.pcall(unpack(first))) == 'number' then
+    expire(record, full)
+    redis.pcall('HSET', record.key, 'r', now, 'i', state.idle, 'a', state.ends)
+    state.refreshed, state.expires, refreshed = now, full, 1
   end
 end
-return { nonce, 'ok', about, refreshed, fields }
+return { nonce, 'ok', info(state), refreshed, fields }

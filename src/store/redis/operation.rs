@@ -2,15 +2,15 @@
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::keys::record_keys;
+use super::keys::{ended_key, group_keys, own_key, record_keys};
 use super::reply::Reply;
 use super::script::{Script, Scripts};
 use super::servers::Servers;
-use super::{RedisStore, interval, milliseconds};
+use super::{RedisStore, lifetime, milliseconds, optional};
 use crate::StoreError;
-use crate::lifetime::Refresh;
+use crate::lifetime::Lifetime;
 use crate::store::per_process::Entered;
-use crate::store::{Call, Record, RecordKey};
+use crate::store::{Call, GroupKey, MOST_FORWARDS, Record, RecordKey};
 use crate::token::PublicId;
 use redis::Cmd;
 use std::time::{Duration, Instant};
@@ -27,8 +27,12 @@ pub(super) struct Reached<'a> {
     pub(super) key: RecordKey<'a>,
     /// The id that it has now, if it is another one.
     pub(super) forwarded_to: Option<PublicId>,
+    /// The version that it has had at least since the earliest of the ids by which it was reached, if it is another one.
+    pub(super) since: Option<u64>,
     /// Whether the call was made before, under an id that it had then.
     pub(super) made_before: bool,
+    /// Whether something was ended on the way there.
+    pub(super) was_alive: bool,
 }
 
 impl<'a> Operation<'a> {
@@ -43,6 +47,24 @@ impl<'a> Operation<'a> {
 
     pub(super) fn scripts(&self) -> &'a Scripts {
         &self.store.scripts
+    }
+
+    /// The keys of a record as scripts take them: that of its generation comes first.
+    pub(super) fn keys(&self, key: &RecordKey<'_>) -> Vec<String> {
+        let mut keys = vec![self.store.generations.key(key.namespace, &own_key(key))];
+        keys.extend(record_keys(key));
+        keys
+    }
+
+    /// Those of a group, in the same way.
+    pub(super) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
+        let [members, joined] = group_keys(group);
+        vec![self.store.generations.key(group.namespace, &members), members, joined]
+    }
+
+    /// Where the sessions of the group of this key that this call ends are remembered until their records are removed.
+    pub(super) fn ended_key(&self, key: &RecordKey<'_>) -> Option<String> {
+        key.tag.map(|tag| ended_key(&key.group(tag), self.call.nonce))
     }
 
     /// A call of this script on these keys.
@@ -72,7 +94,7 @@ impl<'a> Operation<'a> {
         })
     }
 
-    fn reply(
+    pub(super) fn reply(
         &self,
         connection: &mut Connection,
         deadline: Instant,
@@ -86,40 +108,46 @@ impl<'a> Operation<'a> {
         Reply::new(reply, self.call.nonce)
     }
 
-    /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is.
+    /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is. `None` if it leads
+    /// on and on, as only a damaged one does.
     pub(super) fn run_on<'k>(
         &self,
         script: &Script,
         key: &RecordKey<'k>,
         command: impl Fn(&Reached<'k>) -> Cmd,
-    ) -> Result<(Reply, Option<PublicId>), StoreError> {
-        let mut at = Reached { key: *key, forwarded_to: None, made_before: false };
-        loop {
+    ) -> Result<(Option<Reply>, Reached<'k>), StoreError> {
+        let mut at = Reached { key: *key, forwarded_to: None, since: None, made_before: false, was_alive: false };
+        for _ in 0..=MOST_FORWARDS {
             let mut reply = self.run(script, &command(&at))?;
             match reply.status() {
                 "forward" => {}
                 "made before" => at.made_before = true,
-                _ => return Ok((reply, at.forwarded_to)),
+                _ => return Ok((Some(reply), at)),
             }
             at.key.id = reply.id()?;
             at.forwarded_to = Some(at.key.id);
+            let since = reply.number()?;
+            at.since = Some(at.since.map_or(since, |before| before.min(since)));
+            at.was_alive |= reply.is_true();
         }
+        Ok((None, at))
     }
 
-    pub(super) fn load(&self, key: &RecordKey<'_>, refresh: Refresh) -> Result<Option<Record>, StoreError> {
+    pub(super) fn load(&self, key: &RecordKey<'_>, settings: &Lifetime) -> Result<Option<Record>, StoreError> {
         let script = &self.scripts().load;
-        let (mut reply, forwarded_to) = self.run_on(script, key, |at| {
-            let mut command = self.command(script, &record_keys(&at.key));
-            command.arg(interval(refresh)).arg(u8::from(at.forwarded_to.is_some()));
+        let (reply, at) = self.run_on(script, key, |at| {
+            let mut command = self.command(script, &self.keys(&at.key));
+            command.arg(&lifetime(settings)).arg(optional(at.since));
             command
         })?;
+        let Some(mut reply) = reply else { return Ok(None) };
         match reply.status() {
             "ok" => {}
             "gone" => return Ok(None),
             _ => return Err(reply.unexpected()),
         }
-        let (info, refreshed) = (reply.info()?, reply.number::<u8>()? == 1);
+        let (info, refreshed) = (reply.info()?, reply.is_true());
         let (values, group_name) = reply.fields()?;
-        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
+        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to: at.forwarded_to }))
     }
 }

@@ -15,6 +15,13 @@ pub(super) struct Reply {
     rest: std::vec::IntoIter<Value>,
 }
 
+/// Sessions that were too many for their group.
+pub(super) struct Surplus {
+    pub(super) ended: Vec<PublicId>,
+    /// Whether there are more that are to end.
+    pub(super) more: bool,
+}
+
 impl Reply {
     /// A reply begins with the nonce of its call: anything else is another's, and is not believed.
     pub(super) fn new(value: Value, nonce: Nonce) -> Result<Reply, Failure> {
@@ -44,13 +51,22 @@ impl Reply {
         self.rest.next().and_then(number).ok_or_else(|| corrupt("a number is missing"))
     }
 
+    /// Whether the next part is a 1; where there is none, it is not.
+    pub(super) fn is_true(&mut self) -> bool {
+        self.rest.next().and_then(number::<u8>) == Some(1)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String, StoreError> {
+        self.rest.next().and_then(text).ok_or_else(|| corrupt("a text is missing"))
+    }
+
     /// The key behind a hash field.
     pub(super) fn key(&mut self) -> Result<String, StoreError> {
         let field = self.rest.next().and_then(text).ok_or_else(|| corrupt("a field is missing"))?;
         Ok(field.strip_prefix(':').unwrap_or(&field).to_owned())
     }
 
-    /// How the record stands: see `standing` in the prelude.
+    /// How the record stands: see `info` in the prelude.
     pub(super) fn info(&mut self) -> Result<RecordInfo, StoreError> {
         info(self.list()?)
     }
@@ -79,6 +95,11 @@ impl Reply {
     /// What is no id of ours is left out: nothing can be kept under it.
     pub(super) fn ids(&mut self) -> Result<Vec<PublicId>, StoreError> {
         Ok(self.list()?.into_iter().filter_map(id).collect())
+    }
+
+    /// What a login has ended in its group.
+    pub(super) fn surplus(&mut self) -> Result<Surplus, StoreError> {
+        Ok(Surplus { ended: self.ids()?, more: self.is_true() })
     }
 
     /// Sessions of a group: for each its id, how it stands, and what it has of these keys. A damaged one is left out.

@@ -4,6 +4,7 @@
 use super::cluster::{Cluster, Seeds};
 use super::connection::Connection;
 use super::failure::Failure;
+use super::generation::Generations;
 use super::pool::Pool;
 use super::target::Target;
 use crate::store::metrics::Counters;
@@ -44,6 +45,15 @@ impl Source {
         }
     }
 
+    /// Under which keys it keeps the generations of namespaces.
+    pub(super) fn generations(&self) -> Generations {
+        match self {
+            Source::Single(_) => Generations::One,
+            #[cfg(feature = "cluster")]
+            Source::Cluster(_) => Generations::of_slots(),
+        }
+    }
+
     /// Whether two keys can be named in one script.
     #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
     pub(super) fn are_together(&self, one: &str, other: &str) -> bool {
@@ -81,6 +91,19 @@ impl Servers {
             Servers::Single(pool) => pool.request(deadline, request).map_err(|failure| pool.told(failure)),
             #[cfg(feature = "cluster")]
             Servers::Cluster(cluster) => cluster.ask_all(deadline, request),
+        }
+    }
+
+    /// Whether these keys are at the same server, as far as is known.
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
+    pub(super) fn serve_alike(&self, one: &str, other: &str) -> bool {
+        match self {
+            Servers::Single(_) => true,
+            #[cfg(feature = "cluster")]
+            Servers::Cluster(cluster) => {
+                let [one, other] = [one, other].map(|key| super::slots::slot_of(key.as_bytes()));
+                cluster.serves_alike(one, other)
+            }
         }
     }
 

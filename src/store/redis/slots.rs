@@ -4,7 +4,7 @@ use super::node::Node;
 use redis::Value;
 
 /// How many slots there are.
-const SLOTS: u16 = 16384;
+pub(super) const SLOTS: u16 = 16384;
 
 /// The slot of a key: that of what stands between its first braces, if something does.
 pub(super) fn slot_of(key: &[u8]) -> u16 {

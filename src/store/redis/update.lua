@@ -1,58 +1,61 @@
 -- Applies a change set to the record as it is now, wholly or not at all. With a second record's keys, it moves there in
 -- the same step: a new id.
--- ARGV: nonce, expected version ('' any), size limit, refresh interval (ms), new idle timeout (ms; '' the old one),
---       a field ('' none) and the value it has to have, grace for the old id (ms; '' none), whether it joins a group
---       (0 or 1), the group's name, how many sessions the group may have ('' any number), absolute timeout from joining
---       (ms; '' none), whether this call was made before, under an id that the session had then (0 or 1), clear (0 or 1),
+-- KEYS: generation, the record's; for a move the new record's (the first one without a group takes three places all the
+--       same), and if that is in a group the one for what is left to be swept.
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version since
+--       the earliest of the ids by which it was reached ('' if it was its own), whether this call was made before, under an
+--       id that the session had then (0 or 1), expected version ('' any), how many values it may have, and of which size
+--       (bytes), new idle timeout (ms; '' the old one), a field ('' none) and the value it has to have, grace for the old
+--       id (ms; '' none), for how long that ends the session (ms), whether it joins a group (0 or 1), the group's name, how
+--       many sessions the group may have ('' any number), how long what is left to be swept is kept (ms), clear (0 or 1),
 --       how many fields to set, to remove and to increment; then field and value by turns, fields to remove, field and
 --       increment by turns.
-local new, expected, limit, interval = record_at(4), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local new_idle, held_field, held, grace = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
-local joins, group_name, max_sessions, absolute = ARGV[9] == '1', ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
-local known_before, clear = ARGV[13] == '1', ARGV[14] == '1'
-local first_set = 18
-local first_remove = first_set + 2 * ARGV[15]
-local first_increment = first_remove + ARGV[16]
-local last = first_increment + 2 * ARGV[17] - 1
+local new, rest = record_at(5), { key = KEYS[8], memory = ARGV[18] }
+local settings, since, known_before = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5], ARGV[6] == '1'
+local expected, most_keys, limit, new_idle = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local held_field, held, grace, trail = ARGV[11], ARGV[12], tonumber(ARGV[13]) or 0, tonumber(ARGV[14])
+local joins, group_name, max_sessions, clear = ARGV[15] == '1', ARGV[16], tonumber(ARGV[17]), ARGV[19] == '1'
+local first_set = 23
+local first_remove = first_set + 2 * ARGV[20]
+local first_increment = first_remove + ARGV[21]
+local last = first_increment + 2 * ARGV[22] - 1
 
-local function answer(ended)
+local function answer(state, ended, more)
   local totals = {}
   for at = first_increment, last, 2 do
     totals[#totals + 1] = redis.call('HGET', record.key, ARGV[at]) or ''
   end
-  return { nonce, 'ok', standing(record), ended, totals }
+  return { nonce, 'ok', info(state), ended, more, totals }
 end
 
 local made = new and made_before(new)
 if made == 'made' then
   record = new
-  touch(record)
-  return answer({})
 elseif made then
   return { nonce, made }
 end
-local about = redis.call('HMGET', record.key, 'v', 's', 'i', 'a', 'j', 'f', 't', 'u', 'p')
-local version, old_size, idle, ends = tonumber(about[1]), tonumber(about[2]), tonumber(about[3]), tonumber(about[4])
-local id = forward(about[6], about[8])
-if id then
-  -- An id that leads elsewhere cannot be replaced once more. What it led to in another slot may lack these nonces still.
-  return { nonce, new and 'gone' or is_known(record) and 'made before' or 'forward', id }
-elseif about[6] or about[7] then
-  return { nonce, 'gone' }
-elseif not (version and version < 2 ^ 53 and old_size and idle and ends) then
-  return { nonce, redis.call('EXISTS', record.key) == 0 and 'gone' or 'corrupt' }
-elseif not is_member(record) then
-  return { nonce, 'gone' }
-elseif known_before or is_known(record) then
-  if new then
+local state, refusal = standing(record, settings, since)
+if not state then
+  if refusal[2] == 'forward' then
+    -- An id that leads elsewhere cannot be replaced once more. What it led to in another slot may lack these nonces still.
+    refusal[2] = new and 'gone' or is_known(record) and 'made before' or 'forward'
+  end
+  return refusal
+elseif made or known_before or is_known(record) then
+  if new and not made then
     return { nonce, 'broken off' }
   end
   touch(record)
-  return answer({})
-elseif expected ~= '' and tonumber(expected) ~= version then
+  return answer(state, {}, 0)
+elseif expected ~= '' and tonumber(expected) ~= state.version then
   return { nonce, 'conflict' }
 elseif held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held then
   return { nonce, 'conflict' }
+end
+local kept = redis.call('HMGET', record.key, 'k', 's')
+local old_keys, old_size = whole(kept[1]), whole(kept[2])
+if not old_keys or not old_size then
+  return { nonce, 'corrupt' }
 end
 if new then
   check_group(record)
@@ -93,39 +96,42 @@ local function sum(one, other)
 end
 
 -- All checks come before the first write: Redis does not roll a script back.
-local size, totals = clear and 0 or old_size, {}
+local keys, size, totals = clear and 0 or old_keys, clear and 0 or old_size, {}
 
-local function count(field, value)
-  local length = clear and 0 or redis.call('HSTRLEN', record.key, field)
-  if value then
-    size = size + #value + (length == 0 and #field - 1 or 0)
-  elseif length > 0 then
-    size = size - (#field - 1)
-  end
-  size = size - length
+-- JSON texts are never empty: what has no length is not there.
+local function count(field, length, new_length)
+  keys = keys + (new_length > 0 and 1 or 0) - (length > 0 and 1 or 0)
+  size = size + (new_length > 0 and new_length + #field - 1 or 0) - (length > 0 and length + #field - 1 or 0)
+end
+
+local function old_length(field)
+  return clear and 0 or redis.call('HSTRLEN', record.key, field)
 end
 
 for at = first_set, first_remove - 1, 2 do
-  count(ARGV[at], ARGV[at + 1])
+  count(ARGV[at], old_length(ARGV[at]), #ARGV[at + 1])
 end
 for at = first_remove, first_increment - 1 do
-  count(ARGV[at])
+  count(ARGV[at], old_length(ARGV[at]), 0)
 end
 for at = first_increment, last, 2 do
-  local total = sum(not clear and redis.call('HGET', record.key, ARGV[at]) or '0', ARGV[at + 1])
+  local before = not clear and redis.call('HGET', record.key, ARGV[at])
+  local total = sum(before or '0', ARGV[at + 1])
   if not total then
     return { nonce, 'not an integer', ARGV[at] }
   end
-  count(ARGV[at], total)
+  count(ARGV[at], before and #before or 0, #total)
   totals[#totals + 1], totals[#totals + 2] = ARGV[at], total
 end
-if size > limit and size > old_size then
+if size > math.max(limit, old_size) then
   return { nonce, 'too large', size }
+elseif keys > math.max(most_keys, old_keys) then
+  return { nonce, 'too many keys', keys }
 end
 
 -- The first write adds, so that a full memory refuses it; it refuses none that come after it.
-local now = now_ms()
-redis.call('HSET', record.key, 'v', version + 1, 's', size, remembered(record, version + 1))
+local now, version = state.now, state.version + 1
+redis.call('HSET', record.key, 'v', version, 'k', math.max(keys, 0), 's', math.max(size, 0), remembered(record, version))
 if clear then
   local forgotten = {}
   for _, field in ipairs(redis.call('HKEYS', record.key)) do
@@ -138,36 +144,55 @@ end
 in_chunks('HSET', record.key, ARGV, first_set, first_remove - 1)
 in_chunks('HDEL', record.key, ARGV, first_remove, first_increment - 1)
 in_chunks('HSET', record.key, totals, 1, #totals)
+state.version = version
 if new_idle then
-  idle = new_idle
-  redis.call('HSET', record.key, 'i', idle)
+  state.idle = new_idle
+  redis.call('HSET', record.key, 'o', 1)
+elseif new and record.members and record.members ~= new.members then
+  state.idle = settings.idle
+  redis.call('HDEL', record.key, 'o')
 end
 if joins then
-  ends = absolute and now + absolute or 0
-  redis.call('HSET', record.key, 'g', group_name, 'j', now, 'a', ends)
+  state.joined, state.began, state.ends = now, now, settings.absolute and now + settings.absolute or 0
+  redis.call('HSET', record.key, 'g', group_name, 'j', now)
+  redis.call('HDEL', record.key, 'b')
 elseif new and not new.members then
+  state.joined = false
   redis.call('HDEL', record.key, 'g', 'j')
+  if state.began ~= state.created then
+    redis.call('HSET', record.key, 'b', state.began)
+  end
 end
+local is_same_group = new and record.members == new.members
+local order = record.joined and is_same_group and redis.call('ZSCORE', record.joined, record.id)
 if new then
-  leave(record)
+  if is_same_group and record.members then
+    remove(record, { record.id })
+  else
+    leave(record)
+  end
   redis.call('RENAME', record.key, new.key)
-  if grace then
-    redis.call('HSET', record.key, 'f', new.id)
-    redis.call('PEXPIRE', record.key, grace)
+  if is_same_group then
+    redis.call('HSET', record.key, 'f', new.id, 'u', now + grace, 'm', version)
+    redis.call('PEXPIRE', record.key, math.max(grace, trail))
+  else
+    redis.call('HDEL', new.key, 'e')
   end
   record = new
 end
-local ended = {}
-if new or (new_idle and not about[9]) then -- What is only prepared gets its life from activate.lua.
-  local expires = now + full_life(idle, interval, ends, now)
-  redis.call('HSET', record.key, 'r', now)
+local ended, more = {}, 0
+if new or (new_idle and not state.prepared) then -- What is only prepared gets its life from activate.lua.
+  state.refreshed, state.expires = now, full_life(state, settings.interval)
+  redis.call('HSET', record.key, 'r', now, 'i', state.idle, 'a', state.ends)
   if joins then
-    ended = join(record, now, expires, max_sessions)
+    ended, more = join(record, state.expires, state.generation, max_sessions, rest)
   else
-    if new and new.members then
-      redis.call('ZADD', new.joined, about[5] or now, new.id)
+    if order then
+      redis.call('ZADD', record.joined, order, record.id)
     end
-    expire(record, expires)
+    expire(record, state.expires)
   end
+elseif new_idle then
+  redis.call('HSET', record.key, 'i', state.idle)
 end
-return answer(ended)
+return answer(state, ended, more)

@@ -14,7 +14,7 @@ use std::{io, mem, thread};
 /// Tells our files from other SQLite databases: "mps" and a byte.
 const APPLICATION_ID: i64 = 0x6d_70_73_01;
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long to wait between two looks at a lock. A write holds it for some 20 µs, and whoever looks again after the same
 /// short time, however long it has waited, has the same chance to get it.

@@ -1,8 +1,8 @@
 //! Groups: the sessions with one serial of a group.
 
 use super::connection::wait_for_locks_until;
-use super::forward::forwarded;
-use super::{GroupKey, RecordKey, milliseconds, standing, tag, unsigned};
+use super::forward::{Purpose, end_graces, forwarded};
+use super::{GroupKey, RecordKey, milliseconds, state, tag, unsigned};
 use crate::group::SessionInfo;
 use crate::store::Values;
 use crate::token::PublicId;
@@ -30,23 +30,23 @@ pub(super) fn sessions(
 ) -> rusqlite::Result<Vec<SessionInfo>> {
     // One statement, so that what it reads is of one moment. The keys come as a JSON array.
     let mut statement = sqlite.prepare_cached(
-        "SELECT version, created, joined, refreshed, ends, idle, expires, nonces, id, key, json
+        "SELECT version, created, joined, began, refreshed, ends, idle, own_idle, expires, nonces, id, key, json
          FROM groups
          JOIN sessions ON in_group = groups.serial AND in_group > 0
          LEFT JOIN session_values ON session = sessions.serial AND key IN (SELECT value FROM json_each(?3))
-         WHERE tag = ?1 AND expires > ?2
+         WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)
          ORDER BY sessions.serial",
     )?;
     let keys = serde_json::Value::from(keys).to_string();
     let mut rows = statement.query(params![group.tag.as_bytes(), milliseconds(now), keys])?;
     let mut sessions: Vec<SessionInfo> = Vec::new();
     while let Some(row) = rows.next()? {
-        let id = PublicId::from_bytes(row.get(8)?);
+        let id = PublicId::from_bytes(row.get(10)?);
         if sessions.last().is_none_or(|last| last.public_id != id) {
-            sessions.push(SessionInfo::new(id, standing(row)?.info(now), Values::new()));
+            sessions.push(SessionInfo::new(id, state(row)?.info(now), Values::new()));
         }
-        if let (Some(key), Some(last)) = (row.get(9)?, sessions.last_mut()) {
-            last.values.insert(key, row.get(10)?);
+        if let (Some(key), Some(last)) = (row.get(11)?, sessions.last_mut()) {
+            last.values.insert(key, row.get(12)?);
         }
     }
     Ok(sessions)
@@ -56,7 +56,7 @@ pub(super) fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) ->
     sqlite
         .prepare_cached(
             "SELECT count(*) FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
-             WHERE tag = ?1 AND expires > ?2",
+             WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)",
         )?
         .query_row(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok(unsigned(row, 0)? as usize))
 }
@@ -72,7 +72,7 @@ pub(super) fn end(
     let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let except = except.map(|id| group.session(id));
     let except = match &except {
-        Some(key) => Some(forwarded(&transaction, key, now)?.map_or(key.id, |key| key.id)),
+        Some(key) => Some(forwarded(&transaction, key, Purpose::Use, now)?.map_or(key.id, |key| key.id)),
         None => None,
     };
     let before = len(&transaction, group, now)?;
@@ -81,6 +81,7 @@ pub(super) fn end(
         .query_row([group.tag.as_bytes()], |row| row.get(0))
         .optional()?;
     if let (Some(id), Some(old_serial)) = (except, old_serial) {
+        end_graces(&transaction, &group.session(id), now)?;
         let new_serial = serial(&transaction, &group.session(id))?;
         let stays = transaction
             .prepare_cached("UPDATE sessions SET in_group = ?3 WHERE id = ?1 AND in_group = ?2")?
@@ -125,7 +126,7 @@ pub(super) fn limit(
         .prepare_cached(
             "DELETE FROM sessions WHERE serial IN (
                SELECT sessions.serial FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
-               WHERE tag = ?1 AND expires > ?3
+               WHERE tag = ?1 AND expires > ?3 AND namespace IN (SELECT serial FROM namespaces)
                ORDER BY id = ?2 DESC, joined DESC, sessions.serial DESC LIMIT -1 OFFSET ?4)",
         )?
         .execute(params![

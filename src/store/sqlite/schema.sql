@@ -1,15 +1,19 @@
 CREATE TABLE sessions (
   serial     INTEGER PRIMARY KEY,
   id         BLOB NOT NULL,    -- the digest of the session's id
+  namespace  INTEGER NOT NULL, -- its namespace's serial
   in_group   INTEGER NOT NULL, -- its group's serial; 0 where it is in none
   group_name TEXT,
   version    INTEGER NOT NULL,
   created    INTEGER NOT NULL, -- times are milliseconds since 1970
   joined     INTEGER,          -- its group
-  refreshed  INTEGER NOT NULL,
+  began      INTEGER NOT NULL, -- when the absolute timeout began
+  refreshed  INTEGER,          -- NULL until it is loaded for the first time, if its life was shorter until then
   ends       INTEGER,          -- the absolute timeout
   idle       INTEGER NOT NULL, -- the idle timeout, in milliseconds
+  own_idle   INTEGER NOT NULL, -- 1 if that was chosen for this session
   expires    INTEGER NOT NULL,
+  keys       INTEGER NOT NULL, -- how many values it has
   size       INTEGER NOT NULL, -- of the values, in bytes
   nonces     BLOB NOT NULL,    -- of the last calls that changed it, newest first
   UNIQUE (id, in_group)
@@ -18,8 +22,14 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_expiry ON sessions (expires);
 CREATE INDEX sessions_by_group ON sessions (in_group) WHERE in_group > 0;
 
--- A session in a group lives only as long as that is here: to end all of them, its row goes. The next one of the same tag
+-- A session lives only as long as its namespace is here: to end all of them, its row goes. The next one of the same name
 -- has another serial: AUTOINCREMENT never gives one twice.
+CREATE TABLE namespaces (
+  serial INTEGER PRIMARY KEY AUTOINCREMENT,
+  name   TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- In the same way, a session in a group lives only as long as that is here.
 CREATE TABLE groups (
   serial INTEGER PRIMARY KEY AUTOINCREMENT,
   tag    BLOB NOT NULL UNIQUE -- the digest of the group's name
@@ -32,14 +42,17 @@ CREATE TABLE session_values (
   PRIMARY KEY (session, key)
 ) STRICT, WITHOUT ROWID;
 
--- Ids that were replaced with a grace.
+-- Ids that were replaced a while ago: until the grace ends they reach the session, and until they expire they end it.
 CREATE TABLE forwards (
-  id      BLOB NOT NULL,
-  tag     BLOB NOT NULL,
-  new_id  BLOB NOT NULL,
-  expires INTEGER NOT NULL,
+  id         BLOB NOT NULL,
+  tag        BLOB NOT NULL,
+  new_id     BLOB NOT NULL,
+  grace_ends INTEGER NOT NULL,
+  expires    INTEGER NOT NULL,
   PRIMARY KEY (id, tag)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX forwards_by_new_id ON forwards (new_id, tag);
 
 CREATE INDEX forwards_by_expiry ON forwards (expires);
 

@@ -1,0 +1,292 @@
+//! What is known of a record besides its values, and how calls change it.
+
+use super::{Call, NewRecord, Nonce, RecordInfo, RecordKey, Update};
+use crate::Error;
+use crate::lifetime::{Lifetime, Refresh};
+use std::time::{Duration, SystemTime};
+
+/// The one with the longest interval: processes may be set differently, and none ends a life, or sets it anew, for that.
+const LONGEST_REFRESH: Refresh = Refresh::After(Duration::MAX);
+/// How many nonces a record remembers.
+const REMEMBERED: usize = 32;
+
+/// What a record is besides its values, and the rules by which calls change it: for stores that work in Rust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordState {
+    /// Moves with every change.
+    pub version: u64,
+    /// When the session was created.
+    pub created_at: SystemTime,
+    /// When it joined its group, if it is in one.
+    pub joined_at: Option<SystemTime>,
+    /// When the absolute timeout began: at the creation, or when the session last joined a group.
+    pub began_at: SystemTime,
+    /// When it last got a full life; `None` until it is loaded for the first time, if it was given a
+    /// [shorter one](NewRecord::unconfirmed_timeout) until then.
+    pub refreshed_at: Option<SystemTime>,
+    /// When it ends at the latest.
+    pub ends_at: Option<SystemTime>,
+    /// Its idle timeout.
+    pub idle_timeout: Duration,
+    /// Whether that was chosen for this one session.
+    pub has_own_idle_timeout: bool,
+    /// When it ends if it is not used.
+    pub expires_at: SystemTime,
+    /// The nonces of the last calls that changed the record, newest first, one after the other.
+    pub nonces: Vec<u8>,
+}
+
+impl RecordState {
+    /// The state of a record that is created now.
+    #[must_use]
+    pub fn new(record: &NewRecord<'_>, call: &Call, now: SystemTime) -> RecordState {
+        let mut state = RecordState {
+            version: 1,
+            created_at: now,
+            joined_at: record.join.map(|_| now),
+            began_at: now,
+            refreshed_at: Some(now),
+            ends_at: record.lifetime.absolute_timeout.map(|timeout| now + timeout),
+            idle_timeout: record.idle_timeout.unwrap_or(record.lifetime.idle_timeout),
+            has_own_idle_timeout: record.idle_timeout.is_some(),
+            expires_at: now,
+            nonces: call.nonce.to_vec(),
+        };
+        state.extend(record.lifetime.refresh, now);
+        if let Some(timeout) = record.unconfirmed_timeout
+            && now + timeout < state.expires_at
+        {
+            state.expires_at = now + timeout;
+            state.refreshed_at = None;
+        }
+        state
+    }
+
+    /// The same under these settings, where they are stricter than those that the record was made with; `None` if it is
+    /// not alive any more.
+    #[must_use]
+    pub fn alive(mut self, lifetime: &Lifetime, now: SystemTime) -> Option<RecordState> {
+        if !self.has_own_idle_timeout {
+            self.idle_timeout = self.idle_timeout.min(lifetime.idle_timeout);
+        }
+        let strictest_end = lifetime.absolute_timeout.map(|timeout| self.began_at + timeout);
+        self.ends_at = self.ends_at.into_iter().chain(strictest_end).min();
+        (self.life_ends_at() > now).then_some(self)
+    }
+
+    /// How the record stands.
+    #[must_use]
+    pub fn info(&self, now: SystemTime) -> RecordInfo {
+        RecordInfo {
+            version: self.version,
+            created_at: self.created_at,
+            joined_at: self.joined_at,
+            refreshed_at: self.refreshed_at.unwrap_or(self.created_at),
+            ends_at: self.ends_at,
+            idle_timeout: self.idle_timeout,
+            expires_at: self.expires_at,
+            expires_in: self.expires_at.duration_since(now).unwrap_or_default(),
+        }
+    }
+
+    /// Gives the record the life that a load now is to give it. Says whether there was something to change.
+    #[must_use]
+    pub fn refresh(&mut self, refresh: Refresh, now: SystemTime) -> bool {
+        let due = self.is_refresh_due(refresh, now);
+        if due {
+            self.expires_at = self.refreshed_life(refresh, now);
+            self.refreshed_at = Some(now);
+        }
+        due
+    }
+
+    /// Whether a load is to change the record's life, and the cookie.
+    #[must_use]
+    pub fn is_refresh_due(&self, refresh: Refresh, now: SystemTime) -> bool {
+        let full = self.full_life(refresh, now);
+        let Some(refreshed_at) = self.refreshed_at else { return true };
+        let is_used_up =
+            refresh != Refresh::Never && self.expires_at < now + self.idle_timeout && full > self.expires_at;
+        // The clock was put back, or the timeouts are stricter now.
+        let is_too_long = self.expires_at > self.full_life(LONGEST_REFRESH, now);
+        let unrefreshed = now.duration_since(refreshed_at).unwrap_or_default();
+        is_used_up || is_too_long || unrefreshed >= Lifetime::LONGEST_WITHOUT_REFRESH
+    }
+
+    /// Whether a call with this nonce has changed the record already.
+    #[must_use]
+    pub fn knows(&self, nonce: Nonce) -> bool {
+        self.nonces.chunks_exact(nonce.len()).any(|known| known == nonce)
+    }
+
+    /// The state after this update of the record under `key`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the record has another version than expected.
+    pub fn after(
+        mut self,
+        key: &RecordKey<'_>,
+        update: &Update<'_>,
+        call: &Call,
+        now: SystemTime,
+    ) -> Result<RecordState, Error> {
+        if update.expected.is_some_and(|expected| expected != self.version) {
+            return Err(Error::Conflict);
+        }
+        self.version += 1;
+        self.nonces.splice(..0, call.nonce);
+        self.nonces.truncate(REMEMBERED * call.nonce.len());
+        if let Some(idle_timeout) = update.changes.idle_timeout {
+            (self.idle_timeout, self.has_own_idle_timeout) = (idle_timeout, true);
+        } else if update.leaves_group(key) {
+            (self.idle_timeout, self.has_own_idle_timeout) = (update.lifetime.idle_timeout, false);
+        }
+        if update.join.is_some() {
+            (self.joined_at, self.began_at) = (Some(now), now);
+            self.ends_at = update.lifetime.absolute_timeout.map(|timeout| now + timeout);
+        } else if update.new_key.is_some_and(|key| key.tag.is_none()) {
+            self.joined_at = None;
+        }
+        if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
+            self.extend(update.lifetime.refresh, now);
+        }
+        Ok(self)
+    }
+
+    /// Gives it a full life from now, within its absolute timeout.
+    fn extend(&mut self, refresh: Refresh, now: SystemTime) {
+        self.refreshed_at = Some(now);
+        self.expires_at = self.full_life(refresh, now);
+    }
+
+    fn full_life(&self, refresh: Refresh, now: SystemTime) -> SystemTime {
+        let full = now + refresh.stored_life(self.idle_timeout);
+        self.ends_at.map_or(full, |end| end.min(full))
+    }
+
+    /// When it expires after a refresh now.
+    fn refreshed_life(&self, refresh: Refresh, now: SystemTime) -> SystemTime {
+        let full = self.full_life(refresh, now);
+        match (refresh, self.refreshed_at) {
+            (Refresh::Never, None) => full.min(self.created_at + self.idle_timeout),
+            (Refresh::Never, Some(_)) => full.min(self.expires_at),
+            _ => full,
+        }
+    }
+
+    /// When it ends if it is not used: as it was written down, or earlier under stricter settings. The last use may be
+    /// later than the last refresh by the longest interval that there can be.
+    fn life_ends_at(&self) -> SystemTime {
+        let since_refresh = self.refreshed_at.map(|at| at + LONGEST_REFRESH.stored_life(self.idle_timeout));
+        [since_refresh, self.ends_at].into_iter().flatten().fold(self.expires_at, SystemTime::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Size, Values};
+    use std::time::UNIX_EPOCH;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn lifetime(idle_timeout: Duration) -> Lifetime {
+        Lifetime { idle_timeout, absolute_timeout: None, refresh: Refresh::default() }
+    }
+
+    fn start() -> SystemTime {
+        UNIX_EPOCH + 20_000 * DAY
+    }
+
+    fn created(lifetime: Lifetime, unconfirmed_timeout: Option<Duration>) -> RecordState {
+        let size_limit = Size { keys: 10, bytes: 1000 };
+        let values = Values::new();
+        let record = NewRecord { values, size_limit, lifetime, idle_timeout: None, unconfirmed_timeout, join: None };
+        RecordState::new(&record, &Call { deadline: std::time::Instant::now(), nonce: *b"abcdefgh" }, start())
+    }
+
+    /// A load at this time: whether the record is found, and whether that refreshed it.
+    fn load(state: &mut RecordState, lifetime: Lifetime, now: SystemTime) -> Option<bool> {
+        *state = state.clone().alive(&lifetime, now)?;
+        Some(state.refresh(lifetime.refresh, now))
+    }
+
+    #[test]
+    fn a_refresh_is_due_once_the_interval_is_used_up() {
+        let mut state = created(lifetime(DAY), None);
+        assert_eq!(load(&mut state, lifetime(DAY), start() + MINUTE), Some(false));
+        assert_eq!(load(&mut state, lifetime(DAY), start() + MINUTE + Duration::from_millis(1)), Some(true));
+        assert_eq!(load(&mut state, lifetime(DAY), start() + MINUTE + Duration::from_millis(1)), Some(false));
+        let never = Lifetime { refresh: Refresh::Never, ..lifetime(DAY) };
+        let mut state = created(never, None);
+        assert_eq!(load(&mut state, never, start() + DAY - MINUTE), Some(false));
+        assert_eq!(load(&mut state, never, start() + DAY), None);
+    }
+
+    #[test]
+    fn a_life_that_is_further_away_than_a_full_one_is_set_anew() {
+        let mut state = created(lifetime(DAY), None);
+        let put_back = start() - 30 * DAY;
+        assert_eq!(load(&mut state, lifetime(DAY), put_back), Some(true));
+        assert_eq!(state.info(put_back).expires_in, DAY + MINUTE);
+        assert_eq!(load(&mut state, lifetime(DAY), put_back + MINUTE), Some(false));
+        assert_eq!(load(&mut state, lifetime(DAY), put_back + 2 * MINUTE), Some(true), "the cookie is renewed again");
+        let never = Lifetime { refresh: Refresh::Never, ..lifetime(DAY) };
+        let mut state = created(never, None);
+        assert_eq!(load(&mut state, never, put_back), Some(true));
+        assert_eq!(load(&mut state, never, put_back + DAY), None);
+    }
+
+    #[test]
+    fn stricter_timeouts_hold_from_the_next_use_on() {
+        let mut used = created(lifetime(7 * DAY), None);
+        let strict = Lifetime { absolute_timeout: Some(DAY / 2), ..lifetime(30 * MINUTE) };
+        let after = |time| start() + time;
+        assert_eq!(load(&mut used.clone(), strict, after(31 * MINUTE)), None, "it was idle for too long");
+        assert_eq!(load(&mut used, strict, after(MINUTE / 2)), Some(true));
+        assert_eq!(used.info(after(MINUTE / 2)).expires_in, 30 * MINUTE + 18 * MINUTE / 60);
+        for visit in 1..48 {
+            assert!(load(&mut used, strict, after(visit * 15 * MINUTE)).is_some());
+        }
+        assert_eq!(load(&mut used, strict, after(DAY / 2)), None, "the absolute timeout ends it");
+        let mut own = created(lifetime(7 * DAY), None);
+        own.has_own_idle_timeout = true;
+        assert_eq!(load(&mut own, lifetime(30 * MINUTE), after(6 * DAY)), Some(true), "it has a timeout of its own");
+    }
+
+    #[test]
+    fn laxer_timeouts_do_not_reach_a_session_that_exists() {
+        let mut state = created(lifetime(DAY), None);
+        assert_eq!(load(&mut state, lifetime(7 * DAY), start() + DAY + MINUTE), None);
+    }
+
+    #[test]
+    fn a_session_is_short_lived_until_it_is_loaded_for_the_first_time() {
+        let new = created(lifetime(7 * DAY), Some(30 * MINUTE));
+        assert_eq!(new.info(start()).expires_in, 30 * MINUTE);
+        assert_eq!(load(&mut new.clone(), lifetime(7 * DAY), start() + 30 * MINUTE), None);
+        let mut state = new;
+        assert_eq!(load(&mut state, lifetime(7 * DAY), start() + MINUTE / 2), Some(true));
+        assert_eq!(state.info(start() + MINUTE / 2).expires_in, 7 * DAY + MINUTE);
+        let never = Lifetime { refresh: Refresh::Never, ..lifetime(7 * DAY) };
+        let mut state = created(never, Some(30 * MINUTE));
+        assert_eq!(load(&mut state, never, start() + 10 * MINUTE), Some(true));
+        assert_eq!(state.expires_at, start() + 7 * DAY, "one idle timeout after it was created");
+        assert_eq!(load(&mut state, never, start() + 10 * MINUTE), Some(false));
+    }
+
+    #[test]
+    fn a_cookie_is_renewed_before_browsers_drop_it() {
+        let long = 800 * DAY;
+        for lifetime in [
+            Lifetime { absolute_timeout: Some(long), ..lifetime(long) },
+            Lifetime { refresh: Refresh::Never, ..lifetime(long) },
+        ] {
+            let mut state = created(lifetime, None);
+            let renewed = (1..400).filter(|day| load(&mut state, lifetime, start() + *day * DAY) == Some(true));
+            assert_eq!(renewed.count(), 13);
+            assert_eq!(state.expires_at, start() + long, "and its end stays");
+        }
+    }
+}
