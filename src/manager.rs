@@ -5,7 +5,7 @@ use crate::cookie::{CookieSettings, SetCookie};
 use crate::group::Group;
 use crate::lifetime::Lifetime;
 use crate::session::Session;
-use crate::store::{Call, ForkGuard, GroupKey, Metered, RecordKey, Size, Stats, Store};
+use crate::store::{Call, Counted, ForkGuard, GroupKey, Metered, RecordKey, Size, Stats, Store};
 use crate::token::{GroupTag, Identity, PublicId, Secret, Signer, Transport, Verified};
 use crate::{Error, random};
 use std::fmt;
@@ -135,7 +135,10 @@ impl SessionManager {
         let call = Call::until(self.deadline())?;
         match self.inner.store.load(&self.key(&verified.identity), &self.inner.limits.lifetime, &call)? {
             Some(record) => Ok(Session::loaded(self.clone(), transport, verified, record)),
-            None => Session::new(self.clone(), transport),
+            None => {
+                self.count(Counted::NotFound);
+                Session::new(self.clone(), transport)
+            }
         }
     }
 
@@ -197,6 +200,7 @@ impl SessionManager {
         for attempt in 0..TRIES {
             let mut session = load()?;
             if was_live && session.is_new() {
+                self.count(Counted::Gone);
                 return Err(Error::Gone.into());
             }
             was_live = !session.is_new();
@@ -315,7 +319,7 @@ impl SessionManager {
         Ok(self.inner.store.ping(&Call::until(self.deadline())?)?)
     }
 
-    /// What this process has done at the store since it was started or forked, for a metrics page. Asks nothing.
+    /// What this process has done since it was started or forked, for a metrics page. Asks nothing.
     ///
     /// # Examples
     /// ```
@@ -361,10 +365,12 @@ impl SessionManager {
     fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Option<Verified> {
         let (mut verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
         if cookies > MAX_COOKIES {
+            self.count(Counted::Tossed);
             log::debug!("a request with more than {MAX_COOKIES} session cookies is taken for one with none");
             return None;
         }
         if verified.len() > 1 {
+            self.count(Counted::Tossed);
             let ids: Vec<String> = verified.iter().map(|v| self.public_id(&v.identity).to_string()).collect();
             log::warn!("a request with several sessions is taken for one with none: {}", ids.join(", "));
             return None;
@@ -386,7 +392,7 @@ impl SessionManager {
                 if cookies > cap || verified.len() == MAX_COOKIES {
                     return (verified, cookies);
                 }
-                let Some(new) = self.inner.cookie_signer.verify(value) else { continue };
+                let Some(new) = self.verify(&self.inner.cookie_signer, value) else { continue };
                 // The same session may come twice, once signed with an older secret.
                 match verified.iter_mut().find(|known| known.identity == new.identity) {
                     Some(known) => known.outdated &= new.outdated,
@@ -398,7 +404,19 @@ impl SessionManager {
     }
 
     fn verified_token(&self, token: Option<&str>) -> Option<Verified> {
-        self.inner.token_signer.verify(token?.as_bytes())
+        self.verify(&self.inner.token_signer, token?.as_bytes())
+    }
+
+    fn verify(&self, signer: &Signer, token: &[u8]) -> Option<Verified> {
+        let verified = signer.verify(token);
+        if verified.is_none() {
+            self.count(Counted::Refused);
+        }
+        verified
+    }
+
+    pub(crate) fn count(&self, what: Counted) {
+        self.inner.store.add(what, 1);
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -16,8 +16,8 @@ mod state;
 pub(crate) use change::add;
 pub use change::{Change, ChangeSet};
 pub use memory::MemoryStore;
-pub(crate) use metrics::Metered;
 pub use metrics::Stats;
+pub(crate) use metrics::{Counted, Metered};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]

@@ -5,15 +5,16 @@
 mod support;
 
 use log::{Level, LevelFilter};
-use multi_process_session::{Stats, StoreErrorKind};
+use multi_process_session::{Error, Refresh, SessionManager, Stats, StoreErrorKind};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use support::fork::{child, in_own_process};
 use support::log::{collect, take};
+use support::place::Place;
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
-use support::{builder, cookie, manager, session_with, until};
+use support::{builder, cookie, manager, next_millisecond, session_with, until};
 
 fn nothing_yet(pool_size: u32) -> Stats {
     let mut stats = Stats::default();
@@ -66,10 +67,111 @@ fn what_happened_at_the_store_is_counted() {
     assert!(stats.waited >= Duration::from_millis(10), "{stats:?}");
 }
 
+/// What `work` makes the counters of sessions grow by: created, refreshed, ended; not found, gone, conflicts; refused and
+/// tossed.
+fn counted(manager: &SessionManager, work: impl FnOnce()) -> [u64; 8] {
+    let numbers = || {
+        let stats = manager.stats();
+        let life = [stats.created, stats.refreshed, stats.ended];
+        let odd = [stats.not_found, stats.gone, stats.conflicts];
+        [&life[..], &odd, &[stats.refused, stats.tossed]].concat()
+    };
+    let before = numbers();
+    work();
+    std::array::from_fn(|at| numbers()[at] - before[at])
+}
+
+#[test]
+fn what_becomes_of_sessions_is_counted() {
+    for url in [Place::redis(), Place::sqlite()].iter().map(Place::url).chain(["memory:".to_owned()]) {
+        let manager = manager(&url);
+        let login = || {
+            let mut session = manager.load(None).unwrap();
+            session.set_group_name("ada");
+            cookie(&session.save().unwrap().unwrap())
+        };
+        let new = || session_with(&manager, &[("user", "ada")]);
+        let token = |header: &str| header["sid=".len()..].to_owned();
+        assert_eq!(counted(&manager, || drop(manager.load(None).unwrap())), [0; 8]);
+        assert_eq!(counted(&manager, || drop(new())), [1, 0, 0, 0, 0, 0, 0, 0]);
+
+        let header = new();
+        assert_eq!(counted(&manager, || drop(manager.load(&*header).unwrap())), [0; 8]);
+        let mut late = manager.load(&*header).unwrap();
+        assert_eq!(counted(&manager, || drop(manager.destroy(&*header).unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(counted(&manager, || drop(manager.destroy(&*header).unwrap())), [0; 8]);
+        assert_eq!(counted(&manager, || drop(manager.load(&*header).unwrap())), [0, 0, 0, 1, 0, 0, 0, 0]);
+        late.set("a", &1).unwrap();
+        assert_eq!(counted(&manager, || drop(late.save().unwrap_err())), [0, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(counted(&manager, || drop(late.destroy().unwrap())), [0; 8]);
+
+        let (one, _two, three) = (login(), login(), login());
+        let group = manager.group("ada");
+        let id = manager.load(&*one).unwrap().public_id();
+        assert_eq!(counted(&manager, || assert!(group.remove(&id).unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
+        let session = manager.load(&*three).unwrap();
+        assert_eq!(counted(&manager, || assert_eq!(group.clear_except(&session).unwrap(), 1))[2], 1);
+        assert_eq!(counted(&manager, || drop(session.destroy().unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
+        let (_four, _five) = (login(), login());
+        assert_eq!(counted(&manager, || assert_eq!(group.clear().unwrap(), 2)), [0, 0, 2, 0, 0, 0, 0, 0]);
+
+        // A transaction that meets two others; and one whose session ends meanwhile.
+        let header = new();
+        let mut others = 2;
+        let mut transaction = || {
+            manager.transact(&*header, |session| -> Result<(), Error> {
+                session.set("mine", &1)?;
+                if others > 0 {
+                    others -= 1;
+                    let mut other = manager.load(&*header)?;
+                    other.increment("others", 1)?;
+                    other.save()?;
+                }
+                Ok(())
+            })
+        };
+        assert_eq!(counted(&manager, || drop(transaction().unwrap())), [0, 0, 0, 0, 0, 2, 0, 0]);
+        let transaction = || {
+            manager.transact(&*header, |session| -> Result<(), Error> {
+                session.set("mine", &2)?;
+                manager.destroy(&*header)?;
+                Ok(())
+            })
+        };
+        assert_eq!(counted(&manager, || drop(transaction().unwrap_err())), [0, 0, 1, 0, 1, 0, 0, 0]);
+        let mut session = manager.load(None).unwrap();
+        session.flash("notice", "x").unwrap();
+        let header = cookie(&session.save().unwrap().unwrap());
+        let mut late = manager.load(&*header).unwrap();
+        manager.destroy(&*header).unwrap();
+        assert_eq!(
+            counted(&manager, || drop(late.take_flash::<String>("notice").unwrap_err())),
+            [0, 0, 0, 0, 1, 0, 0, 0]
+        );
+
+        // Tokens that are not ours, and requests with too many that are.
+        let junk = || drop(manager.load("sid=forged; other=1; sid=").unwrap());
+        assert_eq!(counted(&manager, junk), [0, 0, 0, 0, 0, 0, 2, 0]);
+        assert_eq!(counted(&manager, || drop(manager.load_token("forged").unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(counted(&manager, || manager.destroy_token("forged").unwrap()), [0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(counted(&manager, || drop(manager.destroy("sid=forged").unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
+        let (one, two) = (new(), new());
+        assert_eq!(counted(&manager, || drop(manager.load_token(&*token(&one)).unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(counted(&manager, || drop(manager.load(&*format!("{one}; {two}")).unwrap()))[7], 1);
+        let many = vec![one; 9].join("; ");
+        assert_eq!(counted(&manager, || drop(manager.load(&*many).unwrap())), [0, 0, 0, 0, 0, 0, 0, 1]);
+
+        let eager = builder(&url).refresh(Refresh::EveryLoad).build().unwrap();
+        let header = session_with(&eager, &[("user", "ada")]);
+        next_millisecond();
+        assert_eq!(counted(&eager, || drop(eager.load(&*header).unwrap())), [0, 1, 0, 0, 0, 0, 0, 0]);
+    }
+}
+
 #[test]
 fn a_forked_child_counts_for_itself() {
     in_own_process("a_forked_child_counts_for_itself", || {
-        for place in support::place::Place::all() {
+        for place in Place::all() {
             let manager = manager(&place.url());
             let header = session_with(&manager, &[("user", "ada")]);
             let guard = manager.before_fork();

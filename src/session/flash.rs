@@ -47,7 +47,8 @@ impl Session {
     /// [`Error::Store`].
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let deadline = self.manager.deadline();
-        self.send(deadline)?;
+        let sent = self.send(deadline);
+        self.counted(sent)?;
         let own_key = flash_key(key);
         let json = self.values.get(&own_key).filter(|_| !self.changes.clear).cloned();
         let (Some(info), Some(json)) = (&self.info, json) else { return Ok(None) };
@@ -71,7 +72,7 @@ impl Session {
                 self.values.remove(&own_key);
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => self.counted(Err(error)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::identity::GroupChange;
 use super::{Sent, Session};
 use crate::cookie::SetCookie;
-use crate::store::{Call, Change, ChangeSet, NewRecord, RecordInfo, Update, Updated, Values};
+use crate::store::{Call, Change, ChangeSet, Counted, NewRecord, RecordInfo, Update, Updated, Values};
 use crate::token::{Identity, PublicId, Transport};
 use crate::{Error, random};
 use std::mem;
@@ -25,7 +25,7 @@ impl Session {
     pub fn save(&mut self) -> Result<Option<SetCookie>, Error> {
         let saved = self.save_by(self.manager.deadline());
         self.settled = saved.is_err();
-        saved?;
+        self.counted(saved)?;
         // Within a transaction it is the last save that gives the cookie to the caller.
         let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.info.as_ref().filter(|_| due && self.is_cookie_allowed());
@@ -43,6 +43,16 @@ impl Session {
     pub fn token(&self) -> Option<String> {
         let is_kept = self.transport == Transport::Token && self.info.is_some() && self.forwarded_to.is_none();
         is_kept.then(|| self.manager.token(&self.identity))
+    }
+
+    /// Counts it if the record refused a change.
+    pub(super) fn counted<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
+        match &answer {
+            Err(Error::Gone) => self.manager.count(Counted::Gone),
+            Err(Error::Conflict) => self.manager.count(Counted::Conflicts),
+            _ => {}
+        }
+        answer
     }
 
     /// Whoever came with a replaced id gets no cookie: it would take the place of the new one.

@@ -5,14 +5,14 @@ use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
 use crate::token::PublicId;
 use crate::{Error, StoreError, StoreErrorKind};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What this process has done at its store since it was started or forked: for a metrics page.
+/// What this process has done since it was started or forked: for a metrics page.
 ///
 /// All numbers but `pool_size` only grow. See [`SessionManager::stats`](crate::SessionManager::stats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,30 @@ pub struct Stats {
     pub calls: u64,
     /// How many of them failed, by kind. What never happened is not in it.
     pub errors: BTreeMap<StoreErrorKind, u64>,
+    /// Sessions created. If this rises and logins do not, something is set in the sessions of visitors who never log in,
+    /// crawlers included, and each of them takes a place in the store.
+    pub created: u64,
+    /// Loads that extended the life of their session.
+    pub refreshed: u64,
+    /// Sessions ended by a call: logouts, and all members of a group that was ended. Timeouts and
+    /// [limits](crate::SessionManagerBuilder::max_sessions_per_group) are not in it.
+    pub ended: u64,
+    /// Loads with a token of ours whose session the store does not have. Some are normal: sessions that ended or timed out
+    /// while their cookie lives on. A sudden rise means that the store has lost sessions: it was emptied (`FLUSHALL`), evicts
+    /// them (see Redis's `maxmemory-policy`), or a failover went to a server that did not have them.
+    pub not_found: u64,
+    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. Many of
+    /// them: requests take long, or several at once ask for a new id without a grace.
+    pub gone: u64,
+    /// Saves within [`transact`](crate::SessionManager::transact) that met another request's change, and were tried again.
+    /// Many of them: too many requests work on one session at once.
+    pub conflicts: u64,
+    /// Tokens refused without asking the store, since they are malformed or not signed by a secret that is accepted. A few
+    /// are scans. A rise after a deployment: a setting that a token is bound to was changed, or a worker has another secret.
+    pub refused: u64,
+    /// Requests taken for ones without a session, since they brought two live ones, or more than 8 cookies of our name.
+    /// Somebody plants cookies, from a neighbouring subdomain or over plain http.
+    pub tossed: u64,
     /// How many connections this process may have open: at each node, in a cluster. 0 for stores that have none.
     pub pool_size: u32,
     /// Connections opened. Many of them tell of a server, or a network, that drops them.
@@ -41,34 +65,55 @@ pub(crate) struct Counters {
     current: ArcSwap<Numbers>,
 }
 
-struct Numbers {
-    process: u32,
-    numbers: [AtomicU64; NUMBERS],
-}
-
-impl Numbers {
-    fn of_this_process() -> Numbers {
-        Numbers { process: std::process::id(), numbers: Default::default() }
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters { current: ArcSwap::from_pointee(Numbers::of_this_process()) }
-    }
-}
-
-const NUMBERS: usize = 12;
-
+/// What can be counted.
 #[derive(Clone, Copy)]
 pub(crate) enum Counted {
     Calls,
+    Error(StoreErrorKind),
+    Created,
+    Refreshed,
+    Ended,
+    NotFound,
+    Gone,
+    Conflicts,
+    Refused,
+    Tossed,
     Connections,
     Waits,
-    Waited, // in microseconds
+    /// In microseconds.
+    Waited,
     RoundTrips,
     Retries,
-    Error(StoreErrorKind),
+}
+
+#[derive(Default)]
+struct Numbers {
+    process: u32,
+    calls: AtomicU64,
+    errors: Errors,
+    created: AtomicU64,
+    refreshed: AtomicU64,
+    ended: AtomicU64,
+    not_found: AtomicU64,
+    gone: AtomicU64,
+    conflicts: AtomicU64,
+    refused: AtomicU64,
+    tossed: AtomicU64,
+    connections: AtomicU64,
+    waits: AtomicU64,
+    waited: AtomicU64,
+    round_trips: AtomicU64,
+    retries: AtomicU64,
+}
+
+#[derive(Default)]
+struct Errors {
+    unavailable: AtomicU64,
+    timeout: AtomicU64,
+    rejected: AtomicU64,
+    corrupt: AtomicU64,
+    forked: AtomicU64,
+    backend: AtomicU64,
 }
 
 const KINDS: [StoreErrorKind; 6] = [
@@ -80,45 +125,87 @@ const KINDS: [StoreErrorKind; 6] = [
     StoreErrorKind::Backend,
 ];
 
+impl Numbers {
+    fn of_this_process() -> Numbers {
+        Numbers { process: std::process::id(), ..Numbers::default() }
+    }
+
+    fn counter(&self, what: Counted) -> &AtomicU64 {
+        match what {
+            Counted::Calls => &self.calls,
+            Counted::Error(kind) => self.errors.counter(kind),
+            Counted::Created => &self.created,
+            Counted::Refreshed => &self.refreshed,
+            Counted::Ended => &self.ended,
+            Counted::NotFound => &self.not_found,
+            Counted::Gone => &self.gone,
+            Counted::Conflicts => &self.conflicts,
+            Counted::Refused => &self.refused,
+            Counted::Tossed => &self.tossed,
+            Counted::Connections => &self.connections,
+            Counted::Waits => &self.waits,
+            Counted::Waited => &self.waited,
+            Counted::RoundTrips => &self.round_trips,
+            Counted::Retries => &self.retries,
+        }
+    }
+}
+
+impl Errors {
+    fn counter(&self, kind: StoreErrorKind) -> &AtomicU64 {
+        match kind {
+            StoreErrorKind::Unavailable => &self.unavailable,
+            StoreErrorKind::Timeout => &self.timeout,
+            StoreErrorKind::Rejected => &self.rejected,
+            StoreErrorKind::Corrupt => &self.corrupt,
+            StoreErrorKind::Forked => &self.forked,
+            StoreErrorKind::Backend => &self.backend,
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { current: ArcSwap::from_pointee(Numbers::of_this_process()) }
+    }
+}
+
 impl Counters {
     pub(crate) fn add(&self, what: Counted, number: u64) {
-        self.with_number(what, |counter| counter.fetch_add(number, Ordering::Relaxed));
+        self.numbers().counter(what).fetch_add(number, Ordering::Relaxed);
     }
 
-    fn get(&self, what: Counted) -> u64 {
-        self.with_number(what, |counter| counter.load(Ordering::Relaxed))
-    }
-
-    fn with_number(&self, what: Counted, work: impl FnOnce(&AtomicU64) -> u64) -> u64 {
+    fn numbers(&self) -> Guard<Arc<Numbers>> {
         let mut current = self.current.load();
         while current.process != std::process::id() {
             // A fork made this a child. Of several threads that notice, one puts new counters in place.
             self.current.compare_and_swap(&current, Arc::new(Numbers::of_this_process()));
             current = self.current.load();
         }
-        let at = match what {
-            Counted::Calls => 0,
-            Counted::Connections => 1,
-            Counted::Waits => 2,
-            Counted::Waited => 3,
-            Counted::RoundTrips => 4,
-            Counted::Retries => 5,
-            Counted::Error(kind) => 6 + KINDS.iter().position(|other| *other == kind).unwrap_or(5),
-        };
-        work(&current.numbers[at])
+        current
     }
 
     pub(crate) fn stats(&self, pool_size: u32) -> Stats {
-        let errors = KINDS.map(|kind| (kind, self.get(Counted::Error(kind))));
+        let numbers = self.numbers();
+        let get = |what| numbers.counter(what).load(Ordering::Relaxed);
+        let errors = KINDS.map(|kind| (kind, get(Counted::Error(kind))));
         Stats {
-            calls: self.get(Counted::Calls),
+            calls: get(Counted::Calls),
             errors: errors.into_iter().filter(|(_, number)| *number > 0).collect(),
+            created: get(Counted::Created),
+            refreshed: get(Counted::Refreshed),
+            ended: get(Counted::Ended),
+            not_found: get(Counted::NotFound),
+            gone: get(Counted::Gone),
+            conflicts: get(Counted::Conflicts),
+            refused: get(Counted::Refused),
+            tossed: get(Counted::Tossed),
             pool_size,
-            connections: self.get(Counted::Connections),
-            waits: self.get(Counted::Waits),
-            waited: Duration::from_micros(self.get(Counted::Waited)),
-            round_trips: self.get(Counted::RoundTrips),
-            retries: self.get(Counted::Retries),
+            connections: get(Counted::Connections),
+            waits: get(Counted::Waits),
+            waited: Duration::from_micros(get(Counted::Waited)),
+            round_trips: get(Counted::RoundTrips),
+            retries: get(Counted::Retries),
         }
     }
 }
@@ -132,6 +219,13 @@ pub(crate) struct Metered {
 impl Metered {
     pub(crate) fn new(store: Box<dyn Store>) -> Metered {
         Metered { store, counters: Counters::default() }
+    }
+
+    /// Counts what happens outside of the store, or is seen in its answers.
+    pub(crate) fn add(&self, what: Counted, number: u64) {
+        if number > 0 {
+            self.counters.add(what, number);
+        }
     }
 
     /// Counts a call, and its error.
@@ -159,11 +253,15 @@ impl Metered {
 
 impl Store for Metered {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
-        self.count_refusable(key.id, self.store.create(key, record, call))
+        let created = self.count_refusable(key.id, self.store.create(key, record, call));
+        created.inspect(|info| self.add(Counted::Created, info.is_some().into()))
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
-        self.count(Some(key.id), self.store.load(key, lifetime, call))
+        let loaded = self.count(Some(key.id), self.store.load(key, lifetime, call));
+        loaded.inspect(|record| {
+            self.add(Counted::Refreshed, record.as_ref().is_some_and(|record| record.refreshed).into());
+        })
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
@@ -171,7 +269,8 @@ impl Store for Metered {
     }
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        self.count(Some(key.id), self.store.delete(key, call))
+        let ended = self.count(Some(key.id), self.store.delete(key, call));
+        ended.inspect(|was_live| self.add(Counted::Ended, (*was_live).into()))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -183,7 +282,8 @@ impl Store for Metered {
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
-        self.count(None, self.store.clear_group(group, except, call))
+        let ended = self.count(None, self.store.clear_group(group, except, call));
+        ended.inspect(|number| self.add(Counted::Ended, *number))
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
@@ -203,8 +303,22 @@ impl Store for Metered {
     }
 
     fn stats(&self) -> Stats {
-        let own = self.counters.stats(0);
-        Stats { calls: own.calls, errors: own.errors, ..self.store.stats() }
+        // What the store counts is its connections and requests; all else is counted here.
+        let Stats { calls, errors, created, refreshed, ended, not_found, gone, conflicts, refused, tossed, .. } =
+            self.counters.stats(0);
+        Stats {
+            calls,
+            errors,
+            created,
+            refreshed,
+            ended,
+            not_found,
+            gone,
+            conflicts,
+            refused,
+            tossed,
+            ..self.store.stats()
+        }
     }
 }
 
