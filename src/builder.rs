@@ -3,7 +3,7 @@
 use crate::ConfigError;
 use crate::cookie::{CookieSettings, SameSite};
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
-use crate::manager::{Inner, Limits, SessionManager};
+use crate::manager::{Inner, Limits, Lines, SessionManager};
 use crate::store::{MemoryStore, Metered, Size, Store};
 use crate::token::{Scope, Secret, Signer};
 use std::fmt;
@@ -431,6 +431,7 @@ impl SessionManagerBuilder {
                 max_sessions: self.max_sessions_per_group,
             },
             operation_timeout: self.operation_timeout,
+            lines: Lines::default(),
         }))
     }
 }

@@ -116,6 +116,7 @@ mod manager;
 mod random;
 mod session;
 mod store;
+mod throttle;
 mod token;
 
 pub use builder::SessionManagerBuilder;

@@ -5,9 +5,11 @@ use crate::cookie::{CookieSettings, SetCookie};
 use crate::group::Group;
 use crate::lifetime::Lifetime;
 use crate::session::Session;
-use crate::store::{Call, Counted, ForkGuard, GroupKey, Metered, RecordKey, Size, Stats, Store};
+use crate::store::{Call, Counted, ForkGuard, GroupKey, Metered, Record, RecordKey, Size, Stats, Store};
+use crate::throttle::Throttle;
 use crate::token::{GroupTag, Identity, PublicId, Secret, Signer, Transport, Verified};
 use crate::{Error, random};
+use log::Level;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +54,17 @@ pub(crate) struct Inner {
     pub(crate) cookie: CookieSettings,
     pub(crate) limits: Limits,
     pub(crate) operation_timeout: Duration,
+    pub(crate) lines: Lines,
+}
+
+/// The lines of the log that a client can cause at will.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pub(crate) many_cookies: Throttle,
+    pub(crate) several_sessions: Throttle,
+    pub(crate) unsaved: Throttle,
+    pub(crate) unsent_cookie: Throttle,
+    pub(crate) no_form_token: Throttle,
 }
 
 /// What holds for every session of a manager.
@@ -94,8 +107,10 @@ impl SessionManager {
     /// Those of `load`.
     ///
     /// # Security
-    /// Two different sessions in one request, both signed by us, are no session: a neighbouring subdomain may have
+    /// If a request brings cookies of several sessions, all signed by us, and exactly one of these is alive, it is the
+    /// session. Each further cookie costs a round trip. Two live sessions are no session: a neighbouring subdomain may have
     /// planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
+    /// [`Stats::tossed`] counts both.
     pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
         self.session(Transport::Cookie, self.presented(cookie_headers))
     }
@@ -130,13 +145,31 @@ impl SessionManager {
         self.session(Transport::Token, self.verified_token(token.into()))
     }
 
-    fn session(&self, transport: Transport, verified: Option<Verified>) -> Result<Session, Error> {
-        let Some(verified) = verified else { return Session::new(self.clone(), transport) };
-        let call = Call::until(self.deadline())?;
-        match self.inner.store.load(&self.key(&verified.identity), &self.inner.limits.lifetime, &call)? {
-            Some(record) => Ok(Session::loaded(self.clone(), transport, verified, record)),
+    /// The one live session among those that a request presents.
+    fn session(&self, transport: Transport, presented: impl IntoIterator<Item = Verified>) -> Result<Session, Error> {
+        let (deadline, mut asked, mut found) = (self.deadline(), false, None::<Found>);
+        for verified in presented {
+            asked = true;
+            let (key, call) = (self.key(&verified.identity), Call::until(deadline)?);
+            let Some(record) = self.inner.store.load(&key, &self.inner.limits.lifetime, &call)? else { continue };
+            let new = Found { id: record.forwarded_to.unwrap_or(key.id), verified, record };
+            found = match found {
+                None => Some(new),
+                Some(known) if known.id == new.id => Some(known.or(new)),
+                Some(known) => {
+                    self.toss(&self.inner.lines.several_sessions, format_args!("{} and {}", known.id, new.id));
+                    return Session::new(self.clone(), transport);
+                }
+            };
+        }
+        // The cookies of ended sessions that came with it are no reason to renew its own: they lie where the browser
+        // keeps them apart from what we would send.
+        match found {
+            Some(found) => Ok(Session::loaded(self.clone(), transport, found.verified, found.record)),
             None => {
-                self.count(Counted::NotFound);
+                if asked {
+                    self.count(Counted::NotFound);
+                }
                 Session::new(self.clone(), transport)
             }
         }
@@ -361,21 +394,20 @@ impl SessionManager {
         self.inner.store.before_fork()
     }
 
-    /// The session that a request presents, if it presents one and no other.
-    fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Option<Verified> {
-        let (mut verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
+    /// The sessions that a request presents; none if there are too many cookies.
+    fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Vec<Verified> {
+        let (verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
         if cookies > MAX_COOKIES {
-            self.count(Counted::Tossed);
-            log::debug!("a request with more than {MAX_COOKIES} session cookies is taken for one with none");
-            return None;
+            self.toss(&self.inner.lines.many_cookies, format_args!("more than {MAX_COOKIES} cookies of our name"));
+            return Vec::new();
         }
-        if verified.len() > 1 {
-            self.count(Counted::Tossed);
-            let ids: Vec<String> = verified.iter().map(|v| self.public_id(&v.identity).to_string()).collect();
-            log::warn!("a request with several sessions is taken for one with none: {}", ids.join(", "));
-            return None;
-        }
-        verified.pop()
+        verified
+    }
+
+    /// Notes that a request is taken for one without a session.
+    fn toss(&self, throttle: &Throttle, what: fmt::Arguments<'_>) {
+        self.count(Counted::Tossed);
+        throttle.log(Level::Warn, format_args!("a request with several sessions is taken for one with none: {what}"));
     }
 
     /// The sessions whose tokens we signed, each once, and how many cookies of our name were looked at: one more than
@@ -417,6 +449,10 @@ impl SessionManager {
 
     pub(crate) fn count(&self, what: Counted) {
         self.inner.store.add(what, 1);
+    }
+
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.inner.lines
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -465,6 +501,24 @@ impl SessionManager {
 
     pub(crate) fn removal_cookie(&self) -> SetCookie {
         self.inner.cookie.removal()
+    }
+}
+
+/// A live session, as one of a request's tokens led to it.
+struct Found {
+    /// The id that it has now.
+    id: PublicId,
+    verified: Verified,
+    record: Record,
+}
+
+impl Found {
+    /// Of two tokens that lead to one session, the one with its present id.
+    fn or(self, other: Found) -> Found {
+        let refreshed = self.record.refreshed || other.record.refreshed;
+        let mut found = if self.record.forwarded_to.is_none() { self } else { other };
+        found.record.refreshed = refreshed;
+        found
     }
 }
 

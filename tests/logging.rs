@@ -1,13 +1,14 @@
-//! What is logged: sessions that are dropped with something left to do, by their public ids alone.
+//! What is logged of requests: planted cookies, and sessions that are dropped with something left to do.
 
 #![allow(missing_docs)]
 
 mod support;
 
 use log::LevelFilter;
-use multi_process_session::{Error, Refresh, Session};
+use multi_process_session::{Error, MemoryStore, Refresh, Session};
+use std::sync::Arc;
 use support::log::collect;
-use support::{builder, session_with};
+use support::{builder, next_millisecond, session_with};
 
 fn lines<R>(work: impl FnOnce() -> R) -> Vec<String> {
     drop(work());
@@ -16,11 +17,13 @@ fn lines<R>(work: impl FnOnce() -> R) -> Vec<String> {
 
 /// The only test of this file: there is one logger in a process.
 #[test]
-fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
+fn what_a_client_can_cause_is_logged_by_public_ids_alone_and_once_a_minute() {
     collect(LevelFilter::Trace);
-    let manager = builder("memory:").refresh(Refresh::EveryLoad).build().unwrap();
-    let header = session_with(&manager, &[("user", "ada")]);
-    let load = || manager.load(&*header).unwrap();
+    let store = Arc::new(MemoryStore::new());
+    // Each has its own minute.
+    let manager = || builder("memory:").store(store.clone()).refresh(Refresh::EveryLoad).build().unwrap();
+    let header = session_with(&manager(), &[("user", "ada")]);
+    let load = || manager().load(&*header).unwrap();
     let calm = |change: fn(&mut Session)| {
         let mut session = load();
         change(&mut session);
@@ -30,10 +33,10 @@ fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
 
     assert_eq!(lines(|| calm(|_| {})), Vec::<String>::new());
     assert_eq!(lines(|| calm(|session| session.set("a", &1).unwrap())), Vec::<String>::new());
-    assert_eq!(lines(|| manager.load(None).unwrap()), Vec::<String>::new());
+    assert_eq!(lines(|| manager().load(None).unwrap()), Vec::<String>::new());
     assert_eq!(lines(|| load().destroy().is_ok()), Vec::<String>::new());
-    let header = session_with(&manager, &[("user", "ada")]);
-    let load = || manager.load(&*header).unwrap();
+    let header = session_with(&manager(), &[("user", "ada")]);
+    let load = || manager().load(&*header).unwrap();
 
     let unsaved = |change: fn(&mut Session)| {
         let mut session = load();
@@ -64,16 +67,32 @@ fn a_session_that_is_dropped_with_something_left_to_do_leaves_a_warning() {
 
     let transacted = lines(|| {
         let set = |session: &mut Session| session.set("a", &1);
-        manager.transact(&*header, set).unwrap().1.unwrap()
+        manager().transact(&*header, set).unwrap().1.unwrap()
     });
     assert_eq!(transacted, Vec::<String>::new(), "it was saved, and its cookie given");
 
     // Two sessions of ours in one request are worth a look, junk is not.
-    let other = session_with(&manager, &[("user", "grace")]);
+    let other = session_with(&manager(), &[("user", "grace")]);
+    let id = |header: &str| manager().load(header).map(|mut session| session.save().map(|_| session.public_id()));
+    let ids = [id(&header), id(&other)].map(|id| id.unwrap().unwrap());
     let both = format!("{header}; {other}");
-    let tossed = lines(|| manager.load(&*both).unwrap());
-    assert!(tossed[0].contains("several sessions"), "{tossed:?}");
-    for line in support::log::lines().iter().chain(&tossed).chain(&owing) {
+    let many = ["sid=x"; 9].join("; ");
+    assert_eq!(lines(|| manager().load("sid=x; sid=y").unwrap()), Vec::<String>::new());
+    let one_manager = manager();
+    let tossed = lines(|| [&both, &both, &many, &both, &many].map(|header| one_manager.load(&**header).unwrap()));
+    let start = "a request with several sessions is taken for one with none";
+    let expected = [format!("{start}: {} and {}", ids[0], ids[1]), format!("{start}: more than 8 cookies of our name")];
+    assert_eq!(tossed, expected, "each once");
+    assert_eq!(one_manager.stats().tossed, 5);
+    let dropped = lines(|| {
+        for _ in 0..3 {
+            one_manager.load(&*header).unwrap().set("a", &1).unwrap();
+            next_millisecond();
+            drop(one_manager.load(&*header).unwrap());
+        }
+    });
+    assert_eq!(dropped.len(), 2, "{dropped:?}");
+    for line in tossed.iter().chain(&owing).chain(&dropped) {
         for cookie in [&header, &other] {
             assert!(!line.contains(&cookie["sid=".len()..]), "{line}");
         }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use support::place::Place;
 use support::redis::Redis;
-use support::{builder, clock, cookie, session_with};
+use support::{builder, clock, cookie, next_millisecond, session_with};
 
 /// Runs a test on memory and on what processes share.
 fn on_every_store(test: impl Fn(SessionManagerBuilder)) {
@@ -587,6 +587,79 @@ fn several_cookies_of_our_name() {
         manager.destroy(&*format!("{one}; {two}")).unwrap();
         assert!(is_new(&[&one]) && is_new(&[&two]));
     });
+}
+
+#[test]
+fn cookies_of_ended_sessions_do_not_hide_a_live_one() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let header = |cookies: &[&String]| cookies.iter().map(|cookie| cookie.as_str()).collect::<Vec<_>>().join("; ");
+        let ended: Vec<String> = (0..7).map(|_| session_with(&manager, &[("who", "ended")])).collect();
+        manager.destroy(&*header(&ended.iter().collect::<Vec<_>>())).unwrap();
+        let live = session_with(&manager, &[("who", "live")]);
+        for place in 0..=7 {
+            let mut cookies: Vec<&String> = ended.iter().collect();
+            cookies.insert(place, &live);
+            let mut session = manager.load(&*header(&cookies)).unwrap();
+            assert_eq!(session.get::<String>("who").unwrap().as_deref(), Some("live"), "{place}");
+            assert_eq!(session.save().unwrap(), None, "it is no reason to renew the cookie");
+            let headers = cookies.iter().map(|cookie| cookie.as_bytes());
+            assert_eq!(manager.load_all(headers).unwrap().public_id(), session.public_id());
+        }
+        let both = header(&[&ended[0], &live]);
+        let (count, set_cookie) = manager
+            .transact(&*both, |session| {
+                session.increment("count", 1)?;
+                session.get::<u32>("count")
+            })
+            .unwrap();
+        assert_eq!((count, set_cookie), (Some(1), None));
+
+        // A login that both cookies come with does not take the other one for a second session.
+        let mut session = manager.load(&*both).unwrap();
+        session.set_group_name("ada");
+        let login = cookie(&session.save().unwrap().unwrap());
+        assert_eq!(manager.load(&*header(&[&live, &login, &ended[0]])).unwrap().group_name(), Some("ada"));
+        manager.destroy(&*header(&[&ended[0], &login])).unwrap();
+        let mut session = manager.load(&*header(&[&live, &login, &ended[0]])).unwrap();
+        assert!(session.is_new());
+        session.set("who", "new").unwrap();
+        assert!(session.save().unwrap().is_some());
+    });
+}
+
+#[test]
+fn one_session_by_its_old_id_and_its_new_one_is_one_session() {
+    on_every_store(|builder| {
+        let manager = builder.idle_timeout(Duration::from_secs(600)).refresh(Refresh::EveryLoad).build().unwrap();
+        let old = session_with(&manager, &[("who", "one")]);
+        let other = session_with(&manager, &[("who", "other")]);
+        let mut session = manager.load(&*old).unwrap();
+        session.regenerate_with_grace(Duration::from_secs(60));
+        let new = cookie(&session.save().unwrap().unwrap());
+        for both in [format!("{old}; {new}"), format!("{new}; {old}")] {
+            next_millisecond();
+            let mut session = manager.load(&*both).unwrap();
+            assert_eq!(session.get::<String>("who").unwrap().as_deref(), Some("one"));
+            // Whichever of the two the refresh was made with, the cookie that is renewed is the new one.
+            assert_eq!(session.save().unwrap().map(|set_cookie| cookie(&set_cookie)).as_ref(), Some(&new));
+        }
+        assert!(manager.load(&*format!("{old}; {other}; {new}")).unwrap().is_new(), "two sessions");
+    });
+}
+
+#[test]
+fn only_a_request_with_several_tokens_of_ours_takes_several_round_trips() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).build().unwrap();
+    let [one, two, three] = ["1", "2", "3"].map(|who| session_with(&manager, &[("who", who)]));
+    manager.destroy(&*one).unwrap();
+    manager.load(&*one).unwrap(); // Now the server knows the script.
+    let trips = |header: String| redis.commands(|| manager.load(&*header).unwrap()).0.len();
+    assert_eq!(trips(format!("sid=junk; {two}; sid={}; {two}", "A".repeat(100))), 1);
+    assert_eq!(trips(format!("{one}; {two}")), 2);
+    assert_eq!(trips(format!("{two}; {three}; {one}")), 2, "two live ones are enough");
+    assert_eq!(trips(vec![two; 9].join("; ")), 0);
 }
 
 #[test]

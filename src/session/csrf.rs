@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::{Error, PublicId};
+use log::Level;
 
 impl Session {
     /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
@@ -40,7 +41,8 @@ impl Session {
         let manager = self.manager.clone();
         let id = self.next_public_id();
         id.and_then(|id| manager.csrf_token(&id)).unwrap_or_else(|error| {
-            log::error!("no token can be made for a form: {error}");
+            let line = format_args!("no token can be made for a form: {error}");
+            manager.lines().no_form_token.log(Level::Error, line);
             String::new()
         })
     }

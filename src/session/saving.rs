@@ -6,6 +6,7 @@ use crate::cookie::SetCookie;
 use crate::store::{Call, Change, ChangeSet, Counted, NewRecord, RecordInfo, Update, Updated, Values};
 use crate::token::{Identity, PublicId, Transport};
 use crate::{Error, random};
+use log::Level;
 use std::mem;
 use std::time::Instant;
 
@@ -281,10 +282,13 @@ impl Drop for Session {
         }
         let kept = self.info.is_some() || self.is_worth_keeping();
         let unsaved = self.info.is_none() || self.new_id.is_some() || !self.changes.is_empty();
+        let (id, lines) = (self.public_id(), self.manager.lines());
         if self.unanswered.is_some() || (kept && unsaved) {
-            log::warn!("session {}: dropped with unsaved changes; call save()", self.public_id());
+            let line = format_args!("session {id}: dropped with unsaved changes; call save()");
+            lines.unsaved.log(Level::Warn, line);
         } else if self.cookie_due && self.is_cookie_allowed() {
-            log::warn!("session {}: dropped with a cookie to renew; call save() and send it", self.public_id());
+            let line = format_args!("session {id}: dropped with a cookie to renew; call save() and send it");
+            lines.unsent_cookie.log(Level::Warn, line);
         }
     }
 }

@@ -3,9 +3,11 @@
 use super::{Call, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
+use crate::throttle::Throttle;
 use crate::token::PublicId;
 use crate::{Error, StoreError, StoreErrorKind};
 use arc_swap::{ArcSwap, Guard};
+use log::Level;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -214,11 +216,12 @@ impl Counters {
 pub(crate) struct Metered {
     store: Box<dyn Store>,
     counters: Counters,
+    damage: Throttle,
 }
 
 impl Metered {
     pub(crate) fn new(store: Box<dyn Store>) -> Metered {
-        Metered { store, counters: Counters::default() }
+        Metered { store, counters: Counters::default(), damage: Throttle::default() }
     }
 
     /// Counts what happens outside of the store, or is seen in its answers.
@@ -246,7 +249,7 @@ impl Metered {
     fn count_error(&self, id: Option<PublicId>, error: &StoreError) {
         self.counters.add(Counted::Error(error.kind()), 1);
         if let (StoreErrorKind::Corrupt, Some(id)) = (error.kind(), id) {
-            log::error!("session {id}: {error}");
+            self.damage.log(Level::Error, format_args!("session {id}: {error}"));
         }
     }
 }
