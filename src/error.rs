@@ -28,7 +28,7 @@ pub enum Error {
         /// The key of the value.
         key: String,
     },
-    /// A value could not be written as JSON. The session is as it was.
+    /// A value could not be written as JSON, or could not be read again. The session is as it was.
     #[non_exhaustive]
     Encode {
         /// The key it was meant for.
@@ -82,7 +82,12 @@ pub enum Oversize {
 
 impl Error {
     pub(crate) fn encode<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
-        Error::Encode { key: key.to_owned(), source: Box::new(JsonError::new::<T>(error)) }
+        let what = match error.classify() {
+            serde_json::error::Category::Syntax => "a map in it has a key that is neither text nor a number",
+            _ => "it refuses to be written",
+        };
+        let source = format!("{what} ({})", std::any::type_name::<T>()).into();
+        Error::Encode { key: key.to_owned(), source }
     }
 
     pub(crate) fn decode<T>(key: &str, error: &serde_json::Error) -> Error {
@@ -186,13 +191,13 @@ struct JsonError {
 }
 
 impl JsonError {
-    fn new<T: ?Sized>(error: &serde_json::Error) -> JsonError {
+    fn new<T>(error: &serde_json::Error) -> JsonError {
         use serde_json::error::Category;
         let what = match error.classify() {
             Category::Data => "it is of another type",
             Category::Eof => "it ends too early",
             Category::Syntax => "it is no JSON",
-            Category::Io => "it cannot be written",
+            Category::Io => "it cannot be read",
         };
         JsonError { what, wanted: std::any::type_name::<T>(), line: error.line(), column: error.column() }
     }

@@ -174,12 +174,13 @@ impl SessionInfo {
         self.info.expires_at
     }
 
-    /// A value that [`Group::sessions_with`] was asked for; `None` if the session has none of that key.
+    /// A value that [`Group::sessions_with`] was asked for; `None` if the session has none of that key, as
+    /// [`Session::get`] has it.
     ///
     /// # Errors
     /// [`Error::Decode`] if it cannot be read as a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.values.get(key).map(|json| from_json(key, json)).transpose()
+        self.values.get(key).map_or(Ok(None), |json| from_json(key, json))
     }
 }
 

@@ -3,9 +3,12 @@
 mod csrf;
 mod flash;
 mod identity;
+mod json;
 mod saving;
 
 use self::identity::NewId;
+pub(crate) use self::json::from_json;
+use self::json::to_json;
 use crate::Error;
 use crate::error::Oversize;
 use crate::manager::SessionManager;
@@ -127,18 +130,23 @@ impl Session {
 
     /// The value of a key, or `None` if there is none.
     ///
+    /// A key that was set to `None` holds a `null`. Read as an `Option<T>` it is `Some(None)`; read as a `T` that cannot be
+    /// null it is `None`.
+    ///
     /// # Errors
     /// [`Error::Decode`] if the value cannot be read as a `T`; [`Error::NotAnInteger`] if it has been
     /// [incremented](Session::increment) in this request, and the two do not add up.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.json(key)? else { return Ok(None) };
-        from_json(key, &json).map(Some)
+        from_json(key, &json)
     }
 
     /// Sets a key to a value.
     ///
     /// # Errors
-    /// [`Error::Encode`] if the value cannot be written as JSON; [`Error::TooLarge`] if the key is longer than
+    /// [`Error::Encode`] if the value cannot be written as JSON and read again: a number in it is NaN or infinite, it is
+    /// nested more than 127 deep, a map has keys that are not text or numbers, or its `Serialize` fails;
+    /// [`Error::TooLarge`] if the key is longer than
     /// [`MAX_KEY_BYTES`], or key and value alone are larger than a session may be; [`Error::ReservedKey`] if the key
     /// begins with a NUL character. The session is then as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
@@ -149,13 +157,13 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a value out: it is gone once the session is saved.
+    /// Takes a value out: it is gone once the session is saved. So is a `null` that [`get`](Session::get) takes for none.
     ///
     /// # Errors
     /// Those of [`get`](Session::get); the value then stays.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let value = self.get(key)?;
-        if value.is_some() {
+        if self.contains_key(key) {
             self.change(key, Change::Remove);
         }
         Ok(value)
@@ -319,14 +327,6 @@ impl Session {
         let beginning = key.chars().take(64).collect();
         Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: MAX_KEY_BYTES })
     }
-}
-
-fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))
-}
-
-pub(crate) fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
-    serde_json::from_str(json).map_err(|error| Error::decode::<T>(key, &error))
 }
 
 impl ChangeSet {

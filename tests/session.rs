@@ -7,8 +7,12 @@ mod support;
 use multi_process_session::{
     Error, MemoryStore, Refresh, Secret, Session, SessionManager, SessionManagerBuilder, StoreErrorKind,
 };
-use serde_json::json;
-use std::collections::HashMap;
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
 use std::time::Duration;
 use support::place::Place;
 use support::redis::Redis;
@@ -51,6 +55,155 @@ fn values_of_every_kind_come_back() {
         assert_eq!((session.len(), session.is_empty()), (5, false));
         assert!(session.save().unwrap().is_none(), "a change alone needs no cookie");
         assert_eq!(manager.load(&*header).unwrap().keys(), ["list", "map", "none", "text", "v"]);
+    });
+}
+
+/// What comes back of a value, through a store.
+fn back<T: Serialize, U: DeserializeOwned>(manager: &SessionManager, value: &T) -> Option<U> {
+    let mut session = manager.load(None).unwrap();
+    session.set("value", value).unwrap();
+    let header = cookie(&session.save().unwrap().unwrap());
+    manager.load(&*header).unwrap().get("value").unwrap()
+}
+
+#[test]
+fn what_set_takes_get_gives_back() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Unit;
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    enum Kind {
+        Plain,
+        Wrapped(Option<u8>),
+        Pair(i8, i8),
+        Named { text: String },
+    }
+    #[derive(Debug, PartialEq)]
+    struct Bytes(Vec<u8>);
+    impl Serialize for Bytes {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(&self.0)
+        }
+    }
+    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(manager: &SessionManager, value: T) {
+        assert_eq!(back::<T, T>(manager, &value), Some(value));
+    }
+    on_every_store(|builder| {
+        let manager = &builder.build().unwrap();
+        check(manager, (u64::MAX, i64::MIN, u128::MAX, i128::MIN));
+        check(manager, (f64::MIN_POSITIVE, f64::MAX, 5e-324, f32::MAX, f32::MIN_POSITIVE, 1e-45_f32));
+        check(manager, [0.921_568_632_125_854_5, 0.1 + 0.2, 1e23, 9_007_199_254_740_993.0]);
+        assert!(back::<_, f64>(manager, &-0.0_f64).unwrap().is_sign_negative());
+        check(manager, ('\0', "\u{0}\u{7f}\u{2028}\u{ffff}\u{10ffff}\"\\/".to_owned(), "x".repeat(100_000)));
+        check(manager, HashMap::from([(u128::MAX, 1), (0, 2)]));
+        check(
+            manager,
+            (HashMap::from([(-5_i8, ())]), HashMap::from([(true, 'a')]), HashMap::from([('é', "x".to_owned())])),
+        );
+        check(manager, HashMap::from([("".to_owned(), Some(1)), ("\0".to_owned(), None)]));
+        check(manager, BTreeMap::from([(Kind::Plain, vec![Unit])]));
+        check(manager, [Kind::Plain, Kind::Wrapped(None), Kind::Pair(1, -1), Kind::Named { text: String::new() }]);
+        check(manager, ((), Unit, Some(Some(1)), Vec::<u8>::new()));
+        assert_eq!(back(manager, &Bytes(vec![0, 255])), Some(vec![0_u8, 255]));
+        check(manager, Duration::MAX);
+    });
+}
+
+proptest! {
+    #[test]
+    fn floats_come_back_as_they_were(doubles: Vec<u64>, singles: Vec<u32>) {
+        let manager = builder("memory:").build().unwrap();
+        let mut session = manager.load(None).unwrap();
+        for number in doubles.into_iter().map(f64::from_bits).filter(|number| number.is_finite()) {
+            session.set("number", &number).unwrap();
+            prop_assert_eq!(session.get::<f64>("number").unwrap().map(f64::to_bits), Some(number.to_bits()));
+        }
+        for number in singles.into_iter().map(f32::from_bits).filter(|number| number.is_finite()) {
+            session.set("number", &number).unwrap();
+            prop_assert_eq!(session.get::<f32>("number").unwrap().map(f32::to_bits), Some(number.to_bits()));
+        }
+    }
+}
+
+/// An array in an array, and so on.
+struct Nested(usize);
+
+impl Serialize for Nested {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.checked_sub(1) {
+            None => serializer.serialize_unit(),
+            Some(less) => serializer.collect_seq([Nested(less)]),
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_read_again_is_refused_when_it_is_set() {
+    #[derive(Serialize)]
+    enum Reading {
+        Single(f32),
+        Named { value: f64 },
+    }
+    let manager = builder("memory:").build().unwrap();
+    let mut session = manager.load(None).unwrap();
+    let mut refused = |value: &dyn Fn(&mut Session) -> Result<(), Error>, words: &str| {
+        let answer = value(&mut session);
+        let text = match &answer {
+            Err(error @ Error::Encode { key, .. }) if key == "value" => error.to_string(),
+            other => panic!("{words}: {other:?}"),
+        };
+        assert!(text.contains(words) && !session.contains_key("value") && session.is_empty(), "{text}");
+    };
+    macro_rules! refused {
+        ($value:expr, $words:literal) => {
+            refused(&|session| session.set("value", &$value), $words);
+            refused(&|session| session.flash("value", &$value), $words);
+        };
+    }
+    refused!(f64::NAN, "NaN");
+    refused!(f32::INFINITY, "infinite");
+    refused!(vec![Some(1.0), Some(f64::NEG_INFINITY)], "infinite");
+    refused!(HashMap::from([("a", (1, f32::NAN))]), "NaN");
+    refused!([Reading::Single(f32::NAN)], "NaN");
+    refused!(Reading::Named { value: f64::NAN }, "NaN");
+    refused!(HashMap::from([(vec![1], 1)]), "neither text nor a number");
+    refused!(Nested(128), "127 deep");
+    refused!(Nested(10_000_000), "127 deep");
+    assert_eq!(session.save().unwrap(), None);
+
+    // As deep as it goes.
+    session.set("value", &Nested(127)).unwrap();
+    session.flash("value", &Nested(127)).unwrap();
+    let header = cookie(&session.save().unwrap().unwrap());
+    let mut session = manager.load(&*header).unwrap();
+    assert!(
+        session.get::<Value>("value").unwrap().is_some() && session.take_flash::<Value>("value").unwrap().is_some()
+    );
+}
+
+#[test]
+fn a_null_is_none_where_the_type_has_no_null() {
+    on_every_store(|builder| {
+        let manager = builder.build().unwrap();
+        let mut session = manager.load(None).unwrap();
+        session.set("name", &None::<String>).unwrap();
+        session.flash("notice", &None::<String>).unwrap();
+        session.set_group_name("ada");
+        let header = cookie(&session.save().unwrap().unwrap());
+        let mut session = manager.load(&*header).unwrap();
+        assert!(session.contains_key("name"));
+        assert_eq!(session.get::<String>("name").unwrap(), None);
+        assert_eq!(session.get::<u8>("name").unwrap(), None);
+        assert_eq!(session.get::<Option<String>>("name").unwrap(), Some(None));
+        assert_eq!(session.get::<Value>("name").unwrap(), Some(Value::Null));
+        let listed = manager.group("ada").sessions_with(&["name"]).unwrap();
+        assert_eq!(listed[0].get::<String>("name").unwrap(), None);
+        assert_eq!(listed[0].get::<Option<String>>("name").unwrap(), Some(None));
+        assert_eq!(session.take_flash::<String>("notice").unwrap(), None);
+        assert_eq!(session.take::<String>("name").unwrap(), None);
+        session.save().unwrap();
+        assert!(!session.contains_key("name"), "it was taken");
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!((session.len(), session.take_flash::<Option<String>>("notice").unwrap()), (0, None));
     });
 }
 

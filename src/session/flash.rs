@@ -32,7 +32,7 @@ impl Session {
         self.check_key(key)?;
         // The mark tells it from the one that may take its place.
         let mark = random::nonce()?;
-        let json = to_json(key, &(str::from_utf8(&mark).unwrap_or_default(), value))?;
+        let json = format!("[\"{}\",{}]", str::from_utf8(&mark).unwrap_or_default(), to_json(key, value)?);
         self.check_value(key, &json)?;
         self.change(&flash_key(key), Change::Set(json));
         Ok(())
@@ -52,12 +52,13 @@ impl Session {
         let own_key = flash_key(key);
         let json = self.values.get(&own_key).filter(|_| !self.changes.clear).cloned();
         let (Some(info), Some(json)) = (&self.info, json) else { return Ok(None) };
-        let (_, value): (String, T) = from_json(key, &json)?;
+        let value = json.split_once(',').and_then(|(_, value)| value.strip_suffix(']'));
+        let value = from_json(key, value.unwrap_or(&json))?;
         let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
         if self.exclusive {
             self.values.remove(&own_key);
             self.changes.keys.entry(own_key).or_insert(Change::Remove);
-            return Ok(Some(value));
+            return Ok(value);
         }
         let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
         let taken = self.manager.store().update(&self.key(), &taking, &Call::until(deadline)?);
@@ -65,7 +66,7 @@ impl Session {
             Ok(Updated { info, forwarded_to, .. }) => {
                 self.note(info, forwarded_to);
                 self.values.remove(&own_key);
-                Ok(Some(value))
+                Ok(value)
             }
             // Another request was faster, or has put another in its place.
             Err(Error::Conflict) => {
