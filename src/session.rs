@@ -4,6 +4,7 @@ mod csrf;
 mod flash;
 mod identity;
 mod json;
+mod previous;
 mod saving;
 
 use self::identity::NewId;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a key may be, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -61,6 +62,8 @@ pub struct Session {
     group_name: Option<String>,
     /// How the record stood when last heard of; `None` until there is one.
     info: Option<RecordInfo>,
+    /// When that was.
+    heard_at: Instant,
     /// The values as last heard of.
     values: Values,
     /// Whether they are all that the record held when last heard of: other requests may have changed it between its load
@@ -113,6 +116,7 @@ impl Session {
             forwarded_to: None,
             group_name: None,
             info: None,
+            heard_at: Instant::now(),
             values: Values::new(),
             complete: true,
             unanswered: None,
@@ -137,7 +141,7 @@ impl Session {
     /// [`Error::Decode`] if the value cannot be read as a `T`; [`Error::NotAnInteger`] if it has been
     /// [incremented](Session::increment) in this request, and the two do not add up.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some(json) = self.json(key)? else { return Ok(None) };
+        let Some(json) = self.json(key)?.filter(|_| !is_reserved(key)) else { return Ok(None) };
         from_json(key, &json)
     }
 
@@ -172,7 +176,9 @@ impl Session {
     /// Removes a key, also one that another request sets meanwhile. Says whether this request knew a value.
     pub fn remove(&mut self, key: &str) -> bool {
         let there = self.contains_key(key);
-        self.change(key, Change::Remove);
+        if !is_reserved(key) {
+            self.change(key, Change::Remove);
+        }
         there
     }
 
@@ -202,6 +208,11 @@ impl Session {
     /// Whether a key has a value.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
+        !is_reserved(key) && self.holds(key)
+    }
+
+    /// The same, for keys of the library's own too.
+    fn holds(&self, key: &str) -> bool {
         for layer in self.layers() {
             match layer.keys.get(key) {
                 Some(Change::Remove) => return false,
@@ -218,7 +229,7 @@ impl Session {
     pub fn keys(&self) -> Vec<&str> {
         let changed = self.layers().flat_map(|layer| layer.keys.keys());
         let all: BTreeSet<&str> = changed.chain(self.values.keys()).map(String::as_str).collect();
-        all.into_iter().filter(|key| !key.starts_with('\0') && self.contains_key(key)).collect()
+        all.into_iter().filter(|key| self.contains_key(key)).collect()
     }
 
     /// How many values there are.
@@ -274,6 +285,12 @@ impl Session {
         self.info.as_ref().map(|info| info.expires_at)
     }
 
+    /// The time by the store's clock, which may be another than this machine's. `None` before the first save.
+    fn store_now(&self) -> Option<SystemTime> {
+        let info = self.info.as_ref()?;
+        info.expires_at.checked_sub(info.expires_in)?.checked_add(self.heard_at.elapsed())
+    }
+
     /// What its record is kept under.
     fn key(&self) -> RecordKey<'_> {
         let key = self.manager.key(&self.identity);
@@ -318,7 +335,7 @@ impl Session {
     }
 
     fn check_key(&self, key: &str) -> Result<(), Error> {
-        if key.starts_with('\0') {
+        if is_reserved(key) {
             return Err(Error::ReservedKey { key: key.chars().take(64).collect() });
         }
         if key.len() <= MAX_KEY_BYTES {
@@ -327,6 +344,11 @@ impl Session {
         let beginning = key.chars().take(64).collect();
         Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: MAX_KEY_BYTES })
     }
+}
+
+/// Whether it is a key of the library's own.
+fn is_reserved(key: &str) -> bool {
+    key.starts_with('\0')
 }
 
 impl ChangeSet {

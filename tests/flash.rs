@@ -197,4 +197,13 @@ fn keys_that_are_the_librarys_own_are_refused_and_sizes_are_limited() {
     assert!(matches!(&too_large, Err(Error::TooLarge { key, .. }) if key == "notice"), "{too_large:?}");
     assert!(matches!(session.flash(&"k".repeat(2000), "x"), Err(Error::TooLarge { .. })));
     assert_eq!(session.save().unwrap(), None);
+
+    session.flash("notice", "x").unwrap();
+    let header = cookie(&session.save().unwrap().unwrap());
+    let mut session = manager.load(&*header).unwrap();
+    let own = "\0flash:notice";
+    assert!(!session.contains_key(own) && !session.remove(own));
+    assert_eq!((session.get::<String>(own).unwrap(), session.take::<String>(own).unwrap()), (None, None));
+    assert_eq!(session.save().unwrap(), None);
+    assert_eq!(take(&mut session).as_deref(), Some("x"));
 }

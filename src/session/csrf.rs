@@ -8,11 +8,13 @@ impl Session {
     /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
     /// let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
     ///
-    /// It is derived from the secret and the session's id, and nothing is stored; a new session is kept because of it.
-    /// It looks different each time, and all of them are good until the session's id changes. After
-    /// [`regenerate`](Session::regenerate) it is that of the new id. With
-    /// [`regenerate_with_grace`](Session::regenerate_with_grace) ask for it after the save, since another request may have
-    /// been faster.
+    /// It is derived from the secret and the session's id, and costs the store nothing; a new session is kept because of it.
+    /// It looks different each time, and all of them are good until the session's id changes; if it changes
+    /// [with a grace](Session::regenerate_with_grace), until that ends, so that no form is lost to a change that is only a
+    /// precaution.
+    ///
+    /// After [`regenerate`](Session::regenerate) the token is that of the new id. With a grace ask for it after the save,
+    /// since another request may have been faster.
     ///
     /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
     ///
@@ -52,7 +54,8 @@ impl Session {
     pub fn verify_csrf(&self, token: &str) -> bool {
         // A page that was made before the id was replaced a moment ago has a token of that.
         let own_id = self.manager.public_id(&self.identity);
-        self.manager.verify_csrf(&self.public_id(), token) || self.manager.verify_csrf(&own_id, token)
+        let is_of = |id: PublicId| self.manager.verify_csrf(&id, token);
+        is_of(self.public_id()) || is_of(own_id) || self.previous_ids().any(|(id, _)| is_of(id))
     }
 
     /// The id that the session is going to have, as far as that is known yet.

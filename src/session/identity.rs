@@ -60,6 +60,8 @@ impl Session {
     /// With the old id a request can read and save, and end the session, but it gets no cookie. Its own
     /// `regenerate_with_grace` then does nothing, since that is done; with any other change of id its save answers
     /// [`Error::Gone`]. Such requests take one round trip more for each change of the id. The grace ends with the session.
+    /// [Forms](Session::csrf_token) of pages that were made with the old id are good for the grace too: of the last 16 ids,
+    /// should there be more in it.
     ///
     /// Where anything in this request asks for a new id without a grace, there is none.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {

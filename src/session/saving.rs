@@ -1,9 +1,9 @@
 //! From what a request changed to the store, and to the cookie.
 
 use super::identity::GroupChange;
-use super::{Sent, Session};
+use super::{Sent, Session, previous};
 use crate::cookie::SetCookie;
-use crate::store::{Call, Change, ChangeSet, Counted, NewRecord, RecordInfo, Update, Updated, Values};
+use crate::store::{Call, Change, ChangeSet, Counted, NewRecord, RecordInfo, Size, Update, Updated, Values};
 use crate::token::{Identity, PublicId, Transport};
 use crate::{Error, random};
 use log::Level;
@@ -70,11 +70,10 @@ impl Session {
         self.check_number_of_changes()?;
         self.settle_new_id(is_new)?;
         if is_new || self.new_id.is_some() || !self.changes.is_empty() {
-            self.unanswered = Some(Sent {
-                nonce: random::nonce()?,
-                new_id: self.new_id.take(),
-                changes: mem::take(&mut self.changes),
-            });
+            let nonce = random::nonce()?;
+            let (new_id, mut changes) = (self.new_id.take(), mem::take(&mut self.changes));
+            self.keep_previous_ids(&mut changes, new_id.is_some(), new_id.as_ref().and_then(|new_id| new_id.grace));
+            self.unanswered = Some(Sent { nonce, new_id, changes });
             self.send(deadline)?;
         }
         Ok(())
@@ -110,7 +109,7 @@ impl Session {
     /// Whether a record is to be made of a new session.
     fn is_worth_keeping(&self) -> bool {
         let joins = self.info.is_none() && self.group_name().is_some();
-        joins || self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.contains_key(key))
+        joins || self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.holds(key))
     }
 
     /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
@@ -139,7 +138,8 @@ impl Session {
             // Another request was faster; its new id is as good.
             Err(Error::Gone) if sent.new_id.as_ref().is_some_and(|new_id| new_id.grace.is_some()) => {
                 let answer = random::nonce().and_then(|nonce| {
-                    let changes = mem::take(&mut sent.changes);
+                    let mut changes = mem::take(&mut sent.changes);
+                    previous::forget(&mut changes);
                     self.unanswered = Some(Sent { nonce, new_id: None, changes });
                     self.send(deadline)
                 });
@@ -169,11 +169,13 @@ impl Session {
     pub(super) fn note(&mut self, info: RecordInfo, forwarded_to: Option<PublicId>) {
         self.complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
         self.info = Some(info);
+        self.heard_at = Instant::now();
         self.forwarded_to = forwarded_to.or(self.forwarded_to);
     }
 
     /// What was refused is to be saved still.
-    fn take_back(&mut self, sent: Sent) {
+    fn take_back(&mut self, mut sent: Sent) {
+        previous::forget(&mut sent.changes);
         self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
         self.new_id = match (sent.new_id, self.new_id.take()) {
             (Some(earlier), Some(later)) => Some(earlier.followed_by(later)),
@@ -214,11 +216,12 @@ impl Session {
 
     pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = self.manager.limits();
+        let (Size { keys, bytes }, own) = (limits.size_limit, self.size_of_previous_ids(changes));
         Update {
             changes,
             expected: self.exclusive.then_some(info.version),
             holds: None,
-            size_limit: limits.size_limit,
+            size_limit: Size { keys: keys + own.keys, bytes: bytes + own.bytes },
             lifetime: limits.lifetime,
             new_key: None,
             grace: None,
