@@ -13,7 +13,7 @@
 mod support;
 
 use multi_process_session::{
-    ConfigError, Error, PublicId, Secret, Session, SessionManager, SetCookie, StoreError, StoreErrorKind,
+    ConfigError, Error, PublicId, Secret, Session, SessionInfo, SessionManager, SetCookie, StoreError, StoreErrorKind,
 };
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -246,8 +246,8 @@ fn account(site: &Site, mut session: Session, user: &str) -> Page {
             "<tr><td>{}</td><td>{}{this}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
             text("user_agent"),
             text("ip"),
-            ago(device.joined_at()),
-            ago(device.refreshed_at()),
+            ago(&device, device.joined_at()),
+            ago(&device, device.refreshed_at()),
             form(&mut session, "/revoke", &id, "Log out")
         );
     }
@@ -287,9 +287,9 @@ fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> P
 }
 
 impl Site {
-    /// Whether the login is too old for something sensitive. The store's clock may be a little ahead of ours.
+    /// Whether the login is too old for something sensitive.
     fn asks_again(&self, session: &Session) -> bool {
-        session.authenticated_at().is_none_or(|time| time.elapsed().unwrap_or_default() >= self.ask_again_after)
+        !session.authenticated_within(self.ask_again_after)
     }
 }
 
@@ -354,8 +354,9 @@ fn notice(session: &mut Session) -> Result<String, Error> {
     Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
 }
 
-fn ago(time: SystemTime) -> String {
-    match time.elapsed().unwrap_or_default().as_secs() / 60 {
+/// How long ago a time of the list is: both by the store's clock, which may be another than ours.
+fn ago(device: &SessionInfo, time: SystemTime) -> String {
+    match device.listed_at().duration_since(time).unwrap_or_default().as_secs() / 60 {
         0 => "just now".to_owned(),
         minutes @ ..120 => format!("{minutes} min ago"),
         minutes @ ..2880 => format!("{} hours ago", minutes / 60),

@@ -174,6 +174,13 @@ impl SessionInfo {
         self.info.expires_at
     }
 
+    /// When it was listed, by the store's clock: to say how long ago the others of these times are. This machine's clock may
+    /// be another.
+    #[must_use]
+    pub fn listed_at(&self) -> SystemTime {
+        self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
+    }
+
     /// A value that [`Group::sessions_with`] was asked for; `None` if the session has none of that key, as
     /// [`Session::get`] has it.
     ///

@@ -56,7 +56,7 @@
 //! | "remember me" | [`Session::set_idle_timeout`] for this one session |
 //! | show where a user is logged in | [`Group::sessions_with`] |
 //! | log out there, everywhere else, everywhere | [`Group::remove`], [`Group::clear_except`], [`Group::clear`] |
-//! | ask for the password again before something sensitive | look at [`Session::authenticated_at`] |
+//! | ask for the password again before something sensitive | if not [`Session::authenticated_within`] |
 //! | change ids now and then | [`Session::regenerate_with_grace`] |
 //! | keep other sites from posting your forms | [`Session::csrf_token`], [`Session::verify_csrf`] |
 //! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |

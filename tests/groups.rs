@@ -8,11 +8,13 @@ use multi_process_session::{
     Error, Group, MemoryStore, PublicId, Refresh, Secret, Session, SessionManager, StoreErrorKind,
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 use support::place::Place;
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
-use support::{builder, clock, cookie, kind, manager, next_millisecond, session_with};
+use support::{builder, clock, cookie, kind, manager, next_millisecond, session_with, until};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,6 +36,50 @@ fn devices(group: &Group) -> Vec<String> {
     devices.sort();
     assert_eq!(group.len().unwrap(), devices.len());
     devices
+}
+
+#[test]
+fn the_age_of_a_login_is_told_by_the_stores_clock() {
+    let minute = Duration::from_secs(60);
+    // A store whose clock is a year behind this machine's, and one whose clock is as far ahead.
+    for start in [SystemTime::now() - 365 * DAY, SystemTime::now() + 365 * DAY] {
+        let passed = Arc::new(AtomicI64::new(0));
+        let clock = passed.clone();
+        let store = MemoryStore::with_clock(move || {
+            let minutes = clock.load(Ordering::Relaxed);
+            let time = minute * minutes.unsigned_abs() as u32;
+            if minutes < 0 { start - time } else { start + time }
+        });
+        let manager = builder("memory:").store(store).build().unwrap();
+        let header = login(&manager, "ada", "phone");
+        let load = || manager.load(&*header).unwrap();
+        let listed = || {
+            let sessions = manager.group("ada").sessions().unwrap();
+            sessions[0].listed_at().duration_since(sessions[0].joined_at()).unwrap()
+        };
+        assert!(load().authenticated_within(minute) && listed().is_zero());
+        passed.store(10, Ordering::Relaxed);
+        assert!(load().authenticated_within(11 * minute) && !load().authenticated_within(9 * minute));
+        assert_eq!(listed(), 10 * minute);
+        // It was put back: a login that lies ahead is no more recent than one as far behind.
+        passed.store(-10, Ordering::Relaxed);
+        assert!(load().authenticated_within(11 * minute) && !load().authenticated_within(9 * minute));
+        assert!(!manager.load(None).unwrap().authenticated_within(Duration::MAX), "nobody has logged in");
+    }
+    for place in Place::all_and_a_cluster() {
+        let manager = manager(&place.url());
+        let header = login(&manager, "ada", "phone");
+        let session = manager.load(&*header).unwrap();
+        assert!(session.authenticated_within(minute));
+        // The time goes on while a request works with its session.
+        until(|| !session.authenticated_within(Duration::from_millis(20)));
+        place.let_time_pass_for_all(10 * minute);
+        let session = manager.load(&*header).unwrap();
+        assert!(session.authenticated_within(11 * minute) && !session.authenticated_within(9 * minute));
+        let listed = manager.group("ada").sessions().unwrap().remove(0);
+        let ago = listed.listed_at().duration_since(listed.joined_at()).unwrap();
+        assert!((10 * minute..11 * minute).contains(&ago), "{ago:?}");
+    }
 }
 
 #[test]

@@ -122,11 +122,37 @@ impl Session {
 
     /// When the session joined its group, by the store's clock: the last login. `None` if it is in no group.
     ///
-    /// Before something sensitive, such as a new password, ask for the old one again if that is long ago (OWASP ASVS 7.5.1),
-    /// and call [`set_group_name`](Session::set_group_name) once more.
+    /// To compare it with the time of now, use [`authenticated_within`](Session::authenticated_within): this machine's clock
+    /// may be another than the store's.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.info.as_ref().and_then(|info| info.joined_at)
+    }
+
+    /// Whether the last login is no longer ago than this, by the store's clock. `false` if the session is in no group.
+    ///
+    /// Before something sensitive, such as a new password, ask for the old one again if this is `false` (OWASP ASVS 7.5.1),
+    /// and call [`set_group_name`](Session::set_group_name) once more.
+    ///
+    /// A login that lies ahead, since the store's clock was put back, counts as that long ago.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # use std::time::Duration;
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// assert!(!session.authenticated_within(Duration::from_secs(300)));
+    /// session.set_group_name("ada");
+    /// session.save()?;
+    /// assert!(session.authenticated_within(Duration::from_secs(300)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn authenticated_within(&self, time: Duration) -> bool {
+        let (Some(login), Some(now)) = (self.authenticated_at(), self.store_now()) else { return false };
+        let apart = now.duration_since(login).unwrap_or_else(|ahead| ahead.duration());
+        apart <= time
     }
 
     fn renew(&mut self, group: GroupChange, grace: Option<Duration>) {
