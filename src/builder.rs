@@ -11,6 +11,12 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Whoever waits longer for an answer than this waits for nothing.
+const LONGEST_OPERATION: Duration = MINUTE.saturating_mul(60);
+const LARGEST_POOL: u32 = 1000;
+const LARGEST_GROUP: usize = 100_000;
+/// A token that is not ours is compared with the signature by each of them.
+const MOST_ACCEPTED_SECRETS: usize = 16;
 const LARGEST_SESSION: Size = Size { keys: 100_000, bytes: 512 << 20 };
 
 /// The defaults of all settings.
@@ -173,6 +179,9 @@ impl SessionManagerBuilder {
     /// 3. drop the old one after an idle timeout: who has not come since has no session any more.
     ///
     /// A secret that is dropped is refused without asking the store. Groups do not depend on the secret.
+    ///
+    /// # Errors
+    /// Refused if there are more than 16.
     pub fn accept_secret(mut self, secret: Secret) -> Self {
         self.accepted.push(secret);
         self
@@ -317,7 +326,7 @@ impl SessionManagerBuilder {
     /// Default: 2 seconds.
     ///
     /// # Errors
-    /// Refused if zero or over 100 years.
+    /// Refused if zero or over an hour.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
@@ -331,7 +340,7 @@ impl SessionManagerBuilder {
     /// of 8 threads, that is 512.
     ///
     /// # Errors
-    /// Refused if zero.
+    /// Refused if zero or over 1,000.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self
@@ -364,7 +373,7 @@ impl SessionManagerBuilder {
     /// that joins.
     ///
     /// # Errors
-    /// Refused if zero.
+    /// Refused if zero or over 100,000.
     pub fn max_sessions_per_group(mut self, sessions: usize) -> Self {
         self.max_sessions_per_group = Some(sessions);
         self
@@ -378,6 +387,9 @@ impl SessionManagerBuilder {
         check_timeout("idle_timeout", self.lifetime.idle_timeout)?;
         check_timeout("unconfirmed_timeout", self.unconfirmed_timeout)?;
         check_timeout("operation_timeout", self.operation_timeout)?;
+        if self.operation_timeout > LONGEST_OPERATION {
+            return Err(ConfigError::TimeoutTooLong { setting: "operation_timeout", longest: "an hour" });
+        }
         if let Refresh::After(interval) = self.lifetime.refresh {
             check_timeout("refresh", interval)?;
         }
@@ -388,8 +400,8 @@ impl SessionManagerBuilder {
                 return Err(ConfigError::IdleBeyondAbsolute { idle, absolute });
             }
         }
-        if self.pool_size == 0 {
-            return Err(ConfigError::ZeroPoolSize);
+        if !(1..=LARGEST_POOL).contains(&self.pool_size) {
+            return Err(ConfigError::PoolSize);
         }
         if !(1..=LARGEST_SESSION.bytes).contains(&self.size_limit.bytes) {
             return Err(ConfigError::MaxSessionBytes);
@@ -397,8 +409,11 @@ impl SessionManagerBuilder {
         if !(1..=LARGEST_SESSION.keys).contains(&self.size_limit.keys) {
             return Err(ConfigError::MaxSessionKeys);
         }
-        if self.max_sessions_per_group == Some(0) {
-            return Err(ConfigError::ZeroSessionsPerGroup);
+        if self.max_sessions_per_group.is_some_and(|sessions| !(1..=LARGEST_GROUP).contains(&sessions)) {
+            return Err(ConfigError::MaxSessionsPerGroup);
+        }
+        if self.accepted.len() > MOST_ACCEPTED_SECRETS {
+            return Err(ConfigError::TooManySecrets);
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if !(1..=64).contains(&self.namespace.len()) || !self.namespace.bytes().all(allowed) {
@@ -440,7 +455,7 @@ impl SessionManagerBuilder {
 fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigError> {
     match timeout {
         timeout if timeout < Duration::from_millis(1) => Err(ConfigError::ZeroTimeout { setting }),
-        timeout if timeout > LONGEST_TIMEOUT => Err(ConfigError::TimeoutTooLong { setting }),
+        timeout if timeout > LONGEST_TIMEOUT => Err(ConfigError::TimeoutTooLong { setting, longest: "100 years" }),
         _ => Ok(()),
     }
 }

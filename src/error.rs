@@ -352,11 +352,13 @@ pub enum ConfigError {
         /// The setting's name.
         setting: &'static str,
     },
-    /// A timeout of more than 100 years.
+    /// A timeout of more than 100 years, or an `operation_timeout` of more than an hour.
     #[non_exhaustive]
     TimeoutTooLong {
         /// The setting's name.
         setting: &'static str,
+        /// The longest that is allowed.
+        longest: &'static str,
     },
     /// An idle timeout longer than the absolute one, which would never be reached.
     #[non_exhaustive]
@@ -366,10 +368,12 @@ pub enum ConfigError {
         /// The absolute timeout.
         absolute: Duration,
     },
-    /// A `pool_size` of zero.
-    ZeroPoolSize,
-    /// A `max_sessions_per_group` of zero.
-    ZeroSessionsPerGroup,
+    /// A `pool_size` of zero or of more than 1,000.
+    PoolSize,
+    /// A `max_sessions_per_group` of zero or of more than 100,000.
+    MaxSessionsPerGroup,
+    /// More than 16 accepted secrets.
+    TooManySecrets,
     /// A `max_session_bytes` of zero or of more than 512 MiB, the most that a Redis string can hold.
     MaxSessionBytes,
     /// A `max_session_keys` of zero or of more than 100,000.
@@ -439,14 +443,21 @@ impl fmt::Display for ConfigError {
             ConfigError::ZeroTimeout { setting } => {
                 write!(f, "{setting} is shorter than a millisecond; give it at least one")
             }
-            ConfigError::TimeoutTooLong { setting } => write!(f, "{setting} is over 100 years; give a shorter one"),
+            ConfigError::TimeoutTooLong { setting, longest } => {
+                write!(f, "{setting} is over {longest}; give a shorter one")
+            }
             ConfigError::IdleBeyondAbsolute { idle, absolute } => write!(
                 f,
                 "the idle_timeout ({idle:?}) is longer than the absolute_timeout ({absolute:?}); make it the shorter one"
             ),
-            ConfigError::ZeroPoolSize => f.write_str("pool_size is zero; give at least 1"),
-            ConfigError::ZeroSessionsPerGroup => f.write_str(
-                "max_sessions_per_group is zero, so nobody could log in; give at least 1, or leave it out for no limit",
+            ConfigError::PoolSize => f.write_str(
+                "pool_size is to be between 1 and 1,000 connections of each process; as many as it has threads is enough",
+            ),
+            ConfigError::MaxSessionsPerGroup => f.write_str(
+                "max_sessions_per_group is to be between 1 and 100,000; leave it out for no limit",
+            ),
+            ConfigError::TooManySecrets => f.write_str(
+                "more than 16 secrets are accepted; drop those that have signed no session that can still be alive",
             ),
             ConfigError::MaxSessionBytes => f.write_str("max_session_bytes is to be between 1 and 512 MiB"),
             ConfigError::MaxSessionKeys => f.write_str("max_session_keys is to be between 1 and 100,000"),
