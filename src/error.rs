@@ -44,12 +44,13 @@ pub enum Error {
         /// What was wrong, and where; not what serde says, which shows values.
         source: Source,
     },
-    /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), or the session would grow past
+    /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), a group's name is longer than
+    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), or the session would grow past
     /// [`max_session_bytes`](crate::SessionManagerBuilder::max_session_bytes) or
     /// [`max_session_keys`](crate::SessionManagerBuilder::max_session_keys). Nothing was written.
     #[non_exhaustive]
     TooLarge {
-        /// The key that is too long (its beginning), or the largest one among the changes.
+        /// The key that is too long (its beginning), or the largest one among the changes; empty for a group's name.
         key: String,
         /// What is too large.
         what: Oversize,
@@ -78,6 +79,8 @@ pub enum Oversize {
     Session,
     /// How many keys the session has, or how many are changed at once.
     Keys,
+    /// The name of the group that the session is to join.
+    GroupName,
 }
 
 impl Error {
@@ -157,6 +160,12 @@ impl fmt::Display for Error {
                 "the session would have {size} keys, or change as many at once, more than max_session_keys allows \
                  ({limit}); the largest change is that of {key:?}; keep a list or a map under one key"
             ),
+            Error::TooLarge { what: Oversize::GroupName, size, limit, .. } => {
+                write!(
+                    f,
+                    "a group name of {size} bytes, more than the {limit} allowed; set a shorter one, such as an id"
+                )
+            }
             Error::ReservedKey { key } => {
                 write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
             }

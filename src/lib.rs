@@ -125,7 +125,7 @@ pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
 pub use group::{Group, SessionInfo};
 pub use lifetime::{Lifetime, Refresh};
 pub use manager::SessionManager;
-pub use session::{MAX_KEY_BYTES, Session};
+pub use session::{MAX_GROUP_NAME_BYTES, MAX_KEY_BYTES, Session};
 pub use token::{GroupTag, ParsePublicIdError, PublicId, Secret};
 
 #[cfg(feature = "redis")]

@@ -304,6 +304,9 @@ impl SessionManager {
     }
 
     /// The group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks nothing yet.
+    ///
+    /// Nobody can join a group whose name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), so that is
+    /// an empty one.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
         Group::new(self.clone(), name)

@@ -7,6 +7,7 @@ mod json;
 mod previous;
 mod saving;
 
+pub use self::identity::MAX_GROUP_NAME_BYTES;
 use self::identity::NewId;
 pub(crate) use self::json::from_json;
 use self::json::to_json;

@@ -5,7 +5,8 @@
 mod support;
 
 use multi_process_session::{
-    Error, Group, MemoryStore, PublicId, Refresh, Secret, Session, SessionManager, StoreErrorKind,
+    Error, Group, MAX_GROUP_NAME_BYTES, MemoryStore, Oversize, PublicId, Refresh, Secret, Session, SessionManager,
+    StoreErrorKind,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +37,50 @@ fn devices(group: &Group) -> Vec<String> {
     devices.sort();
     assert_eq!(group.len().unwrap(), devices.len());
     devices
+}
+
+#[test]
+fn a_name_that_is_too_long_is_refused_and_nothing_is_written() {
+    let places = Place::all();
+    for url in places.iter().map(Place::url).chain(["memory:".to_owned()]) {
+        let manager = builder(&url).max_session_bytes(1024).build().unwrap();
+        let (longest, too_long) = ("é".repeat(MAX_GROUP_NAME_BYTES / 2), "n".repeat(MAX_GROUP_NAME_BYTES + 1));
+        let refused = |session: &mut Session, name: &str| {
+            session.set_group_name(name);
+            session.set("a", &2).unwrap();
+            let error = session.save().unwrap_err();
+            assert!(
+                matches!(&error, Error::TooLarge { what: Oversize::GroupName, size, limit: 1024, .. } if *size == name.len()),
+                "{error:?}"
+            );
+            assert!(!error.to_string().contains("nnn") && !format!("{error:?}").contains("nnn"), "{error:?}");
+        };
+        let mut new = manager.load(None).unwrap();
+        for name in [too_long.as_str(), &"n".repeat(1 << 20), &"n".repeat(50 << 20)] {
+            refused(&mut new, name);
+        }
+        assert!(new.is_new());
+        let anonymous = session_with(&manager, &[("a", "1")]);
+        let mut session = manager.load(&*anonymous).unwrap();
+        refused(&mut session, &too_long);
+        let now = manager.load(&*anonymous).unwrap();
+        assert_eq!((now.get::<String>("a").unwrap().as_deref(), now.group_name()), (Some("1"), None));
+        assert_eq!(manager.group(&too_long).sessions().unwrap().len(), 0);
+        assert_eq!(manager.group(&too_long).clear().unwrap(), 0);
+
+        // Another name, or none, and all that was set with it is saved.
+        session.set_group_name(&longest);
+        let header = cookie(&session.save().unwrap().unwrap());
+        let mut session = manager.load(&*header).unwrap();
+        assert_eq!((session.group_name(), session.get("a").unwrap()), (Some(&*longest), Some(2)));
+        assert_eq!(manager.group(&longest).len().unwrap(), 1);
+        refused(&mut session, &too_long);
+        session.leave_group();
+        session.save().unwrap();
+        assert_eq!((session.group_name(), manager.group(&longest).len().unwrap()), (None, 0));
+        new.leave_group();
+        assert!(new.save().unwrap().is_some());
+    }
 }
 
 #[test]
@@ -162,7 +207,7 @@ fn a_session_changes_and_leaves_its_group() {
 
 #[test]
 fn any_name_is_a_group_of_its_own() {
-    let long = "x".repeat(3 << 20);
+    let long = "x".repeat(MAX_GROUP_NAME_BYTES);
     let names = ["", " ", "ada", "Ada", "ada ", "a{d}a", "\0", "\r\n", "\u{1F980}", "e\u{301}", "é", "*", "'", &long];
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());

@@ -2,9 +2,13 @@
 
 use super::Session;
 use crate::Error;
+use crate::error::Oversize;
 use crate::store::Join;
 use crate::token::Identity;
 use std::time::{Duration, SystemTime};
+
+/// How long a group's name may be, in bytes.
+pub const MAX_GROUP_NAME_BYTES: usize = 1024;
 
 /// The longest grace that counts.
 const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
@@ -32,6 +36,18 @@ impl NewId {
             identity: later.identity.or(self.identity),
             group: if later.group == GroupChange::None { self.group } else { later.group },
             grace: self.grace.and(later.grace),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &self.group {
+            GroupChange::Join(name) if name.len() > MAX_GROUP_NAME_BYTES => Err(Error::TooLarge {
+                key: String::new(),
+                what: Oversize::GroupName,
+                size: name.len(),
+                limit: MAX_GROUP_NAME_BYTES,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -72,7 +88,9 @@ impl Session {
     ///
     /// A login is a change of privilege, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins anew,
     /// and [`authenticated_at`](Session::authenticated_at) is set; also if it is in that group already. If it is in
-    /// another one, it leaves that. Any name is good, of any length: the id of the user in your database, say.
+    /// another one, it leaves that. Any name is good: the id of the user in your database, say. One that is longer than
+    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES) is refused by [`save`](Session::save) with [`Error::TooLarge`]:
+    /// nothing is written then, until another name is set, or [`leave_group`](Session::leave_group) is called.
     ///
     /// The values stay. If [`group_name`](Session::group_name) is another user's, [destroy](Session::destroy) that session
     /// first and log in with a new one, so that nothing of one user passes to the next.

@@ -1,6 +1,6 @@
 //! From what a request changed to the store, and to the cookie.
 
-use super::identity::GroupChange;
+use super::identity::{GroupChange, NewId};
 use super::{Sent, Session, previous};
 use crate::cookie::SetCookie;
 use crate::store::{Call, Change, ChangeSet, Counted, NewRecord, RecordInfo, Size, Update, Updated, Values};
@@ -68,6 +68,7 @@ impl Session {
             return Ok(());
         }
         self.check_number_of_changes()?;
+        self.new_id.as_ref().map_or(Ok(()), NewId::check)?;
         self.settle_new_id(is_new)?;
         if is_new || self.new_id.is_some() || !self.changes.is_empty() {
             let nonce = random::nonce()?;
