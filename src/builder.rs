@@ -103,6 +103,8 @@ impl SessionManagerBuilder {
 
     /// Where sessions are kept. This or [`store`](Self::store) has to be called.
     ///
+    /// Applications that share a store need a [`namespace`](Self::namespace) each, whatever their secrets are.
+    ///
     /// | URL | store |
     /// |---|---|
     /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
@@ -162,6 +164,12 @@ impl SessionManagerBuilder {
     /// Keeps two applications on one store apart; it is part of every key and of every signature. Default: `"mps"`.
     ///
     /// Changing it logs everyone out.
+    ///
+    /// # Security
+    /// Give each application a namespace of its own as soon as two of them share a store. Different secrets are not enough:
+    /// groups do not depend on the secret, so that they survive a change of it. In one namespace, both applications' `"ada"`
+    /// is one [`Group`](crate::Group), and each of them lists, reads with [`sessions_with`](crate::Group::sessions_with),
+    /// and ends the sessions of the other's users.
     ///
     /// # Errors
     /// Refused unless it is 1 to 64 ASCII letters, digits, `-`, `_` or `.`.

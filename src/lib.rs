@@ -39,6 +39,9 @@
 //! [`Session::increment`]; where a change depends on what is there, use [`SessionManager::transact`]. A save never
 //! brings a session back that has ended meanwhile: it answers [`Error::Gone`].
 //!
+//! Setting something in the session of every visitor makes a record for each of them, robots included, and can replace the
+//! cookie of a login: see [`Session`].
+//!
 //! Clients of an API have no cookies: [`SessionManager::load_token`] and [`Session::token`] are for them.
 //!
 //! # Logins
@@ -46,6 +49,9 @@
 //! that somebody planted before is worth nothing, and it is a member of the user's [`Group`] from then on, as are those of
 //! the user's other devices. [`SessionManager::group`] lists them, and ends one, all others, or all, at once.
 //! [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group) limits how many there may be.
+//!
+//! Two applications on one store need a [`namespace`](SessionManagerBuilder::namespace) each. Without it they share their
+//! groups, whatever their secrets are, and one can list and end the sessions of the other's users.
 //!
 //! `examples/login.rs` is a site that does all of this.
 //!
@@ -68,7 +74,7 @@
 //! Build the manager, fork, and use it in the children: there is nothing to know. Every process opens its own
 //! connections on first use, also where the parent had used the manager before. Only a process that forks *while other
 //! threads of it are using the manager*, or *after it has used a SQLite file itself*, has to ask for
-//! [`SessionManager::before_fork`] first.
+//! [`SessionManager::before_fork`] first. A [`ping`](SessionManager::ping) before the fork is such a use.
 //!
 //! Each process holds up to [`pool_size`](SessionManagerBuilder::pool_size) connections.
 //!
@@ -81,8 +87,10 @@
 //! [the store URL](SessionManagerBuilder::store_url) asks to wait for replicas or the disk. A power loss can do that to a
 //! SQLite file, unless `synchronous=full` is asked for.
 //!
-//! [`SessionManager::stats`] counts what a process does at its store, and the `log` crate gets outages with their beginning
-//! and end, retries, damaged records, and requests with several sessions.
+//! [`SessionManager::stats`] counts what a process does at its store, and what becomes of sessions, tokens and planted
+//! cookies: see [`Stats`]. The `log` crate gets outages with their beginning and end, retries, damaged records, and requests
+//! with several sessions. Lines that a client can cause at will are written once a minute at most, with the number of those
+//! that were not.
 //!
 //! # Security
 //! A cookie carries 192 random bits and an HMAC-SHA256 over them and over all that the cookie is valid for: what is

@@ -349,6 +349,10 @@ impl SessionManager {
     /// Whether the store answers: for health checks, and to tell at start that it is missing. Whether it takes writes too
     /// is what [`check_writes`](SessionManager::check_writes) looks at.
     ///
+    /// It opens a connection, or the SQLite file, in the process that calls it. A parent that asks before it forks, and keeps
+    /// its sessions in a SQLite file, has to fork under [`before_fork`](SessionManager::before_fork): its children could not
+    /// use the file otherwise. With Redis there is nothing to do.
+    ///
     /// # Errors
     /// [`Error::Store`] says why not.
     pub fn ping(&self) -> Result<(), Error> {

@@ -32,6 +32,11 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// which sends only them: what other requests change at the same time under other keys stays. A session that nothing
 /// was set in is not kept, and costs nothing.
 ///
+/// A page that sets something in every session, such as a counter of visits, keeps one for each visitor who sends no cookie:
+/// every robot, and every request that another site causes and whose cookie [`SameSite`](crate::SameSite) holds back. The
+/// cookie of such a new session takes the place of the one that the browser has, and with it of a login. So set something
+/// only where it matters, and in the pages that everyone sees only if the session [is not new](Session::is_new).
+///
 /// Values are whatever serde can turn into JSON. They are parsed when they are asked for.
 ///
 /// # Examples
