@@ -24,6 +24,9 @@ pub enum SameSite {
 ///
 /// Get its text by `Display`, [`as_str`](SetCookie::as_str) or [`String::from`]. `Debug` shows the cookie's name only.
 ///
+/// Every answer that carries it needs `Cache-Control: no-store`, or at least `private`: a shared cache may keep an answer
+/// together with its `Set-Cookie`, and hand one user's session to the next (RFC 9111, section 7.3).
+///
 /// # Security
 /// The text holds the session's token: send it to its client, and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,18 +79,17 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// Checks everything that the `cookie` crate writes out unchecked, and gives the name the `__Host-` prefix
-    /// where its conditions hold.
+    /// Checks everything that the `cookie` crate writes out unchecked and everything that makes browsers drop the
+    /// cookie, and gives the name the strictest prefix whose conditions hold: `__Host-`, else `__Secure-`.
     pub(crate) fn checked(mut self) -> Result<CookieSettings, ConfigError> {
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(is_token_byte) {
             return Err(ConfigError::CookieName);
         }
-        let path_byte = |byte: u8| (0x21..0x7f).contains(&byte) && byte != b';' && byte != b',';
-        if !self.path.starts_with('/') || self.path.len() > 1024 || !self.path.bytes().all(path_byte) {
+        if !is_path(&self.path) {
             return Err(ConfigError::CookiePath);
         }
-        if self.domain.as_deref().is_some_and(|domain| !is_host_name(domain)) {
-            return Err(ConfigError::CookieDomain);
+        if let Some(domain) = &self.domain {
+            check_domain(domain)?;
         }
         if self.same_site == SameSite::None && !self.secure {
             return Err(ConfigError::SameSiteNoneNeedsSecure);
@@ -95,8 +97,8 @@ impl CookieSettings {
         if self.partitioned && !self.secure {
             return Err(ConfigError::PartitionedNeedsSecure);
         }
-        if !self.has_valid_prefix()? && self.is_host_only() {
-            self.name.insert_str(0, "__Host-");
+        if !self.has_valid_prefix()? && self.secure {
+            self.name.insert_str(0, if self.is_host_only() { "__Host-" } else { "__Secure-" });
         }
         Ok(self)
     }
@@ -164,6 +166,47 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether a request's path can begin with this one, as browsers write paths: where they percent-encode a byte, or take
+/// a segment out, the cookie would never be sent.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.len() <= 1024
+        && path.bytes().all(is_path_byte)
+        && !path.split('/').any(|segment| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            plain == "." || plain == ".."
+        })
+}
+
+/// The bytes that browsers leave as they are in a path, without those that end an attribute (`;`) or, for some readers,
+/// a header (`,`). The URL standard encodes all the others but `|`, which Chromium encodes, and `\`, which becomes `/`.
+fn is_path_byte(byte: u8) -> bool {
+    (0x21..0x7f).contains(&byte) && !b"\"#<>?\\^`{|},;".contains(&byte)
+}
+
+/// Refuses what is not a host name, and what browsers never take for a domain. A public suffix such as `co.uk` is not
+/// recognised: the list of them changes by the week.
+fn check_domain(domain: &str) -> Result<(), ConfigError> {
+    if domain.contains(':') && domain.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(ConfigError::CookieDomainDropped { what: "an IP address" });
+    }
+    if !is_host_name(domain) {
+        return Err(ConfigError::CookieDomain);
+    }
+    // The URL standard takes every host for an IPv4 address whose last label is a number.
+    let last = domain.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    if last.bytes().all(|byte| byte.is_ascii_digit())
+        || hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return Err(ConfigError::CookieDomainDropped { what: "an IP address" });
+    }
+    if last == domain {
+        return Err(ConfigError::CookieDomainDropped { what: "a single label, such as localhost or com" });
+    }
+    Ok(())
+}
+
 fn is_host_name(domain: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -226,11 +269,11 @@ mod tests {
         let other = other.checked().unwrap();
         assert_eq!(
             other.carry("TOKEN".into(), MAX_AGE).as_str(),
-            "sid=TOKEN; SameSite=None; Partitioned; Secure; Path=/app; Domain=example.com"
+            "__Secure-sid=TOKEN; SameSite=None; Partitioned; Secure; Path=/app; Domain=example.com"
         );
         assert_eq!(
             other.removal().as_str(),
-            "sid=; SameSite=None; Partitioned; Secure; Path=/app; Domain=example.com; Max-Age=0"
+            "__Secure-sid=; SameSite=None; Partitioned; Secure; Path=/app; Domain=example.com; Max-Age=0"
         );
         let plain = CookieSettings { secure: false, same_site: SameSite::Strict, ..settings() }.checked().unwrap();
         assert_eq!(
@@ -250,11 +293,24 @@ mod tests {
         for name in ["", "a b", "a;b", "a=b", "a,b", "a\"b", "a\r\nb", "a\0b", "é", &"n".repeat(65)] {
             assert!(matches!(refused(|s| s.name = name.into()), ConfigError::CookieName), "{name:?}");
         }
-        for path in ["", "app", "/a;b", "/a,b", "/a\r\nSet-Cookie: x", "/\u{7f}", "/é", &"/".repeat(1025)] {
+        for path in ["", "app", "/a\r\nSet-Cookie: x", "/\u{7f}", "/é", &"/".repeat(1025)] {
             assert!(matches!(refused(|s| s.path = path.into()), ConfigError::CookiePath), "{path:?}");
+        }
+        for byte in " \"#,;<>?\\^`{|}".chars() {
+            let path = format!("/a{byte}b");
+            assert!(matches!(refused(|s| s.path = path.clone()), ConfigError::CookiePath), "{path}");
+        }
+        for path in ["/.", "/..", "/a/./b", "/a/../b", "/%2e", "/a/.%2E/b", "/%2e%2E/", "/a/."] {
+            assert!(matches!(refused(|s| s.path = path.into()), ConfigError::CookiePath), "{path}");
         }
         for domain in ["", ".a.com", "a.com.", "a..b", "a;b", "a,b", "a\nb", "é.com", "a b", "-a.com", "a:80"] {
             assert!(matches!(refused(|s| s.domain = Some(domain.into())), ConfigError::CookieDomain), "{domain:?}");
+        }
+        for domain in ["localhost", "com", "127.0.0.1", "1.2.3", "::1", "[2001:db8::1]", "a.0x7f", "a.0X", "10"] {
+            assert!(
+                matches!(refused(|s| s.domain = Some(domain.into())), ConfigError::CookieDomainDropped { .. }),
+                "{domain}"
+            );
         }
         let insecure = |s: &mut CookieSettings| s.secure = false;
         assert!(matches!(
@@ -290,9 +346,37 @@ mod tests {
     }
 
     #[test]
+    fn paths_and_domains_that_browsers_send_back_are_fine() {
+        for path in ["/a//b", "/.a/..b/c.", "/%C3%A9/%2f", "/a%zz", "/~!$&'()*+=:@[]-_", "/%2e%2e%2e"] {
+            CookieSettings { path: path.into(), ..settings() }.checked().expect(path);
+        }
+        for domain in ["example.com", "EXAMPLE.com", "1.example.com", "a.0xg", "xn--bcher-kva.example", "co.uk"] {
+            CookieSettings { domain: Some(domain.into()), ..settings() }.checked().expect(domain);
+        }
+    }
+
+    #[test]
+    fn the_strictest_prefix_that_holds_is_given() {
+        let name = |change: fn(&mut CookieSettings)| {
+            let mut settings = settings();
+            change(&mut settings);
+            settings.checked().unwrap().name
+        };
+        assert_eq!(name(|_| {}), "__Host-sid");
+        assert_eq!(name(|s| s.path = "/app".into()), "__Secure-sid");
+        assert_eq!(name(|s| s.domain = Some("example.com".into())), "__Secure-sid");
+        assert_eq!(name(|s| s.secure = false), "sid");
+    }
+
+    #[test]
     fn a_prefix_that_is_there_already_is_not_doubled() {
-        for (name, sent) in [("__Host-sid", "__Host-sid"), ("__Secure-sid", "__Secure-sid"), ("__sid", "__Host-__sid")]
-        {
+        for (name, sent) in [
+            ("__Host-sid", "__Host-sid"),
+            ("__Secure-sid", "__Secure-sid"),
+            ("__http-sid", "__http-sid"),
+            ("__Host-Http-sid", "__Host-Http-sid"),
+            ("__sid", "__Host-__sid"),
+        ] {
             let checked = CookieSettings { name: name.into(), ..settings() }.checked().unwrap();
             assert_eq!(checked.name, sent);
         }
@@ -314,8 +398,8 @@ mod tests {
         #[test]
         fn what_is_written_fits_the_rfc(
             name in "[!#$%&'*+.^_`|~a-zA-Z0-9-]{0,66}",
-            path in "/?[!-~]{0,20}",
-            domain in proptest::option::of("[a-zA-Z0-9.-]{0,20}"),
+            path in "/?[!$-;=@-Za-z~]{0,20}",
+            domain in proptest::option::of("[a-zA-Z0-9-]{0,20}[.][a-zA-Z]{1,9}"),
             secure: bool, http_only: bool, partitioned: bool, persistent: bool,
             same_site in prop_oneof![Just(SameSite::Strict), Just(SameSite::Lax), Just(SameSite::None)],
             token in "[A-Za-z0-9_-]{100}",

@@ -347,10 +347,17 @@ pub enum ConfigError {
         /// What it needs.
         needs: &'static str,
     },
-    /// A path that does not begin with `/`, is longer than 1,024 bytes, or holds a byte not allowed there.
+    /// A path that does not begin with `/`, is longer than 1,024 bytes, or that no browser has in a request: it holds a
+    /// byte that they percent-encode, or a segment `.` or `..`.
     CookiePath,
-    /// A domain that is no host name.
+    /// A domain that is not a host name.
     CookieDomain,
+    /// A domain with which browsers drop the cookie: an IP address, or a single label such as `localhost` or `com`.
+    #[non_exhaustive]
+    CookieDomainDropped {
+        /// What it is.
+        what: &'static str,
+    },
     /// `SameSite=None` without `Secure`: browsers refuse such a cookie.
     SameSiteNoneNeedsSecure,
     /// `Partitioned` without `Secure`: browsers refuse such a cookie.
@@ -438,10 +445,17 @@ impl fmt::Display for ConfigError {
                 )
             }
             ConfigError::CookiePath => f.write_str(
-                "the cookie path is to begin with '/' and hold up to 1,024 printable ASCII bytes, no ';' and no ','",
+                "the cookie path is to begin with '/' and to be written as browsers send paths, or it never matches: \
+                 up to 1,024 bytes; percent-encode blanks, what is not ASCII, and any of \"#<>?\\^`{|}; leave out segments \
+                 '.' and '..', and end before a segment that holds ';' or ','",
             ),
             ConfigError::CookieDomain => f.write_str(
                 "the cookie domain is to be a host name of ASCII letters, digits, '-' and '.', with no dot at its ends",
+            ),
+            ConfigError::CookieDomainDropped { what } => write!(
+                f,
+                "browsers drop a cookie whose Domain is {what}; leave domain() out: the cookie then goes back to the host \
+                 that set it"
             ),
             ConfigError::SameSiteNoneNeedsSecure => {
                 f.write_str("browsers refuse SameSite=None without Secure: call secure(true), or choose Lax or Strict")

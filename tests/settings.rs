@@ -31,7 +31,7 @@ fn the_defaults_and_the_limits_themselves_are_fine() {
         builder().operation_timeout(Duration::from_secs(3600)),
         (0..16).fold(builder(), |builder, _| builder.accept_secret(secret())),
         builder().same_site(SameSite::None).partitioned(true),
-        builder().secure(false).same_site(SameSite::Strict).domain("localhost").path("/a/b"),
+        builder().secure(false).same_site(SameSite::Strict).domain("example.com").path("/a/b"),
     ] {
         fine.build().unwrap();
     }
@@ -64,6 +64,9 @@ fn what_is_wrong_is_named_with_what_to_do() {
         (builder().cookie_name("__Secure-a").secure(false), "\"__secure-\" without Secure"),
         (builder().path("/a\r\nSet-Cookie: b"), "begin with '/'"),
         (builder().domain("a;b"), "host name"),
+        (builder().path("/caf é"), "percent-encode blanks"),
+        (builder().domain("localhost"), "leave domain() out"),
+        (builder().domain("127.0.0.1"), "an IP address; leave"),
         (SessionManager::builder(secret()), "call store_url("),
     ] {
         let message = refused(wrong);
