@@ -254,21 +254,31 @@ impl SessionManagerBuilder {
 
     /// The cookie's name. Default: `"sid"`.
     ///
-    /// It is sent as `__Host-sid` while `Secure`, `Path=/` and no `Domain` hold: browsers then let no other host, and no
-    /// plain-http page, set it. Changing the name logs everyone out.
+    /// It is sent as `__Host-sid` with `Secure`, `Path=/` and no `Domain`: browsers then let no other host, and no
+    /// plain-http page, set it. With `Secure` and another path or a domain it is sent as `__Secure-sid`: no plain-http page
+    /// can set it. Without `Secure` it is sent as `sid`. Changing the name logs everyone out.
+    ///
+    /// Browsers do not keep the cookies of two ports of one host apart. Two applications on one host need two names, or
+    /// each takes the other's cookie away, even if their [`namespace`](Self::namespace)s or secrets differ.
     ///
     /// # Errors
-    /// Refused unless it is 1 to 64 bytes that RFC 6265bis allows in a name, and if it begins with a prefix such as
-    /// `__Secure-` whose conditions do not hold.
+    /// Refused unless it is 1 to 64 bytes that RFC 6265bis allows in a name, and if it begins with one of the prefixes
+    /// `__Host-`, `__Secure-`, `__Http-` and `__Host-Http-` whose conditions do not hold. One whose conditions hold is kept.
     pub fn cookie_name(mut self, name: &str) -> Self {
         self.cookie.name = name.to_owned();
         self
     }
 
-    /// The cookie's `Path`. Default: `"/"`. Changing it logs everyone out.
+    /// The cookie's `Path`: the cookie is sent with requests for this path and for what is below it. Default: `"/"`.
+    /// Changing it logs everyone out.
+    ///
+    /// Write it as browsers send it: `"/caf%C3%A9"`, not `"/café"`.
     ///
     /// # Errors
-    /// Refused unless it begins with `/` and holds only printable ASCII but `;` and `,`.
+    /// Refused unless it begins with `/` and browsers can have it in a request. They percent-encode blanks, what is not
+    /// ASCII, and any of ``"#<>?^`{|}``; they make `/` of `\`; and they take segments out that are `.` or `..`, also where
+    /// a dot is written `%2e`. The cookie would be set and never come back. `;` and `,` are refused too: they divide
+    /// attributes and headers.
     ///
     /// # Security
     /// A path does not keep pages of one host apart; it only keeps the cookie from being sent.
@@ -277,17 +287,27 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// The cookie's `Domain`: all hosts below it get the cookie. Default: only the host that set it. Changing it logs
-    /// everyone out.
+    /// The cookie's `Domain`: this host and all hosts below it get the cookie. Default: only the host that set it. Changing
+    /// it logs everyone out.
     ///
     /// # Errors
-    /// Refused unless it is a host name.
+    /// Refused unless it is a host name, and if it is an IP address or a single label (`localhost`, `com`): browsers drop
+    /// such a cookie, or send it only to the host that set it, as they do without a domain.
+    ///
+    /// Browsers also drop a domain that is a public suffix, such as `co.uk` or `github.io`, and one that the answering host
+    /// is not below. Neither is checked here.
+    ///
+    /// # Security
+    /// Every host of the domain gets the session's token, and can set a cookie of this name.
     pub fn domain(mut self, domain: &str) -> Self {
         self.cookie.domain = Some(domain.to_owned());
         self
     }
 
     /// Whether the cookie is sent over https only. Default: yes. `secure(false)` is for development over plain http.
+    ///
+    /// Changing it logs everyone out: a token that has gone over plain http is not accepted once only https is allowed, nor
+    /// the reverse. The browser may keep the old cookie beside the new one until it expires, which does no harm.
     ///
     /// # Errors
     /// `false` is refused together with `SameSite::None` and with `partitioned(true)`.
@@ -316,6 +336,11 @@ impl SessionManagerBuilder {
 
     /// Whether the cookie is kept apart for each site that embeds yours (CHIPS). Default: no.
     ///
+    /// Without [`SameSite::None`](Self::same_site) it has no effect in frames of other sites: browsers send no cookie there.
+    ///
+    /// Changing it logs everyone out: the tokens of the one kind are not accepted as the other. The browser keeps the old
+    /// cookie beside the new one until it expires, and sends both, which does no harm.
+    ///
     /// # Errors
     /// Refused without `secure`.
     pub fn partitioned(mut self, partitioned: bool) -> Self {
@@ -323,8 +348,11 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Whether the cookie outlives the browser, by a `Max-Age`. Default: yes. The session itself lives as long either
-    /// way. "Remember me" for single sessions is [`set_idle_timeout`](crate::Session::set_idle_timeout).
+    /// Whether the cookie outlives the browser, by a `Max-Age`. Default: yes.
+    ///
+    /// It holds for all sessions of this manager. With `false` every cookie goes when the browser is closed, also that of a
+    /// session with a longer life by [`set_idle_timeout`](crate::Session::set_idle_timeout), so there is no "remember me".
+    /// In the store, the session lives until its timeout either way.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self
@@ -428,12 +456,22 @@ impl SessionManagerBuilder {
             return Err(ConfigError::Namespace);
         }
         let cookie = self.cookie.checked()?;
-        let of_tokens = Scope { namespace: &self.namespace, transport: "token", cookie_name: "", path: "", domain: "" };
+        let of_tokens = Scope {
+            namespace: &self.namespace,
+            transport: "token",
+            cookie_name: "",
+            path: "",
+            domain: "",
+            secure: false,
+            partitioned: false,
+        };
         let of_cookies = Scope {
             transport: "cookie",
             cookie_name: &cookie.name,
             path: &cookie.path,
             domain: cookie.domain.as_deref().unwrap_or_default(),
+            secure: cookie.secure,
+            partitioned: cookie.partitioned,
             ..of_tokens
         };
         let signer = |scope| Signer::new(scope, &self.secret, &self.accepted);

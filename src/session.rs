@@ -260,7 +260,11 @@ impl Session {
     // ---- identity and life ----
 
     /// Gives this one session another idle timeout, from now, when it is saved. At least a second; the absolute timeout
-    /// still holds. For "remember me".
+    /// still holds.
+    ///
+    /// This is "remember me" where cookies outlive the browser, as they do by default. With
+    /// [`persistent(false)`](crate::SessionManagerBuilder::persistent) the cookie goes when the browser is closed, whatever
+    /// this timeout is.
     pub fn set_idle_timeout(&mut self, timeout: Duration) {
         let longest = crate::lifetime::LONGEST_TIMEOUT;
         self.settled = false;

@@ -7,7 +7,7 @@
 //! | 1 | version, 1 |
 //! | 24 | session id |
 //! | 18 | group tag, masked by an HMAC of the id (all zero before masking where there is no group) |
-//! | 32 | HMAC-SHA256 over namespace, transport, cookie name, Path, Domain and the bytes before |
+//! | 32 | HMAC-SHA256 over namespace, transport, cookie name, Path, Domain, Secure, Partitioned and the bytes before |
 
 use crate::{ConfigError, Error, random};
 use base64::Engine;
@@ -16,6 +16,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
+use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
 const ID: usize = 24;
@@ -34,6 +35,10 @@ const TOKEN: usize = SIGNED + MAC;
 /// Whoever has the secret can sign a token for any session id; they would still have to guess an id of 192 random
 /// bits that is alive. OWASP ASVS 7.2.3 asks for tokens of at least 128 bits of entropy.
 ///
+/// A secret, and the keys that a manager derives from it, are overwritten in memory when they are dropped. Three things
+/// are not: the text or bytes that the application passes to [`Secret::new`], copies that remain on the stack where
+/// a value was moved or a key set up, and memory that was swapped out.
+///
 /// # Examples
 /// ```
 /// use multi_process_session::Secret;
@@ -44,7 +49,7 @@ const TOKEN: usize = SIGNED + MAC;
 /// # Ok::<(), multi_process_session::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// The shortest secret that is accepted, in bytes: as long as the hash, as RFC 2104 advises.
@@ -59,7 +64,7 @@ impl Secret {
         if bytes.len() < Secret::MIN_BYTES {
             return Err(ConfigError::SecretTooShort { bytes: bytes.len() });
         }
-        Ok(Secret(bytes.to_vec()))
+        Ok(Secret(Zeroizing::new(bytes.to_vec())))
     }
 
     /// A secret of 32 bytes from the operating system's generator.
@@ -71,7 +76,7 @@ impl Secret {
     /// [`ConfigError::Randomness`] where the operating system gives no random bytes.
     pub fn generate() -> Result<Secret, ConfigError> {
         match random::bytes::<{ Secret::MIN_BYTES }>() {
-            Ok(bytes) => Ok(Secret(bytes.to_vec())),
+            Ok(bytes) => Secret::new(Zeroizing::new(bytes)),
             Err(Error::Randomness(source)) => Err(ConfigError::Randomness(source)),
             Err(other) => Err(ConfigError::Randomness(Box::new(other))),
         }
@@ -205,12 +210,34 @@ pub(crate) struct Verified {
 }
 
 /// What a token is bound to, besides the session: with another of these it does not verify.
+///
+/// These are the settings that say which cookie it is and who may have seen it. A browser keeps a partitioned cookie
+/// beside one that is not, so one of the two has to be worthless; and what went over plain http is not good for https.
+/// `HttpOnly`, `SameSite` and `Max-Age` are not among them: a browser replaces a cookie that differs in these alone.
 pub(crate) struct Scope<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) transport: &'a str,
     pub(crate) cookie_name: &'a str,
     pub(crate) path: &'a str,
     pub(crate) domain: &'a str,
+    pub(crate) secure: bool,
+    pub(crate) partitioned: bool,
+}
+
+impl Scope<'_> {
+    /// Its parts in a fixed order. The parts of two different scopes differ.
+    fn parts(&self) -> [&[u8]; 7] {
+        let flag = |set: bool| if set { &[1][..] } else { &[0] };
+        [
+            self.namespace.as_bytes(),
+            self.transport.as_bytes(),
+            self.cookie_name.as_bytes(),
+            self.path.as_bytes(),
+            self.domain.as_bytes(),
+            flag(self.secure),
+            flag(self.partitioned),
+        ]
+    }
 }
 
 /// Signs and verifies tokens of one scope. The keys are set up once; a token costs two short HMACs.
@@ -301,9 +328,9 @@ impl Keys {
     fn new(scope: &Scope<'_>, secret: &Secret) -> Keys {
         let keyed = |purpose: &str| {
             let mut mac = Hmac::<Sha256>::new_from_slice(&secret.0).expect("HMAC takes keys of any length");
-            for part in [purpose, scope.namespace, scope.transport, scope.cookie_name, scope.path, scope.domain] {
+            for part in std::iter::once(purpose.as_bytes()).chain(scope.parts()) {
                 mac.update(&(part.len() as u64).to_be_bytes());
-                mac.update(part.as_bytes());
+                mac.update(part);
             }
             mac
         };
@@ -351,8 +378,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SCOPE: Scope<'_> =
-        Scope { namespace: "mps", transport: "cookie", cookie_name: "__Host-sid", path: "/", domain: "" };
+    const SCOPE: Scope<'_> = Scope {
+        namespace: "mps",
+        transport: "cookie",
+        cookie_name: "__Host-sid",
+        path: "/",
+        domain: "",
+        secure: true,
+        partitioned: false,
+    };
 
     fn secret(byte: u8) -> Secret {
         Secret::new([byte; 32]).unwrap()
@@ -393,6 +427,9 @@ mod tests {
             Scope { cookie_name: "sid", ..SCOPE },
             Scope { path: "/app", ..SCOPE },
             Scope { domain: "example.com", ..SCOPE },
+            Scope { secure: false, ..SCOPE },
+            Scope { partitioned: true, ..SCOPE },
+            Scope { secure: false, partitioned: true, ..SCOPE },
             // The same letters, divided in another way.
             Scope { namespace: "mpscookie", transport: "", ..SCOPE },
         ] {
@@ -421,6 +458,39 @@ mod tests {
         assert_ne!(Signer::new(&Scope { namespace: "b", ..SCOPE }, &secret(1), &[]).public_id(&id), public);
         assert_eq!(public.to_string().parse(), Ok(public));
         assert_eq!("x".parse::<PublicId>(), Err(ParsePublicIdError));
+    }
+
+    #[test]
+    fn what_holds_a_secret_is_overwritten_when_it_is_dropped() {
+        fn is_overwritten<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        is_overwritten(&secret(1).0);
+        // An HMAC consists of states of its hash, and has nothing of its own to overwrite.
+        is_overwritten(&Sha256::new());
+    }
+
+    /// Whatever changes one of these logs everyone out, loses their groups, or breaks the forms that are open.
+    #[test]
+    fn tokens_and_digests_are_the_same_in_every_version() {
+        let signer = signer();
+        let id = identity(7, None);
+        let public = signer.public_id(&id);
+        let ada = signer.group_tag("ada");
+        assert_eq!(public.to_string(), "AR7H9A_cQ_iNivqJNnu2ovXw");
+        assert_eq!(ada.to_string(), "srZDbXU8Menqh8dnOkHJK19c");
+        assert_eq!(
+            signer.sign(&id),
+            "AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHB7EcG_51tUCridr4CNRw4dyB0Nk7b_atE6PS0R3w5JJVz9WOmZ_PJcPZWbzv7kIjl5YP"
+        );
+        assert_eq!(
+            signer.sign(&id.tagged(Some(ada))),
+            "AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwOqWJMAiXFCY10_b-4xKPfejCm4PO2jbok72OHyKEyZdudkN_bspHyinLv1BA61Sod5"
+        );
+        assert!(signer.verify_csrf(&public, b"VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVX0zpXsAvnAmGI-RtraCuA2PJqHyVhXR0"));
+        let of_tokens = Scope { transport: "token", cookie_name: "", path: "", secure: false, ..SCOPE };
+        assert_eq!(
+            Signer::new(&of_tokens, &secret(1), &[]).sign(&id),
+            "AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBzx3r-SUg4qX0Jkatlwjggikaw1kd9zj2hZawaKXGn5e2ZnV-YQ0NEbCW046ZEnTdOtc"
+        );
     }
 
     #[test]

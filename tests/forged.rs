@@ -4,7 +4,7 @@
 
 mod support;
 
-use multi_process_session::Secret;
+use multi_process_session::{SameSite, Secret, SessionManager};
 use std::time::Duration;
 use support::redis::Redis;
 use support::{builder, cookie, manager, session_with};
@@ -44,18 +44,48 @@ fn a_token_of_another_setting_or_secret_is_refused_without_a_round_trip() {
         builder(&url).cookie_name("other"),
         builder(&url).path("/other"),
         builder(&url).domain("example.com"),
-        multi_process_session::SessionManager::builder(other_secret).store_url(&url).secure(false),
+        builder(&url).secure(true).path("/other"),
+        SessionManager::builder(other_secret).store_url(&url).secure(false),
     ];
     let (commands, ()) = redis.commands(|| {
         for stranger in strangers {
             let stranger = stranger.build().unwrap();
-            for name in ["sid", "other"] {
+            for name in ["sid", "other", "__Secure-sid"] {
                 let header = header.replacen("sid", name, 1);
                 assert!(stranger.load(&*header).unwrap().is_new());
             }
         }
     });
     assert_eq!(commands, Vec::<String>::new());
+}
+
+/// A browser keeps both cookies and sends both, so that of before the switch must not stand in the way of the other.
+#[test]
+fn a_switch_leaves_cookies_behind_that_are_worth_nothing_and_do_no_harm() {
+    let redis = Redis::start();
+    let embedded = |partitioned: bool| {
+        let settings = builder(&redis.url()).secure(true).same_site(SameSite::None);
+        settings.partitioned(partitioned).build().unwrap()
+    };
+    let https = |secure: bool| builder(&redis.url()).secure(secure).path("/app").build().unwrap();
+    for (before, after) in [
+        (embedded(false), embedded(true)),
+        (embedded(true), embedded(false)),
+        (https(false), https(true)),
+        (https(true), https(false)),
+    ] {
+        let old = session_with(&before, &[("user", "ada")]);
+        let new = session_with(&after, &[("user", "ada")]);
+        assert!(after.load(&*old).unwrap().is_new(), "{old}");
+        let (_, token) = old.split_once('=').unwrap();
+        let (name, _) = new.split_once('=').unwrap();
+        assert!(after.load(&*format!("{name}={token}")).unwrap().is_new(), "under the other name");
+        for both in [format!("{old}; {new}"), format!("{new}; {old}")] {
+            assert_eq!(after.load(&*both).unwrap().get::<String>("user").unwrap().as_deref(), Some("ada"), "{both}");
+        }
+        let _ = after.destroy(&*format!("{old}; {new}")).unwrap();
+        assert!(after.load(&*new).unwrap().is_new());
+    }
 }
 
 #[test]

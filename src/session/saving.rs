@@ -14,6 +14,9 @@ impl Session {
     /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due: once, so keep it
     /// where you save several times.
     ///
+    /// Answer with `Cache-Control: no-store`, or at least `private`, wherever you send the cookie: a shared cache may keep an
+    /// answer together with its `Set-Cookie`.
+    ///
     /// Save before you do something outside that only this user may do: [`Error::Gone`] tells that the session has ended.
     ///
     /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
