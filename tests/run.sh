@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole check: formatting, lints, docs, all tests. Installs redis-server where it is missing (Debian).
+# The whole check: formatting, lints, docs, a minute of fuzzing, all tests. Installs redis-server where it is missing (Debian).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,14 @@ if ! command -v redis-server >/dev/null; then
 fi
 
 cargo fmt --check
+cargo fmt --check --manifest-path fuzz/Cargo.toml
+
+# A minute by the clock, so it runs beside the lints. fuzz/README.md says how to try a failing input again.
+cargo build --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+target/fuzz/debug/fuzz 60 >target/fuzz/log 2>&1 &
+fuzzing=$!
+
+cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets -- -D warnings
 cargo clippy --all-features --all-targets -- -D warnings
 cargo clippy --no-default-features --all-targets -- -D warnings
 for feature in redis tls sentinel cluster sqlite contract; do
@@ -22,4 +30,10 @@ done
 # What needs a feature that is not built in has to say so.
 cargo test --no-default-features --lib
 RUSTDOCFLAGS="-D warnings" cargo doc --all-features --no-deps
+
+fuzzed=0
+wait "$fuzzing" || fuzzed=$?
+cat target/fuzz/log
+[ "$fuzzed" = 0 ]
+
 cargo test --all-features

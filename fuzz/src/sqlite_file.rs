@@ -1,0 +1,67 @@
+//! A SQLite file and its log of which bytes are damaged: no call fails but by an error, and a logout that is answered
+//! with Ok has ended the session.
+//!
+//! A flipped bit can make one session's value another's: SQLite keeps no checksums. So whose values they are is not
+//! looked at.
+
+use crate::SHORT;
+use crate::calls::{CALLS, clear_group, log_out};
+use crate::input::Input;
+use crate::sqlite_template::Template;
+use std::sync::OnceLock;
+
+const PAGE: usize = 4096;
+
+pub fn run(data: &[u8]) {
+    static TEMPLATE: OnceLock<Template> = OnceLock::new();
+    let template = TEMPLATE.get_or_init(Template::new);
+    let mut input = Input(data);
+    let (calls, cookie, logs_out) =
+        ([input.pick(&CALLS), input.pick(&CALLS)], input.pick(&template.cookies), input.bit());
+    let (mut database, mut log) = match input.byte() % 3 {
+        0 => template.in_use.clone(),
+        _ => (template.whole.clone(), Vec::new()),
+    };
+    while !input.is_used_up() {
+        let is_log = input.bit() && !log.is_empty();
+        damage(&mut input, if is_log { &mut log } else { &mut database });
+    }
+    template.write(&database, &log);
+    let manager = template.manager(SHORT);
+    for call in calls {
+        let _ = call(&manager, cookie);
+    }
+    let _ = if logs_out { log_out(&manager, cookie) } else { clear_group(&manager) };
+}
+
+fn damage(input: &mut Input<'_>, file: &mut Vec<u8>) {
+    let pages = file.len().div_ceil(PAGE).max(1);
+    let (kind, page) = (input.below(8), input.below(pages) * PAGE);
+    let at = match kind {
+        // The header of the file, of a page, and where the cells of a page are.
+        0 => input.below(100),
+        1 => page + input.below(12),
+        2 => page + 8 + input.below(80),
+        _ => page + input.below(PAGE),
+    };
+    match kind {
+        6 => file.truncate(at.max(512)),
+        7 => {
+            let from = input.below(pages) * PAGE;
+            let copy = file.get(from..from + PAGE).map(<[u8]>::to_vec);
+            if let (Some(copy), Some(place)) = (copy, file.get_mut(page..page + PAGE)) {
+                place.copy_from_slice(&copy);
+            }
+        }
+        _ => {
+            let length = 1 + input.below(4);
+            for (place, byte) in file.iter_mut().skip(at).zip(input.bytes(length)) {
+                *place = *byte;
+            }
+        }
+    }
+}
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    (0..CALLS.len() as u8).flat_map(|call| [vec![call, 1, 0, 0, 0, 0, 3], vec![0, call, 13, 1, 1, 1, 1, 1]]).collect()
+}
