@@ -123,11 +123,18 @@ impl SessionManagerBuilder {
     /// In users, passwords and parameters, what has a meaning in URLs is percent-encoded: `/`, `?`, `#`, `@`, `%` and,
     /// in parameters, `&` and `+`. `?protocol=resp3` makes Redis connections speak that.
     ///
+    /// **A server that moves.** A name or an address may lead to another server while the old one lives: a proxy, a
+    /// managed endpoint, a DNS entry. A connection is used for five minutes at most, or for as many seconds as
+    /// `?max_lifetime=60` says (1 to 86400). When a server turns out to be a replica, on a save or on a refused refresh,
+    /// the request is made once more on a fresh connection, and all connections to the old server are closed if that one
+    /// leads to a primary.
+    ///
     /// **TLS.** The server's certificate has to be for the URL's host, name or address, by its subject alternative
     /// names. It has to come from an authority that the system trusts (or that is in the files which `SSL_CERT_FILE`
     /// and `SSL_CERT_DIR` name), or, where `ca` names a PEM file, from one in there and no other. For servers that ask
     /// who we are, `cert` and `key` name the PEM files of our certificate, with those that vouch for it, and of its
-    /// private key. The files are read by [`build`](Self::build), once: when they change, build the manager anew.
+    /// private key. The files are read once, by [`build`](Self::build). New certificates therefore need a restart of the
+    /// process that called it, and of the workers that were forked from it.
     ///
     /// **Sentinel.** User, password and database are those of the primary, and its user needs the command `ROLE`; for
     /// the Sentinels' own, add `?sentinel_user=…&sentinel_pass=…`. Their port is 26379 by default. Each process asks
@@ -143,10 +150,15 @@ impl SessionManagerBuilder {
     /// [`operation_timeout`](Self::operation_timeout), the change was made but may be lost, and the answer is a
     /// [`Timeout`](crate::StoreErrorKind::Timeout): save again, which waits again and changes nothing twice.
     ///
+    /// A planned failover (`SENTINEL FAILOVER`) takes back acknowledged saves and logouts, also with `wait_replicas=1`
+    /// where there are two replicas: the one that did not have them yet may become the primary. Nothing is lost if
+    /// `wait_replicas` is the number of all replicas, or if `CLIENT PAUSE 4000 WRITE` is sent to the primary 0.2 seconds
+    /// before `SENTINEL FAILOVER`.
+    ///
     /// # Errors
     /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, a URL that cannot
-    /// be read or has a parameter that is not known, and PEM files that cannot be used. It never shows the URL, which
-    /// may hold a password.
+    /// be read or has a parameter that is not known, a user without a password, and PEM files that cannot be used. It never
+    /// shows the URL, which may hold a password. For a user without a password (`nopass`), any password does.
     ///
     /// # Security
     /// There is no way to leave the check of certificates out.
@@ -361,6 +373,10 @@ impl SessionManagerBuilder {
     /// How long a call may take: waiting for a connection, connecting, sending, receiving and a retry together.
     /// Default: 2 seconds.
     ///
+    /// A Redis connection that was idle for a second or longer may be dead without a sign. On such a connection the server
+    /// has half of the time to answer; the other half is kept for a retry on a fresh connection. On a connection that was
+    /// in use a moment ago it has all of the time, and there is no retry after a timeout.
+    ///
     /// # Errors
     /// Refused if zero or over an hour.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
@@ -368,7 +384,8 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many connections each process may have open. Default: 8; as many as it has threads is enough.
+    /// How many connections each process may have open. Default: 8; as many as it has threads is enough. Calls that find
+    /// all of them in use are served in the order in which they came.
     ///
     /// The server sees up to workers × pool size of them, and one more of each process with Sentinel; in a cluster every
     /// node does. Keep that below its `maxclients` (10,000 by default) and its limit of open files: past it, new connections

@@ -319,6 +319,12 @@ pub enum ConfigError {
         /// What a URL of this scheme looks like.
         expected: &'static str,
     },
+    /// A store URL that names a user and no password: Redis would be used as its default user.
+    #[non_exhaustive]
+    StoreUser {
+        /// How the password is written in this place of the URL.
+        password: &'static str,
+    },
     /// A file that the store URL names for TLS, and that cannot be used.
     #[non_exhaustive]
     PemFile {
@@ -422,6 +428,11 @@ impl fmt::Display for ConfigError {
             ConfigError::StoreUrl { expected } => {
                 write!(f, "the store_url cannot be read; it is to look like {expected}")
             }
+            ConfigError::StoreUser { password } => write!(
+                f,
+                "the store_url names a user but no password, which would connect as the default user; add {password} (any \
+                 password does for a user with `nopass`)"
+            ),
             ConfigError::PemFile { parameter, content, source } => write!(
                 f,
                 "the file that {parameter:?} of the store_url names cannot be used ({source}); it is to be a PEM file \

@@ -241,6 +241,38 @@ fn a_lost_node_is_replaced_by_its_replica() {
     }
 }
 
+#[test]
+fn the_log_is_told_of_the_end_also_where_a_node_is_replaced() {
+    in_own_process("the_log_is_told_of_the_end_also_where_a_node_is_replaced", || {
+        let mut cluster = Cluster::start(3);
+        cluster.add_replicas();
+        serve_what_is_left(&cluster);
+        // The lost node is in the URL of the one, and not in that of the other.
+        let few = format!("redis-cluster://127.0.0.1:{}", cluster.nodes[1].port);
+        let managers = [cluster.url(), few]
+            .map(|url| builder(&url).operation_timeout(Duration::from_millis(800)).build().unwrap());
+        let headers: Vec<String> = (0..30).map(|_| session_with(&managers[0], &[("a", "1")])).collect();
+        managers[1].ping().unwrap();
+        let lost = &cluster.nodes[0];
+        until(|| lost.redis.run::<i64>(&["WAIT", "1", "100"]) == 1);
+        collect(LevelFilter::Warn);
+        kill(lost.redis.pid(), Signal::SIGKILL).unwrap();
+        let name = format!("redis://127.0.0.1:{} ", lost.port);
+        let mut told = Vec::new();
+        let count = |told: &[String], words: &str| told.iter().filter(|line| line.contains(words)).count();
+        until(|| {
+            for header in &headers {
+                managers.iter().for_each(|manager| drop(manager.load(&**header)));
+            }
+            told.extend(lines());
+            count(&told, &format!("{name}cannot be used")) == 2
+                && count(&told, "cannot be used")
+                    == count(&told, "can be used again") + count(&told, "is not asked any more")
+        });
+        assert_eq!(count(&told, &format!("{name}is not asked any more: it is not a primary")), 2, "{told:?}");
+    });
+}
+
 /// Lets no script use this command, such as `-hexists`, or lets all do so again: `+hexists`.
 fn permit(cluster: &Cluster, command: &str) {
     for node in &cluster.nodes {
@@ -745,7 +777,7 @@ fn the_log_is_told_once_of_slots_that_nobody_serves() {
         until(|| change_second_half(&cluster.nodes[1], "ADDSLOTS"));
         until(|| {
             try_often();
-            of_cluster().any(|line| line.ends_with("can be used again"))
+            of_cluster().any(|line| line.contains("can be used again"))
         });
         // A node that says so itself is told of, too.
         let cut_off = cut_off(16383);
@@ -757,5 +789,13 @@ fn the_log_is_told_once_of_slots_that_nobody_serves() {
         );
         let told: Vec<String> = of_cluster().collect();
         assert!(told.len() == 1 && told[0].contains("CLUSTERDOWN"), "{told:?}");
+        // So it is where the URL names that node alone, and no cluster.
+        let url = cut_off.url();
+        let plain = support::manager(url);
+        for _ in 0..3 {
+            assert_eq!(kind(plain.group("ada").len()), StoreErrorKind::Unavailable);
+        }
+        let told: Vec<String> = lines().into_iter().filter(|line| line.starts_with(url)).collect();
+        assert!(told.len() == 1 && told[0].contains("cannot be used: Redis answered"), "{told:?}");
     });
 }

@@ -211,6 +211,7 @@ fn a_cookie_that_does_not_outlive_the_browser_does_not_whatever_the_timeout() {
         [(false, 90 * day, None), (true, 90 * day, Some(90)), (true, 1000 * day, Some(400))]
     {
         let manager = builder().persistent(persistent).refresh(multi_process_session::Refresh::EveryLoad);
+        let manager = manager.unconfirmed_timeout(1000 * day);
         let manager = manager.build().unwrap();
         let mut session = manager.load(None).unwrap();
         session.set("user", "ada").unwrap();

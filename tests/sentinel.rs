@@ -105,6 +105,22 @@ fn whichever_sentinel_tells_of_a_failover_is_believed() {
 }
 
 #[test]
+fn what_a_sentinel_names_does_not_reach_errors_unless_it_is_a_host() {
+    let named = |host: &'static [u8]| {
+        let sick = Sick::tcp();
+        sick.answer(move |_| vec![Act::Say(array(&[bulk(host), bulk(b"1")]))]);
+        let hosts = sick.url().strip_prefix("redis://").unwrap().to_owned();
+        failure(impatient(&format!("redis-sentinel://{hosts}#{NAME}")).ping()).1
+    };
+    for host in [&b"a\r\nINFO all is well"[..], b"\x1b[2J", b"a b", &[b'a'; 1000], "\u{202e}a".as_bytes()] {
+        let message = named(host);
+        assert!(message.contains("named no address") && message.is_ascii(), "{message}");
+        assert!(!message.contains(char::is_control) && message.len() < 300, "{message}");
+    }
+    assert!(named(b"127.0.0.1").contains("127.0.0.1:1"));
+}
+
+#[test]
 fn silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once() {
     in_own_process("silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once", || {
         let primary = Server::primary(&[]);
@@ -397,7 +413,6 @@ fn urls_that_cannot_be_used_are_refused_without_showing_a_password() {
         "redis-sentinel://:hunter2@a,b:hunter2#n",
         "redis-sentinel://:hunter2@a/-1#n",
         "redis-sentinel://:hunter2@a/zero#n",
-        "redis-sentinel://:hunter2@a?sentinel_user=hunter2#n",
         "redis-sentinel://:hunter2@a?sentinel_password=hunter2#n",
         "redis-sentinel://:hunter2@a?ca=/hunter2#n",
         "redis-sentinel:hunter2",

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 /// What this process has done since it was started or forked: for a metrics page.
 ///
-/// All numbers but `pool_size` only grow. See [`SessionManager::stats`](crate::SessionManager::stats).
+/// All numbers but `pool_size`, `connections_open` and `connections_in_use` only grow. See
+/// [`SessionManager::stats`](crate::SessionManager::stats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -52,6 +53,10 @@ pub struct Stats {
     pub pool_size: u32,
     /// Connections opened. Many of them tell of a server, or a network, that drops them.
     pub connections: u64,
+    /// Connections that are open now: those in use, and those kept for the next call.
+    pub connections_open: u64,
+    /// Connections in use now. If this is often the pool size, the pool is too small.
+    pub connections_in_use: u64,
     /// Calls that found all connections in use. If they are many, the pool is too small.
     pub waits: u64,
     /// How long they waited, together.
@@ -60,6 +65,9 @@ pub struct Stats {
     pub round_trips: u64,
     /// Requests sent a second time to the same server, on a fresh connection.
     pub retries: u64,
+    /// Loads that were answered, though the server refused to extend the life of the session: it may be a replica, or its
+    /// memory may be full. If that goes on, users are logged out while they click.
+    pub refused_refreshes: u64,
 }
 
 /// Counters of this process: a forked child begins anew.
@@ -81,11 +89,16 @@ pub(crate) enum Counted {
     Refused,
     Tossed,
     Connections,
+    /// Goes up and down.
+    Idle,
+    /// Goes up and down.
+    InUse,
     Waits,
     /// In microseconds.
     Waited,
     RoundTrips,
     Retries,
+    RefusedRefreshes,
 }
 
 #[derive(Default)]
@@ -102,10 +115,13 @@ struct Numbers {
     refused: AtomicU64,
     tossed: AtomicU64,
     connections: AtomicU64,
+    idle: AtomicU64,
+    in_use: AtomicU64,
     waits: AtomicU64,
     waited: AtomicU64,
     round_trips: AtomicU64,
     retries: AtomicU64,
+    refused_refreshes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -145,10 +161,13 @@ impl Numbers {
             Counted::Refused => &self.refused,
             Counted::Tossed => &self.tossed,
             Counted::Connections => &self.connections,
+            Counted::Idle => &self.idle,
+            Counted::InUse => &self.in_use,
             Counted::Waits => &self.waits,
             Counted::Waited => &self.waited,
             Counted::RoundTrips => &self.round_trips,
             Counted::Retries => &self.retries,
+            Counted::RefusedRefreshes => &self.refused_refreshes,
         }
     }
 }
@@ -173,8 +192,14 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub(crate) fn add(&self, what: Counted, number: u64) {
-        self.numbers().counter(what).fetch_add(number, Ordering::Relaxed);
+    /// Gives what it was before.
+    pub(crate) fn add(&self, what: Counted, number: u64) -> u64 {
+        self.numbers().counter(what).fetch_add(number, Ordering::Relaxed)
+    }
+
+    /// Of a number that goes up and down.
+    pub(crate) fn subtract(&self, what: Counted, number: u64) {
+        self.numbers().counter(what).fetch_sub(number, Ordering::Relaxed);
     }
 
     fn numbers(&self) -> Guard<Arc<Numbers>> {
@@ -204,10 +229,13 @@ impl Counters {
             tossed: get(Counted::Tossed),
             pool_size,
             connections: get(Counted::Connections),
+            connections_open: get(Counted::InUse).wrapping_add(get(Counted::Idle)),
+            connections_in_use: get(Counted::InUse),
             waits: get(Counted::Waits),
             waited: Duration::from_micros(get(Counted::Waited)),
             round_trips: get(Counted::RoundTrips),
             retries: get(Counted::Retries),
+            refused_refreshes: get(Counted::RefusedRefreshes),
         }
     }
 }

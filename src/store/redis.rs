@@ -8,12 +8,15 @@ mod failure;
 mod generation;
 mod group;
 mod handover;
+mod health;
+mod introduction;
 mod keys;
 mod namespace;
 mod node;
 mod operation;
-mod outage;
+mod pace;
 mod pool;
+mod probe;
 mod reply;
 mod script;
 #[cfg(feature = "sentinel")]
@@ -235,6 +238,10 @@ impl Store for RedisStore {
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
         Operation::begin(self, call)?.end_namespace(namespace)
+    }
+
+    fn check_writes(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        Operation::begin(self, call)?.check_writes(namespace)
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {

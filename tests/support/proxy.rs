@@ -44,7 +44,7 @@ pub struct Proxy {
 }
 
 struct State {
-    server: PathBuf,
+    server: Mutex<PathBuf>,
     faults: Mutex<VecDeque<Fault>>,
     last_reply: Mutex<Vec<u8>>,
     accepted: AtomicU32,
@@ -55,7 +55,7 @@ impl Proxy {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let listener = UnixListener::bind(folder.path().join("proxy.sock")).expect("a socket");
         let state = Arc::new(State {
-            server,
+            server: Mutex::new(server),
             faults: Mutex::default(),
             last_reply: Mutex::default(),
             accepted: AtomicU32::new(0),
@@ -73,6 +73,11 @@ impl Proxy {
 
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.folder.path().join("proxy.sock").display())
+    }
+
+    /// From now on new connections lead to another server. Those that are open stay where they are.
+    pub fn lead_to(&self, server: PathBuf) {
+        *self.state.server.lock().unwrap() = server;
     }
 
     /// What becomes of the next requests, one after the other. Those after them pass.
@@ -136,7 +141,8 @@ fn read(stream: &mut UnixStream, values: usize) -> io::Result<Vec<u8>> {
 impl State {
     /// What comes in one go is one request, though it may be of several commands.
     fn serve(&self, mut client: UnixStream) -> io::Result<()> {
-        let mut server = UnixStream::connect(&self.server)?;
+        let path = self.server.lock().unwrap().clone();
+        let mut server = UnixStream::connect(path)?;
         loop {
             let request = read(&mut client, 1)?;
             let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::Pass);

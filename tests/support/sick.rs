@@ -69,6 +69,7 @@ impl Request {
     pub fn right_reply(&self) -> Vec<u8> {
         match &*self.name() {
             "AUTH" => b"+OK\r\n".to_vec(),
+            "HELLO" | "INFO" => b"-ERR unknown command\r\n".to_vec(),
             "PING" => bulk(self.nonce()),
             _ => record(self.nonce(), &[bulk(b":key"), bulk(format!("{:?}", self.key()).as_bytes())]),
         }

@@ -1,5 +1,6 @@
 //! Where a Redis is, as a URL says it.
 
+use super::failure::one_line;
 use super::node::Node;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -8,6 +9,10 @@ use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, cmd};
 use socket2::SockAddr;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
+
+/// After this long a connection is opened anew by default: the name or address may lead to another server by then.
+const MAX_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The parameters of a URL's query.
 pub(super) type Parameters = BTreeMap<String, String>;
@@ -16,6 +21,7 @@ pub(super) type Parameters = BTreeMap<String, String>;
 #[derive(Clone)]
 pub(super) struct Address {
     info: ConnectionInfo,
+    max_lifetime: Duration,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -42,15 +48,22 @@ impl Address {
     ) -> Result<(Address, Parameters), ConfigError> {
         let over_tls = url.strip_prefix("rediss:");
         let known: &[&str] = match url {
-            _ if over_tls.is_some() => &["protocol", "ca", "cert", "key"],
-            _ if url.starts_with("redis+unix:") => &["protocol", "db", "user", "pass"],
-            _ => &["protocol"],
+            _ if over_tls.is_some() => &["protocol", "max_lifetime", "ca", "cert", "key"],
+            _ if url.starts_with("redis+unix:") => &["protocol", "max_lifetime", "db", "user", "pass"],
+            _ => &["protocol", "max_lifetime"],
         };
         let plain = over_tls.map_or_else(|| url.to_owned(), |rest| format!("redis:{rest}"));
         let is_known = |name: &String| known.contains(&name.as_str()) || more.contains(&name.as_str());
         let (info, parameters) = read(&plain)
             .filter(|(_, parameters)| parameters.keys().all(is_known))
             .ok_or(ConfigError::StoreUrl { expected })?;
+        let settings = info.redis_settings();
+        if settings.username().is_some() && settings.password().is_none_or(str::is_empty) {
+            let is_unix = matches!(info.addr(), ConnectionAddr::Unix(_));
+            let password = if is_unix { "&pass=password" } else { "it as user:password@" };
+            return Err(ConfigError::StoreUser { password });
+        }
+        let max_lifetime = parameters.get("max_lifetime").map_or(Ok(MAX_LIFETIME), |text| lifetime(text))?;
         #[cfg(feature = "tls")]
         let tls = match info.addr() {
             ConnectionAddr::Tcp(host, _) if over_tls.is_some() => Some(Tls::new(host, &parameters, expected)?),
@@ -58,6 +71,7 @@ impl Address {
         };
         let address = Address {
             info,
+            max_lifetime,
             #[cfg(feature = "tls")]
             tls,
         };
@@ -90,6 +104,11 @@ impl Address {
     #[cfg(feature = "cluster")]
     pub(super) fn has_database(&self) -> bool {
         self.info.redis_settings().db() != 0
+    }
+
+    /// How long a connection may be used at most.
+    pub(super) fn max_lifetime(&self) -> Duration {
+        self.max_lifetime
     }
 
     pub(super) fn place(&self) -> &ConnectionAddr {
@@ -136,6 +155,14 @@ impl Address {
     }
 }
 
+/// A number of seconds.
+fn lifetime(text: &str) -> Result<Duration, ConfigError> {
+    match text.parse() {
+        Ok(seconds @ 1..=86_400) if !text.starts_with('+') => Ok(Duration::from_secs(seconds)),
+        _ => Err(ConfigError::StoreUrl { expected: "…?max_lifetime=300 with a number of seconds, 1 to 86400" }),
+    }
+}
+
 /// The hosts of a URL that names several, by commas; those without a port get `default_port`, with its colon.
 #[cfg(any(feature = "cluster", feature = "sentinel"))]
 pub(super) fn hosts_of(hosts: &str, default_port: &str, expected: &'static str) -> Result<Vec<Node>, ConfigError> {
@@ -168,7 +195,7 @@ fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.info.addr() {
-            ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", path.display()),
+            ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", one_line(&path.to_string_lossy())),
             ConnectionAddr::Tcp(host, port) => write!(f, "{}://{}", self.scheme(), Node::new(host, *port)),
             address => write!(f, "{}://{address}", self.scheme()),
         }

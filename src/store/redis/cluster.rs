@@ -5,9 +5,9 @@
 
 use super::address::{Address, hosts_of};
 use super::connection::Connection;
-use super::failure::{Failure, Redirect, none_could};
+use super::failure::{Failure, Redirect, Refusal, none_could};
+use super::health::{Health, Shows};
 use super::node::Node;
-use super::outage::Outage;
 use super::pool::Pool;
 use super::slots::SlotMap;
 use super::socket::left;
@@ -17,6 +17,7 @@ use crate::store::metrics::Counters;
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
 use redis::cmd;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +34,7 @@ pub(super) struct Cluster {
     seeds: Arc<Seeds>,
     pool_size: u32,
     counters: Arc<Counters>,
-    outage: Outage,
+    health: Health,
     map: ArcSwap<SlotMap>,
     /// Whether the map is to be asked for before the next request.
     stale: AtomicBool,
@@ -86,7 +87,7 @@ impl Cluster {
             seeds,
             pool_size,
             counters,
-            outage: Outage::default(),
+            health: Health::default(),
             map: ArcSwap::default(),
             stale: AtomicBool::new(true),
             asking: Mutex::default(),
@@ -96,16 +97,17 @@ impl Cluster {
         }
     }
 
-    /// Makes a request at the node that serves this slot, wherever that leads.
+    /// Makes a request at the node that serves this slot, wherever that leads. `shows` is as for `Pool::request`.
     pub(super) fn request<R>(
         &self,
         slot: u16,
+        shows: &Cell<Shows>,
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
-        let answer = self.find(slot, deadline, request);
+        let answer = self.find(slot, shows, deadline, request);
         if answer.is_ok() {
-            self.outage.note_success(&*self.seeds);
+            self.health.note_success(&*self.seeds, shows.get());
         }
         answer
     }
@@ -113,6 +115,7 @@ impl Cluster {
     fn find<R>(
         &self,
         slot: u16,
+        shows: &Cell<Shows>,
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
@@ -131,7 +134,7 @@ impl Cluster {
                 thread::sleep(PAUSE);
             }
             let pool = self.pool(&node)?;
-            let answer = pool.request(deadline, |connection, until| {
+            let answer = pool.request(shows, deadline, |connection, until| {
                 connection.asking = asking;
                 request(connection, until)
             });
@@ -157,8 +160,8 @@ impl Cluster {
                     (node, asking) = (self.node_of(slot, deadline)?, false);
                     put_off = Some(later);
                 }
-                // The node is well.
-                Failure::Refused { error, reusable: true } => return Err(error),
+                // Another node would not do better.
+                Failure::Refused { error, refusal } if refusal != Refusal::Connection => return Err(error),
                 failure => {
                     let was_asked = !matches!(failure, Failure::TooLate);
                     let was_demoted = matches!(failure, Failure::NotPrimary(_));
@@ -208,7 +211,7 @@ impl Cluster {
 
     /// An error that is the cluster's, and not that of one of its nodes: their pools tell the log of those.
     fn unfit(&self, error: StoreError) -> StoreError {
-        self.outage.note_failure(&*self.seeds, &error);
+        self.health.note_outage(&*self.seeds, &error);
         error
     }
 
@@ -218,21 +221,31 @@ impl Cluster {
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<(), Failure>,
     ) -> Result<(), StoreError> {
+        let map = self.ask_for_new_map(deadline)?;
+        for node in map.nodes() {
+            let pool = self.pool(node)?;
+            pool.request(&Cell::new(Shows::Reads), deadline, &request).map_err(|failure| pool.told(failure))?;
+        }
+        if !map.is_complete() {
+            return Err(self.unknown());
+        }
+        self.health.note_success(&*self.seeds, Shows::Reads);
+        Ok(())
+    }
+
+    /// A map of all slots, as the nodes divide them now.
+    pub(super) fn renewed_map(&self, deadline: Instant) -> Result<Arc<SlotMap>, StoreError> {
+        let map = self.ask_for_new_map(deadline)?;
+        if map.is_complete() { Ok(map) } else { Err(self.unknown()) }
+    }
+
+    fn ask_for_new_map(&self, deadline: Instant) -> Result<Arc<SlotMap>, StoreError> {
         self.stale.store(true, Ordering::Relaxed);
         while !self.renew_map(deadline) {
             left(deadline).map_err(|_| self.unknown())?;
             thread::sleep(PAUSE);
         }
-        let map = self.map.load_full();
-        for node in map.nodes() {
-            let pool = self.pool(node)?;
-            pool.request(deadline, &request).map_err(|failure| pool.told(failure))?;
-        }
-        if !map.is_complete() {
-            return Err(self.unknown());
-        }
-        self.outage.note_success(&*self.seeds);
-        Ok(())
+        Ok(self.map.load_full())
     }
 
     /// Whether the same node serves these slots, as far as is known.
@@ -301,7 +314,7 @@ impl Cluster {
         let mut slots = cmd("CLUSTER");
         slots.arg("SLOTS");
         let pool = self.pool(node)?;
-        let reply = pool.request(deadline, |connection, until| {
+        let reply = pool.request(&Cell::new(Shows::Reads), deadline, |connection, until| {
             connection.asking = false;
             connection.request(&slots, until)
         });
@@ -337,10 +350,14 @@ impl Cluster {
         Ok(lock(&self.pools).entry(node.clone()).or_insert(new).clone())
     }
 
-    /// Closes the connections to nodes that are none any more.
+    /// Closes the connections to nodes that are not primaries any more. Those of the URL may be asked for the map still.
     fn forget_pools(&self, map: &SlotMap) {
         let nodes = map.nodes();
-        lock(&self.pools).retain(|node, _| nodes.contains(&node) || self.seeds.nodes.contains(node));
+        lock(&self.pools).retain(|node, pool| {
+            let is_primary = nodes.contains(&node);
+            pool.note_whether_needed(is_primary);
+            is_primary || self.seeds.nodes.contains(node)
+        });
     }
 }
 

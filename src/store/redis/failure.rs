@@ -11,9 +11,8 @@ pub(super) enum Failure {
     /// The connection is of no use any more: what comes next on it may be anything. The request may have been carried
     /// out.
     Connection(io::Error),
-    /// The server answered with an error. The connection is reusable unless it leads to the wrong server, or to one
-    /// that is not ready.
-    Refused { error: StoreError, reusable: bool },
+    /// The server answered with an error.
+    Refused { error: StoreError, refusal: Refusal },
     /// The server is a replica, or was made one: what it has done will not last.
     NotPrimary(StoreError),
     /// A node of a cluster has done nothing, and says what to do instead.
@@ -22,6 +21,19 @@ pub(super) enum Failure {
     NoScript,
     /// The deadline had passed before anything was sent.
     TooLate,
+}
+
+/// What it is that a server refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// This request: the next one may be served.
+    This,
+    /// All requests like this one, by the state that the server is in. The connection is good.
+    All,
+    /// All that is written, by the state that the server is in. The connection is good.
+    Writes,
+    /// Whatever is asked on this connection: it leads to a server that is not ready, or does not know us.
+    Connection,
 }
 
 /// What a node of a cluster says of a request that it is not to serve.
@@ -44,35 +56,49 @@ impl Failure {
         Failure::Connection(io::Error::new(io::ErrorKind::InvalidData, what))
     }
 
-    pub(super) fn corrupt(error: StoreError) -> Failure {
-        Failure::Refused { error, reusable: true }
+    /// An error that is about this request alone.
+    pub(super) fn of_this(error: StoreError) -> Failure {
+        Failure::Refused { error, refusal: Refusal::This }
     }
 
     pub(super) fn refused(error: &ServerError) -> Failure {
-        let error_code = error.code();
+        Failure::from_reply(error.code(), error.details().unwrap_or_default())
+    }
+
+    /// What a script met and went on: the text of an error reply.
+    pub(super) fn met_by_script(text: &str) -> Failure {
+        let text = text.trim_start_matches('-');
+        let (error_code, details) = text.split_once(' ').unwrap_or((text, ""));
+        match Failure::from_reply(error_code, details) {
+            Failure::Refused { error, .. } => Failure::Refused { error, refusal: Refusal::Writes },
+            failure => failure,
+        }
+    }
+
+    fn from_reply(error_code: &str, details: &str) -> Failure {
         if error_code == "NOSCRIPT" {
             return Failure::NoScript;
         }
-        let details = error.details().unwrap_or_default();
         // Redis repeats what it did not understand, passwords included.
         let details = details.split(", with args beginning with").next().unwrap_or_default();
         let text = format!("{error_code} {details}");
         let kind = kind(&text);
         let error = StoreError::new(kind, format!("Redis answered with an error: {}", one_line(&text)));
         let node = || details.rsplit_once(' ').and_then(|(_, node)| Node::parse(node)).filter(|node| node.host != "?");
-        match error_code {
-            "MOVED" | "ASK" => {
-                return Failure::Redirected(match node() {
-                    Some(node) if error_code == "MOVED" => Redirect::Moved(node),
-                    Some(node) => Redirect::Ask(node),
-                    None => {
-                        let message = "a node is to be called by a name that nobody has given it; see \
-                                       cluster-preferred-endpoint-type";
-                        Redirect::Later(StoreError::new(StoreErrorKind::Unavailable, message).caused_by(error))
-                    }
-                });
-            }
-            _ => {}
+        if error_code == "MOVED" || error_code == "ASK" {
+            return Failure::Redirected(match node() {
+                Some(node) if error_code == "MOVED" => Redirect::Moved(node),
+                Some(node) => Redirect::Ask(node),
+                None => {
+                    let message = "a node is to be called by a name that nobody has given it; see \
+                                   cluster-preferred-endpoint-type";
+                    Redirect::Later(StoreError::new(StoreErrorKind::Unavailable, message).caused_by(error))
+                }
+            });
+        }
+        if error_code == "CROSSSLOT" {
+            let message = "the server is a node of a cluster; use a redis-cluster:// URL (feature cluster)";
+            return Failure::Refused { error: StoreError::new(kind, message).caused_by(error), refusal: Refusal::All };
         }
         if says(&text, "TRYAGAIN") {
             return Failure::Redirected(Redirect::OnTheMove(error));
@@ -83,12 +109,29 @@ impl Failure {
         if is_replica(&text) || says(&text, "MASTERDOWN") {
             return Failure::NotPrimary(error);
         }
-        Failure::Refused { error, reusable: kind != StoreErrorKind::Unavailable && !says(&text, "NOAUTH") }
+        let refusal = match kind {
+            StoreErrorKind::Unavailable => Refusal::Connection,
+            _ if says(&text, "NOAUTH") => Refusal::Connection,
+            _ if ["OOM", "MISCONF", "NOREPLICAS"].iter().any(|code| says(&text, code)) => Refusal::Writes,
+            StoreErrorKind::Rejected => Refusal::All,
+            _ if text.contains("unknown command") || text.contains("unknown subcommand") => Refusal::All,
+            _ => Refusal::This,
+        };
+        Failure::Refused { error, refusal }
     }
 
     pub(super) fn is_timeout(&self) -> bool {
         use io::ErrorKind::{TimedOut, WouldBlock};
         matches!(self, Failure::Connection(error) if matches!(error.kind(), TimedOut | WouldBlock))
+    }
+
+    /// Whether the other side has closed the connection.
+    pub(super) fn is_closed(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let is_closed = |error: &io::Error| {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        };
+        matches!(self, Failure::Connection(error) if is_closed(error))
     }
 
     /// The fault as the caller is told it; `place` is the server's address.
@@ -119,7 +162,7 @@ impl Failure {
 /// A fault that was told already.
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::Refused { error, reusable: false }
+        Failure::Refused { error, refusal: Refusal::Connection }
     }
 }
 
@@ -141,11 +184,15 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// What a server says, or what the parser says of it, as it may stand in a log: it may be of any length and hold line
-/// breaks.
-fn one_line(text: &str) -> String {
+/// What a server says, or what is said of it, as it may stand in a log: the text may be of any length and hold anything.
+pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 300;
-    let line: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let printable = |c: char| match c {
+        ' '..='~' => c,
+        _ if c.is_control() => ' ',
+        _ => '?',
+    };
+    let line: String = text.chars().take(MOST).map(printable).collect();
     line.trim_end().to_owned()
 }
 
@@ -160,13 +207,21 @@ pub(super) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
     StoreError::new(kind, if reasons.is_empty() { what } else { format!("{what}: {}", reasons.join("; ")) })
 }
 
+const REFUSES: [&str; 9] =
+    ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
+
+/// The code by which a server refuses requests; empty if it gives another reason.
+pub(super) fn code(error: &StoreError) -> &'static str {
+    let text = error.to_string();
+    let code = REFUSES.into_iter().find(|code| says(&text, code));
+    code.unwrap_or(if denies(&text) { "NOPERM" } else { "" })
+}
+
 /// Sorts an error reply by its code. Before Redis 7, an error inside a script comes as `ERR`, and its code stands
 /// somewhere in the text.
 fn kind(text: &str) -> StoreErrorKind {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Unavailable};
     const NOT_READY: [&str; 4] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"];
-    const REFUSES: [&str; 9] =
-        ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
     let says = |code: &str| says(text, code);
     if text.contains("max number of clients") || NOT_READY.iter().any(|code| says(code)) {
         Unavailable

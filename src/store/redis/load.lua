@@ -1,4 +1,6 @@
 -- Reads a record, and extends its life if that is due.
+-- Gives how it stands, whether its life was extended (0 or 1), its fields, and the error that kept the refresh from being
+-- written, if one did.
 -- KEYS: generation, the record's.
 -- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version since
 --       the earliest of the ids by which it was reached ('' if it was its own).
@@ -12,7 +14,7 @@ local state, answer = standing(record, settings, since)
 if not state then
   return answer
 end
-local now, refreshed = state.now, 0
+local now, refreshed, refused = state.now, 0, nil
 local full = full_life(state, settings.interval)
 local is_used_up = settings.interval >= 0 and state.expires < now + state.idle and full > state.expires
 -- The clock was put back, or the timeouts are stricter now.
@@ -29,10 +31,13 @@ if is_due and not state.prepared then
   if record.members then
     first = { 'ZADD', record.members, full, record.id }
   end
-  if type(redis.pcall(unpack(first))) == 'number' then
+  local written = redis.pcall(unpack(first))
+  if type(written) == 'number' then
     expire(record, full)
     redis.pcall('HSET', record.key, 'r', now, 'i', state.idle, 'a', state.ends)
     state.refreshed, state.expires, refreshed = now, full, 1
+  else
+    refused = written.err
   end
 end
-return { nonce, 'ok', info(state), refreshed, fields }
+return { nonce, 'ok', info(state), refreshed, fields, refused }

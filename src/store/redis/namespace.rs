@@ -2,12 +2,13 @@
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::health::Shows;
 use super::operation::Operation;
 use super::reply::Reply;
 use super::script::Script;
 use crate::StoreError;
 use redis::Cmd;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 /// How many slots of a cluster's node are cleared by what is sent to it at once.
@@ -46,7 +47,7 @@ impl Operation<'_> {
         let commands: Vec<Cmd> = keys.iter().map(|key| self.command(script, std::slice::from_ref(key))).collect();
         let elsewhere = RefCell::new(Vec::new());
         let deadline = self.call.deadline;
-        self.servers()?.request(keys[0].as_bytes(), deadline, |connection, until| {
+        self.servers()?.request(keys[0].as_bytes(), &Cell::new(Shows::Reads), deadline, |connection, until| {
             *elsewhere.borrow_mut() = self.clear_at(connection, until, script, &commands)?;
             self.store.wait.map_or(Ok(()), |wait| wait.on(connection, deadline))
         })?;

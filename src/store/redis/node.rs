@@ -13,10 +13,16 @@ impl Node {
         Node { host: host.into(), port }
     }
 
+    /// As a server names it: what is not a host's name or address is refused, since it comes to stand in errors and logs.
+    /// A cluster's node that does not know its own name leaves it empty.
+    pub(super) fn named(host: String, port: u16) -> Option<Node> {
+        (host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Node::new(host, port))
+    }
+
     /// From `host:port`, as redirections have it: there an IPv6 address has no brackets.
     pub(super) fn parse(text: &str) -> Option<Node> {
         let (host, port) = text.trim_end().rsplit_once(':')?;
-        Some(Node::new(host, port.parse().ok()?))
+        Node::named(host.to_owned(), port.parse().ok()?)
     }
 }
 
@@ -24,5 +30,21 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Node { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_name_is_refused() {
+        for fine in ["", "10.0.0.1", "::1", "redis-1.example.com", "fe80::1%eth0"] {
+            assert!(Node::named(fine.to_owned(), 1).is_some(), "{fine}");
+        }
+        for host in ["a\nb", "a b", "\x1b[2J", "a\u{2028}b", "\0", &*"a".repeat(256)] {
+            assert!(Node::named(host.to_owned(), 1).is_none(), "{host:?}");
+            assert!(Node::parse(&format!("{host}:1")).is_none(), "{host:?}");
+        }
     }
 }

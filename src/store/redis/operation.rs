@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::health::Shows;
 use super::keys::{ended_key, group_keys, own_key, record_keys};
 use super::reply::Reply;
 use super::script::{Script, Scripts};
@@ -9,10 +10,12 @@ use super::servers::Servers;
 use super::{RedisStore, lifetime, milliseconds, optional};
 use crate::StoreError;
 use crate::lifetime::Lifetime;
+use crate::store::metrics::Counted;
 use crate::store::per_process::Entered;
 use crate::store::{Call, GroupKey, MOST_FORWARDS, Record, RecordKey};
 use crate::token::PublicId;
 use redis::Cmd;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 /// A call under way. A fork waits for all of it: between two of its scripts, a session may be neither here nor there.
@@ -84,14 +87,30 @@ impl<'a> Operation<'a> {
     }
 
     pub(super) fn run_until(&self, deadline: Instant, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
-        self.servers()?.request(Script::key(command), deadline, |connection, until| {
+        let shows = Cell::new(if script.adds { Shows::Writes } else { Shows::Reads });
+        // A load is answered also if the refresh that came with it was refused.
+        let unrefreshed = RefCell::new(None);
+        let answer = self.servers()?.request(Script::key(command), &shows, deadline, |connection, until| {
             let reply = self.reply(connection, until, script, command)?;
+            if let Some(refused) = script.refreshes.then(|| reply.refused_refresh()).flatten() {
+                unrefreshed.replace(Some(reply));
+                return Err(refused);
+            }
+            let has_written = script.adds && reply.status() == "ok" || script.refreshes && reply.has_refreshed();
+            shows.set(if has_written { Shows::Writes } else { Shows::Reads });
             if let Some(wait) = self.store.wait.filter(|_| script.writes && reply.status() == "ok") {
                 // The connection is alive, so all of the time may be used.
                 wait.on(connection, deadline)?;
             }
             Ok(reply)
-        })
+        });
+        match (answer, unrefreshed.into_inner()) {
+            (Err(_), Some(reply)) => {
+                self.store.counters.add(Counted::RefusedRefreshes, 1);
+                Ok(reply)
+            }
+            (answer, _) => answer,
+        }
     }
 
     pub(super) fn reply(

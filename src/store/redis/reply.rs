@@ -33,13 +33,28 @@ impl Reply {
         }
         let status = rest.next().and_then(text).ok_or_else(|| Failure::not_ours("the reply has no status"))?;
         if status == "corrupt" {
-            return Err(Failure::corrupt(corrupt("its fields are missing")));
+            return Err(Failure::of_this(corrupt("its fields are missing")));
         }
         Ok(Reply { status, rest })
     }
 
     pub(super) fn status(&self) -> &str {
         &self.status
+    }
+
+    /// Why Redis refused to write the refresh that a load asked for.
+    pub(super) fn refused_refresh(&self) -> Option<Failure> {
+        match self.rest.as_slice().last() {
+            Some(Value::BulkString(text)) if self.status == "ok" => {
+                Some(Failure::met_by_script(&String::from_utf8_lossy(text)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a load has extended the life of the session.
+    pub(super) fn has_refreshed(&self) -> bool {
+        self.status == "ok" && matches!(self.rest.as_slice().get(1), Some(Value::Int(1)))
     }
 
     /// For a status that this script does not give.

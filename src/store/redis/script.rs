@@ -9,6 +9,10 @@ pub(super) struct Script {
     hash: String,
     /// Whether it changes what a session is, and not only how long it lives.
     pub(super) writes: bool,
+    /// Whether it adds to what Redis keeps whenever it answers "ok", so that it is refused where the memory is full.
+    pub(super) adds: bool,
+    /// Whether it extends the life of a session on the way, and tells what kept it from doing so.
+    pub(super) refreshes: bool,
 }
 
 impl Script {
@@ -16,10 +20,18 @@ impl Script {
         Script { writes: false, ..Script::writing(body) }
     }
 
+    fn refreshing(body: &str) -> Script {
+        Script { refreshes: true, ..Script::reading(body) }
+    }
+
+    fn adding(body: &str) -> Script {
+        Script { adds: true, ..Script::writing(body) }
+    }
+
     fn writing(body: &str) -> Script {
         let text = [include_str!("prelude.lua"), body].join("\n");
         let hash = redis::Script::new(&text).get_hash().to_owned();
-        Script { text, hash, writes: true }
+        Script { text, hash, writes: true, adds: false, refreshes: false }
     }
 
     /// A call of this script on these keys, its nonce the first argument.
@@ -69,14 +81,15 @@ pub(super) struct Scripts {
     pub(super) take_again: Script,
     pub(super) activate: Script,
     pub(super) discard: Script,
+    pub(super) probe: Script,
 }
 
 impl Scripts {
     pub(super) fn new() -> Scripts {
         Scripts {
-            create: Script::writing(include_str!("create.lua")),
-            load: Script::reading(include_str!("load.lua")),
-            update: Script::writing(include_str!("update.lua")),
+            create: Script::adding(include_str!("create.lua")),
+            load: Script::refreshing(include_str!("load.lua")),
+            update: Script::adding(include_str!("update.lua")),
             delete: Script::writing(include_str!("delete.lua")),
             group_ids: Script::reading(include_str!("group_ids.lua")),
             group_len: Script::reading(include_str!("group_len.lua")),
@@ -88,8 +101,9 @@ impl Scripts {
             pending: Script::reading(include_str!("pending.lua")),
             take: Script::reading(include_str!("take.lua")),
             take_again: Script::writing(include_str!("take.lua")),
-            activate: Script::writing(include_str!("activate.lua")),
+            activate: Script::adding(include_str!("activate.lua")),
             discard: Script::reading(include_str!("discard.lua")),
+            probe: Script::adding(include_str!("probe.lua")),
         }
     }
 }

@@ -47,11 +47,15 @@ impl Sentinels {
         let (server, parameters) = Address::parse_with(&server_url, &["sentinel_user", "sentinel_pass"], expected)?;
         let parameter = |name: &str| parameters.get(name).map(String::as_str);
         let (user, password) = (parameter("sentinel_user"), parameter("sentinel_pass"));
-        if user.is_some() && password.is_none() {
-            return Err(malformed());
+        if user.is_some() && password.is_none_or(str::is_empty) {
+            return Err(ConfigError::StoreUser { password: "sentinel_pass=password" });
         }
         let sentinels = places.iter().map(|place| server.at(place).with_login(user, password));
         Ok(Sentinels { name: name.to_owned(), sentinels: sentinels.collect(), first: AtomicUsize::new(0), server })
+    }
+
+    pub(super) fn max_lifetime(&self) -> Duration {
+        self.server.max_lifetime()
     }
 
     /// A connection to the primary, and where that is.
@@ -139,9 +143,9 @@ impl Sentinels {
         let mut question = cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&self.name);
         let answer = sentinel.request(&question, deadline)?;
-        let named: Option<(String, u16)> =
-            from_redis_value(answer).map_err(|_| Failure::not_ours("a sentinel named no address"))?;
-        Ok(named.map(|(host, port)| Node::new(host, port)))
+        let no_address = || Failure::not_ours("a sentinel named no address");
+        let named: Option<(String, u16)> = from_redis_value(answer).map_err(|_| no_address())?;
+        named.map(|(host, port)| Node::named(host, port).ok_or_else(no_address)).transpose()
     }
 
     /// A connection to the server that is named, if that takes itself for a primary too: a sentinel may not know yet

@@ -5,10 +5,12 @@ use super::cluster::{Cluster, Seeds};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::generation::Generations;
+use super::health::Shows;
 use super::pool::Pool;
 use super::target::Target;
 use crate::store::metrics::Counters;
 use crate::{ConfigError, StoreError};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -66,18 +68,19 @@ impl Source {
 }
 
 impl Servers {
-    /// Makes a request where this key is kept.
+    /// Makes a request where this key is kept. `shows` is as for `Pool::request`.
     #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
     pub(super) fn request<R>(
         &self,
         key: &[u8],
+        shows: &Cell<Shows>,
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         match self {
-            Servers::Single(pool) => pool.request(deadline, request).map_err(|failure| pool.told(failure)),
+            Servers::Single(pool) => pool.ask(shows, deadline, request),
             #[cfg(feature = "cluster")]
-            Servers::Cluster(cluster) => cluster.request(super::slots::slot_of(key), deadline, request),
+            Servers::Cluster(cluster) => cluster.request(super::slots::slot_of(key), shows, deadline, request),
         }
     }
 
@@ -88,9 +91,34 @@ impl Servers {
         request: impl Fn(&mut Connection, Instant) -> Result<(), Failure>,
     ) -> Result<(), StoreError> {
         match self {
-            Servers::Single(pool) => pool.request(deadline, request).map_err(|failure| pool.told(failure)),
+            Servers::Single(pool) => pool.ask(&Cell::new(Shows::Reads), deadline, request),
             #[cfg(feature = "cluster")]
             Servers::Cluster(cluster) => cluster.ask_all(deadline, request),
+        }
+    }
+
+    /// What to put between the braces of a key, so that each server that keeps sessions gets one.
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
+    pub(super) fn a_tag_for_each(&self, deadline: Instant) -> Result<Vec<String>, StoreError> {
+        match self {
+            Servers::Single(_) => Ok(vec![tag(0)]),
+            #[cfg(feature = "cluster")]
+            Servers::Cluster(cluster) => {
+                let map = cluster.renewed_map(deadline)?;
+                let mut nodes = map.nodes();
+                let mut tags = Vec::new();
+                for tag in (0..MANY_TAGS).map(tag) {
+                    if nodes.is_empty() {
+                        break;
+                    }
+                    let node = map.node_of(super::slots::slot_of(tag.as_bytes()));
+                    if let Some(at) = nodes.iter().position(|other| Some(*other) == node) {
+                        nodes.swap_remove(at);
+                        tags.push(tag);
+                    }
+                }
+                Ok(tags)
+            }
         }
     }
 
@@ -114,6 +142,14 @@ impl Servers {
             Servers::Cluster(cluster) => cluster.close_idle(),
         }
     }
+}
+
+/// Enough for one of them to be in each of 16,384 slots; a server that names nonsense is not looked for any longer.
+#[cfg(feature = "cluster")]
+const MANY_TAGS: u32 = 300_000;
+
+fn tag(number: u32) -> String {
+    format!("probe-{number}")
 }
 
 /// Without user and password.

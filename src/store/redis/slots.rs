@@ -48,7 +48,7 @@ impl SlotMap {
                 "?" => node.nth(1).and_then(ip)?,
                 _ => name,
             };
-            ranges.push((last, first, Node::new(host, port.try_into().ok()?)));
+            ranges.push((last, first, Node::named(host, port.try_into().ok()?)?));
         }
         ranges.sort();
         Some(SlotMap { ranges })
@@ -156,6 +156,7 @@ mod tests {
             Value::Array(vec![range(2, 1, node("a", 1))]),
             Value::Array(vec![range(0, 1, node("a", 70_000))]),
             Value::Array(vec![range(0, 1, Value::Nil)]),
+            Value::Array(vec![range(0, 1, node("a\nb", 1))]),
         ] {
             assert!(SlotMap::parse(nonsense, "a").is_none());
         }

@@ -2,12 +2,13 @@
 
 use super::address::Address;
 use super::connection::Connection;
+use super::failure::Failure;
 use super::node::Node;
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use crate::{ConfigError, StoreError};
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) enum Target {
     Server(Address),
@@ -25,15 +26,13 @@ impl Target {
     }
 
     /// A connection, and the server that it leads to where that can change.
-    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Option<Node>), StoreError> {
+    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Option<Node>), Failure> {
         match self {
-            Target::Server(address) => match Connection::open(address, deadline) {
-                Ok(connection) => Ok((connection, None)),
-                Err(failure) => Err(failure.into_store_error(address)),
-            },
+            Target::Server(address) => Ok((Connection::open(address, deadline)?, None)),
             #[cfg(feature = "sentinel")]
             Target::Primary(sentinels) => {
-                sentinels.connect(deadline).map(|(connection, primary)| (connection, Some(primary)))
+                let (connection, primary) = sentinels.connect(deadline)?;
+                Ok((connection, Some(primary)))
             }
         }
     }
@@ -49,6 +48,15 @@ impl Target {
             Target::Server(_) => Ok(None),
             #[cfg(feature = "sentinel")]
             Target::Primary(sentinels) => sentinels.ask_again(kept, deadline).map(Some),
+        }
+    }
+
+    /// How long a connection may be used at most.
+    pub(super) fn max_lifetime(&self) -> Duration {
+        match self {
+            Target::Server(address) => address.max_lifetime(),
+            #[cfg(feature = "sentinel")]
+            Target::Primary(sentinels) => sentinels.max_lifetime(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! TLS, with [rustls](https://docs.rs/rustls) and *ring*.
 
 use super::address::Parameters;
+use super::failure::one_line;
 use super::socket::Until;
 use crate::ConfigError;
 use rustls::client::Resumption;
@@ -51,7 +52,10 @@ impl Tls {
     /// Makes a connection safe, or fails: if the certificate is not one for this host, for instance.
     pub(super) fn handshake(&self, host: &str, mut socket: Until<'_>) -> io::Result<ClientConnection> {
         let mut connection = ClientConnection::new(self.config.clone(), name(host)?).map_err(io::Error::other)?;
-        connection.complete_io(&mut socket)?;
+        // What rustls says may be what the server's certificate says.
+        connection
+            .complete_io(&mut socket)
+            .map_err(|error| io::Error::new(error.kind(), one_line(&error.to_string())))?;
         Ok(connection)
     }
 }

@@ -1,7 +1,7 @@
 //! What a change waits for besides the primary: replicas, and the disk.
 
 use super::connection::Connection;
-use super::failure::Failure;
+use super::failure::{Failure, Refusal};
 use super::socket::left;
 use crate::{ConfigError, StoreError, StoreErrorKind};
 use redis::{Cmd, Value, cmd};
@@ -47,18 +47,17 @@ impl Wait {
         // The reply has to come before the deadline, and Redis looks at its clock ten times a second.
         let Ok(left) = left(deadline) else {
             let error = StoreError::new(StoreErrorKind::Timeout, "the change was made, but no time is left to wait");
-            return Err(Failure::Refused { error, reusable: true });
+            return Err(Failure::of_this(error));
         };
         let patience = left - (left / 8).max(LATE).min(left / 2);
         let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
-            Err(Failure::Refused { error, reusable }) => {
+            Err(Failure::Refused { error, refusal }) => {
                 let message = "the change was made, but the server cannot wait for where it is to be (wait_aof needs Redis \
                                7.2 and appendonly yes)";
-                return Err(Failure::Refused {
-                    error: StoreError::new(error.kind(), message).caused_by(error),
-                    reusable,
-                });
+                let refusal = if refusal == Refusal::Connection { refusal } else { Refusal::Writes };
+                let error = StoreError::new(error.kind(), message).caused_by(error);
+                return Err(Failure::Refused { error, refusal });
             }
             Err(Failure::NotPrimary(error)) => {
                 let message = "the change was made, but the server is no primary any more";
@@ -82,7 +81,8 @@ impl Wait {
             self.replicas,
             if self.on_disk { " on disk, or the primary has not" } else { "" }
         );
-        Err(Failure::Refused { error: StoreError::new(StoreErrorKind::Timeout, message), reusable: true })
+        let error = StoreError::new(StoreErrorKind::Timeout, message);
+        Err(Failure::Refused { error, refusal: Refusal::Writes })
     }
 
     fn command(self, milliseconds: u64) -> Cmd {
