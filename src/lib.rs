@@ -22,6 +22,7 @@
 //!         let mut response = Response::from_string(format!("{} visits\n", session.get::<u64>("visits")?.unwrap_or(0)));
 //!         if let Some(set_cookie) = set_cookie {
 //!             response.add_header(Header::from_bytes("Set-Cookie", set_cookie.as_str()).expect("it is ASCII"));
+//!             response.add_header(Header::from_bytes("Cache-Control", "no-store").expect("it is ASCII"));
 //!         }
 //!         request.respond(response)?;
 //!     }
@@ -65,6 +66,7 @@
 //! | ask for the password again before something sensitive | if not [`Session::authenticated_within`] |
 //! | change ids now and then | [`Session::regenerate_with_grace`] |
 //! | keep other sites from posting your forms | [`Session::csrf_token`], [`Session::verify_csrf`] |
+//! | end all sessions of the application | [`SessionManager::destroy_every_session`] |
 //! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |
 //! | change the secret | [`accept_secret`](SessionManagerBuilder::accept_secret) |
 //!
@@ -91,6 +93,8 @@
 //! cookies: see [`Stats`]. The `log` crate gets outages with their beginning and end, retries, damaged records, and requests
 //! with several sessions. Lines that a client can cause at will are written once a minute at most, with the number of those
 //! that were not.
+//!
+//! [`guide`] says how to run all of this in production.
 //!
 //! # Security
 //! A cookie carries 192 random bits and an HMAC-SHA256 over them and over all that the cookie is valid for: what is
@@ -119,6 +123,7 @@ pub mod contract;
 mod cookie;
 mod error;
 mod group;
+pub mod guide;
 mod lifetime;
 mod manager;
 mod random;
