@@ -382,6 +382,37 @@ fn timeouts_hold_in_groups_too() {
 }
 
 #[test]
+fn an_idle_timeout_of_one_users_own_ends_with_their_login() {
+    let places = Place::all_and_a_cluster();
+    for url in places.iter().map(Place::url).chain(["memory:".to_owned()]) {
+        let manager = builder(&url).idle_timeout(DAY).build().unwrap();
+        let life = |session: &Session| session.expires_at().unwrap().duration_since(SystemTime::now()).unwrap();
+        let about =
+            |session: &Session, days: u32| life(session) > (days * DAY) / 2 && life(session) < (days * DAY) * 3 / 2;
+        let mut session = manager.load(None).unwrap();
+        session.set_group_name("ada");
+        session.set_idle_timeout(30 * DAY);
+        session.save().unwrap();
+        session.regenerate();
+        let header = cookie(&session.save().unwrap().unwrap());
+        assert!(about(&session, 30), "it is the same login: {:?}", life(&session));
+
+        let mut left = manager.load(&*header).unwrap();
+        left.leave_group();
+        let header = cookie(&left.save().unwrap().unwrap());
+        assert!(about(&left, 1) && about(&manager.load(&*header).unwrap(), 1), "{:?}", life(&left));
+
+        left.set_group_name("grace");
+        left.set_idle_timeout(30 * DAY);
+        left.save().unwrap();
+        assert!(about(&left, 30), "{:?}", life(&left));
+        left.set_group_name("ada");
+        left.save().unwrap();
+        assert!(about(&left, 1), "the next login, of another user: {:?}", life(&left));
+    }
+}
+
+#[test]
 fn logins_over_time_leave_no_more_than_who_is_alive() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
@@ -393,7 +424,7 @@ fn logins_over_time_leave_no_more_than_who_is_alive() {
             assert_eq!(place.records(), 50);
             if let Place::Redis(redis) = &place {
                 for set in [index(redis), format!("{}:joined", index(redis))] {
-                    assert_eq!(redis.run::<usize>(&["ZCARD", &set]), 50, "round {round}: {set}");
+                    assert_eq!(members(redis, &set).len(), 50, "round {round}: {set}");
                 }
             }
             place.let_time_pass_for_all(8 * DAY);
@@ -406,8 +437,7 @@ fn no_index_of_nobody(place: &Place) {
     match place {
         Place::Redis(redis) => {
             for index in redis.keys().iter().filter(|key| key.ends_with('}')) {
-                let members = |key: &str| redis.run::<BTreeSet<String>>(&["ZRANGE", key, "0", "-1"]);
-                assert_eq!(members(index), members(&format!("{index}:joined")));
+                assert_eq!(members(redis, index), members(redis, &format!("{index}:joined")));
             }
         }
         Place::Cluster(_) => {}
@@ -417,6 +447,13 @@ fn no_index_of_nobody(place: &Place) {
             assert_eq!(empty, 0);
         }
     }
+}
+
+/// The sessions in one set of a group. The index also says which generation of the namespace it is of.
+fn members(redis: &Redis, set: &str) -> BTreeSet<String> {
+    let mut members: BTreeSet<String> = redis.run(&["ZRANGE", set, "0", "-1"]);
+    members.remove("generation");
+    members
 }
 
 /// The key of the group's index.

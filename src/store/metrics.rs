@@ -31,7 +31,8 @@ pub struct Stats {
     /// Loads that extended the life of their session.
     pub refreshed: u64,
     /// Sessions ended by a call: logouts, and all members of a group that was ended. Timeouts and
-    /// [limits](crate::SessionManagerBuilder::max_sessions_per_group) are not in it.
+    /// [limits](crate::SessionManagerBuilder::max_sessions_per_group) are not in it, nor is
+    /// [`destroy_every_session`](crate::SessionManager::destroy_every_session), which counts none.
     pub ended: u64,
     /// Loads with a token of ours whose session the store does not have. Some are normal: sessions that ended or timed out
     /// while their cookie lives on. A sudden rise means that the store has lost sessions: it was emptied (`FLUSHALL`), evicts
