@@ -178,10 +178,10 @@ impl SessionManagerBuilder {
     /// Changing it logs everyone out.
     ///
     /// # Security
-    /// Give each application a namespace of its own as soon as two of them share a store. Different secrets are not enough:
-    /// groups do not depend on the secret, so that they survive a change of it. In one namespace, both applications' `"ada"`
-    /// is one [`Group`](crate::Group), and each of them lists, reads with [`sessions_with`](crate::Group::sessions_with),
-    /// and ends the sessions of the other's users.
+    /// Give each application a namespace of its own as soon as two of them share a store. Different secrets are not
+    /// enough: groups do not depend on the secret, so that they survive a change of it. In one namespace, both
+    /// applications' `"ada"` is one [`Group`](crate::Group), and each of them lists, reads with
+    /// [`sessions_with`](crate::Group::sessions_with), and ends the sessions of the other's users.
     ///
     /// # Errors
     /// Refused unless it is 1 to 64 ASCII letters, digits, `-`, `_` or `.`.

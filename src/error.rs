@@ -485,7 +485,7 @@ impl fmt::Display for ConfigError {
                 "the idle_timeout ({idle:?}) is longer than the absolute_timeout ({absolute:?}); make it the shorter one"
             ),
             ConfigError::PoolSize => f.write_str(
-                "pool_size is to be between 1 and 1,000 connections of each process; as many as it has threads is enough",
+                "pool_size is to be between 1 and 1,000; as many connections as the process has threads are enough",
             ),
             ConfigError::MaxSessionsPerGroup => f.write_str(
                 "max_sessions_per_group is to be between 1 and 100,000; leave it out for no limit",

@@ -64,9 +64,9 @@ impl Group {
         self.sessions_with(&[])
     }
 
-    /// As [`sessions`](Group::sessions), each with those of its values that have one of these keys: what the application
-    /// has set to tell one device from another, such as the browser and the address. It loads none of the sessions, so
-    /// it does not extend their lives.
+    /// As [`sessions`](Group::sessions), each with those of its values that have one of these keys: what the
+    /// application has set to tell one device from another, such as the browser and the address. It loads none of the
+    /// sessions, so it does not extend their lives.
     ///
     /// # Errors
     /// Those of `sessions`.
@@ -85,7 +85,8 @@ impl Group {
         Ok(self.manager.store().group_len(&self.key(), &self.call()?)?)
     }
 
-    /// Ends all its sessions at once: a logout everywhere (the npm module's `clearGroupByName`). Says how many there were.
+    /// Ends all its sessions at once: a logout everywhere (the npm module's `clearGroupByName`). Says how many there
+    /// were.
     ///
     /// It is one step: none of the sessions is alive afterwards, also none that other processes were saving or creating
     /// meanwhile; they find them [gone](Error::Gone). If the session that asks is one of them, call
@@ -174,8 +175,8 @@ impl SessionInfo {
         self.info.expires_at
     }
 
-    /// When it was listed, by the store's clock: to say how long ago the others of these times are. This machine's clock may
-    /// be another.
+    /// When it was listed, by the store's clock: to say how long ago the others of these times are. This machine's
+    /// clock may be another.
     #[must_use]
     pub fn listed_at(&self) -> SystemTime {
         self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)

@@ -40,19 +40,19 @@
 //! [`Session::increment`]; where a change depends on what is there, use [`SessionManager::transact`]. A save never
 //! brings a session back that has ended meanwhile: it answers [`Error::Gone`].
 //!
-//! Setting something in the session of every visitor makes a record for each of them, robots included, and can replace the
-//! cookie of a login: see [`Session`].
+//! Setting something in the session of every visitor makes a record for each of them, robots included, and can replace
+//! the cookie of a login: see [`Session`].
 //!
 //! Clients of an API have no cookies: [`SessionManager::load_token`] and [`Session::token`] are for them.
 //!
 //! # Logins
 //! At a login, call [`Session::set_group_name`] with the user's name or number. The session gets a new id, so that one
-//! that somebody planted before is worth nothing, and it is a member of the user's [`Group`] from then on, as are those of
-//! the user's other devices. [`SessionManager::group`] lists them, and ends one, all others, or all, at once.
+//! that somebody planted before is worth nothing, and it is a member of the user's [`Group`] from then on, as are those
+//! of the user's other devices. [`SessionManager::group`] lists them, and ends one, all others, or all, at once.
 //! [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group) limits how many there may be.
 //!
-//! Two applications on one store need a [`namespace`](SessionManagerBuilder::namespace) each. Without it they share their
-//! groups, whatever their secrets are, and one can list and end the sessions of the other's users.
+//! Two applications on one store need a [`namespace`](SessionManagerBuilder::namespace) each. Without it they share
+//! their groups, whatever their secrets are, and one can list and end the sessions of the other's users.
 //!
 //! `examples/login.rs` is a site that does all of this.
 //!
@@ -85,14 +85,14 @@
 //! [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, a call is made once more
 //! on a fresh one, and a mark that goes with each change, of which a session remembers the last two dozen, makes sure
 //! that it is applied once. What a save acknowledged is what Redis acknowledged: a failover, or a crash with
-//! `appendfsync everysec`, can take the last seconds back, logouts included, unless
-//! [the store URL](SessionManagerBuilder::store_url) asks to wait for replicas or the disk. A power loss can do that to a
-//! SQLite file, unless `synchronous=full` is asked for.
+//! `appendfsync everysec`, can take the last seconds back, logouts included, unless [the store
+//! URL](SessionManagerBuilder::store_url) asks to wait for replicas or the disk. A power loss can do that to a SQLite
+//! file, unless `synchronous=full` is asked for.
 //!
 //! [`SessionManager::stats`] counts what a process does at its store, and what becomes of sessions, tokens and planted
-//! cookies: see [`Stats`]. The `log` crate gets outages with their beginning and end, retries, damaged records, and requests
-//! with several sessions. Lines that a client can cause at will are written once a minute at most, with the number of those
-//! that were not.
+//! cookies: see [`Stats`]. The `log` crate gets outages with their beginning and end, retries, damaged records, and
+//! requests with several sessions. Lines that a client can cause at will are written once a minute at most, with the
+//! number of those that were not.
 //!
 //! [`guide`] says how to run all of this in production.
 //!
@@ -112,8 +112,8 @@
 //! | `sqlite` | no | `SqliteStore`, and `sqlite://`; builds SQLite, so it needs a C compiler |
 //! | `contract` | no | the suite that every store has to pass, for those who write one |
 //!
-//! Without them there is [`MemoryStore`], for examples and programs of one process, and the [`Store`] trait for stores of
-//! your own.
+//! Without them there is [`MemoryStore`], for examples and programs of one process, and the [`Store`] trait for stores
+//! of your own.
 
 #![forbid(unsafe_code)]
 

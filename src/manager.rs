@@ -22,8 +22,8 @@ const TRIES: u32 = 32;
 /// Loads and ends sessions. One is enough for an application; clones share it, and so do forked processes.
 ///
 /// Build it before or after forking: it opens nothing until it is used, and every process opens its own connections.
-/// Only a process that forks while other threads of it are using the manager, or after it has used a SQLite file itself,
-/// needs [`before_fork`](SessionManager::before_fork).
+/// Only a process that forks while other threads of it are using the manager, or after it has used a SQLite file
+/// itself, needs [`before_fork`](SessionManager::before_fork).
 ///
 /// # Examples
 /// ```
@@ -108,8 +108,8 @@ impl SessionManager {
     ///
     /// # Security
     /// If a request brings cookies of several sessions, all signed by us, and exactly one of these is alive, it is the
-    /// session. Each further cookie costs a round trip. Two live sessions are no session: a neighbouring subdomain may have
-    /// planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
+    /// session. Each further cookie costs a round trip. Two live sessions are no session: a neighbouring subdomain may
+    /// have planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
     /// [`Stats::tossed`] counts both.
     pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
         self.session(Transport::Cookie, self.presented(cookie_headers))
@@ -179,8 +179,9 @@ impl SessionManager {
     /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
     ///
     /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved but
-    /// what it has saved by itself, which it need not do, and must not do with a new id: the client would not get it. Counting is cheaper with [`Session::increment`], which never
-    /// conflicts. Several `Cookie` headers may be joined with `"; "`.
+    /// what it has saved by itself, which it need not do, and must not do with a new id: the client would not get it.
+    /// Counting is cheaper with [`Session::increment`], which never conflicts. Several `Cookie` headers may be joined
+    /// with `"; "`.
     ///
     /// # Errors
     /// What `work` answers, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or once the
@@ -305,15 +306,16 @@ impl SessionManager {
 
     /// The group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks nothing yet.
     ///
-    /// Nobody can join a group whose name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), so that is
-    /// an empty one.
+    /// Nobody can join a group whose name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), so that
+    /// is an empty one.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
         Group::new(self.clone(), name)
     }
 
-    /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step: after a breach, say
-    /// (OWASP ASVS 7.4.5). What it costs does not depend on how many there are. Sessions that are created afterwards live.
+    /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step: after a breach,
+    /// say (OWASP ASVS 7.4.5). What it costs does not depend on how many there are. Sessions that are created
+    /// afterwards live.
     ///
     /// Without this call, an operator ends all sessions by giving the application a new secret and not
     /// [accepting](SessionManagerBuilder::accept_secret) the old one.
@@ -336,9 +338,9 @@ impl SessionManager {
         Ok(self.inner.store.clear_namespace(&self.inner.namespace, &Call::until(self.deadline())?)?)
     }
 
-    /// Whether sessions can be saved: for health checks that are to notice a full memory or disk, a replica in the place of
-    /// the primary, and missing rights. It creates a session that nobody knows of, and ends it: two writes or more, where
-    /// [`ping`](SessionManager::ping) makes none.
+    /// Whether sessions can be saved: for health checks that are to notice a full memory or disk, a replica in the
+    /// place of the primary, and missing rights. It creates a session that nobody knows of, and ends it: two writes or
+    /// more, where [`ping`](SessionManager::ping) makes none.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.
@@ -346,12 +348,12 @@ impl SessionManager {
         Ok(self.inner.store.check_writes(&self.inner.namespace, &Call::until(self.deadline())?)?)
     }
 
-    /// Whether the store answers: for health checks, and to tell at start that it is missing. Whether it takes writes too
-    /// is what [`check_writes`](SessionManager::check_writes) looks at.
+    /// Whether the store answers: for health checks, and to tell at start that it is missing. Whether it takes writes
+    /// too is what [`check_writes`](SessionManager::check_writes) looks at.
     ///
-    /// It opens a connection, or the SQLite file, in the process that calls it. A parent that asks before it forks, and keeps
-    /// its sessions in a SQLite file, has to fork under [`before_fork`](SessionManager::before_fork): its children could not
-    /// use the file otherwise. With Redis there is nothing to do.
+    /// It opens a connection, or the SQLite file, in the process that calls it. A parent that asks before it forks, and
+    /// keeps its sessions in a SQLite file, has to fork under [`before_fork`](SessionManager::before_fork): its
+    /// children could not use the file otherwise. With Redis there is nothing to do.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.
@@ -380,8 +382,8 @@ impl SessionManager {
     /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
     ///
     /// Waits until no call is under way (at most twice the operation timeout), closes this process's connections, and
-    /// holds its new calls back until the guard is dropped, and every other one. Fork while the guard lives. The child is
-    /// not held back.
+    /// holds its new calls back until the guard is dropped, and every other one. Fork while the guard lives. The child
+    /// is not held back.
     ///
     /// The usual server, whose parent builds the manager, forks and waits, and whose children serve, does not need it.
     ///

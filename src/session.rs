@@ -32,10 +32,11 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// which sends only them: what other requests change at the same time under other keys stays. A session that nothing
 /// was set in is not kept, and costs nothing.
 ///
-/// A page that sets something in every session, such as a counter of visits, keeps one for each visitor who sends no cookie:
-/// every robot, and every request that another site causes and whose cookie [`SameSite`](crate::SameSite) holds back. The
-/// cookie of such a new session takes the place of the one that the browser has, and with it of a login. So set something
-/// only where it matters, and in the pages that everyone sees only if the session [is not new](Session::is_new).
+/// A page that sets something in every session, such as a counter of visits, keeps one for each visitor who sends no
+/// cookie: every robot, and every request that another site causes and whose cookie [`SameSite`](crate::SameSite) holds
+/// back. The cookie of such a new session takes the place of the one that the browser has, and with it of a login. So
+/// set something only where it matters, and in the pages that everyone sees only if the session is not
+/// [new](Session::is_new).
 ///
 /// Values are whatever serde can turn into JSON. They are parsed when they are asked for.
 ///
@@ -72,8 +73,8 @@ pub struct Session {
     heard_at: Instant,
     /// The values as last heard of.
     values: Values,
-    /// Whether they are all that the record held when last heard of: other requests may have changed it between its load
-    /// and a save.
+    /// Whether they are all that the record held when last heard of: other requests may have changed it between its
+    /// load and a save.
     complete: bool,
     /// Sent to the store, with no answer: it may have been applied. Goes first, under its old nonce.
     unanswered: Option<Sent>,
@@ -140,8 +141,8 @@ impl Session {
 
     /// The value of a key, or `None` if there is none.
     ///
-    /// A key that was set to `None` holds a `null`. Read as an `Option<T>` it is `Some(None)`; read as a `T` that cannot be
-    /// null it is `None`.
+    /// A key that was set to `None` holds a `null`. Read as an `Option<T>` it is `Some(None)`; read as a `T` that
+    /// cannot be null it is `None`.
     ///
     /// # Errors
     /// [`Error::Decode`] if the value cannot be read as a `T`; [`Error::NotAnInteger`] if it has been
@@ -154,11 +155,10 @@ impl Session {
     /// Sets a key to a value.
     ///
     /// # Errors
-    /// [`Error::Encode`] if the value cannot be written as JSON and read again: a number in it is NaN or infinite, it is
-    /// nested more than 127 deep, a map has keys that are not text or numbers, or its `Serialize` fails;
-    /// [`Error::TooLarge`] if the key is longer than
-    /// [`MAX_KEY_BYTES`], or key and value alone are larger than a session may be; [`Error::ReservedKey`] if the key
-    /// begins with a NUL character. The session is then as it was.
+    /// [`Error::Encode`] if the value cannot be written as JSON and read again: a number in it is NaN or infinite, it
+    /// is nested more than 127 deep, a map has keys that are not text or numbers, or its `Serialize` fails;
+    /// [`Error::TooLarge`] if the key is longer than [`MAX_KEY_BYTES`], or key and value alone are larger than a
+    /// session may be; [`Error::ReservedKey`] if the key begins with a NUL character. The session is then as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
         let json = to_json(key, value)?;
@@ -167,7 +167,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a value out: it is gone once the session is saved. So is a `null` that [`get`](Session::get) takes for none.
+    /// Takes a value out: it is gone once the session is saved. So is a `null` that [`get`](Session::get) takes for
+    /// none.
     ///
     /// # Errors
     /// Those of [`get`](Session::get); the value then stays.
@@ -263,8 +264,8 @@ impl Session {
     /// still holds.
     ///
     /// This is "remember me" where cookies outlive the browser, as they do by default. With
-    /// [`persistent(false)`](crate::SessionManagerBuilder::persistent) the cookie goes when the browser is closed, whatever
-    /// this timeout is.
+    /// [`persistent(false)`](crate::SessionManagerBuilder::persistent) the cookie goes when the browser is closed,
+    /// whatever this timeout is.
     pub fn set_idle_timeout(&mut self, timeout: Duration) {
         let longest = crate::lifetime::LONGEST_TIMEOUT;
         self.settled = false;

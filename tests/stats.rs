@@ -72,8 +72,8 @@ fn what_happened_at_the_store_is_counted() {
     assert!(stats.waited >= Duration::from_millis(10), "{stats:?}");
 }
 
-/// What `work` makes the counters of sessions grow by: created, refreshed, ended; not found, gone, conflicts; refused and
-/// tossed.
+/// What `work` makes the counters of sessions grow by: created, refreshed, ended; not found, gone, conflicts; refused
+/// and tossed.
 fn counted(manager: &SessionManager, work: impl FnOnce()) -> [u64; 8] {
     let numbers = || {
         let stats = manager.stats();

@@ -5,16 +5,16 @@ use crate::{Error, PublicId};
 use log::Level;
 
 impl Session {
-    /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field, and
-    /// let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
+    /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field,
+    /// and let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
     ///
-    /// It is derived from the secret and the session's id, and costs the store nothing; a new session is kept because of it.
-    /// It looks different each time, and all of them are good until the session's id changes; if it changes
-    /// [with a grace](Session::regenerate_with_grace), until that ends, so that no form is lost to a change that is only a
-    /// precaution.
+    /// It is derived from the secret and the session's id, and costs the store nothing; a new session is kept because
+    /// of it. It looks different each time, and all of them are good until the session's id changes; if it changes
+    /// [with a grace](Session::regenerate_with_grace), until that ends, so that no form is lost to a change that is
+    /// only a precaution.
     ///
-    /// After [`regenerate`](Session::regenerate) the token is that of the new id. With a grace ask for it after the save,
-    /// since another request may have been faster.
+    /// After [`regenerate`](Session::regenerate) the token is that of the new id. With a grace ask for it after the
+    /// save, since another request may have been faster.
     ///
     /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
     ///

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 impl Session {
     /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash): the message
-    /// "saved" that is to be shown after a redirect. It replaces one of the same key that was not taken yet. Keys of these
-    /// values are apart from all others, and [`keys`](Session::keys) does not list them.
+    /// "saved" that is to be shown after a redirect. It replaces one of the same key that was not taken yet. Keys of
+    /// these values are apart from all others, and [`keys`](Session::keys) does not list them.
     ///
     /// # Errors
     /// Those of [`set`](Session::set); [`Error::Randomness`].
@@ -39,8 +39,9 @@ impl Session {
     }
 
     /// Takes a value that an earlier request left with [`flash`](Session::flash). Of several requests at once, one gets
-    /// it, so take it on the page that shows it: browsers ask for icons by themselves. It is taken from the store at once, in one round trip (within [`transact`](crate::SessionManager::transact), when the
-    /// transaction is saved); where there is none, nothing is asked.
+    /// it, so take it on the page that shows it: browsers ask for icons by themselves. It is taken from the store at
+    /// once, in one round trip (within [`transact`](crate::SessionManager::transact), when the transaction is saved);
+    /// where there is none, nothing is asked.
     ///
     /// # Errors
     /// [`Error::Decode`] if it cannot be read as a `T`; it then stays. [`Error::Gone`] if the session has ended;

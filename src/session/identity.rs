@@ -63,8 +63,8 @@ impl Session {
     /// Gives the session a new id when it is saved, with the same values; the old id is dead from then on.
     ///
     /// Do this whenever what the client may do changes (OWASP ASVS 7.2.4), so that an id that someone planted or saw
-    /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does it by itself. Of two requests
-    /// that do it at once, one wins; the other's save answers [`Error::Gone`].
+    /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does it by itself. Of two
+    /// requests that do it at once, one wins; the other's save answers [`Error::Gone`].
     pub fn regenerate(&mut self) {
         self.renew(GroupChange::None, None);
     }
@@ -75,9 +75,9 @@ impl Session {
     ///
     /// With the old id a request can read and save, and end the session, but it gets no cookie. Its own
     /// `regenerate_with_grace` then does nothing, since that is done; with any other change of id its save answers
-    /// [`Error::Gone`]. Such requests take one round trip more for each change of the id. The grace ends with the session.
-    /// [Forms](Session::csrf_token) of pages that were made with the old id are good for the grace too: of the last 16 ids,
-    /// should there be more in it.
+    /// [`Error::Gone`]. Such requests take one round trip more for each change of the id. The grace ends with the
+    /// session. [Forms](Session::csrf_token) of pages that were made with the old id are good for the grace too: of the
+    /// last 16 ids, should there be more in it.
     ///
     /// Where anything in this request asks for a new id without a grace, there is none.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {
@@ -86,14 +86,15 @@ impl Session {
 
     /// Lets the session join a group when it is saved: the login of this user (the npm module's `setGroupName`).
     ///
-    /// A login is a change of privilege, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins anew,
-    /// and [`authenticated_at`](Session::authenticated_at) is set; also if it is in that group already. If it is in
-    /// another one, it leaves that. Any name is good: the id of the user in your database, say. One that is longer than
-    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES) is refused by [`save`](Session::save) with [`Error::TooLarge`]:
-    /// nothing is written then, until another name is set, or [`leave_group`](Session::leave_group) is called.
+    /// A login is a change of privilege, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins
+    /// anew, and [`authenticated_at`](Session::authenticated_at) is set; also if it is in that group already. If it is
+    /// in another one, it leaves that. Any name is good: the id of the user in your database, say. One that is longer
+    /// than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES) is refused by [`save`](Session::save) with
+    /// [`Error::TooLarge`]: nothing is written then, until another name is set, or
+    /// [`leave_group`](Session::leave_group) is called.
     ///
-    /// The values stay. If [`group_name`](Session::group_name) is another user's, [destroy](Session::destroy) that session
-    /// first and log in with a new one, so that nothing of one user passes to the next.
+    /// The values stay. If [`group_name`](Session::group_name) is another user's, [destroy](Session::destroy) that
+    /// session first and log in with a new one, so that nothing of one user passes to the next.
     ///
     /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. With
     /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), those that joined first end.
@@ -140,8 +141,8 @@ impl Session {
 
     /// When the session joined its group, by the store's clock: the last login. `None` if it is in no group.
     ///
-    /// To compare it with the time of now, use [`authenticated_within`](Session::authenticated_within): this machine's clock
-    /// may be another than the store's.
+    /// To compare it with the time of now, use [`authenticated_within`](Session::authenticated_within): this machine's
+    /// clock may be another than the store's.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.info.as_ref().and_then(|info| info.joined_at)
@@ -149,8 +150,8 @@ impl Session {
 
     /// Whether the last login is no longer ago than this, by the store's clock. `false` if the session is in no group.
     ///
-    /// Before something sensitive, such as a new password, ask for the old one again if this is `false` (OWASP ASVS 7.5.1),
-    /// and call [`set_group_name`](Session::set_group_name) once more.
+    /// Before something sensitive, such as a new password, ask for the old one again if this is `false` (OWASP ASVS
+    /// 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
     ///
     /// A login that lies ahead, since the store's clock was put back, counts as that long ago.
     ///

@@ -1,7 +1,7 @@
 //! The ids that a session had before, in their grace: pages that were made with them hold form tokens of them.
 //!
-//! They are kept among the values, under keys that begin with NUL, each with the time at which its grace ends. A session
-//! gets a new id only from a request that came with its present one, and that one knows all of them.
+//! They are kept among the values, under keys that begin with NUL, each with the time at which its grace ends. A
+//! session gets a new id only from a request that came with its present one, and that one knows all of them.
 
 use super::Session;
 use crate::store::{self, Change, ChangeSet, Size};
@@ -25,8 +25,8 @@ impl Session {
         read.filter(move |(_, until)| now.is_some_and(|now| *until > now))
     }
 
-    /// Adds to a change set what becomes of them. If the session gets a new id, the one that it has is one of them for this
-    /// `grace`; without a grace, no form of before is good any more.
+    /// Adds to a change set what becomes of them. If the session gets a new id, the one that it has is one of them for
+    /// this `grace`; without a grace, no form of before is good any more.
     pub(super) fn keep_previous_ids(&self, changes: &mut ChangeSet, gets_new_id: bool, grace: Option<Duration>) {
         if !gets_new_id && !changes.clear {
             return;

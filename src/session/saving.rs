@@ -11,17 +11,18 @@ use std::mem;
 use std::time::Instant;
 
 impl Session {
-    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due: once, so keep it
-    /// where you save several times.
+    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due: once, so keep
+    /// it where you save several times.
     ///
-    /// Answer with `Cache-Control: no-store`, or at least `private`, wherever you send the cookie: a shared cache may keep an
-    /// answer together with its `Set-Cookie`.
+    /// Answer with `Cache-Control: no-store`, or at least `private`, wherever you send the cookie: a shared cache may
+    /// keep an answer together with its `Set-Cookie`.
     ///
-    /// Save before you do something outside that only this user may do: [`Error::Gone`] tells that the session has ended.
+    /// Save before you do something outside that only this user may do: [`Error::Gone`] tells that the session has
+    /// ended.
     ///
     /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
-    /// have sent is not applied twice, unless two dozen changes of other requests came between, or the session was new and
-    /// was ended more than a minute ago. After any other error the record is as it was, and so is this session.
+    /// have sent is not applied twice, unless two dozen changes of other requests came between, or the session was new
+    /// and was ended more than a minute ago. After any other error the record is as it was, and so is this session.
     ///
     /// # Errors
     /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],
@@ -83,7 +84,8 @@ impl Session {
         Ok(())
     }
 
-    /// A change set takes the store no longer than the session's size allows: all keys removed, and as many new ones set.
+    /// A change set takes the store no longer than the session's size allows: all keys removed, and as many new ones
+    /// set.
     fn check_number_of_changes(&self) -> Result<(), Error> {
         let (changes, limit) = (self.changes.keys.len(), 2 * self.manager.limits().size_limit.keys);
         if changes > limit {
@@ -234,16 +236,16 @@ impl Session {
         }
     }
 
-    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away; `None` for a session
-    /// of a bearer token.
+    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away; `None` for a
+    /// session of a bearer token.
     ///
     /// A session that has ended already is no error. Requests that still hold it will find it [gone](Error::Gone) when
     /// they save.
     ///
     /// # Errors
     /// [`Error::Store`]: it may not have ended. Try again with
-    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie; what a save without an answer may
-    /// have made of it, nobody has the id of, and it expires.
+    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie; what a save without an answer
+    /// may have made of it, nobody has the id of, and it expires.
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.settled = true;
         if self.info.is_some() || self.unanswered.is_some() {

@@ -25,8 +25,8 @@ pub struct Stats {
     pub calls: u64,
     /// How many of them failed, by kind. What never happened is not in it.
     pub errors: BTreeMap<StoreErrorKind, u64>,
-    /// Sessions created. If this rises and logins do not, something is set in the sessions of visitors who never log in,
-    /// crawlers included, and each of them takes a place in the store.
+    /// Sessions created. If this rises and logins do not, something is set in the sessions of visitors who never log
+    /// in, crawlers included, and each of them takes a place in the store.
     pub created: u64,
     /// Loads that extended the life of their session.
     pub refreshed: u64,
@@ -34,18 +34,20 @@ pub struct Stats {
     /// [limits](crate::SessionManagerBuilder::max_sessions_per_group) are not in it, nor is
     /// [`destroy_every_session`](crate::SessionManager::destroy_every_session), which counts none.
     pub ended: u64,
-    /// Loads with a token of ours whose session the store does not have. Some are normal: sessions that ended or timed out
-    /// while their cookie lives on. A sudden rise means that the store has lost sessions: it was emptied (`FLUSHALL`), evicts
-    /// them (see Redis's `maxmemory-policy`), or a failover went to a server that did not have them.
+    /// Loads with a token of ours whose session the store does not have. Some are normal: sessions that ended or timed
+    /// out while their cookie lives on. A sudden rise means that the store has lost sessions: it was emptied
+    /// (`FLUSHALL`), evicts them (see Redis's `maxmemory-policy`), or a failover went to a server that did not have
+    /// them.
     pub not_found: u64,
-    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. Many of
-    /// them: requests take long, or several at once ask for a new id without a grace.
+    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. Many
+    /// of them: requests take long, or several at once ask for a new id without a grace.
     pub gone: u64,
-    /// Saves within [`transact`](crate::SessionManager::transact) that met another request's change, and were tried again.
-    /// Many of them: too many requests work on one session at once.
+    /// Saves within [`transact`](crate::SessionManager::transact) that met another request's change, and were tried
+    /// again. Many of them: too many requests work on one session at once.
     pub conflicts: u64,
-    /// Tokens refused without asking the store, since they are malformed or not signed by a secret that is accepted. A few
-    /// are scans. A rise after a deployment: a setting that a token is bound to was changed, or a worker has another secret.
+    /// Tokens refused without asking the store, since they are malformed or not signed by a secret that is accepted. A
+    /// few are scans. A rise after a deployment: a setting that a token is bound to was changed, or a worker has
+    /// another secret.
     pub refused: u64,
     /// Requests taken for ones without a session, since they brought two live ones, or more than 8 cookies of our name.
     /// Somebody plants cookies, from a neighbouring subdomain or over plain http.
