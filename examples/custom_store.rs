@@ -152,11 +152,13 @@ impl FolderStore {
         Ok(files)
     }
 
-    /// Lets no id that the session of this key had before lead there any more.
-    fn end_graces(&self, key: &RecordKey<'_>) -> Result<(), StoreError> {
+    /// Lets no id that a session of the group had before lead there any more.
+    fn end_graces(&self, group: &GroupKey<'_>, id: PublicId) -> Result<(), StoreError> {
+        let prefix = format!("{}.", group.tag);
         for (path, kept) in self.files()? {
             if let Kept::Forward { new_id, trail_ends, .. } = kept
-                && new_id == key.id.to_string()
+                && new_id == id.to_string()
+                && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
             {
                 self.write_to(path, &Kept::Forward { new_id, grace_ends: now(), trail_ends })?;
             }
@@ -317,7 +319,7 @@ impl Store for FolderStore {
             ended += 1;
         }
         if let Some(except) = except {
-            self.end_graces(&group.session(except))?;
+            self.end_graces(group, except)?;
         }
         Ok(ended)
     }

@@ -529,6 +529,9 @@ impl Suite<'_> {
         for key in [old, new] {
             assert!(load(self.store(), &key).is_none(), "promise 12: it does not bring the earlier ones back");
         }
+        // A session of another group is not spared, and not touched.
+        self.store().clear_group(&fresh_group(), Some(last.id), &call()).expect("clear_group works");
+        assert!(load(self.store(), &newer).is_some(), "promise 12: its grace goes on");
     }
 
     fn a_namespace_ends_as_one(&self) {

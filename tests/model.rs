@@ -125,6 +125,9 @@ struct Model {
     records: Vec<ModelRecord>,
     /// Ids that were replaced with a grace, and by which. Whenever time passes, it is more than any grace.
     forwards: BTreeMap<usize, usize>,
+    /// Ids that were replaced within a group, or without one, and by which: they still end the session. Whenever time
+    /// passes, it is more than that lasts.
+    trails: BTreeMap<usize, usize>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -148,6 +151,11 @@ impl Model {
     /// The id that the session of this one has now.
     fn follow(&self, id: usize) -> usize {
         self.forwards.get(&id).map_or(id, |next| self.follow(*next))
+    }
+
+    /// The id that ends when this one is ended.
+    fn ended_by(&self, id: usize) -> usize {
+        self.trails.get(&id).map_or(id, |next| self.ended_by(*next))
     }
 
     fn end(&mut self, ends: impl Fn(&ModelRecord) -> bool) -> u64 {
@@ -219,12 +227,19 @@ impl Model {
             record.ends = now + ABSOLUTE;
         }
         if renew.is_some() || session.idle.is_some() {
-            record.idle = session.idle.unwrap_or(record.idle);
+            let group = renew.map_or(record.group, |renew| renew.change.applied_to(record.group));
+            let leaves = record.group.is_some() && group != record.group;
+            record.idle = session.idle.unwrap_or(if leaves { IDLE } else { record.idle });
             record.expires = (now + record.idle).min(record.ends);
         }
         if let Some(Renew { with_grace, change }) = renew {
             record.id = new_id;
-            record.group = change.applied_to(record.group);
+            let group = change.applied_to(record.group);
+            let stays = group == record.group;
+            record.group = group;
+            if stays {
+                self.trails.insert(current, new_id);
+            }
             if with_grace {
                 self.forwards.insert(current, new_id);
             }
@@ -396,13 +411,18 @@ impl Run<'_> {
             Op::ClearGroupExcept { group, handle } => {
                 let (session, model) = &self.handles[handle];
                 let ended = self.manager.group(GROUPS[group]).clear_except(session).unwrap();
-                assert_eq!(ended, self.model.end(|record| record.group == Some(group) && Some(record.id) != model.id));
+                let stays = model.id.map(|id| self.model.follow(id));
+                assert_eq!(ended, self.model.end(|record| record.group == Some(group) && Some(record.id) != stays));
+                // Whoever holds an id that it had before is out as well.
+                if self.model.records.iter().any(|record| record.group == Some(group) && Some(record.id) == stays) {
+                    self.model.forwards.retain(|_, new_id| Some(*new_id) != stays);
+                }
             }
             Op::RemoveFromGroup { cookie, group } => {
                 let Some((_, id)) = self.cookies.get(cookie) else { return };
                 let removed = self.manager.group(GROUPS[group]).remove(&self.public_ids[id]).unwrap();
                 // The button of a list that is a moment old works, too: it ends the session of that id.
-                let current = self.model.follow(*id);
+                let current = self.model.ended_by(*id);
                 assert_eq!(
                     u64::from(removed),
                     self.model.end(|record| record.group == Some(group) && record.id == current)
@@ -438,19 +458,20 @@ impl Run<'_> {
                 let fresh = (self.manager.load(None).unwrap(), ModelSession::default());
                 let (session, model) = std::mem::replace(&mut self.handles[handle], fresh);
                 assert!(session.destroy().unwrap().is_some());
-                let current = model.id.map(|id| self.model.follow(id));
+                let current = model.id.map(|id| self.model.ended_by(id));
                 self.model.end(|record| Some(record.id) == current);
             }
             Op::DestroyByCookie { cookie } => {
                 let Some((header, id)) = self.cookies.get(cookie) else { return };
                 assert!(self.manager.destroy(header.as_str()).unwrap().is_some());
-                let current = self.model.follow(*id);
+                let current = self.model.ended_by(*id);
                 self.model.end(|record| record.id == current);
             }
             Op::LetTimePass { hours } => {
                 (self.let_time_pass)(Duration::from_secs((hours * 60 * MINUTE).into()));
                 self.model.now += hours * 60;
                 self.model.forwards.clear();
+                self.model.trails.clear();
             }
         }
         let may_change = !matches!(op, Op::Set { .. } | Op::Increment { .. } | Op::Remove { .. } | Op::Load { .. });

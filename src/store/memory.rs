@@ -257,7 +257,8 @@ impl Store for MemoryStore {
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, _: &Call) -> Result<u64, StoreError> {
         let (mut shelf, now) = self.open()?;
         let except = except.map(|id| shelf.in_grace(&group.session(id), now).0.0);
-        for forward in shelf.forwards.values_mut().filter(|forward| Some(forward.new_id) == except) {
+        let leads_to = |tag: Option<GroupTag>, new_id| tag == Some(group.tag) && Some(new_id) == except;
+        for (_, forward) in shelf.forwards.iter_mut().filter(|((_, tag), forward)| leads_to(*tag, forward.new_id)) {
             forward.grace_ends = now;
         }
         let stays = |id: PublicId, tag| tag != Some(group.tag) || except == Some(id);
