@@ -499,20 +499,27 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     let (old, id) = (key(&manager, &header), "A".repeat(24));
     let new = format!("mps:{id}");
     let run = |script: &str, key: &str, arguments: &[&str]| -> String {
-        let reply: redis::Value = redis.run(&[&["EVAL", script, "1", key], arguments].concat());
+        let reply: redis::Value = redis.run(&[&["EVAL", script, "2", "mps:generation", key], arguments].concat());
         let words: Vec<redis::Value> = redis::from_redis_value(reply).unwrap();
         redis::from_redis_value(words[1].clone()).unwrap()
     };
-    let prepare =
-        || run(script!("pending"), &new, &["nonce001", "2", "1", "0", "9999999", "3", "60000", "0", "", ":a", "1"]);
-    let take = || run(script!("take"), &old, &["nonce001", "1", "20000", &id, "60000"]);
+    let prepare = || {
+        let arguments = ["nonce001", "2", "1", "0", "9999999", "0", "1", "3", "60000", "0", "", ":a", "1"];
+        run(script!("pending"), &new, &arguments)
+    };
+    let settings = ["60000", "9999999", ""];
+    let take = || {
+        let arguments = [&["nonce001"][..], &settings, &["1", "20000", "60000", &id, "60000"]].concat();
+        run(script!("take"), &old, &arguments)
+    };
     assert_eq!((prepare(), take()), ("ok".to_owned(), "ok".to_owned()));
     assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
     for _ in 0..2 {
         manager.destroy(&*header).unwrap();
     }
     assert_eq!((prepare(), take()), ("gone".to_owned(), "ok".to_owned()));
-    assert_eq!(run(script!("activate"), &new, &["nonce001", "60000", "0", "", "", "", "", "", ""]), "gone");
+    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "", "1", "", "", "", ""]].concat();
+    assert_eq!(run(script!("activate"), &new, &arguments), "gone");
     assert!(manager.load(&*header).unwrap().is_new());
 }
 

@@ -13,6 +13,8 @@ end
 local state, answer = standing(record, settings, since)
 if not state then
   return answer
+elseif state.prepared and since == '' then
+  return { nonce, 'gone' } -- Nobody was given its id: it can be reached in a grace alone.
 end
 local now, refreshed, refused = state.now, 0, nil
 local full = full_life(state, settings.interval)

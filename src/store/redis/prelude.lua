@@ -121,8 +121,7 @@ local function standing(record, settings, since)
     return nil, { nonce, (trace or redis.call('EXISTS', record.key) == 0) and 'gone' or 'corrupt' }
   end
   since = tonumber(since)
-  -- What is only prepared has an id that nobody was given, and can be reached in a grace alone.
-  if not belongs(record, x) or (p and not since) or (e and since and since <= (whole(e) or since)) then
+  if not belongs(record, x) or (e and since and since <= (whole(e) or since)) then
     return nil, { nonce, 'gone' }
   end
   -- In this order: a millisecond may pass in between, and must not look like one that a refresh would win.
