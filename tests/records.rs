@@ -4,7 +4,7 @@
 
 mod support;
 
-use multi_process_session::{Error, Refresh, Session, StoreErrorKind};
+use multi_process_session::{Error, Refresh, Session, SessionManager, StoreErrorKind};
 use proptest::prelude::*;
 use std::time::Duration;
 use support::redis::Redis;
@@ -116,6 +116,167 @@ fn a_damaged_record_is_its_owners_problem_alone_and_a_logout_ends_it() {
         assert!(manager.destroy(&*header).unwrap().is_some());
         assert!(manager.load(&*header).unwrap().is_new());
         assert_eq!(redis.keys().len(), 1);
+    }
+}
+
+/// What may stand in a field that somebody damaged.
+const GARBAGE: [&str; 22] = [
+    "",
+    "0",
+    "-1",
+    "1",
+    " 1",
+    "1.5",
+    "1e3",
+    "1e308",
+    "1e400",
+    "nan",
+    "inf",
+    "-inf",
+    "0x10",
+    "9007199254740991",
+    "9007199254740993",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "99999999999999999999999999",
+    "\u{fffd}\r\n",
+    "ok",
+    "AAAAAAAAAAAAAAAAAAAAAAAA",
+    "999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999",
+];
+
+/// The library's own fields, and the keys that its own records never have together.
+const FIELDS: [&str; 20] =
+    ["v", "c", "i", "o", "a", "r", "b", "g", "j", "e", "k", "s", "n0", "n3", "x", "p", "f", "u", "m", "t"];
+
+fn member(manager: &SessionManager) -> String {
+    let mut session = manager.load(None).unwrap();
+    session.set("user", "ada").unwrap();
+    session.set_group_name("ada");
+    cookie(&session.save().unwrap().unwrap())
+}
+
+/// Uses a session in every way, and ends it. Whatever its record holds, each call ends by itself and soon, and afterwards it
+/// is not alive.
+fn use_and_end(redis: &Redis, manager: &SessionManager, header: &str, what: &str) {
+    let allowed = |answer: Result<(), Error>| match answer {
+        Ok(()) | Err(Error::Gone | Error::Conflict | Error::TooLarge { .. } | Error::NotAnInteger { .. }) => {}
+        Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {}
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let change = |change: &dyn Fn(&mut Session)| {
+        allowed(manager.load(header).and_then(|mut session| {
+            change(&mut session);
+            session.save().map(drop)
+        }));
+    };
+    let (commands, ()) = redis.commands(|| {
+        change(&|session| session.increment("count", 1).unwrap());
+        change(&|session| session.set_idle_timeout(Duration::from_secs(60)));
+        allowed(manager.group("ada").sessions_with(&["user"]).map(drop));
+        allowed(manager.load(header).and_then(|session| manager.group("ada").clear_except(&session)).map(drop));
+        manager.destroy(header).unwrap_or_else(|error| panic!("{what}: a logout has to work: {error}"));
+    });
+    assert!(commands.len() < 20, "{what}: {} round trips", commands.len());
+    assert!(manager.load(header).unwrap().is_new(), "{what}: it is alive after a logout");
+    manager.group("ada").clear().unwrap_or_else(|error| panic!("{what}: {error}"));
+    for key in redis.all_keys() {
+        let is_generation = key.ends_with(":generation");
+        assert!(is_generation || redis.run::<i64>(&["PTTL", &key]) > 0, "{what}: {key} never expires");
+    }
+}
+
+#[test]
+fn whatever_stands_in_a_field_every_call_ends_and_a_logout_works() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    for grouped in [false, true] {
+        for field in FIELDS {
+            for garbage in GARBAGE {
+                let header = if grouped { member(&manager) } else { session_with(&manager, &[("user", "ada")]) };
+                let key = redis.records().remove(0);
+                let _: i64 = redis.run(&["HSET", &key, field, garbage]);
+                use_and_end(&redis, &manager, &header, &format!("{field} = {garbage:?}, in a group: {grouped}"));
+                let _: () = redis.run(&["FLUSHALL"]);
+            }
+            let header = if grouped { member(&manager) } else { session_with(&manager, &[("user", "ada")]) };
+            let _: i64 = redis.run(&["HDEL", &redis.records()[0], field]);
+            use_and_end(&redis, &manager, &header, &format!("no {field}, in a group: {grouped}"));
+            let _: () = redis.run(&["FLUSHALL"]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_index_or_generation_keeps_no_logout_from_working() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    let scores = ["inf", "-inf", "0", "-1", "1e300", "1.5", "9007199254740993"];
+    let other_types: [&[&str]; 3] = [&["SET", "KEY", "x"], &["RPUSH", "KEY", "x"], &["HSET", "KEY", "a", "b"]];
+    for set in ["members", "joined", "generation"] {
+        let check = |damage: &dyn Fn(&str, &str)| {
+            let header = member(&manager);
+            let record = redis.records().remove(0);
+            let (index, id) = record.rsplit_once(':').unwrap();
+            let key = match set {
+                "members" => index.to_owned(),
+                "joined" => format!("{index}:joined"),
+                _ => "mps:generation".to_owned(),
+            };
+            damage(&key, id);
+            // What has no expiry is the damage.
+            let _: i64 = redis.run(&["PEXPIRE", &key, "100000"]);
+            use_and_end(&redis, &manager, &header, &format!("{set} of {:?}", redis.run::<String>(&["TYPE", &key])));
+            let _: () = redis.run(&["FLUSHALL"]);
+        };
+        for command in other_types {
+            check(&|key, _| {
+                redis.run::<i64>(&["DEL", key]);
+                let command: Vec<&str> = command.iter().map(|part| if *part == "KEY" { key } else { *part }).collect();
+                let _: redis::Value = redis.run(&command);
+            });
+        }
+        for score in scores.iter().filter(|_| set != "generation") {
+            check(&|key, id| _ = redis.run::<i64>(&["ZADD", key, score, id]));
+            check(&|key, _| _ = redis.run::<i64>(&["ZADD", key, score, "generation"]));
+            check(&|key, _| _ = redis.run::<i64>(&["ZADD", key, score, "\u{fffd}"]));
+        }
+        for garbage in GARBAGE.iter().filter(|_| set == "generation") {
+            check(&|key, _| _ = redis.run::<i64>(&["HSET", key, "began", garbage]));
+        }
+    }
+}
+
+#[test]
+fn a_logout_ends_both_what_is_there_and_where_it_leads() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    for make in [member as fn(&SessionManager) -> String, |manager| session_with(manager, &[("user", "ada")])] {
+        // A record that leads to another one, and one that looks as if it had ended.
+        let [header, other] = [make(&manager), make(&manager)];
+        let id = |header: &str| manager.load(header).unwrap().public_id().to_string();
+        let key = |header: &str| redis.records().into_iter().find(|key| key.ends_with(&id(header))).unwrap();
+        let _: i64 = redis.run(&["HSET", &key(&header), "f", &id(&other), "t", "whatever"]);
+        assert!(!manager.load(&*header).unwrap().is_new(), "it is a record all the same");
+        manager.destroy(&*header).unwrap();
+        assert!(manager.load(&*header).unwrap().is_new() && manager.load(&*other).unwrap().is_new());
+        // Two that lead to each other, and one to itself.
+        let [one, two] = [make(&manager), make(&manager)];
+        let [one_key, two_key] = [key(&one), key(&two)];
+        let [one_id, two_id] = [id(&one), id(&two)];
+        for targets in [[&two_id, &one_id], [&one_id, &one_id]] {
+            for (from, to) in [&one_key, &two_key].into_iter().zip(targets) {
+                redis.run::<i64>(&["DEL", from]);
+                redis.run::<i64>(&["HSET", from, "f", to, "u", "9007199254740991"]);
+                redis.run::<i64>(&["PEXPIRE", from, "100000"]);
+            }
+            let (commands, ()) = redis.commands(|| {
+                assert!(manager.load(&*one).unwrap().is_new());
+                manager.destroy(&*one).unwrap();
+            });
+            assert!(commands.len() < 250, "{} round trips", commands.len());
+        }
+        redis.run::<()>(&["FLUSHALL"]);
     }
 }
 
