@@ -17,6 +17,8 @@ const PAGE: usize = 5_000;
 /// How many values a script looks for, and after how many bytes of them it stops.
 const LOOKUPS: usize = 15_000;
 const ROOM: usize = 256 * 1024;
+/// After how many bytes of removed records a script stops.
+const SWEPT: usize = 4 << 20;
 
 impl Operation<'_> {
     pub(super) fn read_group(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
@@ -122,7 +124,7 @@ impl Operation<'_> {
             let own_keys = ids.iter().filter(|_| has_time).map(|id| own_key(&group.session(*id)));
             let keys: Vec<String> = std::iter::once(ended_key(group, self.call.nonce)).chain(own_keys).collect();
             let mut command = self.command(script, &keys);
-            command.arg(if has_time { BATCH } else { 0 }).arg(self.memory());
+            command.arg(if has_time { BATCH } else { 0 }).arg(SWEPT).arg(self.memory());
             let until = if has_time { deadline } else { self.call.deadline };
             match self.run_until(until, script, &command).and_then(|mut reply| reply.ids()) {
                 Ok(more) => ids = more,

@@ -202,12 +202,12 @@ end
 
 -- Removes what is under a record's key. The call that made the record may come once more, late, and must not make it
 -- again: so one that is younger than a call's memory (ms) leaves a trace for as long. So does one that leads elsewhere:
--- the call that ends it may have to be told so again.
+-- the call that ends it may have to be told so again. Gives the size of its values.
 local function bury(key, memory)
-  local v, c, r, t, f = unpack(try('HMGET', key, 'v', 'c', 'r', 't', 'f') or {})
+  local v, c, r, t, f, s = unpack(try('HMGET', key, 'v', 'c', 'r', 't', 'f', 's') or {})
   if not v and (t or f) then
     redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), memory))
-    return
+    return 0
   end
   local since, was_there = math.max(whole(c) or 0, whole(r) or 0), redis.call('UNLINK', key) == 1
   if f or now_ms() - since < tonumber(memory) then
@@ -219,6 +219,7 @@ local function bury(key, memory)
   elseif not was_there then
     touch_nothing(key)
   end
+  return whole(s) or 0
 end
 
 -- The field for the nonce of the change that leads to this version, and what it is to hold then.
