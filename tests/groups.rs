@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
+use support::cluster::Cluster;
 use support::place::Place;
 use support::proxy::{Fault, Proxy};
 use support::redis::Redis;
@@ -584,6 +585,129 @@ fn a_large_group_is_listed_and_shrunk_in_pieces() {
         let value = |key: &str| listed[0].get::<u32>(key).unwrap();
         assert_eq!((value(keys[0]), value(keys[1]), value(keys[8999])), (Some(1), None, Some(2)));
     }
+}
+
+#[test]
+fn of_logins_within_a_millisecond_the_first_one_ends() {
+    for place in Place::all_and_a_cluster() {
+        let manager = builder(&place.url()).max_sessions_per_group(3).build().unwrap();
+        manager.ping().unwrap();
+        for round in 0..50 {
+            let user = round.to_string();
+            let headers = ["one", "two", "three", "four"].map(|device| login(&manager, &user, device));
+            let alive = headers.each_ref().map(|header| is_alive(&manager, header));
+            assert_eq!(alive, [false, true, true, true], "round {round}");
+        }
+    }
+}
+
+#[test]
+fn the_order_of_joining_survives_a_clock_that_was_put_back() {
+    for place in [Place::redis(), Place::Cluster(Cluster::start(3))] {
+        let manager = builder(&place.url()).max_sessions_per_group(2).build().unwrap();
+        let [first, second] = ["first", "second"].map(|device| login(&manager, "ada", device));
+        place.put_clock_back_for_all(DAY);
+        let third = login(&manager, "ada", "third");
+        let alive = [&first, &second, &third].map(|header| is_alive(&manager, header));
+        assert_eq!(alive, [false, true, true], "it has joined last all the same");
+    }
+}
+
+/// Members of a group that have no record, past the library: so many, by milliseconds of life that are left. The first
+/// one has joined first.
+fn add_members(redis: &Redis, count: usize, life: i64) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let index = index(redis);
+    let (mut by_expiry, mut by_joining) = (redis::cmd("ZADD"), redis::cmd("ZADD"));
+    by_expiry.arg(&index);
+    by_joining.arg(format!("{index}:joined"));
+    for number in 0..count as i64 {
+        by_expiry.arg(now + life + number).arg(format!("{number:024}"));
+        by_joining.arg(now * 1000 - DAY.as_micros() as i64 + number).arg(format!("{number:024}"));
+    }
+    let mut connection = redis.connect();
+    by_expiry.exec(&mut connection).unwrap();
+    by_joining.exec(&mut connection).unwrap();
+}
+
+#[test]
+fn a_login_clears_a_part_of_those_away_that_have_expired_and_none_counts() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).max_sessions_per_group(2).build().unwrap();
+    let group = manager.group("ada");
+    login(&manager, "ada", "phone");
+    let members = || redis.run::<usize>(&["ZCARD", &index(&redis)]);
+    add_members(&redis, 2_000, -60_000);
+    assert_eq!(devices(&group), ["phone"]);
+    login(&manager, "ada", "laptop");
+    assert_eq!(members(), 1_503, "500 in one step");
+    // They have joined before those that are alive, and do not keep the limit from being met.
+    let tablet = login(&manager, "ada", "tablet");
+    assert_eq!(devices(&group), ["laptop", "tablet"]);
+    assert!(members() < 1_100);
+    login(&manager, "ada", "watch");
+    assert_eq!((devices(&group), members()), (vec!["tablet".to_owned(), "watch".to_owned()], 3));
+    assert!(is_alive(&manager, &tablet));
+}
+
+#[test]
+fn a_new_limit_ends_very_many_in_one_step() {
+    let redis = Redis::start();
+    let open = manager(&redis.url());
+    for (limit, is_disordered) in [(2, false), (2, true), (1_000, false), (1_000, true), (1_200, false), (1_200, true)]
+    {
+        let limited = builder(&redis.url()).max_sessions_per_group(limit).build().unwrap();
+        login(&open, "ada", "phone");
+        add_members(&redis, 3_000, 3_600_000);
+        let laptop = login(&open, "ada", "laptop");
+        assert_eq!(open.group("ada").len().unwrap(), 3_002);
+        if is_disordered {
+            assert_eq!(redis.run::<i64>(&["DEL", &format!("{}:joined", index(&redis))]), 1);
+        }
+        let tablet = login(&limited, "ada", "tablet");
+        assert_eq!(open.group("ada").len().unwrap(), limit, "limit {limit}, disordered {is_disordered}");
+        assert!(is_alive(&open, &tablet) && (is_disordered || is_alive(&open, &laptop)));
+        let joined = redis.run::<usize>(&["ZCARD", &format!("{}:joined", index(&redis))]);
+        assert!(joined == limit || (is_disordered && joined <= limit), "{joined}");
+        no_key_without_an_expiry(&redis);
+        assert!(!redis.all_keys().iter().any(|key| key.contains(":ended:")), "all is swept");
+        redis.run::<()>(&["FLUSHALL"]);
+    }
+}
+
+#[test]
+fn a_list_comes_in_pages_and_in_answers_of_bounded_size() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    for _ in 0..20 {
+        let mut session = manager.load(None).unwrap();
+        session.set("device", "phone").unwrap();
+        session.set("picture", &"x".repeat(100_000)).unwrap();
+        session.set_group_name("ada");
+        session.save().unwrap();
+    }
+    let index = index(&redis);
+    let members: Vec<String> = redis.run(&["ZRANGE", &index, "0", "-1"]);
+    // All of them expire at once, and so do those that Redis has evicted, more than a page has.
+    add_members(&redis, 6_000, 3_600_000);
+    let mut connection = redis.connect();
+    let all: Vec<String> = redis.run(&["ZRANGE", &index, "1", "-1"]);
+    let expires = redis.expires(&index).to_string();
+    let mut same = redis::cmd("ZADD");
+    same.arg(&index);
+    all.iter().for_each(|id| _ = same.arg(&expires).arg(id));
+    same.exec(&mut connection).unwrap();
+    assert_eq!(all.len(), 6_020);
+    let (commands, listed) = redis.commands(|| manager.group("ada").sessions_with(&["picture"]).unwrap());
+    let mut ids: Vec<String> = listed.iter().map(|session| session.public_id().to_string()).collect();
+    ids.push("generation".to_owned());
+    ids.sort();
+    let mut expected = members;
+    expected.sort();
+    assert_eq!(ids, expected);
+    // Two pages of ids, 13 batches of them, and a few more since three pictures are enough for one answer.
+    assert!((15 + 5..15 + 9).contains(&commands.len()), "{}", commands.len());
+    assert_eq!(manager.group("ada").len().unwrap(), 20, "what Redis has evicted is found out");
 }
 
 fn id(manager: &SessionManager, header: &str) -> String {

@@ -22,31 +22,8 @@ const SWEPT: usize = 4 << 20;
 
 impl Operation<'_> {
     pub(super) fn read_group(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
-        let script = &self.scripts().group_ids;
-        let (mut listed, mut sessions) = (BTreeSet::new(), Vec::new());
-        let (mut from, mut left_out) = (String::new(), 0);
-        loop {
-            let mut command = self.command(script, &self.group_keys(group));
-            command.arg(from).arg(left_out).arg(PAGE);
-            let mut page = self.run(script, &command)?;
-            // One that is used meanwhile comes once more, on a later page.
-            let ids: Vec<PublicId> = page.ids()?.into_iter().filter(|id| listed.insert(*id)).collect();
-            self.read_sessions(group, &ids, keys, &mut sessions)?;
-            (from, left_out) = (page.text()?, page.number::<usize>()?);
-            if from.is_empty() {
-                return Ok(sessions);
-            }
-        }
-    }
-
-    fn read_sessions(
-        &self,
-        group: &GroupKey<'_>,
-        mut ids: &[PublicId],
-        keys: &[&str],
-        sessions: &mut Vec<SessionInfo>,
-    ) -> Result<(), StoreError> {
-        let script = &self.scripts().group_read;
+        let ids: Vec<PublicId> = self.ids(group)?.into_iter().collect();
+        let (script, mut ids, mut sessions) = (&self.scripts().group_read, &*ids, Vec::new());
         let most = (LOOKUPS / (keys.len() + 6)).clamp(1, BATCH);
         while !ids.is_empty() {
             let batch = &ids[..ids.len().min(most)];
@@ -61,7 +38,23 @@ impl Operation<'_> {
             sessions.extend(reply.sessions(keys)?);
             ids = &ids[reply.number::<usize>()?.clamp(1, batch.len())..];
         }
-        Ok(())
+        Ok(sessions)
+    }
+
+    /// The ids of a group's sessions. One that is used meanwhile may come twice, on a later page.
+    fn ids(&self, group: &GroupKey<'_>) -> Result<BTreeSet<PublicId>, StoreError> {
+        let script = &self.scripts().group_ids;
+        let (mut ids, mut from, mut left_out) = (BTreeSet::new(), String::new(), 0);
+        loop {
+            let mut command = self.command(script, &self.group_keys(group));
+            command.arg(from).arg(left_out).arg(PAGE);
+            let mut page = self.run(script, &command)?;
+            ids.extend(page.ids()?);
+            (from, left_out) = (page.text()?, page.number::<usize>()?);
+            if from.is_empty() {
+                return Ok(ids);
+            }
+        }
     }
 
     pub(super) fn end_group(&self, group: &GroupKey<'_>, except: Option<PublicId>) -> Result<u64, StoreError> {
