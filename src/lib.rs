@@ -126,6 +126,7 @@ mod group;
 pub mod guide;
 mod lifetime;
 mod manager;
+mod process;
 mod random;
 mod session;
 mod store;

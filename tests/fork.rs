@@ -4,18 +4,21 @@
 
 mod support;
 
-use multi_process_session::Error;
+use multi_process_session::{Error, SessionManager};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{Uid, getuid, setuid};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::fork::{Signals, child, children, in_own_process, open_sockets};
+use support::fork::{Lines, Signals, child, children, in_own_process, open_sockets};
+use support::place::Place;
 use support::redis::Redis;
-use support::{StopOnDrop, builder, manager, session_with};
+use support::{StopOnDrop, builder, kind, manager, session_with};
 
 #[test]
 fn children_of_a_warm_parent_never_make_the_same_token() {
@@ -252,4 +255,74 @@ fn children_and_grandchildren_that_drop_the_manager_harm_nobody() {
         assert_eq!(child(|| only.take().is_some().to_string()).join(), "true", "unused");
         assert_eq!(use_and_drop(), "1");
     });
+}
+
+#[test]
+fn a_process_that_got_the_id_of_an_earlier_one_does_not_take_what_that_had_open_for_its_own() {
+    in_own_process("a_process_that_got_the_id_of_an_earlier_one_does_not_take_what_that_had_open_for_its_own", || {
+        let (redis, sqlite) = (Place::redis(), Place::sqlite());
+        let managers = [manager(&redis.url()), manager(&sqlite.url())];
+        let headers = managers.each_ref().map(|manager| session_with(manager, &[("user", "ada")]));
+        drop(managers);
+        let managers = [manager(&redis.url()), manager(&sqlite.url())];
+        let said = child(|| {
+            // The first process that this one forks from here on sees ids of its own.
+            let user = if getuid().is_root() { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
+            unshare(CloneFlags::CLONE_NEWPID | user).expect("this test needs root, or user namespaces to be allowed");
+            child(|| reuse_the_id_of_a_process(&managers, &headers)).join()
+        });
+        assert_eq!(said.join(), "redis: fine, none inherited; sqlite: Forked; memory: Forked; 1 call");
+    });
+}
+
+/// Runs as the first process among its ids: a process uses the managers, forks a daemon without a guard and ends; the
+/// daemon forks a worker, which gets the id of that process.
+fn reuse_the_id_of_a_process(managers: &[SessionManager; 2], headers: &[String; 2]) -> String {
+    let mut lines = Lines::new();
+    let gone = Signals::new();
+    let first = child(|| {
+        for (manager, header) in managers.iter().zip(headers) {
+            assert!(!manager.load(&**header).unwrap().is_new());
+        }
+        let memory = manager("memory:");
+        let inherited = open_sockets();
+        child(|| {
+            gone.wait();
+            let mut tries = 0;
+            loop {
+                fs::write("/proc/sys/kernel/ns_last_pid", (first_id() - 1).to_string()).unwrap();
+                let worker = child(|| {
+                    if std::process::id() != first_id() {
+                        return String::new();
+                    }
+                    let [redis, sqlite] = managers;
+                    let redis = match redis.load(&*headers[0]) {
+                        Ok(session) if session.get::<String>("user").unwrap().is_some() => "fine",
+                        _ => "wrong",
+                    };
+                    let own = open_sockets().iter().filter(|socket| !inherited.contains(socket)).count();
+                    let told = [sqlite, &memory].map(|manager| kind(manager.ping()));
+                    let none = if own == 1 { "none inherited" } else { "an inherited connection is used" };
+                    let calls = managers[0].stats().calls;
+                    format!("redis: {redis}, {none}; sqlite: {:?}; memory: {:?}; {calls} call", told[0], told[1])
+                });
+                let said = worker.join();
+                tries += 1;
+                if !said.is_empty() || tries > 100 {
+                    lines.send(&said);
+                    return String::new();
+                }
+            }
+        });
+        String::new()
+    });
+    assert_eq!(first.pid().as_raw() as u32, first_id());
+    first.join();
+    gone.send();
+    lines.next()
+}
+
+/// The id of the first process after the first.
+fn first_id() -> u32 {
+    2
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
+use crate::process::Process;
 use crate::token::{GroupTag, PublicId};
 use crate::{Error, StoreError, StoreErrorKind};
 use std::cmp::Reverse;
@@ -28,7 +29,7 @@ use std::time::SystemTime;
 /// # Ok::<(), multi_process_session::ConfigError>(())
 /// ```
 pub struct MemoryStore {
-    process: u32,
+    process: Process,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     shelf: Mutex<Shelf>,
 }
@@ -68,11 +69,11 @@ impl MemoryStore {
 
     /// An empty store that takes the time from `clock`, so that tests can let timeouts pass.
     pub fn with_clock(clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> MemoryStore {
-        MemoryStore { process: std::process::id(), clock: Box::new(clock), shelf: Mutex::default() }
+        MemoryStore { process: Process::this(), clock: Box::new(clock), shelf: Mutex::default() }
     }
 
     fn open(&self) -> Result<(MutexGuard<'_, Shelf>, SystemTime), StoreError> {
-        if std::process::id() != self.process {
+        if !self.process.is_this() {
             return Err(StoreError::new(
                 StoreErrorKind::Forked,
                 "sessions in memory belong to the process that made the store, and this one was forked from it; \

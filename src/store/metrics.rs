@@ -3,6 +3,7 @@
 use super::{Call, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
+use crate::process::Process;
 use crate::throttle::Throttle;
 use crate::token::PublicId;
 use crate::{Error, StoreError, StoreErrorKind};
@@ -64,6 +65,10 @@ pub struct Stats {
     pub waits: u64,
     /// How long they waited, together.
     pub waited: Duration,
+    /// SQLite: calls that found the file locked by another writer.
+    pub lock_waits: u64,
+    /// How long they waited for it, together.
+    pub lock_waited: Duration,
     /// Requests made to a server: not counting what waits for replicas, and scripts that are sent in full once.
     pub round_trips: u64,
     /// Requests sent a second time to the same server, on a fresh connection.
@@ -102,11 +107,19 @@ pub(crate) enum Counted {
     RoundTrips,
     Retries,
     RefusedRefreshes,
+    LockWaits,
+    /// In microseconds.
+    LockWaited,
+}
+
+/// The counters of one process.
+struct Numbers {
+    process: Process,
+    counters: Named,
 }
 
 #[derive(Default)]
-struct Numbers {
-    process: u32,
+struct Named {
     calls: AtomicU64,
     errors: Errors,
     created: AtomicU64,
@@ -125,6 +138,8 @@ struct Numbers {
     round_trips: AtomicU64,
     retries: AtomicU64,
     refused_refreshes: AtomicU64,
+    lock_waits: AtomicU64,
+    lock_waited: AtomicU64,
 }
 
 #[derive(Default)]
@@ -148,9 +163,11 @@ const KINDS: [StoreErrorKind; 6] = [
 
 impl Numbers {
     fn of_this_process() -> Numbers {
-        Numbers { process: std::process::id(), ..Numbers::default() }
+        Numbers { process: Process::this(), counters: Named::default() }
     }
+}
 
+impl Named {
     fn counter(&self, what: Counted) -> &AtomicU64 {
         match what {
             Counted::Calls => &self.calls,
@@ -171,6 +188,8 @@ impl Numbers {
             Counted::RoundTrips => &self.round_trips,
             Counted::Retries => &self.retries,
             Counted::RefusedRefreshes => &self.refused_refreshes,
+            Counted::LockWaits => &self.lock_waits,
+            Counted::LockWaited => &self.lock_waited,
         }
     }
 }
@@ -197,17 +216,17 @@ impl Default for Counters {
 impl Counters {
     /// Gives what it was before.
     pub(crate) fn add(&self, what: Counted, number: u64) -> u64 {
-        self.numbers().counter(what).fetch_add(number, Ordering::Relaxed)
+        self.numbers().counters.counter(what).fetch_add(number, Ordering::Relaxed)
     }
 
     /// Of a number that goes up and down.
     pub(crate) fn subtract(&self, what: Counted, number: u64) {
-        self.numbers().counter(what).fetch_sub(number, Ordering::Relaxed);
+        self.numbers().counters.counter(what).fetch_sub(number, Ordering::Relaxed);
     }
 
     fn numbers(&self) -> Guard<Arc<Numbers>> {
         let mut current = self.current.load();
-        while current.process != std::process::id() {
+        while !current.process.is_this() {
             // A fork made this a child. Of several threads that notice, one puts new counters in place.
             self.current.compare_and_swap(&current, Arc::new(Numbers::of_this_process()));
             current = self.current.load();
@@ -217,7 +236,7 @@ impl Counters {
 
     pub(crate) fn stats(&self, pool_size: u32) -> Stats {
         let numbers = self.numbers();
-        let get = |what| numbers.counter(what).load(Ordering::Relaxed);
+        let get = |what| numbers.counters.counter(what).load(Ordering::Relaxed);
         let errors = KINDS.map(|kind| (kind, get(Counted::Error(kind))));
         Stats {
             calls: get(Counted::Calls),
@@ -236,6 +255,8 @@ impl Counters {
             connections_in_use: get(Counted::InUse),
             waits: get(Counted::Waits),
             waited: Duration::from_micros(get(Counted::Waited)),
+            lock_waits: get(Counted::LockWaits),
+            lock_waited: Duration::from_micros(get(Counted::LockWaited)),
             round_trips: get(Counted::RoundTrips),
             retries: get(Counted::Retries),
             refused_refreshes: get(Counted::RefusedRefreshes),

@@ -1,12 +1,13 @@
 //! A resource that every process opens for itself, however often it forks.
 
 use super::ForkGuard;
+use crate::process;
 use crate::{StoreError, StoreErrorKind};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{fmt, mem, process, thread};
+use std::{fmt, mem, thread};
 
 /// Holds one `T` per process, opened on first use.
 ///
@@ -17,7 +18,7 @@ pub(crate) struct PerProcess<T> {
 }
 
 struct Process<T> {
-    id: u32,
+    process: process::Process,
     gate: Gate,
     resource: OnceLock<T>,
 }
@@ -40,21 +41,34 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     /// Waits, at most this long, until no call is under way; then `close`s what this process has open. New calls wait
     /// for the guard to be dropped.
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
-        let process = self.of_this_process();
-        process.gate.close();
-        if !process.gate.wait_until_empty(Instant::now() + patience) {
+        let (guard, quiet) = self.hold_back(Instant::now() + patience, close);
+        if !quiet {
             log::error!("before_fork: calls are still under way after {patience:?}; forking now may hang the child");
         }
+        guard
+    }
+
+    /// Holds new calls back until the guard is dropped, waits for those under way, and `close`s what this process has
+    /// open. Says whether all calls have ended by the deadline.
+    pub(crate) fn hold_back(&self, deadline: Instant, close: impl FnOnce(&T)) -> (ForkGuard, bool) {
+        let process = self.of_this_process();
+        process.gate.close();
+        let mut quiet = process.gate.wait_until_empty(deadline);
         if let Some(resource) = process.resource.get() {
+            // Several threads may be here at once, and each closes a part. None may fork before all are done: so this
+            // counts as a call.
+            process.gate.begin();
             close(resource);
+            process.gate.leave();
+            quiet &= process.gate.wait_until_empty(deadline);
         }
-        ForkGuard::new(move || process.gate.open())
+        (ForkGuard::new(move || process.gate.open()), quiet)
     }
 
     fn of_this_process(&self) -> Arc<Process<T>> {
         loop {
             let current = self.current.load_full();
-            if current.id == process::id() {
+            if current.process.is_this() {
                 return current;
             }
             // A fork made this a child. Of several threads that notice, one puts the new state in place.
@@ -69,7 +83,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         let current = self.current.load_full();
-        if current.id != process::id() {
+        if !current.process.is_this() {
             mem::forget(current);
         }
     }
@@ -77,7 +91,7 @@ impl<T> Drop for PerProcess<T> {
 
 impl<T> Process<T> {
     fn this() -> Arc<Process<T>> {
-        Arc::new(Process { id: process::id(), gate: Gate::default(), resource: OnceLock::new() })
+        Arc::new(Process { process: process::Process::this(), gate: Gate::default(), resource: OnceLock::new() })
     }
 }
 
@@ -123,12 +137,17 @@ const LOOK_AGAIN: Duration = Duration::from_micros(100);
 impl Gate {
     fn enter(&self, deadline: Instant) -> bool {
         wait(deadline, || {
-            let open = self.0.fetch_add(1, Ordering::Acquire) < CLOSED;
+            let open = self.begin() < CLOSED;
             if !open {
                 self.leave();
             }
             open
         })
+    }
+
+    /// Counts a call, and gives the state of before.
+    fn begin(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Acquire)
     }
 
     fn leave(&self) {

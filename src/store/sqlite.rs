@@ -1,18 +1,21 @@
 //! Sessions in one SQLite file, which all workers of a machine open.
 
 mod connection;
+mod engine;
 mod failure;
+mod file;
 mod forward;
 mod group;
 mod namespace;
 mod permit;
+mod room;
+mod stores;
 
-use self::connection::{Connection, wait_for_locks_until};
-use self::failure::{Failure, store_error};
+use self::connection::wait_for_locks_until;
+use self::engine::{Log, Processes};
+use self::failure::Failure;
 use self::forward::{Purpose, forward, forwarded, purge};
-use super::metrics::{Counted, Counters};
-use super::per_process::PerProcess;
-use super::places::Places;
+use super::metrics::Counters;
 use super::state::RecordState;
 use super::{
     Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Size, Stats, Store, Update,
@@ -23,6 +26,7 @@ use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
 use crate::token::PublicId;
 use crate::{ConfigError, Error, StoreError};
+use arc_swap::ArcSwapOption;
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -71,7 +75,10 @@ pub struct SqliteStore {
     pool_size: u32,
     patience: Duration,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
-    processes: PerProcess<Places<Connection>>,
+    processes: Arc<Processes>,
+    /// The files that were opened last.
+    opened: ArcSwapOption<file::Identities>,
+    log: Log,
     counters: Arc<Counters>,
 }
 
@@ -79,6 +86,8 @@ impl SqliteStore {
     /// A store in this file, as [`store_url`](crate::SessionManagerBuilder::store_url) with its default settings makes
     /// it, but with the time taken from `clock`, so that tests can let timeouts pass. Opens nothing yet.
     pub fn with_clock(path: impl AsRef<Path>, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> SqliteStore {
+        let processes = Arc::new(Processes::new());
+        stores::register(&processes);
         SqliteStore {
             // So that it stays the same file when the process changes its folder.
             path: std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned()),
@@ -86,7 +95,9 @@ impl SqliteStore {
             pool_size: default::POOL_SIZE,
             patience: default::OPERATION_TIMEOUT,
             clock: Box::new(clock),
-            processes: PerProcess::new(),
+            processes,
+            opened: ArcSwapOption::empty(),
+            log: Log::default(),
             counters: Arc::default(),
         }
     }
@@ -106,38 +117,6 @@ impl SqliteStore {
         Ok(SqliteStore { full_sync, pool_size, patience, ..SqliteStore::with_clock(path, SystemTime::now) })
     }
 
-    /// Does some work on a connection of this process.
-    fn with<R, E: From<StoreError>>(
-        &self,
-        call: &Call,
-        work: impl FnOnce(&mut rusqlite::Connection) -> Result<R, Failure<E>>,
-    ) -> Result<R, E> {
-        let process = self.processes.enter(call.deadline)?;
-        let mut place =
-            process.get_or_open(|| Places::new(self.pool_size, self.counters.clone()))?.take(call.deadline)?;
-        wait_for_locks_until(call.deadline);
-        let open = place.take().filter(|open| open.is_current(&self.path));
-        let mut connection = match open {
-            Some(connection) => connection,
-            None => {
-                self.counters.add(Counted::Connections, 1);
-                Connection::open(&self.path, self.full_sync)?
-            }
-        };
-        match work(&mut connection.sqlite) {
-            // A connection that failed is opened anew.
-            Err(Failure::Sqlite(error)) => Err(store_error(error, &self.path).into()),
-            Err(Failure::Refused(refusal)) => {
-                *place = Some(connection);
-                Err(refusal)
-            }
-            Ok(result) => {
-                *place = Some(connection);
-                Ok(result)
-            }
-        }
-    }
-
     /// Extends the life of a record as it is now, and gives the id that it has now; `None` if it has ended by now.
     fn extend(
         &self,
@@ -152,7 +131,7 @@ impl SqliteStore {
         let Some(mut state) = found.state.alive(lifetime, now) else { return Ok(None) };
         if state.refresh(lifetime.refresh, now) {
             write_life(&transaction, found.serial, &state)?;
-            transaction.commit()?;
+            room::commit(transaction)?;
         }
         Ok(Some((state.info(now), id)))
     }
@@ -173,13 +152,7 @@ impl Store for SqliteStore {
                 return Ok(found.state.knows(call.nonce).then(|| found.state.info(now)));
             }
             remove(&transaction, key)?;
-            transaction
-                .prepare_cached(
-                    "DELETE FROM sessions WHERE serial IN
-                     (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
-                )?
-                .execute(params![milliseconds(now), PURGED])?;
-            purge(&transaction, now)?;
+            clear_away(&transaction, now, PURGED)?;
             let state = RecordState::new(record, call, now);
             transaction
                 .prepare_cached(
@@ -213,7 +186,7 @@ impl Store for SqliteStore {
             if let Some(max_sessions) = record.join.and_then(|join| join.max_sessions) {
                 group::limit(&transaction, key, max_sessions, now)?;
             }
-            transaction.commit()?;
+            room::commit(transaction)?;
             Ok(Some(state.info(now)))
         })
     }
@@ -293,13 +266,13 @@ impl Store for SqliteStore {
                     totals.push((key.to_owned(), total));
                 }
             }
-            transaction.commit()?;
+            room::commit(transaction)?;
             Ok(Updated { info: state.info(now), totals, forwarded_to })
         })
     }
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        self.with(call, |sqlite| {
+        self.end_with(call, |sqlite| {
             let now = self.now();
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut was_alive = end(&transaction, key, now)?;
@@ -322,7 +295,7 @@ impl Store for SqliteStore {
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
-        self.with(call, |sqlite| {
+        self.end_with(call, |sqlite| {
             let (ended, old_serial) = group::end(sqlite, group, except, self.now())?;
             if let Some(serial) = old_serial {
                 group::sweep(sqlite, serial, halfway(call.deadline));
@@ -332,7 +305,7 @@ impl Store for SqliteStore {
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
-        self.with(call, |sqlite| {
+        self.end_with(call, |sqlite| {
             if let Some(serial) = namespace::end(sqlite, namespace)? {
                 namespace::sweep(sqlite, serial, halfway(call.deadline));
             }
@@ -348,7 +321,7 @@ impl Store for SqliteStore {
     }
 
     fn before_fork(&self) -> ForkGuard {
-        self.processes.before_fork(self.patience * 2, Places::close_idle)
+        self.processes.before_fork(self.patience * 2, engine::close_idle)
     }
 
     fn stats(&self) -> Stats {
@@ -369,6 +342,18 @@ struct Found {
     state: RecordState,
     /// The id that it has now, if it was looked for under another.
     forwarded_to: Option<PublicId>,
+}
+
+/// Clears some of the sessions away that have ended, and of the ids that lead nowhere any more.
+fn clear_away(sqlite: &rusqlite::Connection, now: SystemTime, most: i64) -> rusqlite::Result<()> {
+    sqlite
+        .prepare_cached(
+            "DELETE FROM sessions WHERE serial IN
+             (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![milliseconds(now), most])?;
+    purge(sqlite, now)?;
+    Ok(())
 }
 
 fn find(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Found>> {

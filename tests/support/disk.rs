@@ -3,9 +3,11 @@
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::getuid;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 
-/// Mounts a disk of this size (such as `600k`) there, which only this process and its children see, and which goes with
+/// Mounts a disk of this size (such as `8m`) there, which only this process and its children see, and which goes with
 /// them.
 pub fn mount_small_disk(at: &Path, size: &str) {
     // Whoever is not root is root in a user namespace.
@@ -13,4 +15,12 @@ pub fn mount_small_disk(at: &Path, size: &str) {
     unshare(CloneFlags::CLONE_NEWNS | user).expect("this test needs root, or user namespaces to be allowed");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
     mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(&*format!("size={size}"))).unwrap();
+}
+
+/// Fills what is left of the disk, with this file.
+pub fn fill(file: &Path) {
+    let mut file = OpenOptions::new().append(true).create(true).open(file).expect("a file");
+    for size in [1 << 16, 1 << 12, 1] {
+        while file.write(&vec![1; size]).is_ok_and(|written| written > 0) {}
+    }
 }

@@ -1,10 +1,10 @@
 //! A socket whose every read and write ends by a deadline.
 
+use crate::process::Process;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::path::Path;
-use std::process;
 use std::time::{Duration, Instant};
 
 /// Writing to a connection that was closed is an error, and no signal that ends the process.
@@ -22,7 +22,7 @@ const MOST_AT_ONCE: usize = 64 * 1024;
 
 pub(super) struct TimedSocket {
     socket: Socket,
-    process: u32,
+    process: Process,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -38,7 +38,7 @@ impl TimedSocket {
 
     fn new(socket: Socket) -> TimedSocket {
         let [read_timeout, write_timeout] = [Timeout::default(); 2];
-        TimedSocket { socket, process: process::id(), read_timeout, write_timeout }
+        TimedSocket { socket, process: Process::this(), read_timeout, write_timeout }
     }
 
     pub(super) fn until(&mut self, deadline: Instant) -> Until<'_> {
@@ -51,7 +51,7 @@ impl TimedSocket {
 /// Nothing is written, TLS's `close_notify` neither: it could wait, and replies say by themselves where they end.
 impl Drop for TimedSocket {
     fn drop(&mut self) {
-        if self.process == process::id() {
+        if self.process.is_this() {
             let _ = self.socket.shutdown(Shutdown::Both);
         }
     }

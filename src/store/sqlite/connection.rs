@@ -1,15 +1,16 @@
 //! A connection to the file: opened with the right mode and schema, and patient until a deadline.
 
 use super::failure::store_error;
+use super::file::{Files, Identities};
 use super::permit::Permit;
+use super::room::{self, Checkpoint, LOG_ROOM};
 use crate::{StoreError, StoreErrorKind};
-use rusqlite::{OpenFlags, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{OpenFlags, OptionalExtension, TransactionBehavior};
 use std::cell::Cell;
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io, mem, thread};
 
 /// Tells our files from other SQLite databases: "mps" and a byte.
 const APPLICATION_ID: i64 = 0x6d_70_73_01;
@@ -27,15 +28,31 @@ const LOOK_FOR_FILE: Duration = Duration::from_secs(1);
 thread_local! {
     /// Until when this thread waits for a lock.
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How long it has waited since this was asked last.
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 pub(super) struct Connection {
     pub(super) sqlite: rusqlite::Connection,
-    /// The file that was opened (device and inode), and when it was last seen to stand under its name.
-    file: (u64, u64),
+    files: Files,
+    /// The files that were opened, and when they were last seen to stand under their names.
+    opened: Identities,
     seen: Cell<Instant>,
     // Given back after the connection above it has been closed.
     _permit: Permit,
+}
+
+/// Why there is no connection.
+pub(super) enum NotOpened {
+    /// The file or its companions are others than those that this process has open. It is to close those first.
+    Replaced,
+    Fault(StoreError),
+}
+
+impl From<StoreError> for NotOpened {
+    fn from(error: StoreError) -> NotOpened {
+        NotOpened::Fault(error)
+    }
 }
 
 /// Lets this thread wait for locks until then.
@@ -43,13 +60,20 @@ pub(super) fn wait_for_locks_until(deadline: Instant) {
     DEADLINE.set(Some(deadline));
 }
 
+/// How long this thread has waited for locks since it was asked last.
+pub(super) fn take_waited() -> Duration {
+    WAITED.take()
+}
+
 /// SQLite's busy handler: whether to try for the lock once more.
 fn wait_for_lock(looks: i32) -> bool {
     let pause = if looks < SHORT_WAITS { LOOK_AGAIN } else { LOOK_AGAIN_LATER };
-    match DEADLINE.get().map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+    let now = Instant::now();
+    match DEADLINE.get().map(|deadline| deadline.saturating_duration_since(now)) {
         None | Some(Duration::ZERO) => false,
         Some(left) => {
             thread::sleep(pause.min(left));
+            WAITED.set(WAITED.get() + now.elapsed());
             true
         }
     }
@@ -57,71 +81,120 @@ fn wait_for_lock(looks: i32) -> bool {
 
 impl Connection {
     /// Opens the file, and makes it what it has to be where it is new. Waits for locks as [`wait_for_locks_until`] says.
-    pub(super) fn open(path: &Path, full_sync: bool) -> Result<Connection, StoreError> {
-        let permit = Permit::get()?;
-        create_file(path)?;
+    ///
+    /// `before` is what this store had open last.
+    pub(super) fn open(path: &Path, full_sync: bool, before: Option<Identities>) -> Result<Connection, NotOpened> {
+        let files = Files::of(path);
+        files.create()?;
+        let opening = files.identities();
+        if let Some(before) = before
+            && before.log.is_some()
+            && (before.log == opening.log && before.database != opening.database)
+        {
+            return Err(other_log(path).into());
+        }
+        let permit = Permit::get(opening)?.ok_or(NotOpened::Replaced)?;
         let fault = |error| store_error(error, path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut sqlite = rusqlite::Connection::open_with_flags(path, flags).map_err(fault)?;
+        // Until the log is known to be that of the file, none of it is written there.
+        let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        sqlite.set_db_config(no_checkpoint, true).map_err(fault)?;
         sqlite.busy_handler(Some(wait_for_lock)).map_err(fault)?;
         let is_new = !has_schema(&sqlite, path)?;
+        if !is_new && !permit.has_others(opening) {
+            check_log(&mut sqlite, path, &files, &opening)?;
+        }
         write_ahead(&sqlite, path)?;
         sqlite.pragma_update(None, "synchronous", if full_sync { "FULL" } else { "NORMAL" }).map_err(fault)?;
         if is_new {
-            create_schema(&mut sqlite, path)?;
+            create_schema(&mut sqlite, path, &opening)?;
         }
-        // After a large session the log does not stay as large.
-        sqlite.pragma_update(None, "journal_size_limit", 16 << 20).map_err(fault)?;
+        // The log does not stay as long as it once was, nor does it give up the room that is kept in it.
+        sqlite.pragma_update(None, "journal_size_limit", LOG_ROOM as i64).map_err(fault)?;
         sqlite.set_prepared_statement_cache_capacity(32);
-        let file = file_at(path).unwrap_or_default();
-        Ok(Connection { sqlite, file, seen: Cell::new(Instant::now()), _permit: permit })
+        room::watch_log(&sqlite);
+        let opened = files.identities();
+        if opened.database != opening.database || opened.log.is_none() || opened.shared_memory.is_none() {
+            return Err(NotOpened::Replaced);
+        }
+        permit.settle(opened);
+        sqlite.set_db_config(no_checkpoint, false).map_err(fault)?;
+        Ok(Connection { sqlite, files, opened, seen: Cell::new(Instant::now()), _permit: permit })
     }
 
-    /// Whether the file still stands under its name. Looks once a second.
+    /// Whether the file and its companions still stand under their names. Looks once a second.
     pub(super) fn is_current(&self, path: &Path) -> bool {
         if self.seen.get().elapsed() < LOOK_FOR_FILE {
             return true;
         }
         self.seen.set(Instant::now());
-        file_at(path) == Some(self.file)
+        Files::of(path).identities() == self.opened
+    }
+
+    pub(super) fn opened(&self) -> Identities {
+        self.opened
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Saves what is only in a log that was taken away, where nobody has begun another one.
+    pub(super) fn rescue(&self) {
+        let now = self.files.identities();
+        if now.database == self.opened.database && now.log.is_none() {
+            let _ = room::checkpoint(&self.sqlite, Checkpoint::Restart);
+        }
     }
 }
 
-fn file_at(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+fn other_log(path: &Path) -> StoreError {
+    let message = format!(
+        "{}: another file was put in its place, and the log beside it is that of the file before; move the -wal and -shm \
+         files away",
+        path.display()
+    );
+    StoreError::new(StoreErrorKind::Unavailable, message)
 }
 
-/// Makes the file if there is none, for its owner alone; SQLite gives its side files the same mode.
-fn create_file(path: &Path) -> Result<(), StoreError> {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    if !path.exists() && Path::new(&log).exists() {
-        let message = format!(
-            "{}: it is missing, and its log is there; put the file back, or take the -wal and -shm files away too",
-            path.display()
-        );
-        return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+/// Refuses a log that was written for another file: a backup under it would be ruined. The database knows when its file
+/// was made. One that was put here without a log is told that anew.
+fn check_log(
+    sqlite: &mut rusqlite::Connection,
+    path: &Path,
+    files: &Files,
+    opening: &Identities,
+) -> Result<(), StoreError> {
+    let fault = |error| store_error(error, path);
+    let birth = opening.database.map(|file| file.birth());
+    if birth_of_file(sqlite).map_err(fault)? == birth {
+        return Ok(());
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(file) => {
-            // Closing it would take away the locks that another thread may have on it by now (fcntl(2)).
-            mem::forget(file);
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            let advice = match error.kind() {
-                io::ErrorKind::NotFound => "its folder is missing; create it first",
-                _ => "it cannot be created",
-            };
-            let message = format!("{}: {advice}", path.display());
-            Err(StoreError::new(StoreErrorKind::Unavailable, message).caused_by(error))
-        }
+    // Where the file cannot be written there is no telling it anything.
+    let cannot_write = sqlite.is_readonly("main").map_err(fault)?;
+    let log_is_empty = || files.is_log_empty().unwrap_or(false);
+    if cannot_write {
+        return if log_is_empty() { Ok(()) } else { Err(other_log(path)) };
     }
+    let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+    // Another process may have been faster.
+    if birth_of_file(&transaction).map_err(fault)? == birth {
+        return Ok(());
+    }
+    if !log_is_empty() {
+        return Err(other_log(path));
+    }
+    transaction.execute("DELETE FROM file", []).map_err(fault)?;
+    transaction.execute("INSERT INTO file (born) VALUES (?1)", [birth]).map_err(fault)?;
+    transaction.commit().map_err(fault)?;
+    // So that it survives a loss of the log, too.
+    let _ = room::checkpoint(sqlite, Checkpoint::Truncate);
+    Ok(())
+}
+
+fn birth_of_file(sqlite: &rusqlite::Connection) -> rusqlite::Result<Option<i64>> {
+    sqlite.query_row("SELECT born FROM file", [], |row| row.get(0)).optional()
 }
 
 /// Whether the file holds our schema; `false` if it holds nothing yet. Anything else is refused.
@@ -165,12 +238,14 @@ fn write_ahead(sqlite: &rusqlite::Connection, path: &Path) -> Result<(), StoreEr
     }
 }
 
-fn create_schema(sqlite: &mut rusqlite::Connection, path: &Path) -> Result<(), StoreError> {
+fn create_schema(sqlite: &mut rusqlite::Connection, path: &Path, opening: &Identities) -> Result<(), StoreError> {
     let fault = |error| store_error(error, path);
     let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
     // Another process may have been faster.
     if !has_schema(&transaction, path)? {
         transaction.execute_batch(SCHEMA).map_err(fault)?;
+        let birth = opening.database.map(|file| file.birth());
+        transaction.execute("INSERT INTO file (born) VALUES (?1)", [birth]).map_err(fault)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fault)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
     }

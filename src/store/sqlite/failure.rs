@@ -17,6 +17,12 @@ impl<E> From<rusqlite::Error> for Failure<E> {
     }
 }
 
+/// Whether a connection opened now may do what one opened earlier could not.
+pub(super) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
+}
+
 /// The fault as the caller is told it.
 pub(super) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Timeout, Unavailable};
@@ -28,8 +34,12 @@ pub(super) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
         Some(ErrorCode::SystemIoFailure) => (Unavailable, "it cannot be read or written"),
         Some(ErrorCode::DiskFull) => (Rejected, "the disk is full"),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (Rejected, "it cannot be written"),
-        Some(ErrorCode::NotADatabase) => (Backend, "it is no SQLite database; give sessions a file of their own"),
-        Some(ErrorCode::DatabaseCorrupt) => (Backend, "it is damaged; put a backup in its place, or move it away"),
+        Some(ErrorCode::NotADatabase) => (Backend, "it is not a SQLite database; give sessions a file of their own"),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            Backend,
+            "it is damaged, or the log beside it was written for another file; \
+             move all three files away, or only the -wal and -shm files",
+        ),
         Some(_) => (Backend, "SQLite failed"),
         // What was read is not of the type that we wrote.
         None => (Corrupt, "the session's record is damaged; destroy() still ends it"),

@@ -24,8 +24,12 @@ pub(super) fn forwarded<'a>(
     now: SystemTime,
 ) -> rusqlite::Result<Option<RecordKey<'a>>> {
     let query = match purpose {
-        Purpose::Use => "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND grace_ends > ?3",
-        Purpose::End => "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND expires > ?3",
+        Purpose::Use => {
+            "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND grace_ends > ?3 AND length(new_id) = 18"
+        }
+        Purpose::End => {
+            "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND expires > ?3 AND length(new_id) = 18"
+        }
     };
     let found = follow(*key, |key| {
         sqlite

@@ -1,7 +1,7 @@
 //! Groups: the sessions with one serial of a group.
 
-use super::connection::wait_for_locks_until;
 use super::forward::{Purpose, end_graces, forwarded};
+use super::room;
 use super::{GroupKey, RecordKey, milliseconds, state, tag, unsigned};
 use crate::group::SessionInfo;
 use crate::store::Values;
@@ -9,16 +9,20 @@ use crate::token::PublicId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::time::{Instant, SystemTime};
 
-/// How many records of ended sessions are removed in one step: others wait for so long.
-const BATCH: i64 = 500;
-
 /// The serial of the group that a record with this key is in; 0 where it is in none.
 pub(super) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<i64> {
     if key.tag.is_none() {
         return Ok(0);
     }
+    // Where the next serial would be beyond all numbers, somebody wrote it: then it is a random one.
     sqlite
-        .prepare_cached("INSERT INTO groups (tag) VALUES (?1) ON CONFLICT DO UPDATE SET tag = tag RETURNING serial")?
+        .prepare_cached(
+            "INSERT INTO groups (serial, tag)
+             SELECT iif(max(ifnull(max(seq), 0), ifnull((SELECT max(serial) FROM groups), 0)) < 1 << 62,
+                        NULL, (random() & ((1 << 62) - 1)) + 1), ?1
+             FROM sqlite_sequence WHERE name = 'groups'
+             ON CONFLICT (tag) DO UPDATE SET tag = tag RETURNING serial",
+        )?
         .query_row([tag(key)], |row| row.get(0))
 }
 
@@ -80,7 +84,8 @@ pub(super) fn end(
         .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?
         .query_row([group.tag.as_bytes()], |row| row.get(0))
         .optional()?;
-    if let (Some(id), Some(old_serial)) = (except, old_serial) {
+    // Below 1 it is not one of ours, and 0 stands for no group.
+    if let (Some(id), Some(old_serial)) = (except, old_serial.filter(|serial| *serial > 0)) {
         end_graces(&transaction, &group.session(id), now)?;
         let new_serial = serial(&transaction, &group.session(id))?;
         let stays = transaction
@@ -92,27 +97,14 @@ pub(super) fn end(
     }
     let after = len(&transaction, group, now)?;
     transaction.commit()?;
-    Ok(((before - after) as u64, old_serial))
+    Ok((before.saturating_sub(after) as u64, old_serial))
 }
 
-/// Removes the records that a group has left, until then. They are dead already; what is left of them expires.
+/// Removes the records that a group has left, until then.
 pub(super) fn sweep(sqlite: &Connection, serial: i64, deadline: Instant) {
-    wait_for_locks_until(deadline);
-    let batch = || {
-        sqlite
-            .prepare_cached(
-                "DELETE FROM sessions WHERE serial IN
-                 (SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2)",
-            )?
-            .execute(params![serial, BATCH])
-    };
-    while Instant::now() < deadline {
-        match batch() {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),
-        }
-    }
+    let batch = "DELETE FROM sessions WHERE serial IN
+                 (SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2)";
+    room::sweep(sqlite, batch, serial, deadline);
 }
 
 /// Ends those that joined first, until the group has no more live sessions than this. The one of this key stays.

@@ -1,11 +1,8 @@
 //! Namespaces: a session lives only as long as the row of its namespace is there.
 
-use super::connection::wait_for_locks_until;
-use rusqlite::{Connection, OptionalExtension, params};
+use super::room;
+use rusqlite::{Connection, OptionalExtension};
 use std::time::Instant;
-
-/// How many records of ended sessions are removed in one step: others wait for so long.
-const BATCH: i64 = 500;
 
 /// The serial of a namespace, which is made if it is missing.
 pub(super) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
@@ -28,22 +25,8 @@ pub(super) fn end(sqlite: &Connection, name: &str) -> rusqlite::Result<Option<i6
         .optional()
 }
 
-/// Removes the records that a namespace has left, until then. They are dead already; what is left of them expires.
+/// Removes the records that a namespace has left, until then.
 pub(super) fn sweep(sqlite: &Connection, serial: i64, deadline: Instant) {
-    wait_for_locks_until(deadline);
-    let batch = || {
-        sqlite
-            .prepare_cached(
-                "DELETE FROM sessions WHERE serial IN
-                 (SELECT serial FROM sessions WHERE namespace = ?1 LIMIT ?2)",
-            )?
-            .execute(params![serial, BATCH])
-    };
-    while Instant::now() < deadline {
-        match batch() {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),
-        }
-    }
+    let batch = "DELETE FROM sessions WHERE serial IN (SELECT serial FROM sessions WHERE namespace = ?1 LIMIT ?2)";
+    room::sweep(sqlite, batch, serial, deadline);
 }

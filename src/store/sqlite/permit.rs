@@ -1,54 +1,107 @@
-//! Which process has SQLite open.
+//! What this process has open through SQLite.
 //!
 //! SQLite's table of file locks is global to the process, and a fork copies it: the child of a process that has a
 //! database open takes the parent's locks for its own, and acknowledged writes can vanish
 //! (<https://www.sqlite.org/howtocorrupt.html>, section 2.6). So a child that was forked while there were connections
-//! never touches SQLite. Like that table, this record is global to the process, whatever stores there are.
+//! never touches SQLite. Global to the process, too, is what SQLite knows of the companions of an open database: a new
+//! connection would use those that were there before. Like SQLite's, this record is global, whatever stores there are.
 
+use super::file::Identities;
+use crate::process::Process;
 use crate::{StoreError, StoreErrorKind};
-use std::process;
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The process that has SQLite open, and how many connections it has, in the upper and the lower half.
-static OPEN: AtomicU64 = AtomicU64::new(0);
+/// Swapped, never locked: a fork could copy a lock while it is held.
+static OPEN: ArcSwapOption<Open> = ArcSwapOption::const_empty();
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+struct Open {
+    process: Process,
+    /// The connections by their numbers, and which files they have open.
+    connections: Vec<(u64, Identities)>,
+}
 
 /// The right to have one connection open. Got before it is opened, given back after it is closed.
-pub(super) struct Permit(());
+pub(super) struct Permit {
+    number: u64,
+}
 
 impl Permit {
-    pub(super) fn get() -> Result<Permit, StoreError> {
-        let me = process::id();
-        let one_more = |open| match split(open) {
-            (owner, connections) if owner == me => Some(join(me, connections + 1)),
-            (_, 0) => Some(join(me, 1)),
-            _ => None,
-        };
-        match OPEN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
-            Ok(_) => Ok(Permit(())),
-            Err(_) => Err(StoreError::new(
-                StoreErrorKind::Forked,
-                "this process was forked from one that had its SQLite file open, so SQLite is not to be trusted here; \
-                 let the parent fork under before_fork(), or not use its sessions before",
-            )),
-        }
+    /// `None` if this process has the same database open with companions that do not stand beside it any more.
+    pub(super) fn get(files: Identities) -> Result<Option<Permit>, StoreError> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        change(|connections| {
+            let connections = connections.map_err(|Inherited| {
+                StoreError::new(
+                    StoreErrorKind::Forked,
+                    "this process was forked from one that had its SQLite file open, so SQLite is not to be trusted \
+                     here; let the parent fork under before_fork(), or not use its sessions before",
+                )
+            })?;
+            if connections.iter().any(|(_, other)| is_other_log(other, &files)) {
+                return Ok((None, connections));
+            }
+            Ok((Some(Permit { number }), with(connections, number, files)))
+        })
+    }
+
+    /// Notes which files it is for, once their companions are there.
+    pub(super) fn settle(&self, files: Identities) {
+        let _ = change(|connections| connections.map(|others| ((), with(others, self.number, files))));
+    }
+
+    /// Whether another connection of this process has these files open.
+    pub(super) fn has_others(&self, files: Identities) -> bool {
+        OPEN.load().as_ref().is_some_and(|open| {
+            open.connections.iter().any(|(number, other)| *number != self.number && *other == files)
+        })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let me = process::id();
-        let one_less = |open| match split(open) {
-            (owner, connections) if owner == me => Some(join(me, connections - 1)),
-            _ => None,
-        };
-        let _ = OPEN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        let _ = change(|connections| {
+            let mut others = connections?;
+            others.retain(|(number, _)| *number != self.number);
+            Ok::<_, Inherited>(((), others))
+        });
     }
 }
 
-fn split(open: u64) -> (u32, u32) {
-    ((open >> 32) as u32, open as u32)
+/// The connections are those of a process that this one was forked from.
+struct Inherited;
+
+fn is_other_log(open: &Identities, now: &Identities) -> bool {
+    // While a connection is being opened its companions may not be there yet.
+    open.database == now.database
+        && open.log.is_some()
+        && (open.log, open.shared_memory) != (now.log, now.shared_memory)
 }
 
-fn join(owner: u32, connections: u32) -> u64 {
-    u64::from(owner) << 32 | u64::from(connections)
+fn with(mut connections: Vec<(u64, Identities)>, number: u64, files: Identities) -> Vec<(u64, Identities)> {
+    connections.retain(|(other, _)| *other != number);
+    connections.push((number, files));
+    connections
+}
+
+/// Changes the record, unless `work` refuses it.
+fn change<R, E>(
+    work: impl Fn(Result<Vec<(u64, Identities)>, Inherited>) -> Result<(R, Vec<(u64, Identities)>), E>,
+) -> Result<R, E> {
+    loop {
+        let current = OPEN.load_full();
+        let connections = match &current {
+            Some(open) if open.process.is_this() => Ok(open.connections.clone()),
+            Some(open) if !open.connections.is_empty() => Err(Inherited),
+            _ => Ok(Vec::new()),
+        };
+        let (result, connections) = work(connections)?;
+        let next = Some(Arc::new(Open { process: Process::this(), connections }));
+        let previous = OPEN.compare_and_swap(&current, next);
+        if previous.as_ref().map(Arc::as_ptr) == current.as_ref().map(Arc::as_ptr) {
+            return Ok(result);
+        }
+    }
 }

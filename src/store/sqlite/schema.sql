@@ -71,3 +71,9 @@ WHEN OLD.in_group > 0 AND NEW.in_group <> OLD.in_group BEGIN
   DELETE FROM groups
   WHERE serial = OLD.in_group AND NOT EXISTS (SELECT 1 FROM sessions WHERE in_group = OLD.in_group AND in_group > 0);
 END;
+
+-- When the file was made, in nanoseconds since 1970. A log is believed only beside the file that it was written for.
+CREATE TABLE file (
+  born    INTEGER,
+  touched INTEGER NOT NULL DEFAULT 0 -- for a commit that changes nothing else
+) STRICT;

@@ -1,0 +1,251 @@
+//! The embedded store on a disk that is full, and how long its log becomes.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use multi_process_session::{Error, SessionManager, SqliteStore, StoreErrorKind};
+use std::fs;
+use std::os::unix::process::parent_id;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use support::disk::{fill, mount_small_disk};
+use support::fork::{child, in_own_process};
+use support::{StopOnDrop, builder, clock, cookie, failure, session_with, until};
+use tempfile::TempDir;
+
+fn manager(folder: &TempDir) -> SessionManager {
+    builder(&format!("sqlite://{}", folder.path().join("sessions.db").display())).build().unwrap()
+}
+
+fn sql(folder: &TempDir) -> rusqlite::Connection {
+    rusqlite::Connection::open(folder.path().join("sessions.db")).unwrap()
+}
+
+/// Runs in a child that has such a disk.
+fn on_a_small_disk(test: &str, size: &str, body: impl Fn(&TempDir)) {
+    in_own_process(test, || {
+        let folder = tempfile::tempdir().unwrap();
+        let said = child(|| {
+            mount_small_disk(folder.path(), size);
+            body(&folder);
+            String::new()
+        });
+        said.join();
+    });
+}
+
+/// Some sessions of one user.
+fn log_in(manager: &SessionManager, user: &str, times: usize) -> Vec<String> {
+    let log_in = |_| {
+        let mut session = manager.load(None).unwrap();
+        session.set("user", &user).unwrap();
+        session.set_group_name(user);
+        cookie(&session.save().unwrap().unwrap())
+    };
+    (0..times).map(log_in).collect()
+}
+
+/// An anonymous request that keeps a session of this size.
+fn visit(manager: &SessionManager, bytes: usize) -> Result<(), Error> {
+    let mut session = manager.load(None)?;
+    session.set("visit", &"x".repeat(bytes))?;
+    session.save().map(drop)
+}
+
+/// Makes sessions until there is no room for another.
+fn flood(manager: &SessionManager) {
+    for bytes in [20_000, 2000, 1] {
+        let refusal = loop {
+            if let Err(refusal) = visit(manager, bytes) {
+                break failure(Err::<(), _>(refusal));
+            }
+        };
+        assert!(refusal.0 == StoreErrorKind::Rejected && refusal.1.contains("disk is full"), "{refusal:?}");
+    }
+}
+
+fn is_alive(manager: &SessionManager, header: &str) -> bool {
+    !manager.load(header).unwrap().is_new()
+}
+
+/// Logs 3 sessions of the user out, each in another way; the last one is left.
+fn log_out(manager: &SessionManager, user: &str, sessions: &[String]) {
+    manager.destroy(&*sessions[0]).unwrap();
+    manager.load(&*sessions[1]).unwrap().destroy().unwrap();
+    let kept = manager.load(&*sessions[3]).unwrap();
+    assert_eq!(manager.group(user).clear_except(&kept).unwrap(), 1);
+    let alive: Vec<bool> = sessions.iter().map(|header| is_alive(manager, header)).collect();
+    assert_eq!(alive, [false, false, false, true]);
+}
+
+#[test]
+fn a_full_disk_refuses_saves_and_loses_nothing() {
+    on_a_small_disk("a_full_disk_refuses_saves_and_loses_nothing", "8m", |folder| {
+        let manager = builder(&format!("sqlite://{}", folder.path().join("sessions.db").display()))
+            .max_session_bytes(20 << 20)
+            .build()
+            .unwrap();
+        let header = session_with(&manager, &[("user", "ada")]);
+        let mut session = manager.load(&*header).unwrap();
+        session.set("big", &"x".repeat(9_000_000)).unwrap();
+        let (kind, message) = failure(session.save());
+        assert!(kind == StoreErrorKind::Rejected && message.contains("disk is full"), "{kind:?} {message}");
+        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+        session_with(&manager, &[("user", "grace")]);
+        let check: String = sql(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok");
+        manager.destroy(&*header).unwrap();
+        assert!(!is_alive(&manager, &header));
+    });
+}
+
+#[test]
+fn whatever_ends_sessions_works_while_a_flood_keeps_the_disk_full() {
+    on_a_small_disk("whatever_ends_sessions_works_while_a_flood_keeps_the_disk_full", "6m", |folder| {
+        let manager = manager(folder);
+        let users: Vec<String> = (0..150).map(|number| format!("user {number}")).collect();
+        let sessions: Vec<_> = users.iter().map(|user| log_in(&manager, user, 4)).collect();
+        let guard = manager.before_fork();
+        // Two other processes fill the disk, and go on.
+        let parent = std::process::id();
+        let floods: Vec<_> = (0..2)
+            .map(|_| {
+                child(|| {
+                    flood(&manager);
+                    while parent_id() == parent {
+                        let _ = visit(&manager, 500);
+                    }
+                    String::new()
+                })
+            })
+            .collect();
+        drop(guard);
+        flood(&manager);
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _stop = StopOnDrop(&stop);
+            // Somebody always reads.
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        manager.group("user 149").sessions_with(&["user"]).unwrap();
+                    }
+                });
+            }
+            for (user, sessions) in users.iter().zip(&sessions) {
+                log_out(&manager, user, sessions);
+            }
+            for (user, sessions) in users.iter().zip(&sessions) {
+                assert_eq!(manager.group(user).clear().unwrap(), 1);
+                assert!(!is_alive(&manager, &sessions[3]));
+            }
+        });
+        floods.into_iter().for_each(support::fork::Child::kill);
+    });
+}
+
+#[test]
+fn whatever_ends_sessions_works_on_a_disk_that_others_filled() {
+    on_a_small_disk("whatever_ends_sessions_works_on_a_disk_that_others_filled", "24m", |folder| {
+        let manager = manager(folder);
+        let filler = folder.path().join("filler");
+        for round in 0..6 {
+            let users: Vec<String> = (0..20).map(|number| format!("user {round} {number}")).collect();
+            let sessions: Vec<_> = users.iter().map(|user| log_in(&manager, user, 4)).collect();
+            // What is in the log has to go into a database that cannot grow.
+            (0..20 * round).for_each(|_| visit(&manager, 5000).unwrap());
+            fill(&filler);
+            let mut session = manager.load(&*sessions[0][0]).unwrap();
+            session.set("more", &"x".repeat(100_000)).unwrap();
+            // There is some room left in what is there already, but it comes to an end.
+            until(|| visit(&manager, 10_000).is_err());
+            for (user, sessions) in users.iter().zip(&sessions) {
+                log_out(&manager, user, sessions);
+                assert_eq!(manager.group(user).clear().unwrap(), 1);
+                fill(&filler);
+            }
+            fs::remove_file(&filler).unwrap();
+            visit(&manager, 10_000).expect("there is room again");
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_stays_does_not_keep_sessions_from_being_ended_on_a_full_disk() {
+    on_a_small_disk("a_reader_that_stays_does_not_keep_sessions_from_being_ended_on_a_full_disk", "12m", |folder| {
+        let manager = manager(folder);
+        let users: Vec<String> = (0..12).map(|number| format!("user {number}")).collect();
+        let sessions: Vec<_> = users.iter().map(|user| log_in(&manager, user, 4)).collect();
+        let reader = sql(folder);
+        reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+        flood(&manager);
+        for (user, sessions) in users.iter().zip(&sessions) {
+            log_out(&manager, user, sessions);
+            let _ = visit(&manager, 500);
+        }
+        reader.execute_batch("COMMIT").unwrap();
+    });
+}
+
+#[test]
+fn sessions_can_be_ended_by_workers_that_are_started_on_a_full_disk() {
+    on_a_small_disk("sessions_can_be_ended_by_workers_that_are_started_on_a_full_disk", "12m", |folder| {
+        let before = manager(folder);
+        let sessions = log_in(&before, "ada", 4);
+        drop(before);
+        assert!(!Path::new(&folder.path().join("sessions.db-wal")).exists(), "nobody has it open");
+        fill(&folder.path().join("filler"));
+        log_out(&manager(folder), "ada", &sessions);
+    });
+}
+
+#[test]
+fn sessions_that_expire_make_room_on_a_full_disk() {
+    on_a_small_disk("sessions_that_expire_make_room_on_a_full_disk", "12m", |folder| {
+        let (now, pass) = clock();
+        let store = SqliteStore::with_clock(folder.path().join("sessions.db"), now);
+        let manager = builder("memory:").store(store).idle_timeout(Duration::from_secs(100)).build().unwrap();
+        flood(&manager);
+        pass(Duration::from_secs(200));
+        until(|| visit(&manager, 2000).is_ok());
+        let header = log_in(&manager, "ada", 1).remove(0);
+        assert!(is_alive(&manager, &header));
+    });
+}
+
+#[test]
+fn the_log_stays_short_while_there_is_always_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager(&folder);
+    let header = session_with(&manager, &[("value", "")]);
+    let readers = [sql(&folder), sql(&folder)];
+    let stop = AtomicBool::new(false);
+    let longest = thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        let [one, other] = readers;
+        scope.spawn(|| {
+            // One ends when the other has begun.
+            let (mut ending, mut beginning) = (one, other);
+            ending.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                beginning.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+                thread::sleep(Duration::from_millis(2));
+                ending.execute_batch("COMMIT").unwrap();
+                std::mem::swap(&mut ending, &mut beginning);
+            }
+        });
+        let save = |number: u32| {
+            let mut session = manager.load(&*header).unwrap();
+            // Another value on each page.
+            session.set("value", &format!("{number:010}").repeat(10_000)).unwrap();
+            session.save().unwrap();
+            fs::metadata(folder.path().join("sessions.db-wal")).unwrap().len()
+        };
+        (0..1000).map(save).max().unwrap()
+    });
+    // 100 MB went through it.
+    assert!(longest < 50 << 20, "{longest} bytes");
+}
