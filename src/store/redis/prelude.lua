@@ -206,7 +206,9 @@ end
 local function bury(key, memory)
   local v, c, r, t, f, s = unpack(try('HMGET', key, 'v', 'c', 'r', 't', 'f', 's') or {})
   if not v and (t or f) then
-    redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), memory))
+    if redis.call('PTTL', key) < tonumber(memory) then
+      redis.call('PEXPIRE', key, memory)
+    end
     return 0
   end
   local since, was_there = math.max(whole(c) or 0, whole(r) or 0), redis.call('UNLINK', key) == 1
