@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 pub(super) enum Purpose {
     /// To use the session: as long as its grace lasts.
     Use,
-    /// To end it: as long as the trail is there.
+    /// To end it: as long as the trail is there, and never shorter than it can be used.
     End,
 }
 
@@ -28,7 +28,8 @@ pub(super) fn forwarded<'a>(
             "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND grace_ends > ?3 AND length(new_id) = 18"
         }
         Purpose::End => {
-            "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND expires > ?3 AND length(new_id) = 18"
+            "SELECT new_id FROM forwards
+             WHERE id = ?1 AND tag = ?2 AND max(grace_ends, expires) > ?3 AND length(new_id) = 18"
         }
     };
     let found = follow(*key, |key| {
