@@ -25,7 +25,7 @@ pub(super) enum Source {
 }
 
 pub(super) enum Servers {
-    Single(Pool),
+    Single(Box<Pool>),
     #[cfg(feature = "cluster")]
     Cluster(Cluster),
 }
@@ -41,7 +41,7 @@ impl Source {
 
     pub(super) fn open(&self, pool_size: u32, counters: &Arc<Counters>) -> Result<Servers, StoreError> {
         match self {
-            Source::Single(target) => Pool::new(target.clone(), pool_size, counters.clone()).map(Servers::Single),
+            Source::Single(target) => Pool::new(target.clone(), pool_size, counters.clone()).map(|pool| Servers::Single(Box::new(pool))),
             #[cfg(feature = "cluster")]
             Source::Cluster(seeds) => Ok(Servers::Cluster(Cluster::new(seeds.clone(), pool_size, counters.clone()))),
         }

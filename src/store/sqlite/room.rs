@@ -26,7 +26,7 @@ const FRAME_HEADER: u64 = 24;
 const BATCH: i64 = 500;
 /// With this many pages in the log it is copied into the database between two steps.
 const LONG_LOG: u32 = 1000;
-const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 thread_local! {
     /// How many pages the log held when this thread heard of it last.
