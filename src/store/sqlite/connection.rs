@@ -194,7 +194,8 @@ fn check_log(
 }
 
 fn birth_of_file(sqlite: &rusqlite::Connection) -> rusqlite::Result<Option<i64>> {
-    sqlite.query_row("SELECT born FROM file", [], |row| row.get(0)).optional()
+    // It was not known where it is NULL.
+    sqlite.query_row("SELECT born FROM file", [], |row| row.get(0)).optional().map(Option::flatten)
 }
 
 /// Whether the file holds our schema; `false` if it holds nothing yet. Anything else is refused.
