@@ -6,6 +6,7 @@ mod support;
 
 use multi_process_session::contract::{Subject, check, check_shared};
 use multi_process_session::{MemoryStore, RecordKey, RedisStore, SqliteStore, Store, StoreErrorKind};
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 use support::cluster::Cluster;
 use support::fork::{children, in_own_process};
@@ -81,6 +82,30 @@ fn the_rights_that_the_readme_names_are_enough() {
     // The suite has namespaces of its own.
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "+time", "allkeys"]);
     check(&ByPlace(RedisStore::new(&url).unwrap(), Place::Redis(redis)));
+}
+
+/// The commands that came after this version of Redis, such as 6.0, as this server tells.
+fn newer_commands(redis: &Redis, version: (u32, u32)) -> Vec<String> {
+    let Ok(docs) = redis.try_run::<HashMap<String, HashMap<String, redis::Value>>>(&["COMMAND", "DOCS"]) else {
+        return Vec::new(); // Before Redis 7 servers do not tell.
+    };
+    let is_newer = |about: &HashMap<String, redis::Value>| {
+        let since: String = redis::from_redis_value(about["since"].clone()).unwrap();
+        let mut numbers = since.split('.').map(|number| number.parse::<u32>().unwrap());
+        (numbers.next().unwrap(), numbers.next().unwrap()) > version
+    };
+    docs.into_iter().filter(|(_, about)| is_newer(about)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn no_command_that_redis_6_0_lacks_is_needed() {
+    let redis = Redis::start();
+    let newer = newer_commands(&redis, (6, 0));
+    for name in &newer {
+        redis.run::<()>(&["ACL", "SETUSER", "default", &format!("-{name}")]);
+    }
+    assert!(newer.is_empty() || newer.iter().any(|name| name == "zmscore"), "{newer:?}");
+    check(&ByPlace(RedisStore::new(&redis.url()).unwrap(), Place::Redis(redis)));
 }
 
 #[test]
