@@ -706,6 +706,25 @@ impl Suite<'_> {
         assert_eq!(values(self.store(), &new), pairs(&[("n", "51")]), "promise 9: applied once");
         self.store().delete(&new, &call()).expect("delete works");
         is_gone(self.store().update(&key, &moving, &sent));
+        // Nor does a move forget, into a group and out of it: two dozen changes with those three.
+        let (mut key, _) = created(self.store(), &[]);
+        let calls: Vec<Call> = (0..21).map(|_| call()).collect();
+        let (group, change, none) = (fresh_group(), changes([("n", Change::Increment(1))]), changes([]));
+        for (number, sent) in calls.iter().enumerate() {
+            self.store().update(&key, &update(&change), sent).expect("update works");
+            let (to, join) = match number {
+                5 | 15 => (fresh_key(), None),
+                10 => (group.session(fresh_key().id), Some(MEMBER)),
+                _ => continue,
+            };
+            let moving = Update { new_key: Some(to), join, ..update(&none) };
+            self.store().update(&key, &moving, &call()).expect("update works");
+            key = to;
+        }
+        for sent in &calls {
+            let updated = self.store().update(&key, &update(&change), sent).expect("update works");
+            assert_eq!(updated.totals, [("n".to_owned(), 21)], "promise 9: applied once");
+        }
     }
 
     fn a_tag_is_part_of_the_key(&self) {

@@ -7,7 +7,7 @@ mod support;
 use log::LevelFilter;
 use multi_process_session::{Error, Refresh, Session, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use support::cluster::{Cluster, Node, slot_of};
@@ -521,6 +521,34 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "", "1", "", "", "", ""]].concat();
     assert_eq!(run(script!("activate"), &new, &arguments), "gone");
     assert!(manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
+fn no_login_takes_a_session_past_the_end_of_all_of_them() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    for _ in 0..5 {
+        let sessions: Vec<Session> =
+            (0..200).map(|_| manager.load(&*session_with(&manager, &[("a", "1")])).unwrap()).collect();
+        let begun = AtomicUsize::new(0);
+        let log_in = |mut session: Session| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            session.set_group_name("ada");
+            match session.save() {
+                Ok(set_cookie) => Some(cookie(&set_cookie.unwrap())),
+                Err(Error::Gone) => None,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let new: Vec<String> = std::thread::scope(|scope| {
+            let logins = scope.spawn(|| sessions.into_iter().filter_map(log_in).collect());
+            until(|| begun.load(Ordering::Relaxed) > 10);
+            manager.destroy_every_session().unwrap();
+            logins.join().unwrap()
+        });
+        assert!(new.iter().all(|header| manager.load(&**header).unwrap().is_new()));
+        assert_eq!(manager.group("ada").len().unwrap(), 0);
+    }
 }
 
 #[test]
