@@ -4,10 +4,8 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::health::Shows;
 use super::operation::Operation;
-use super::reply::Reply;
-use super::script::Script;
 use crate::StoreError;
-use redis::Cmd;
+use redis::{Cmd, Value, cmd};
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
@@ -43,39 +41,54 @@ impl Operation<'_> {
     /// Clears what these keys stand for, all at the node that serves the first one; what that has given away meanwhile,
     /// afterwards one by one.
     fn clear_batch(&self, keys: &[String]) -> Result<(), StoreError> {
-        let script = &self.scripts().namespace_clear;
-        let commands: Vec<Cmd> = keys.iter().map(|key| self.command(script, std::slice::from_ref(key))).collect();
         let elsewhere = RefCell::new(Vec::new());
         let deadline = self.call.deadline;
         self.servers()?.request(keys[0].as_bytes(), &Cell::new(Shows::Reads), deadline, |connection, until| {
-            *elsewhere.borrow_mut() = self.clear_at(connection, until, script, &commands)?;
+            *elsewhere.borrow_mut() = self.clear_at(connection, until, keys)?;
             self.store.wait.map_or(Ok(()), |wait| wait.on(connection, deadline))
         })?;
-        for command in elsewhere.take() {
-            self.run(script, command)?;
+        for key in elsewhere.take() {
+            self.run(&self.scripts().namespace_clear, &self.clear(key))?;
         }
         Ok(())
     }
 
-    /// Sends the first command, and then all others at once. Gives those that this node does not serve.
-    fn clear_at<'c>(
+    fn clear(&self, key: &String) -> Cmd {
+        self.command(&self.scripts().namespace_clear, std::slice::from_ref(key))
+    }
+
+    /// Clears the first key by the script, and then all others at once by commands that cost less. Gives those that this
+    /// node does not serve.
+    fn clear_at<'k>(
         &self,
         connection: &mut Connection,
         deadline: Instant,
-        script: &Script,
-        commands: &'c [Cmd],
-    ) -> Result<Vec<&'c Cmd>, Failure> {
-        self.reply(connection, deadline, script, &commands[0])?;
-        let others = &commands[1..];
+        keys: &'k [String],
+    ) -> Result<Vec<&'k String>, Failure> {
+        self.reply(connection, deadline, &self.scripts().namespace_clear, &self.clear(&keys[0]))?;
+        let others = &keys[1..];
         if others.is_empty() || connection.asking {
             return Ok(others.iter().collect());
         }
-        let replies = connection.request_all(others, deadline)?;
+        // The last reply shows that all are replies to this call.
+        let (mut commands, mut echo) = (Vec::with_capacity(keys.len()), cmd("ECHO"));
+        for key in others {
+            let mut unlink = cmd("UNLINK");
+            unlink.arg(key);
+            commands.push(unlink);
+        }
+        echo.arg(&self.call.nonce);
+        commands.push(echo);
+        let mut replies = connection.request_all(&commands, deadline)?;
+        match replies.pop() {
+            Some(Ok(Value::BulkString(nonce))) if nonce == self.call.nonce => {}
+            _ => return Err(Failure::not_ours("the replies belong to another call")),
+        }
         let mut elsewhere = Vec::new();
-        for (command, reply) in others.iter().zip(replies) {
-            match reply.and_then(|reply| Reply::new(reply, self.call.nonce)) {
+        for (key, reply) in others.iter().zip(replies) {
+            match reply {
                 Ok(_) => {}
-                Err(Failure::Redirected(_)) => elsewhere.push(command),
+                Err(Failure::Redirected(_)) => elsewhere.push(key),
                 Err(failure) => return Err(failure),
             }
         }
