@@ -22,6 +22,9 @@ const UPDATE: &str = include_str!("../src/store/redis/update.lua");
 const VALUES: [(&str, &str); 5] =
     [("user", "ada"), ("name", "Ada Lovelace"), ("cart", "three apples"), ("theme", "dark"), ("language", "en")];
 
+/// Refresh interval, idle timeout, no absolute timeout: the default settings.
+const SETTINGS: [&str; 3] = ["60000", "604800000", ""];
+
 /// The pool as most applications set it up, less its PING on each checkout.
 struct Bare {
     pool: r2d2::Pool<Connections>,
@@ -62,17 +65,21 @@ impl Bare {
         self.calls += 1;
         let mut connection = self.pool.get().expect("a connection");
         let mut command = Cmd::new();
-        command.arg("EVALSHA").arg(hash).arg(1).arg(&self.key).arg(&self.calls.to_be_bytes()).arg(arguments);
+        command.arg("EVALSHA").arg(hash).arg(2).arg("mps:generation").arg(&self.key);
+        command.arg(&self.calls.to_be_bytes()).arg(&SETTINGS).arg(arguments);
         command.query(&mut *connection).expect("an answer")
     }
 
     fn load(&mut self, hash: &str) -> Value {
-        self.call(hash, &["60000"])
+        self.call(hash, &[""])
     }
 
     fn save(&mut self, hash: &str) -> Value {
         let json = self.calls.to_string();
-        self.call(hash, &["", "1048576", "60000", "", "", "", "0", "1", "0", "0", ":changed", &json])
+        let conditions = ["", "0", "", "1000", "1048576", "", "", ""];
+        let no_new_id = ["", "3600000", "0", "", "", "60000"];
+        let changes = ["0", "1", "0", "0", ":changed", &json];
+        self.call(hash, &[&conditions[..], &no_new_id, &changes].concat())
     }
 }
 
@@ -86,6 +93,9 @@ fn main() {
     let header = session_with(&manager, &VALUES);
     let (load, update) = (load_script(&redis, LOAD), load_script(&redis, UPDATE));
     let mut bare = Bare::new(&redis);
+    for reply in [bare.load(&load), bare.save(&update)] {
+        assert!(matches!(reply, Value::Array(parts) if parts[1] == Value::BulkString(b"ok".to_vec())));
+    }
 
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("load of 5 values");
