@@ -27,7 +27,7 @@ pub(super) enum Source {
 pub(super) enum Servers {
     Single(Box<Pool>),
     #[cfg(feature = "cluster")]
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 impl Source {
@@ -41,9 +41,14 @@ impl Source {
 
     pub(super) fn open(&self, pool_size: u32, counters: &Arc<Counters>) -> Result<Servers, StoreError> {
         match self {
-            Source::Single(target) => Pool::new(target.clone(), pool_size, counters.clone()).map(|pool| Servers::Single(Box::new(pool))),
+            Source::Single(target) => {
+                Pool::new(target.clone(), pool_size, counters.clone()).map(|pool| Servers::Single(Box::new(pool)))
+            }
             #[cfg(feature = "cluster")]
-            Source::Cluster(seeds) => Ok(Servers::Cluster(Cluster::new(seeds.clone(), pool_size, counters.clone()))),
+            Source::Cluster(seeds) => {
+                let cluster = Cluster::new(seeds.clone(), pool_size, counters.clone());
+                Ok(Servers::Cluster(Box::new(cluster)))
+            }
         }
     }
 
