@@ -29,15 +29,31 @@ const TEXTS: [&str; 6] = ["''", "'{'", "'1e999'", "char(0)", "CAST(x'22ff22' AS 
 
 /// Every column, and what is written into it.
 fn damages() -> Vec<String> {
-    let columns: [(&str, &[&str], &[&str]); 5] = [
+    let columns: [(&str, &[&str], &[&str]); 6] = [
         (
             "sessions",
-            &["serial", "in_group", "version", "created", "joined", "refreshed", "ends", "idle", "expires", "size"],
+            &[
+                "serial",
+                "namespace",
+                "in_group",
+                "version",
+                "created",
+                "joined",
+                "began",
+                "refreshed",
+                "ends",
+                "idle",
+                "own_idle",
+                "expires",
+                "keys",
+                "size",
+            ],
             &["id", "nonces"],
         ),
         ("session_values", &["session"], &[]),
+        ("namespaces", &["serial"], &[]),
         ("groups", &["serial"], &["tag"]),
-        ("forwards", &["expires"], &["id", "tag", "new_id"]),
+        ("forwards", &["grace_ends", "expires"], &["id", "tag", "new_id"]),
         ("sqlite_sequence", &["seq"], &[]),
     ];
     let mut damages = Vec::new();
@@ -54,9 +70,11 @@ fn damages() -> Vec<String> {
         damages.extend(TEXTS.map(|text| format!("UPDATE OR REPLACE session_values SET {column} = {text}")));
     }
     damages.extend(TEXTS.map(|text| format!("UPDATE sessions SET group_name = {text}")));
+    damages.extend(TEXTS.map(|text| format!("UPDATE OR REPLACE namespaces SET name = {text}")));
     // Ids that lead to themselves, and to each other.
     damages.push("UPDATE forwards SET new_id = id".to_owned());
-    damages.push("INSERT OR REPLACE INTO forwards SELECT new_id, tag, id, expires FROM forwards".to_owned());
+    damages
+        .push("INSERT OR REPLACE INTO forwards SELECT new_id, tag, id, grace_ends, expires FROM forwards".to_owned());
     damages
 }
 
@@ -119,14 +137,7 @@ fn use_it(manager: &SessionManager, sessions: &[String]) -> Result<(), Error> {
         session.regenerate_with_grace(Duration::from_secs(9));
         session.save().map(drop)
     })?;
-    // Others are not affected: somebody logs in, and out.
-    let mut session = manager.load(None)?;
-    session.set("user", &"grace")?;
-    session.set_group_name("grace");
-    let other = cookie(&session.save()?.expect("a new session has a cookie"));
-    assert_eq!(manager.load(&*other)?.get::<String>("user")?.as_deref(), Some("grace"));
-    assert_eq!(manager.group("grace").clear()?, 1);
-    assert!(manager.load(&*other)?.is_new());
+    log_in_and_out(manager)?;
 
     // One that is in no group stays, whatever is there under the number of none.
     expected(manager.load(&*sessions[2]).and_then(|session| manager.group("ada").clear_except(&session)).map(drop))?;
@@ -136,6 +147,20 @@ fn use_it(manager: &SessionManager, sessions: &[String]) -> Result<(), Error> {
         manager.destroy(&**header)?;
         assert!(manager.load(&**header)?.is_new(), "a logout ends what is there");
     }
+    manager.check_writes()?;
+    manager.destroy_every_session()?;
+    log_in_and_out(manager)
+}
+
+/// Others are not affected.
+fn log_in_and_out(manager: &SessionManager) -> Result<(), Error> {
+    let mut session = manager.load(None)?;
+    session.set("user", &"grace")?;
+    session.set_group_name("grace");
+    let other = cookie(&session.save()?.expect("a new session has a cookie"));
+    assert_eq!(manager.load(&*other)?.get::<String>("user")?.as_deref(), Some("grace"));
+    assert_eq!(manager.group("grace").clear()?, 1);
+    assert!(manager.load(&*other)?.is_new());
     Ok(())
 }
 

@@ -108,6 +108,7 @@ fn whatever_ends_sessions_works_while_a_flood_keeps_the_disk_full() {
         let manager = manager(folder);
         let users: Vec<String> = (0..150).map(|number| format!("user {number}")).collect();
         let sessions: Vec<_> = users.iter().map(|user| log_in(&manager, user, 4)).collect();
+        let anonymous = session_with(&manager, &[("visit", "1")]);
         let guard = manager.before_fork();
         // Two other processes fill the disk, and go on.
         let parent = std::process::id();
@@ -142,6 +143,8 @@ fn whatever_ends_sessions_works_while_a_flood_keeps_the_disk_full() {
                 assert_eq!(manager.group(user).clear().unwrap(), 1);
                 assert!(!is_alive(&manager, &sessions[3]));
             }
+            manager.destroy_every_session().unwrap();
+            assert!(!is_alive(&manager, &anonymous));
         });
         floods.into_iter().for_each(support::fork::Child::kill);
     });
@@ -182,6 +185,8 @@ fn a_reader_that_stays_does_not_keep_sessions_from_being_ended_on_a_full_disk() 
         let reader = sql(folder);
         reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
         flood(&manager);
+        let (kind, message) = failure(manager.check_writes());
+        assert!(kind == StoreErrorKind::Rejected && message.contains("disk is full"), "{kind:?} {message}");
         for (user, sessions) in users.iter().zip(&sessions) {
             log_out(&manager, user, sessions);
             let _ = visit(&manager, 500);

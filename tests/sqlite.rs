@@ -98,9 +98,11 @@ fn a_file_that_may_not_be_written_can_be_read() {
             if nix::unistd::getuid().is_root() {
                 nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
             }
-            let mut session = manager(&url(&folder)).load(&*header).unwrap();
+            let manager = manager(&url(&folder));
+            let mut session = manager.load(&*header).unwrap();
             session.set("a", &1).unwrap();
             let (kind, message) = failure(session.save());
+            assert_eq!(failure(manager.check_writes()), (kind, message.clone()));
             format!("{:?} {kind:?} {message}", session.get::<String>("user").unwrap())
         });
         let said = said.join();

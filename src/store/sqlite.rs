@@ -40,7 +40,7 @@ const PURGED: i64 = 3;
 /// Keeps sessions in one SQLite file, for any number of processes on one machine. Needs no server.
 ///
 /// `store_url("sqlite:///var/lib/app/sessions.db")` makes one (feature `sqlite`). The file is created where it is
-/// missing, for its owner alone; its folder is not. Beside it SQLite keeps two more, ending in `-wal` and `-shm`.
+/// missing, for its owner alone; its folder is not.
 ///
 /// # Forks
 /// A process must not fork while it has the file open, unless under
@@ -49,14 +49,45 @@ const PURGED: i64 = 3;
 /// open gets [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked), from this store and every other of this type.
 ///
 /// # The file
-/// Give sessions a file of their own. If it is deleted or another one is put in its place, workers notice within a
-/// second, and go on with what is there then; move it together with its two companions, while no worker runs. It does
-/// not shrink: what ended sessions leave is used for new ones. Timeouts follow the machine's clock.
+/// Give sessions a file of their own, in a folder where the server may create files. Beside it lie three more:
+/// - `-wal` is SQLite's log. What was saved last is there and nowhere else.
+/// - `-shm` tells the processes what is in the log. These two go when the last process closes the file.
+/// - `-reserve` is room for a full disk. It may be deleted at any time, and is made again.
+///
+/// Never delete the log. Workers notice within a second if one of these files is deleted or replaced, the reserve apart,
+/// and go on with what is there then. What the other workers saved in that second may be lost.
+///
+/// The file does not shrink: what ended sessions leave is used for new ones. Timeouts follow the machine's clock. The
+/// file must not lie on a network file system. The log warns of a file that somebody else may write: whoever can do that
+/// can log in as anybody.
+///
+/// # Backups
+/// `sqlite3 sessions.db "VACUUM INTO 'backup.db'"` makes a backup while workers run; `.backup` does as well. A copy of
+/// the file alone lacks what is in the log.
+///
+/// To restore one, stop all workers, move `sessions.db`, `sessions.db-wal` and `sessions.db-shm` away, and move the
+/// backup to `sessions.db`. While the log of another file lies beside it, the backup is refused with
+/// [`StoreErrorKind::Unavailable`](crate::StoreErrorKind::Unavailable), or as a damaged file
+/// ([`StoreErrorKind::Backend`](crate::StoreErrorKind::Backend)), and is left as it is. Move the backup there; do not
+/// copy it over the old file: that cannot be noticed.
+///
+/// To move the file elsewhere, stop all workers. If a `-wal` file is left then,
+/// `sqlite3 sessions.db 'PRAGMA wal_checkpoint(TRUNCATE)'` writes what is in it into the file.
+///
+/// A backup holds the sessions as they were: who has logged out since is logged in again. So does a damaged log, whose
+/// last part SQLite drops. Change the [`Secret`](crate::Secret) after both; then nobody is.
+///
+/// # A full disk
+/// On a full disk sessions can be read and ended: `destroy`, and a group's `clear` and `clear_except`. Everything else
+/// is refused with [`StoreErrorKind::Rejected`](crate::StoreErrorKind::Rejected) before the room for that is used up.
+/// That room is 1 MiB in the reserve and 2 MiB in the log, so the disk needs some 8 MB beside the sessions. If another
+/// program keeps a transaction open on the file, there is room for some 50 logouts until it ends. Sessions that
+/// have expired make room for new ones.
 ///
 /// # Durability
 /// What was saved survives the death of any process. A power loss, or a crash of the operating system, may take the
 /// last saves, logouts included, but damages nothing. With `sqlite:///path?synchronous=full` it takes nothing, and a
-/// save waits for the disk. The file must not lie on a network file system.
+/// save waits for the disk.
 ///
 /// # Examples
 /// ```
@@ -484,6 +515,21 @@ macro_rules! in_group {
     };
 }
 use in_group;
+
+/// The next serial of a table, as SQL; NULL lets SQLite give it. Where that would be beyond all numbers, somebody wrote
+/// it, and a random one does.
+macro_rules! next_serial {
+    ($table:literal) => {
+        concat!(
+            "iif(max(ifnull((SELECT max(seq) FROM sqlite_sequence WHERE name = '",
+            $table,
+            "'), 0), ifnull((SELECT max(serial) FROM ",
+            $table,
+            "), 0)) < 1 << 62, NULL, (random() & ((1 << 62) - 1)) + 1)"
+        )
+    };
+}
+use next_serial;
 
 /// What holds for the live record that a [`selector`] names, as SQL.
 macro_rules! is_live {

@@ -112,7 +112,7 @@ impl Connection {
         }
         // The log does not stay as long as it once was, nor does it give up the room that is kept in it.
         sqlite.pragma_update(None, "journal_size_limit", LOG_ROOM as i64).map_err(fault)?;
-        sqlite.set_prepared_statement_cache_capacity(32);
+        sqlite.set_prepared_statement_cache_capacity(64);
         room::watch_log(&sqlite);
         let opened = files.identities();
         if opened.database != opening.database || opened.log.is_none() || opened.shared_memory.is_none() {

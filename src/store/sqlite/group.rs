@@ -2,7 +2,7 @@
 
 use super::forward::{Purpose, end_graces, forwarded};
 use super::room;
-use super::{GroupKey, RecordKey, milliseconds, state, tag, unsigned};
+use super::{GroupKey, RecordKey, milliseconds, next_serial, state, tag, unsigned};
 use crate::group::SessionInfo;
 use crate::store::Values;
 use crate::token::PublicId;
@@ -14,15 +14,12 @@ pub(super) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
     if key.tag.is_none() {
         return Ok(0);
     }
-    // Where the next serial would be beyond all numbers, somebody wrote it: then it is a random one.
     sqlite
-        .prepare_cached(
-            "INSERT INTO groups (serial, tag)
-             SELECT iif(max(ifnull(max(seq), 0), ifnull((SELECT max(serial) FROM groups), 0)) < 1 << 62,
-                        NULL, (random() & ((1 << 62) - 1)) + 1), ?1
-             FROM sqlite_sequence WHERE name = 'groups'
-             ON CONFLICT (tag) DO UPDATE SET tag = tag RETURNING serial",
-        )?
+        .prepare_cached(concat!(
+            "INSERT INTO groups (serial, tag) VALUES (",
+            next_serial!("groups"),
+            ", ?1) ON CONFLICT (tag) DO UPDATE SET tag = tag RETURNING serial",
+        ))?
         .query_row([tag(key)], |row| row.get(0))
 }
 

@@ -1,6 +1,6 @@
 //! Namespaces: a session lives only as long as the row of its namespace is there.
 
-use super::room;
+use super::{next_serial, room};
 use rusqlite::{Connection, OptionalExtension};
 use std::time::Instant;
 
@@ -13,7 +13,9 @@ pub(super) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
     if let Some(serial) = known {
         return Ok(serial);
     }
-    sqlite.prepare_cached("INSERT INTO namespaces (name) VALUES (?1)")?.execute([name])?;
+    sqlite
+        .prepare_cached(concat!("INSERT INTO namespaces (serial, name) VALUES (", next_serial!("namespaces"), ", ?1)"))?
+        .execute([name])?;
     Ok(sqlite.last_insert_rowid())
 }
 
