@@ -287,7 +287,7 @@ fn a_process_says_what_it_opened_and_who_else_may_write_it() {
             "{path}: SQLite {}, journal mode wal, synchronous=normal, up to 8 connections in this process",
             rusqlite::version()
         );
-        assert_eq!(support::log::lines(), [first.clone()], "once");
+        assert_eq!(support::log::lines(), std::slice::from_ref(&first), "once");
 
         fs::set_permissions(file(&folder, ""), fs::Permissions::from_mode(0o666)).unwrap();
         manager(&folder).ping().unwrap();

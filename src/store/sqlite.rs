@@ -54,8 +54,8 @@ const PURGED: i64 = 3;
 /// - `-shm` tells the processes what is in the log. These two go when the last process closes the file.
 /// - `-reserve` is room for a full disk. It may be deleted at any time, and is made again.
 ///
-/// Never delete the log. Workers notice within a second if one of these files is deleted or replaced, the reserve apart,
-/// and go on with what is there then. What the other workers saved in that second may be lost.
+/// Never delete the log. If the file, its log or `-shm` is deleted or replaced, workers notice within a second, and go
+/// on with what is there then. What was saved in that second may be lost.
 ///
 /// The file does not shrink: what ended sessions leave is used for new ones. Timeouts follow the machine's clock. The
 /// file must not lie on a network file system. The log warns of a file that somebody else may write: whoever can do that

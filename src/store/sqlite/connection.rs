@@ -151,8 +151,8 @@ impl Connection {
 
 fn other_log(path: &Path) -> StoreError {
     let message = format!(
-        "{}: another file was put in its place, and the log beside it is that of the file before; move the -wal and -shm \
-         files away",
+        "{}: another file was put in its place, and the log beside it is that of the file before; \
+         move the -wal and -shm files away",
         path.display()
     );
     StoreError::new(StoreErrorKind::Unavailable, message)

@@ -9,8 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The first three of the four bytes that a log with something in it begins with (<https://www.sqlite.org/fileformat.html>,
-/// section 4.1).
+/// The first three of the four bytes that a log with something in it begins with
+/// (<https://www.sqlite.org/fileformat.html>, section 4.1).
 const LOG_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 
 /// The names of the file and its companions.
@@ -70,7 +70,8 @@ impl Files {
         // In this order: whoever makes both at this moment makes the log last.
         if self.log.exists() && !self.database.exists() {
             let message = format!(
-                "{}: the file is missing, and its log is there; put the file back, or move the -wal and -shm files away",
+                "{}: the file is missing, and its log is there; \
+                 put the file back, or move the -wal and -shm files away",
                 self.database.display()
             );
             return Err(StoreError::new(StoreErrorKind::Unavailable, message));

@@ -2,8 +2,8 @@
 //!
 //! What ends a session needs room in the log, and the log finds room when it has been copied into the database (a
 //! checkpoint), which may have to grow for that. So both are there before: the log is longer than what is in it, and
-//! beside the database lies a reserve, a file of zeros, which is given up where a checkpoint finds the disk full. Whatever
-//! is not there to end sessions is written only while both are whole.
+//! beside the database lies a reserve, a file of zeros, which is given up where a checkpoint finds the disk full.
+//! Whatever is not there to end sessions is written only while both are whole.
 
 use super::connection::wait_for_locks_until;
 use super::file::{create_new, with_ending};
@@ -83,7 +83,8 @@ pub(super) fn checkpoint(sqlite: &rusqlite::Connection, mode: Checkpoint) -> rus
     Ok(is_whole)
 }
 
-/// Gives back what a log has that was copied, beyond the room that is kept in it: the next commit does, if nobody reads it.
+/// Gives back what a log has that was copied, beyond the room that is kept in it: the next commit does, if nobody
+/// reads it.
 pub(super) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()> {
     let is_long = |database| length(&log_of(Path::new(database))) > LOG_ROOM + LOG_ROOM / 8;
     if sqlite.path().is_some_and(is_long) {
@@ -92,8 +93,8 @@ pub(super) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Removes the records of sessions that have ended, until then: `batch` removes as many of this serial as it is told. They
-/// are dead already; what is left of them expires.
+/// Removes the records of sessions that have ended, until then: `batch` removes as many of this serial as it is told.
+/// They are dead already; what is left of them expires.
 pub(super) fn sweep(sqlite: &rusqlite::Connection, batch: &str, serial: i64, deadline: Instant) {
     wait_for_locks_until(deadline);
     let mut most = BATCH;
