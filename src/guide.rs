@@ -29,7 +29,7 @@
 //! | `maxmemory-policy` | `noeviction` | every other policy logs people out when the memory is full |
 //! | `appendonly` | `yes` | without it, a restart forgets everything since the last snapshot, logouts included |
 //! | `hash-max-listpack-value` (`hash-max-ziplist-value` before 7.0) | `1024` | with the default of 64, a single value of over 64 bytes makes a session take up to three times the memory |
-//! | `timeout` | `0`, or 60 s and more | idle connections are kept for up to a minute; a shorter timeout only makes this library open them again |
+//! | `timeout` | `0`, or 60 and more | idle connections are kept for up to a minute; with a shorter timeout they are opened again and again |
 //! | `maxclients` | above workers × `pool_size` | beyond it, new connections are refused |
 //! | `min-replicas-to-write` | `1`, if there are replicas | a primary that is cut off then takes nothing that is lost later, but for its last seconds |
 //!
@@ -52,11 +52,11 @@
 //!
 //! # SQLite
 //! - **Give the sessions a folder of their own, and mount the folder, not the file.** SQLite keeps the newest writes in a
-//!   second file, ending in `-wal`, and a third one, ending in `-shm`, that all workers map. In a container that has the
-//!   file alone, each container has companions of its own, and they ruin the file.
+//!   second file, ending in `-wal`, and all workers share memory by a third one, ending in `-shm`. If containers mount the
+//!   file alone, each of them has companions of its own, and they ruin the file.
 //! - **Keep the folder on a local disk**: SQLite's locks do not work over network file systems.
 //! - **Never delete the `-wal` or the `-shm` file.** The `-wal` holds acknowledged saves. Workers notice within a second
-//!   that it is gone, and what it held is lost.
+//!   that it is gone, and save what they can.
 //! - **Back up with SQLite's own tools.** A copy made by `cp` lacks what is in the `-wal`, or is torn:
 //!
 //!   ```text
@@ -64,12 +64,17 @@
 //!   ```
 //!
 //!   `.backup /backup/sessions.db` in the same program does it as well.
-//! - **Restore while no worker runs**: move the file and both of its companions away, then put the backup in the place of
-//!   the file. Give the application a [new secret](crate::SessionManagerBuilder::accept_secret), and do not accept the old
-//!   one: a backup brings back the sessions that were logged out since it was made.
-//! - **Watch the disk.** When it is full, logouts still work, and logins and saves are refused.
+//! - **Restore while no worker runs**: move the file and its companions (`-wal`, `-shm` and `-reserve`) away, then move the
+//!   backup to the place of the file. Do not copy it over the file. Give the application a
+//!   [new secret](crate::SessionManagerBuilder::accept_secret), and do not accept the old one: a backup brings back the
+//!   sessions that were logged out since it was made.
+//! - **Leave 8 MB of the disk free beside the sessions.** The log takes some of it, and a third companion, ending in
+//!   `-reserve`, keeps 1 MB or more for logouts. When the disk is full, logouts still work; logins, saves and refreshes are
+//!   refused with [`Rejected`](crate::StoreErrorKind::Rejected) until there is room again.
 //!
 //! # Cookies and caches
+//! - **"Remember me" needs [`persistent`](crate::SessionManagerBuilder::persistent) cookies**, which are the default.
+//!   Without them the cookie ends with the browser, whatever the idle timeout of the session is.
 //! - **Send `Cache-Control: no-store` with every answer that has a `Set-Cookie` header**, and with every page that is made
 //!   for one user. A shared cache that keeps such an answer hands one user's session to others (RFC 9111, section 7.3).
 //! - **Ports do not keep cookies apart.** Two applications on one host, on two ports, need different
@@ -94,8 +99,11 @@
 //!   replica in the place of its primary, and missing rights are seen by the second one only.
 //! - A process that pings has the store open. If it forks afterwards and uses SQLite, it forks under
 //!   [`before_fork`](crate::SessionManager::before_fork).
-//! - **[`stats`](crate::SessionManager::stats) has the counters of one process.** Watch those that tell of tokens without a
-//!   session: they rise when the store has lost sessions, by a `FLUSHALL`, an eviction or a failover.
+//! - **[`stats`](crate::SessionManager::stats) has the counters of one process.** Raise an alarm when
+//!   [`not_found`](crate::Stats::not_found) rises: the store has lost sessions, by a `FLUSHALL`, an eviction or a failover.
+//!   If [`refused`](crate::Stats::refused) rises after a deployment, a worker has another secret, or a setting was changed
+//!   that tokens are bound to. If [`refused_refreshes`](crate::Stats::refused_refreshes) rises, users are going to be logged
+//!   out while they click.
 //! - **The [`log`](https://docs.rs/log) crate gets one line when each process starts to use the store**, one when an outage
 //!   or a refusal of the store begins, and one when it ends, with the number of calls that it met.
 //!
@@ -107,4 +115,4 @@
 //! | all sessions have to end | [`destroy_every_session`](crate::SessionManager::destroy_every_session), or a new secret |
 //! | the store was restored from a backup | give the application a new secret: the backup brings ended sessions back |
 //! | one session cannot be loaded, since its record is damaged | [`manager.destroy(cookie)`](crate::SessionManager::destroy) still ends it |
-//! | a SQLite file is damaged | stop the workers, and move the file and both companions away; workers make a new one |
+//! | a SQLite file is damaged | stop the workers, and move the file and its companions away; workers make a new one |
