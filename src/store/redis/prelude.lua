@@ -189,7 +189,7 @@ local function touch(record)
   if left < 0 then
     redis.call('HSET', record.key, 'v', redis.call('HGET', record.key, 'v'))
   else
-    redis.call('PEXPIRE', record.key, math.max(left, 1))
+    redis.call('PEXPIRE', record.key, math.min(math.max(left, 1), LONGEST_TIMEOUT))
   end
 end
 
