@@ -1,8 +1,8 @@
-//! For how long the largest calls keep Redis from answering others: groups of a million sessions, sessions as large as the
-//! settings admit by default.
+//! For how long the largest calls keep Redis from answering others: groups of a million sessions, sessions as large as
+//! the settings admit by default.
 //!
-//! `cargo bench --all-features --bench stall` prints for each call how long it took, how long its longest script took, and
-//! how long another client waited for the answer to a `PING` at most. `-- members=100000` makes smaller groups, and
+//! `cargo bench --all-features --bench stall` prints for each call how long it took, how long its longest script took,
+//! and how long another client waited for the answer to a `PING` at most. `-- members=100000` makes smaller groups, and
 //! `-- --test` tries all of it with a few sessions.
 
 #![allow(missing_docs)]

@@ -422,10 +422,10 @@ impl SessionManagerBuilder {
 
     /// How many sessions a group may have: on how many devices a user may be logged in. Default: without limit.
     ///
-    /// When one more [joins](crate::Session::set_group_name), those that joined first end, in the same step; never the one
-    /// that joins. So that no login keeps Redis from others, a limit above 1,000 is met there in several steps where a login
-    /// finds more than 500 sessions too many, as the first one under a new limit may: within half of the operation timeout,
-    /// or by the next logins.
+    /// When one more [joins](crate::Session::set_group_name), those that joined first end, in the same step; never the
+    /// one that joins. So that no login keeps Redis from others, a limit above 1,000 is met there in several steps where
+    /// a login finds more than 500 sessions too many, as the first one under a new limit may: within half of the
+    /// operation timeout, or by the next logins.
     ///
     /// # Errors
     /// Refused if zero or over 100,000.

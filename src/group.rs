@@ -56,8 +56,8 @@ impl Group {
 
     /// Its live sessions, the one that joined last first.
     ///
-    /// At Redis it takes a round trip for every 5,000 ids, and one for every 500 sessions: fewer where more than 24 values of
-    /// each are asked for, or those of a few hundred kilobytes. With other stores it is one step.
+    /// At Redis it takes a round trip for every 5,000 ids, and one for every 500 sessions: fewer where more than 24
+    /// values of each are asked for, or those of a few hundred kilobytes. With other stores it is one step.
     ///
     /// # Errors
     /// [`Error::Store`].

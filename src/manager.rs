@@ -318,9 +318,10 @@ impl SessionManager {
     /// afterwards live.
     ///
     /// Without this call, an operator ends all sessions by giving the application a new secret and not
-    /// [accepting](SessionManagerBuilder::accept_secret) the old one; at Redis also with `DEL <namespace>:generation`, which
-    /// is what this call does. In a Redis Cluster there is one such key for each slot, `<namespace>:generation:{<number>}`,
-    /// and this call removes all of them, twice: not in one step, but none that was there when it began is alive afterwards.
+    /// [accepting](SessionManagerBuilder::accept_secret) the old one; at Redis also with `DEL <namespace>:generation`,
+    /// which is what this call does. In a Redis Cluster there is one such key for each slot,
+    /// `<namespace>:generation:{<number>}`, and this call removes all of them, twice: not in one step, but no session
+    /// that was there when it began is alive afterwards.
     ///
     /// # Errors
     /// [`Error::Store`]: they may not have ended. Call it again.

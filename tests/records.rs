@@ -156,8 +156,8 @@ fn member(manager: &SessionManager) -> String {
     cookie(&session.save().unwrap().unwrap())
 }
 
-/// Uses a session in every way, and ends it. Whatever its record holds, each call ends by itself and soon, and afterwards it
-/// is not alive.
+/// Uses a session in every way, and ends it. Whatever its record holds, each call ends by itself and soon, and
+/// afterwards it is not alive.
 fn use_and_end(redis: &Redis, manager: &SessionManager, header: &str, what: &str) {
     let allowed = |answer: Result<(), Error>| match answer {
         Ok(()) | Err(Error::Gone | Error::Conflict | Error::TooLarge { .. } | Error::NotAnInteger { .. }) => {}

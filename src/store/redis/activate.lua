@@ -1,9 +1,9 @@
 -- Brings a record to life that has come from another slot.
 -- KEYS: generation, the record's; in a group the one for what is left to be swept.
--- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), whether it joins a
---       group (0 or 1), how many sessions the group may have ('' any number), how long what is left to be swept is kept
---       (ms), whether its idle timeout is its own and stays so (1, or ''), when its absolute timeout began (ms), the four
---       fields of nonces that it had; then the fields whose values to answer with.
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), whether it
+--       joins a group (0 or 1), how many sessions the group may have ('' any number), how long what is left to be swept
+--       is kept (ms), whether its idle timeout is its own and stays so (1, or ''), when its absolute timeout began
+--       (ms), the four fields of nonces that it had; then the fields whose values to answer with.
 local settings, joins, limit = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local rest, own_idle, began = { key = KEYS[5], memory = ARGV[7] }, ARGV[8] == '1', tonumber(ARGV[9])
 local first_nonces, first_total = 10, 14

@@ -49,7 +49,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come yet.
+    /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come
+    /// yet.
     pub(super) fn request(&mut self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
         left(deadline).map_err(|_| Failure::TooLate)?;
         let mut packed = command.get_packed_command();

@@ -1,9 +1,9 @@
 -- Creates a record; never overwrites one.
 -- KEYS: generation, the record's; in a group the one for what is left to be swept.
--- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), whether the idle
---       timeout is this session's own (0 or 1), how long it lives until it is loaded ('' as long as otherwise), number and
---       size of the values, the group's name, how many sessions the group may have ('' any number), how long what is left
---       to be swept is kept (ms); then field and value by turns.
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), whether the
+--       idle timeout is this session's own (0 or 1), how long it lives until it is loaded ('' as long as otherwise),
+--       number and size of the values, the group's name, how many sessions the group may have ('' any number), how long
+--       what is left to be swept is kept (ms); then field and value by turns.
 local settings, own_idle, unconfirmed = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local number, size, group_name, limit, memory = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), ARGV[11]
 local first_value = 12

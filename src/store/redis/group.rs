@@ -81,8 +81,8 @@ impl Operation<'_> {
         }
     }
 
-    /// After a login in the group of this key: ends the sessions that are too many still, and removes the records of all
-    /// that have ended, within half of the time that the call has left.
+    /// After a login in the group of this key: ends the sessions that are too many still, and removes the records of
+    /// all that have ended, within half of the time that the call has left.
     pub(super) fn finish_login(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut surplus: Surplus) {
         let (Some(tag), Some(ended_key)) = (key.tag, self.ended_key(key)) else { return };
         let (script, deadline) = (&self.scripts().group_limit, halfway(self.call.deadline));
@@ -107,8 +107,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Removes these records, and all others that the call has ended, within half of the time that it has left. They are
-    /// dead already; what is left of them expires.
+    /// Removes these records, and all others that the call has ended, within half of the time that it has left. They
+    /// are dead already; what is left of them expires.
     fn sweep(&self, group: &GroupKey<'_>, mut ids: Vec<PublicId>) {
         let script = &self.scripts().sweep;
         let deadline = halfway(self.call.deadline);

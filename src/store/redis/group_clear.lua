@@ -1,7 +1,7 @@
 -- Ends all sessions of a group in one step, but one if need be: what is no member is dead. Their records are removed
 -- afterwards, with sweep.lua.
--- KEYS: generation, the group's two, the one for what is left to be swept; the record's of the session that stays, if one
---       does.
+-- KEYS: generation, the group's two, the one for what is left to be swept; the record's of the session that stays, if
+--       one does.
 -- ARGV: nonce, the version since the earliest of the ids by which the session that stays was reached ('' if it was its
 --       own), how many ids to answer with, how long what is left to be swept is kept (ms).
 local members, joined, ended, stays = KEYS[2], KEYS[3], KEYS[4], KEYS[5]

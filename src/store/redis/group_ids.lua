@@ -1,7 +1,7 @@
 -- The ids of a group's sessions, a page at a time, by expiry.
--- KEYS: generation, the group's two. ARGV: nonce, the expiry to begin at ('' now), how many of that to leave out, how many
--- ids to answer with. Says with which expiry the next page begins, and how many of that to leave out then; '' if there is
--- no more.
+-- KEYS: generation, the group's two. ARGV: nonce, the expiry to begin at ('' now), how many of that to leave out, how
+-- many ids to answer with. Says with which expiry the next page begins, and how many of that to leave out then; '' if
+-- there is no more.
 local from, left_out, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if not is_of(KEYS[2], generation()) then
   return { nonce, 'ok', {}, '', 0 }

@@ -55,7 +55,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Ends the old record, if it still has this version, and brings the new one to life. `None` if it has another version.
+    /// Ends the old record, if it still has this version, and brings the new one to life. `None` if it has another
+    /// version.
     fn bring(
         &self,
         key: &RecordKey<'_>,

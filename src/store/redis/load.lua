@@ -1,9 +1,9 @@
 -- Reads a record, and extends its life if that is due.
--- Gives how it stands, whether its life was extended (0 or 1), its fields, and the error that kept the refresh from being
--- written, if one did.
+-- Gives how it stands, whether its life was extended (0 or 1), its fields, and the error that kept the refresh from
+-- being written, if one did.
 -- KEYS: generation, the record's.
--- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version since
---       the earliest of the ids by which it was reached ('' if it was its own).
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version
+--       since the earliest of the ids by which it was reached ('' if it was its own).
 local settings, since = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5]
 
 local fields = redis.call('HGETALL', record.key)

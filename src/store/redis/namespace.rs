@@ -16,8 +16,8 @@ impl Operation<'_> {
     /// Ends all sessions of a namespace, by the removal of its generation; in a cluster, slot by slot.
     pub(super) fn end_namespace(&self, namespace: &str) -> Result<(), StoreError> {
         let keys = self.store.generations.keys(namespace);
-        // In a cluster twice: meanwhile a login may take a session from a slot that is not cleared yet into one that is. Once
-        // the first round has ended, there is none left to take.
+        // In a cluster twice: meanwhile a login may take a session from a slot that is not cleared yet into one that
+        // is. Once the first round has ended, there is none left to take.
         let rounds = if keys.len() == 1 { 1 } else { 2 };
         for _ in 0..rounds {
             self.clear_all(&keys)?;
@@ -57,8 +57,8 @@ impl Operation<'_> {
         self.command(&self.scripts().namespace_clear, std::slice::from_ref(key))
     }
 
-    /// Clears the first key by the script, and then all others at once by commands that cost less. Gives those that this
-    /// node does not serve.
+    /// Clears the first key by the script, and then all others at once by commands that cost less. Gives those that
+    /// this node does not serve.
     fn clear_at<'k>(
         &self,
         connection: &mut Connection,

@@ -30,7 +30,8 @@ pub(super) struct Reached<'a> {
     pub(super) key: RecordKey<'a>,
     /// The id that it has now, if it is another one.
     pub(super) forwarded_to: Option<PublicId>,
-    /// The version that it has had at least since the earliest of the ids by which it was reached, if it is another one.
+    /// The version that it has had at least since the earliest of the ids by which it was reached, if it is another
+    /// one.
     pub(super) since: Option<u64>,
     /// Whether the call was made before, under an id that it had then.
     pub(super) made_before: bool,
@@ -127,8 +128,8 @@ impl<'a> Operation<'a> {
         Reply::new(reply, self.call.nonce)
     }
 
-    /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is. `None` if it leads
-    /// on and on, as only a damaged one does.
+    /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is. `None` if it
+    /// leads on and on, as only a damaged one does.
     pub(super) fn run_on<'k>(
         &self,
         script: &Script,

@@ -1,8 +1,8 @@
 -- What every script begins with. ARGV[1] is the call's nonce: every reply begins with it.
 --
--- A record is one hash: the values under ":key" as JSON text, and the library's own fields under bare letters. Times are
--- milliseconds since 1970.
---   v version   c created   i idle timeout (ms)   o 1 if that was chosen for this session   a ends at the latest, 0 never
+-- A record is one hash: the values under ":key" as JSON text, and the library's own fields under bare letters. Times
+-- are milliseconds since 1970.
+--   v version   c created   a ends at the latest, 0 never   i idle timeout (ms)   o 1 if that is this session's own
 --   r last given a full life; 0 until it is loaded for the first time, if its life is shorter until then
 --   b the absolute timeout began, if that is neither j nor c
 --   g the group's name, j when it joined: both only in a group
@@ -11,22 +11,25 @@
 --   x the generation of its namespace that it belongs to
 --   p its version, until it is brought to life: see handover.rs
 -- What has no v is not a record:
---   f the id that the session has now, u until when calls reach it by this one, m its version since. The key itself expires
---     later: until then this id still ends the session.
+--   f the id that the session has now, u until when calls reach it by this one, m its version since. The key itself
+--     expires later: until then this id still ends the session.
 --   t the nonce of the call that ended it, or took it away: a trace
 -- The key's own expiry is the session's.
 --
--- A group is two sorted sets of its sessions' ids: by expiry, and by the order of joining (microseconds since 1970, no two
--- alike). A session in a group lives only as long as it stands in the first. That has one entry more, GENERATION: minus the
--- generation that the group belongs to. Entries that have expired may still be there.
+-- A group is two sorted sets of its sessions' ids: by expiry, and by the order of joining (microseconds since 1970, no
+-- two alike). A session in a group lives only as long as it stands in the first. That has one entry more, GENERATION:
+-- minus the generation that the group belongs to. Entries that have expired may still be there.
 --
--- A namespace has a generation: when its first session was created (microseconds since 1970), under a key of its own. What
--- belongs to another one has ended, and where there is none, everything has. So all sessions end when that key is removed.
+-- A namespace has a generation: when its first session was created (microseconds since 1970), under a key of its own.
+-- What belongs to another one has ended, and where there is none, everything has. So all sessions end when that key is
+-- removed.
 local nonce = ARGV[1]
 local CHUNK, NONCE, ID, GENERATION = 1000, 8, 24, 'generation'
--- How many sessions of a group a step ends or clears away, and the largest limit that it can enforce on a group of any size.
+-- How many sessions of a group a step ends or clears away, and the largest limit that it can enforce on a group of any
+-- size.
 local BATCH, LARGEST_LIMIT = 500, 1000
--- The longest timeout that there can be, after how long a refresh is due in any case, what rounding makes of an expiry (ms).
+-- The longest timeout that there can be, after how long a refresh is due in any case, what rounding makes of an expiry
+-- (ms).
 local LONGEST_TIMEOUT, LONGEST_WITHOUT_REFRESH, ROUNDING = 3153600000000, 2592000000, 1000
 
 -- A record's keys: its own, and its group's two. Without a group, nothing stands in their places, or its own.
@@ -86,8 +89,8 @@ local function in_chunks(command, key, list, first, last)
   end
 end
 
--- The id that the session of this key has now, by which calls reach it until its grace ends, and its version since then.
--- Where it is asked for to end the session, any grace will do. A third answer tells whether there is a trace.
+-- The id that the session of this key has now, by which calls reach it until its grace ends, and its version since
+-- then. Where it is asked for to end the session, any grace will do. A third answer tells whether there is a trace.
 local function forward(key, to_end)
   local id, grace_ends, version, trace = unpack(redis.call('HMGET', key, 'f', 'u', 'm', 't'))
   local leads = id and #id == ID and not id:find('[^%w_-]') and id ~= key:sub(-ID)
@@ -182,8 +185,9 @@ local function is_known(record)
   return false
 end
 
--- For a call that was made before: it writes something too, so that WAIT waits for what it wrote then (from Redis 7.2 on
--- it looks at a connection's own writes), and that a server which takes no writes says so. A full memory takes this one.
+-- For a call that was made before: it writes something too, so that WAIT waits for what it wrote then (from Redis 7.2
+-- on it looks at a connection's own writes), and that a server which takes no writes says so. A full memory takes this
+-- one.
 local function touch(record)
   local left = redis.call('PTTL', record.key)
   if left < 0 then
@@ -322,8 +326,8 @@ local function keep_latest(record, limit, now, rest)
 end
 
 -- Ends those that joined first, until the group has no more sessions than `limit`; the record's stays. Gives the ids of
--- up to a BATCH that have ended, and 1 if there are more to end: so it is where more than a BATCH are to end and the limit
--- is above LARGEST_LIMIT. Others that have ended are remembered under `rest`, for sweep.lua.
+-- up to a BATCH that have ended, and 1 if there are more to end: so it is where more than a BATCH are to end and the
+-- limit is above LARGEST_LIMIT. Others that have ended are remembered under `rest`, for sweep.lua.
 local function enforce(record, limit, rest)
   local now, live, gone = now_ms(), {}, {}
   local surplus = redis.call('ZCOUNT', record.members, now, '+inf') - limit

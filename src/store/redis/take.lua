@@ -1,10 +1,10 @@
 -- Ends a record that goes to another slot, if it is still as it was read. For a while it is remembered by which call,
--- should that be made again. Gives what goes with it: its nonces, whether its idle timeout is its own, when its absolute
--- timeout began.
+-- should that be made again. Gives what goes with it: its nonces, whether its idle timeout is its own, when its
+-- absolute timeout began.
 -- KEYS: generation, the record's.
--- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), expected version
---       ('' to ask only whether this call was made before), grace for the id (ms; '' none), for how long that ends the
---       session (ms; '' not at all), the new id, how long to remember it (ms).
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), expected
+--       version ('' to ask only whether this call was made before), grace for the id (ms; '' none), for how long that
+--       ends the session (ms; '' not at all), the new id, how long to remember it (ms).
 local settings, expected = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5]
 local grace, trail, new_id, memory = tonumber(ARGV[6]) or 0, tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
 

@@ -2,14 +2,14 @@
 -- the same step: a new id.
 -- KEYS: generation, the record's; for a move the new record's (the first one without a group takes three places all the
 --       same), and if that is in a group the one for what is left to be swept.
--- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version since
---       the earliest of the ids by which it was reached ('' if it was its own), whether this call was made before, under an
---       id that the session had then (0 or 1), expected version ('' any), how many values it may have, and of which size
---       (bytes), new idle timeout (ms; '' the old one), a field ('' none) and the value it has to have, grace for the old
---       id (ms; '' none), for how long that ends the session (ms), whether it joins a group (0 or 1), the group's name, how
---       many sessions the group may have ('' any number), how long what is left to be swept is kept (ms), clear (0 or 1),
---       how many fields to set, to remove and to increment; then field and value by turns, fields to remove, field and
---       increment by turns.
+-- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), the version
+--       since the earliest of the ids by which it was reached ('' if it was its own), whether this call was made
+--       before, under an id that the session had then (0 or 1), expected version ('' any), how many values it may have,
+--       and of which size (bytes), new idle timeout (ms; '' the old one), a field ('' none) and the value it has to
+--       have, grace for the old id (ms; '' none), for how long that ends the session (ms), whether it joins a group (0
+--       or 1), the group's name, how many sessions the group may have ('' any number), how long what is left to be
+--       swept is kept (ms), clear (0 or 1), how many fields to set, to remove and to increment; then field and value by
+--       turns, fields to remove, field and increment by turns.
 local new, rest = record_at(5), { key = KEYS[8], memory = ARGV[18] }
 local settings, since, known_before = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5], ARGV[6] == '1'
 local expected, most_keys, limit, new_idle = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -37,7 +37,8 @@ end
 local state, refusal = standing(record, settings, since)
 if not state then
   if refusal[2] == 'forward' then
-    -- An id that leads elsewhere cannot be replaced once more. What it led to in another slot may lack these nonces still.
+    -- An id that leads elsewhere cannot be replaced once more. What it led to in another slot may lack these nonces
+    -- still.
     refusal[2] = new and 'gone' or is_known(record) and 'made before' or 'forward'
   end
   return refusal
@@ -131,7 +132,8 @@ end
 
 -- The first write adds, so that a full memory refuses it; it refuses none that come after it.
 local now, version = state.now, state.version + 1
-redis.call('HSET', record.key, 'v', version, 'k', math.max(keys, 0), 's', math.max(size, 0), remembered(record, version))
+redis.call('HSET', record.key, 'v', version, 'k', math.max(keys, 0), 's', math.max(size, 0),
+  remembered(record, version))
 if clear then
   local forgotten = {}
   for _, field in ipairs(redis.call('HKEYS', record.key)) do
