@@ -30,12 +30,21 @@
 //! | `appendonly` | `yes` | without it, a restart forgets everything since the last snapshot, logouts included |
 //! | `hash-max-listpack-value` (`hash-max-ziplist-value` before 7.0) | `1024` | with the default of 64, a single value of over 64 bytes makes a session take up to three times the memory |
 //! | `timeout` | `0`, or 60 and more | idle connections are kept for up to a minute; with a shorter timeout they are opened again and again |
+//! | `lazyfree-lazy-expire` | `yes` | a group of a million sessions expires without keeping others waiting |
 //! | `maxclients` | above workers × `pool_size` | beyond it, new connections are refused |
 //! | `min-replicas-to-write` | `1`, if there are replicas | a primary that is cut off then takes nothing that is lost later, but for its last seconds |
 //!
-//! Use Redis 6.2 or later. Keep sessions on a server of their own, or at least apart from caches, which want an eviction
+//! Use Redis 6.0 or later. Keep sessions on a server of their own, or at least apart from caches, which want an eviction
 //! policy. Give the library a [user with the rights that it needs](https://docs.rs/multi-process-session#running-it) and
 //! no others.
+//!
+//! A session of Redis lives only as long as `<namespace>:generation` is there, a small key that never expires. In a cluster,
+//! each slot has such a key. If it is evicted or removed, every session of the namespace has ended. So an operator ends all
+//! sessions of the default namespace without the application:
+//!
+//! ```text
+//! redis-cli DEL mps:generation
+//! ```
 //!
 //! ## A planned failover
 //! **Stop the writes before the failover**, so that no acknowledged save or logout is taken back:
