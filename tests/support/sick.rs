@@ -53,8 +53,9 @@ impl Request {
     }
 
     /// The key of a script's call.
+    /// The key of a script's record: the second one, after that of the generation.
     pub fn key(&self) -> String {
-        String::from_utf8_lossy(&self.words[3]).into_owned()
+        String::from_utf8_lossy(&self.words[4]).into_owned()
     }
 
     pub fn nonce(&self) -> &[u8] {
