@@ -8,8 +8,8 @@
 
 use multi_process_session::contract::{Subject, check, check_shared};
 use multi_process_session::{
-    Call, Error, GroupKey, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState, SessionInfo,
-    Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
+    Call, Error, GroupKey, LONGEST_GRACE, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState,
+    SessionInfo, Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -114,7 +114,8 @@ impl FolderStore {
         for _ in 0..100 {
             match self.read_file(&found)? {
                 Some(Kept::Forward { new_id, grace_ends, trail_ends })
-                    if now() < if to_end_it { trail_ends } else { grace_ends } =>
+                    if now() < if to_end_it { trail_ends } else { grace_ends }
+                        && (to_end_it || grace_ends <= now() + LONGEST_GRACE) =>
                 {
                     let Ok(id) = new_id.parse() else { break };
                     found.id = id;

@@ -26,6 +26,7 @@ pub trait Subject {
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const GRACE: Duration = Duration::from_secs(4 * 60);
 const LIMIT: usize = 1000;
 const SIZE_LIMIT: Size = Size { keys: 20, bytes: LIMIT };
 const LIFETIME: Lifetime =
@@ -449,6 +450,11 @@ impl Suite<'_> {
                 assert!(info.expires_in <= HOUR / 10, "promise 3: {info:?}");
             }
             self.update(&used, &changes([("b", set("1"))])).expect("update works");
+            for _ in 0..2 {
+                let longer = ChangeSet { idle_timeout: Some(HOUR), ..ChangeSet::default() };
+                let updated = self.update(&used, &longer).expect("update works");
+                assert!(updated.info.expires_in <= HOUR / 10, "promise 3: no save confirms it: {:?}", updated.info);
+            }
             let record = load(&used).expect("promise 3: it is alive");
             assert!(record.refreshed, "promise 3: the first load gives it its full life");
             assert!(record.info.expires_in > HOUR - Duration::from_secs(10), "promise 3: {:?}", record.info);
@@ -509,7 +515,7 @@ impl Suite<'_> {
         let [new, newer] = [(); 2].map(|()| group.session(fresh_key().id));
         let none = changes([]);
         for (from, to) in [(old, new), (new, newer)] {
-            let moved = Update { new_key: Some(to), grace: Some(HOUR / 2), ..update(&none) };
+            let moved = Update { new_key: Some(to), grace: Some(GRACE), ..update(&none) };
             self.store().update(&from, &moved, &call()).expect("update works");
         }
         let other = member(self.store(), &group, &[("a", "2")]);
@@ -523,7 +529,7 @@ impl Suite<'_> {
         }
         assert!(load(self.store(), &newer).is_some(), "promise 12: it is spared");
         let last = group.session(fresh_key().id);
-        let moved = Update { new_key: Some(last), grace: Some(HOUR / 2), ..update(&none) };
+        let moved = Update { new_key: Some(last), grace: Some(GRACE), ..update(&none) };
         self.store().update(&newer, &moved, &call()).expect("update works");
         assert!(load(self.store(), &newer).is_some(), "promise 12: a later grace is one");
         for key in [old, new] {
@@ -940,7 +946,7 @@ impl Suite<'_> {
         for old in [alone, member(self.store(), &group, &[("a", "1")])] {
             let fresh = || RecordKey { id: fresh_key().id, ..old };
             let change = changes([("b", set("2"))]);
-            let with_grace = |to| Update { new_key: Some(to), grace: Some(HOUR / 2), ..update(&change) };
+            let with_grace = |to| Update { new_key: Some(to), grace: Some(GRACE), ..update(&change) };
             let (new, newer, sent) = (fresh(), fresh(), call());
             for _ in 0..2 {
                 let moved = self.store().update(&old, &with_grace(new), &sent).expect("promise 9: as the first time");
@@ -986,9 +992,9 @@ impl Suite<'_> {
         let old = member(self.store(), &group, &[("a", "1")]);
         let new = group.session(fresh_key().id);
         let change = changes([]);
-        let moved = Update { new_key: Some(new), grace: Some(HOUR / 2), ..update(&change) };
+        let moved = Update { new_key: Some(new), grace: Some(GRACE), ..update(&change) };
         self.store().update(&old, &moved, &call()).expect("update works");
-        self.0.let_time_pass(&old, HOUR / 2);
+        self.0.let_time_pass(&old, GRACE);
         assert!(load(self.store(), &old).is_none(), "promise 12: a grace ends");
         assert!(load(self.store(), &new).is_some(), "promise 12: the session does not");
         self.store().clear_group(&group, None, &call()).expect("clear_group works");

@@ -147,8 +147,8 @@ pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{
-    Call, Change, ChangeSet, ForkGuard, GroupKey, Join, MemoryStore, NewRecord, Nonce, Record, RecordInfo, RecordKey,
-    RecordState, Size, Stats, Store, TRAIL, Update, Updated, Values, size,
+    Call, Change, ChangeSet, ForkGuard, GroupKey, Join, LONGEST_GRACE, MemoryStore, NewRecord, Nonce, Record,
+    RecordInfo, RecordKey, RecordState, Size, Stats, Store, TRAIL, Update, Updated, Values, size,
 };
 
 /// The README's program is compiled with the tests.

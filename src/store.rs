@@ -67,7 +67,7 @@ pub type Values = BTreeMap<String, String>;
 ///     [`Error::Gone`] then. They say so with the id that it has [now](Record::forwarded_to). A `clear_group` that spares
 ///     the session ends its graces.
 /// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session under
-///     its new one, be there a grace or not.
+///     its new one, be there a grace or not. Of more than 100 moves within the hour, this holds for the last 100.
 /// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other.
 /// 15. Whatever is damaged, `delete` and `clear_group` end what is there, and every call ends.
 ///
@@ -325,7 +325,8 @@ pub struct Update<'a> {
     /// The key the record moves to, if the session gets a new id: there it has a full life from now, and under the old
     /// key there is nothing any more. If it has no tag, the session leaves its group.
     pub new_key: Option<RecordKey<'a>>,
-    /// How long the old key still leads to the record. Only for a move within a group, or without one.
+    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`]. Only for a move within a group, or without
+    /// one.
     pub grace: Option<Duration>,
     /// Given if the session joins the new key's group, be it the one it is in: then the absolute timeout begins anew.
     pub join: Option<Join<'a>>,
@@ -344,6 +345,10 @@ pub struct Updated {
     /// The id that it has now, where it was reached by one that it had before.
     pub forwarded_to: Option<PublicId>,
 }
+
+/// The longest [grace](Update::grace). One that ends later than that was given by a clock that has been put back since: it
+/// is over.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// For how long an id that was replaced still ends the session, by [`Store::delete`].
 pub const TRAIL: Duration = Duration::from_secs(60 * 60);

@@ -3,15 +3,12 @@
 use super::Session;
 use crate::Error;
 use crate::error::Oversize;
-use crate::store::Join;
+use crate::store::{Join, LONGEST_GRACE};
 use crate::token::Identity;
 use std::time::{Duration, SystemTime};
 
 /// How long a group's name may be, in bytes.
 pub const MAX_GROUP_NAME_BYTES: usize = 1024;
-
-/// The longest grace that counts.
-const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// A new id that the session is to get when it is saved.
 pub(super) struct NewId {

@@ -2,7 +2,8 @@
 
 use super::state::RecordState;
 use super::{
-    Call, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Size, Store, TRAIL, Update, Updated, Values, follow,
+    Call, GroupKey, LONGEST_GRACE, NewRecord, Record, RecordInfo, RecordKey, Size, Store, TRAIL, Update, Updated,
+    Values, follow,
 };
 use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
@@ -102,7 +103,7 @@ impl Shelf {
     }
 
     fn in_grace(&self, key: &RecordKey<'_>, now: SystemTime) -> (Key, Option<PublicId>) {
-        self.follow(key, |forward| forward.grace_ends > now)
+        self.follow(key, |forward| forward.grace_ends > now && forward.grace_ends <= now + LONGEST_GRACE)
     }
 
     /// The live sessions of a group.

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::lifetime::{Lifetime, Refresh};
 use std::time::{Duration, SystemTime};
 
-/// The one with the longest interval: processes may be set differently, and none ends a life, or sets it anew, for that.
+/// The one with the longest interval: processes may be set differently, and none sets a life anew for that.
 const LONGEST_REFRESH: Refresh = Refresh::After(Duration::MAX);
 /// How many nonces a record remembers.
 const REMEMBERED: usize = 32;
@@ -66,12 +66,20 @@ impl RecordState {
     /// not alive any more.
     #[must_use]
     pub fn alive(mut self, lifetime: &Lifetime, now: SystemTime) -> Option<RecordState> {
+        // The last use may be later than the last refresh by the longest interval that there can be.
+        let longest_interval = self.idle_timeout / 100;
         if !self.has_own_idle_timeout {
             self.idle_timeout = self.idle_timeout.min(lifetime.idle_timeout);
         }
+        if self.began_at > now {
+            // The clock was put back. A load sets the life anew, so that its end does not move along.
+            (self.began_at, self.refreshed_at) = (now, None);
+        }
         let strictest_end = lifetime.absolute_timeout.map(|timeout| self.began_at + timeout);
         self.ends_at = self.ends_at.into_iter().chain(strictest_end).min();
-        (self.life_ends_at() > now).then_some(self)
+        let unused_at = self.refreshed_at.map(|at| at + self.idle_timeout + longest_interval);
+        let life_ends_at = [unused_at, self.ends_at].into_iter().flatten().fold(self.expires_at, SystemTime::min);
+        (life_ends_at > now).then_some(self)
     }
 
     /// How the record stands.
@@ -148,7 +156,13 @@ impl RecordState {
             self.joined_at = None;
         }
         if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
-            self.extend(update.lifetime.refresh, now);
+            match self.refreshed_at {
+                // Its cookie has not come back yet.
+                None if update.join.is_none() => {
+                    self.expires_at = self.expires_at.min(self.full_life(update.lifetime.refresh, now));
+                }
+                _ => self.extend(update.lifetime.refresh, now),
+            }
         }
         Ok(self)
     }
@@ -168,17 +182,10 @@ impl RecordState {
     fn refreshed_life(&self, refresh: Refresh, now: SystemTime) -> SystemTime {
         let full = self.full_life(refresh, now);
         match (refresh, self.refreshed_at) {
-            (Refresh::Never, None) => full.min(self.created_at + self.idle_timeout),
+            (Refresh::Never, None) => full.min(self.created_at.min(now) + self.idle_timeout),
             (Refresh::Never, Some(_)) => full.min(self.expires_at),
             _ => full,
         }
-    }
-
-    /// When it ends if it is not used: as it was written down, or earlier under stricter settings. The last use may be
-    /// later than the last refresh by the longest interval that there can be.
-    fn life_ends_at(&self) -> SystemTime {
-        let since_refresh = self.refreshed_at.map(|at| at + LONGEST_REFRESH.stored_life(self.idle_timeout));
-        [since_refresh, self.ends_at].into_iter().flatten().fold(self.expires_at, SystemTime::min)
     }
 }
 
@@ -239,11 +246,36 @@ mod tests {
     }
 
     #[test]
+    fn an_absolute_timeout_does_not_wait_for_a_clock_that_was_put_back() {
+        let year = 365 * DAY;
+        for refresh in [Refresh::default(), Refresh::EveryLoad, Refresh::Never] {
+            let lifetime = Lifetime { absolute_timeout: Some(DAY), refresh, ..lifetime(DAY) };
+            let (mut state, put_back) = (created(lifetime, None), start() - year);
+            assert_eq!(load(&mut state, lifetime, put_back), Some(true));
+            let lives = (1..100).filter(|hour| load(&mut state, lifetime, put_back + *hour * 60 * MINUTE).is_some());
+            assert_eq!(lives.count(), 23, "{refresh:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_in_use_survives_a_stricter_idle_timeout() {
+        for (before, after) in [(7 * DAY, MINUTE / 2), (100 * DAY, 120 * MINUTE)] {
+            let lax = Lifetime { refresh: Refresh::After(DAY), ..lifetime(before) };
+            let mut state = created(lax, None);
+            // The last use before the refresh that would be due.
+            let last_use = start() + before / 100;
+            assert_eq!(load(&mut state, lax, last_use - MINUTE), Some(false));
+            assert_eq!(load(&mut state, lifetime(after), last_use), Some(true));
+            assert_eq!(load(&mut state, lifetime(after), last_use + after + after / 100), None);
+        }
+    }
+
+    #[test]
     fn stricter_timeouts_hold_from_the_next_use_on() {
         let mut used = created(lifetime(7 * DAY), None);
         let strict = Lifetime { absolute_timeout: Some(DAY / 2), ..lifetime(30 * MINUTE) };
         let after = |time| start() + time;
-        assert_eq!(load(&mut used.clone(), strict, after(31 * MINUTE)), None, "it was idle for too long");
+        assert_eq!(load(&mut used.clone(), strict, after(3 * 60 * MINUTE)), None, "it was idle for too long");
         assert_eq!(load(&mut used, strict, after(MINUTE / 2)), Some(true));
         assert_eq!(used.info(after(MINUTE / 2)).expires_in, 30 * MINUTE + 18 * MINUTE / 60);
         for visit in 1..48 {

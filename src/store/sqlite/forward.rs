@@ -25,7 +25,9 @@ pub(super) fn forwarded<'a>(
 ) -> rusqlite::Result<Option<RecordKey<'a>>> {
     let query = match purpose {
         Purpose::Use => {
-            "SELECT new_id FROM forwards WHERE id = ?1 AND tag = ?2 AND grace_ends > ?3 AND length(new_id) = 18"
+            // Five minutes are the longest grace.
+            "SELECT new_id FROM forwards
+             WHERE id = ?1 AND tag = ?2 AND grace_ends BETWEEN ?3 + 1 AND ?3 + 300000 AND length(new_id) = 18"
         }
         Purpose::End => {
             "SELECT new_id FROM forwards
