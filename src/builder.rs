@@ -240,8 +240,8 @@ impl SessionManagerBuilder {
     ///
     /// Whoever asks for a page without a cookie, and is given a session, may never come back: a robot, or an attacker who
     /// fills the store with sessions. Such a session ends soon. The first request that brings the cookie gives it its full
-    /// life, and a new `Max-Age`. A session that is created in a [group](crate::Session::set_group_name), by a login, has
-    /// its full life at once.
+    /// life. The cookie has its full `Max-Age` from the start. A session that is created in a
+    /// [group](crate::Session::set_group_name), by a login, has its full life at once.
     ///
     /// # Errors
     /// Refused if shorter than a millisecond or over 100 years.

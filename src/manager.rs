@@ -277,7 +277,8 @@ impl SessionManager {
     }
 
     /// As [`destroy`](SessionManager::destroy), for requests with several `Cookie` headers, or with bytes that are no
-    /// UTF-8. If they name several sessions of ours, all of them end, up to 8.
+    /// UTF-8. If they name several sessions of ours, all of them end: cookies that somebody planted do not keep the user's
+    /// own session from ending.
     ///
     /// # Errors
     /// Those of `destroy`.
@@ -433,7 +434,7 @@ impl SessionManager {
         for header in cookie_headers {
             for value in self.inner.cookie.values(header.as_ref()) {
                 cookies += 1;
-                if cookies > cap || verified.len() == MAX_COOKIES {
+                if cookies > cap {
                     return (verified, cookies);
                 }
                 let Some(new) = self.verify(&self.inner.cookie_signer, value) else { continue };

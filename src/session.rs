@@ -89,6 +89,8 @@ pub struct Session {
     /// Whether a save has met another one.
     pub(crate) conflicted: bool,
     pub(crate) cookie_due: bool,
+    /// Whether this request has created the session, and its cookie has to come back for it to live on.
+    is_unconfirmed: bool,
     /// Whether the application has been told what becomes of it: then a drop loses nothing unnoticed.
     pub(crate) settled: bool,
 }
@@ -133,6 +135,7 @@ impl Session {
             exclusive: false,
             conflicted: false,
             cookie_due: false,
+            is_unconfirmed: false,
             settled: false,
         }
     }

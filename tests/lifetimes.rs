@@ -28,10 +28,13 @@ fn a_session_that_nobody_comes_back_for_ends_after_half_an_hour() {
         let mut session = manager.load(None).unwrap();
         session.set("visits", &1).unwrap();
         let set_cookie = session.save().unwrap().unwrap();
-        assert!(set_cookie.as_str().ends_with("; Max-Age=1800"), "{}", set_cookie.as_str().split_once(';').unwrap().1);
+        assert!(set_cookie.as_str().ends_with("; Max-Age=604860"), "the cookie is to come back");
         let forgotten = cookie(&set_cookie);
         let used = session_with(&manager, &[("visits", "1")]);
 
+        // A second save of the same request does not confirm it.
+        session.set_idle_timeout(DAY);
+        assert!(session.save().unwrap().unwrap().as_str().ends_with("; Max-Age=86460"));
         place.let_time_pass_for_all(20 * MINUTE);
         let mut session = manager.load(&*used).unwrap();
         session.increment("count", 1).unwrap();
@@ -163,5 +166,45 @@ fn a_device_is_logged_out_by_the_id_that_a_list_showed() {
         assert!(group.remove(&listed).unwrap(), "it has another id since");
         assert!(!is_alive(&manager, &header));
         assert!(!group.remove(&listed).unwrap());
+    }
+}
+
+#[test]
+fn a_session_that_is_larger_than_it_may_be_now_is_still_of_use() {
+    for place in Place::all_and_a_cluster() {
+        let before = builder(&place).build().unwrap();
+        let mut session = before.load(None).unwrap();
+        session.set_group_name("ada");
+        (0..100).for_each(|key| session.set(&key.to_string(), &key).unwrap());
+        let header = cookie(&session.save().unwrap().unwrap());
+
+        let manager = builder(&place).max_session_keys(2).max_session_bytes(10).build().unwrap();
+        let mut session = manager.load(&*header).unwrap();
+        session.regenerate_with_grace(MINUTE);
+        session.set("7", &8).unwrap();
+        let header = cookie(&session.save().unwrap().unwrap());
+        let mut session = manager.load(&*header).unwrap();
+        session.set("new", &1).unwrap();
+        assert!(matches!(session.save(), Err(multi_process_session::Error::TooLarge { key, .. }) if key == "new"));
+        session.remove("new");
+        (10..100).for_each(|key| assert!(session.remove(&key.to_string())));
+        session.save().unwrap();
+        assert_eq!(manager.load(&*header).unwrap().len(), 10);
+    }
+}
+
+#[test]
+fn a_logout_is_not_hindered_by_cookies_that_somebody_planted() {
+    for place in Place::all_and_a_cluster() {
+        let manager = builder(&place).build().unwrap();
+        let logged_in = |name: &str| {
+            let mut session = manager.load(None).unwrap();
+            session.set_group_name(name);
+            cookie(&session.save().unwrap().unwrap())
+        };
+        let planted: Vec<String> = (0..20).map(|_| logged_in("mallory")).collect();
+        let own = logged_in("ada");
+        manager.destroy(&*format!("{}; {own}", planted.join("; "))).unwrap();
+        assert!(!is_alive(&manager, &own));
     }
 }

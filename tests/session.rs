@@ -729,11 +729,11 @@ fn several_cookies_of_our_name() {
         let three = session_with(&manager, &[("who", "three")]);
         manager.destroy(&*format!("{}{three}", "sid=x; ".repeat(8))).unwrap();
         assert!(is_new(&[&three]));
-        // In one request at most 8 are looked for.
+        // In one request at most 8 are loaded, and all of them end.
         let many: Vec<String> = (0..9).map(|_| session_with(&manager, &[("who", "many")])).collect();
         assert!(is_new(&[&many.join("; ")]));
         manager.destroy(&*many.join("; ")).unwrap();
-        assert_eq!(many.iter().filter(|header| is_new(&[header.as_str()])).count(), 8);
+        assert!(many.iter().all(|header| is_new(&[header.as_str()])));
         let [four, five] = ["four", "five"].map(|who| session_with(&manager, &[("who", who)]));
         manager.destroy_all([four.as_bytes(), b"sid=\xff", five.as_bytes()]).unwrap();
         assert!(is_new(&[&four]) && is_new(&[&five]));

@@ -54,12 +54,21 @@ impl Session {
             Change::Set(json) => Some((key, json.as_str())),
             _ => None,
         });
-        let own = kept.chain(added).filter(|(key, _)| key.starts_with(PREFIX));
-        own.fold(Size::default(), |sum, (key, json)| Size {
-            keys: sum.keys + 1,
-            bytes: sum.bytes + store::size(key, json),
-        })
+        total(kept.chain(added).filter(|(key, _)| key.starts_with(PREFIX)))
     }
+
+    /// What everything else takes of the record, as it was last heard of.
+    pub(super) fn size_of_other_values(&self) -> Size {
+        let kept = self.values.iter().map(|(key, json)| (key, json.as_str()));
+        total(kept.filter(|(key, _)| !key.starts_with(PREFIX)))
+    }
+}
+
+fn total<'a>(values: impl Iterator<Item = (&'a String, &'a str)>) -> Size {
+    values.fold(Size::default(), |sum, (key, json)| Size {
+        keys: sum.keys + 1,
+        bytes: sum.bytes + store::size(key, json),
+    })
 }
 
 /// Takes them out of a change set that was not carried out.

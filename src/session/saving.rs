@@ -8,7 +8,7 @@ use crate::token::{Identity, PublicId, Transport};
 use crate::{Error, random};
 use log::Level;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Session {
     /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due: once, so keep
@@ -34,7 +34,17 @@ impl Session {
         // Within a transaction it is the last save that gives the cookie to the caller.
         let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.info.as_ref().filter(|_| due && self.is_cookie_allowed());
-        Ok(info.map(|info| self.manager.cookie(&self.identity, info.expires_in)))
+        Ok(info.map(|info| self.manager.cookie(&self.identity, self.cookie_life(info))))
+    }
+
+    /// How long the cookie lives: as long as the session, or as long as that is going to once the cookie comes back.
+    fn cookie_life(&self, info: &RecordInfo) -> Duration {
+        if !self.is_unconfirmed {
+            return info.expires_in;
+        }
+        let full = self.manager.limits().lifetime.refresh.stored_life(info.idle_timeout);
+        let absolute = info.ends_at.map(|ends| ends.duration_since(info.created_at).unwrap_or_default());
+        absolute.map_or(full, |absolute| absolute.min(full))
     }
 
     /// The bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once it is
@@ -87,7 +97,8 @@ impl Session {
     /// A change set takes the store no longer than the session's size allows: all keys removed, and as many new ones
     /// set.
     fn check_number_of_changes(&self) -> Result<(), Error> {
-        let (changes, limit) = (self.changes.keys.len(), 2 * self.manager.limits().size_limit.keys);
+        let most_keys = self.manager.limits().size_limit.keys.max(self.values.len());
+        let (changes, limit) = (self.changes.keys.len(), 2 * most_keys);
         if changes > limit {
             return Err(Error::too_many_keys(self.changes.largest_key(), changes, limit));
         }
@@ -128,6 +139,8 @@ impl Session {
         };
         match answer {
             Ok(Updated { info, totals, forwarded_to }) => {
+                let joins = sent.new_id.as_ref().is_some_and(|new_id| matches!(new_id.group, GroupChange::Join(_)));
+                self.is_unconfirmed = !joins && (self.is_unconfirmed || self.info.is_none());
                 self.cookie_due |= self.info.is_none() || sent.new_id.is_some() || sent.changes.idle_timeout.is_some();
                 self.note(info, forwarded_to);
                 if let Some(new_id) = sent.new_id {
@@ -222,7 +235,10 @@ impl Session {
 
     pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = self.manager.limits();
-        let (Size { keys, bytes }, own) = (limits.size_limit, self.size_of_previous_ids(changes));
+        let (limit, own) = (limits.size_limit, self.size_of_previous_ids(changes));
+        // A session may be larger, from a time with other limits. Then it may at least stay as it is.
+        let now = self.size_of_other_values();
+        let (keys, bytes) = (limit.keys.max(now.keys), limit.bytes.max(now.bytes));
         Update {
             changes,
             expected: self.exclusive.then_some(info.version),

@@ -42,7 +42,9 @@ impl ChangeSet {
             Change::Set(json) => super::size(key, json),
             Change::Remove | Change::Increment(_) => 0,
         };
-        self.keys.iter().max_by_key(|(key, change)| bytes(key, change)).map_or("", |(key, _)| key)
+        // Keys of the library's own say nothing to the application.
+        let own = |key: &str| key.starts_with('\0');
+        self.keys.iter().max_by_key(|(key, change)| (!own(key), bytes(key, change))).map_or("", |(key, _)| key)
     }
 
     /// What is to be added to which key.
