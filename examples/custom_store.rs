@@ -11,6 +11,7 @@ use multi_process_session::{
     Call, Error, GroupKey, LONGEST_GRACE, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState,
     SessionInfo, Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
 };
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
@@ -70,15 +71,18 @@ fn fault(error: io::Error) -> StoreError {
 
 impl FolderStore {
     /// Holds the lock until what it gives is dropped. Every call is to end by its deadline, waiting included.
-    fn lock(&self, call: &Call) -> Result<File, StoreError> {
-        let file = File::create(self.folder.join("lock")).map_err(fault)?;
-        while file.try_lock().is_err() {
+    fn lock(&self, call: &Call) -> Result<Flock<File>, StoreError> {
+        let mut file = File::create(self.folder.join("lock")).map_err(fault)?;
+        loop {
+            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(lock),
+                Err((file, _)) => file,
+            };
             if Instant::now() >= call.deadline {
                 return Err(StoreError::new(StoreErrorKind::Timeout, "other processes kept the folder locked"));
             }
             thread::sleep(Duration::from_micros(200));
         }
-        Ok(file)
     }
 
     /// The namespace is part of id and tag already.

@@ -417,8 +417,9 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::UnknownScheme { scheme } => write!(
                 f,
-                "store_url does not know the scheme {scheme:?}; use redis://host:port, rediss://host:port, \
-                 redis+unix:///path, redis-sentinel://host:port#name, sqlite:///path or memory:"
+                "store_url does not know the scheme {scheme:?}; use redis://host:port, redis+unix:///path, \
+                 redis-sentinel://host:port#name, redis-cluster://host:port (each with rediss for TLS), sqlite:///path \
+                 or memory:"
             ),
             ConfigError::FeatureMissing { scheme, feature } => write!(
                 f,
