@@ -10,32 +10,29 @@ mod support;
 
 use multi_process_session::SessionManager;
 use std::time::{Duration, Instant};
+use support::bench::is_measured;
 use support::fork::{Signals, child};
 use support::place::Place;
 use support::{builder, cookie, session_with};
 
-const SESSIONS: usize = 100_000;
-
 fn main() {
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
+    let (sessions, seconds) = if is_measured() { (100_000, 5) } else { (1_000, 1) };
     for (name, place) in [("Redis", Place::redis()), ("SQLite", Place::sqlite())] {
         let manager = builder(&place.url()).operation_timeout(Duration::from_secs(20)).build().unwrap();
         let mut joins: Vec<Duration> = Vec::new();
         let mut last = String::new();
-        for _ in 0..SESSIONS {
+        for _ in 0..sessions {
             let start = Instant::now();
             last = join(&manager);
             joins.push(start.elapsed());
         }
         let first = percentile(&mut joins[..1000].to_vec(), 50);
-        let late = percentile(&mut joins[SESSIONS - 1000..].to_vec(), 50);
+        let late = percentile(&mut joins[sessions - 1000..].to_vec(), 50);
         println!("{name}: create in a group, median of the first 1,000 {first:?}, of the last {late:?}");
         let group = manager.group("everyone");
         let (time, len) = timed(|| group.len().unwrap());
         let (list_time, listed) = timed(|| group.sessions_with(&["device"]).unwrap().len());
-        assert_eq!((len, listed), (SESSIONS, SESSIONS));
+        assert_eq!((len, listed), (sessions, sessions));
         println!("{name}: len {time:?}, sessions_with {list_time:?}");
 
         let (ready, go) = (Signals::new(), Signals::new());
@@ -45,7 +42,7 @@ fn main() {
             let (mut worst, mut count) = (Duration::ZERO, 0);
             ready.send();
             let start = Instant::now();
-            while start.elapsed() < Duration::from_secs(5) {
+            while start.elapsed() < Duration::from_secs(seconds) {
                 let (time, ()) = timed(|| {
                     let mut session = manager.load(&*header).unwrap();
                     session.set("count", &count).unwrap();
@@ -63,7 +60,7 @@ fn main() {
         ready.wait();
         go.wait();
         let (time, ended) = timed(|| group.clear().unwrap());
-        assert_eq!(ended, SESSIONS as u64);
+        assert_eq!(ended, sessions as u64);
         assert!(manager.load(&*last).unwrap().is_new());
         println!("{name}: clear of {ended} sessions {time:?}; {}", other.join());
     }

@@ -13,6 +13,7 @@ use multi_process_session::SessionManager;
 use redis::{Cmd, ConnectionLike, Value};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use support::bench::is_measured;
 use support::redis::Redis;
 use support::{manager, session_with};
 
@@ -121,7 +122,7 @@ fn main() {
     group.finish();
     criterion.final_summary();
 
-    if !std::env::args().any(|argument| argument == "--test") {
+    if is_measured() {
         shares(&manager, &header, &mut bare, &load, &update);
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use support::bench::is_measured;
 use support::redis::Redis;
 use support::{builder, cookie};
 
@@ -216,7 +217,7 @@ fn login(manager: &SessionManager) -> String {
 }
 
 fn main() {
-    let is_test = std::env::args().any(|argument| argument == "--test");
+    let is_test = !is_measured();
     let members = std::env::args().find_map(|argument| argument.strip_prefix("members=")?.parse().ok());
     let redis = Redis::start_with(&["--slowlog-log-slower-than", "500", "--slowlog-max-len", "10000"]);
     let bench = Bench {

@@ -36,4 +36,6 @@ wait "$fuzzing" || fuzzed=$?
 cat target/fuzz/log
 [ "$fuzzed" = 0 ]
 
+# Each bench once, and shortly, so that none is broken unnoticed.
+cargo test --all-features --bench '*'
 cargo test --all-features

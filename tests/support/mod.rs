@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part of it
 
+pub mod bench;
 pub mod browser;
 pub mod cluster;
 pub mod disk;
