@@ -11,11 +11,11 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Whoever waits longer for an answer than this waits for nothing.
+/// The longest operation timeout: a longer wait for an answer is of no use.
 const LONGEST_OPERATION: Duration = MINUTE.saturating_mul(60);
 const LARGEST_POOL: u32 = 1000;
 const LARGEST_GROUP: usize = 100_000;
-/// A token that is not ours is compared with the signature by each of them.
+/// The most accepted secrets: a forged token is compared with the signature of each of them.
 const MOST_ACCEPTED_SECRETS: usize = 16;
 const LARGEST_SESSION: Size = Size { keys: 100_000, bytes: 512 << 20 };
 
@@ -34,7 +34,7 @@ pub(crate) mod default {
     pub(super) const SIZE_LIMIT: Size = Size { keys: 1000, bytes: 1 << 20 };
 }
 
-/// Settings for a [`SessionManager`]: start with [`SessionManager::builder`].
+/// The settings of a [`SessionManager`]. [`SessionManager::builder`] makes one.
 ///
 /// # Examples
 /// ```
@@ -101,9 +101,12 @@ impl SessionManagerBuilder {
         }
     }
 
-    /// Where sessions are kept. This or [`store`](Self::store) has to be called.
+    /// Says by a URL where sessions are kept. Call either this or [`store`](Self::store).
     ///
-    /// Applications that share a store need a [`namespace`](Self::namespace) each, whatever their secrets are.
+    /// Default: none. [`build`](Self::build) refuses a builder without a store.
+    ///
+    /// Applications that share a store each need a [`namespace`](Self::namespace) of their own, whatever their secrets
+    /// are.
     ///
     /// | URL | store |
     /// |---|---|
@@ -117,71 +120,76 @@ impl SessionManagerBuilder {
     /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
-    /// Give an address rather than a name where you can: looking a name up is not bounded by the
-    /// [`operation_timeout`](Self::operation_timeout).
+    /// Give an address rather than a name where you can: the [`operation_timeout`](Self::operation_timeout) does not
+    /// bound the lookup of a name.
     ///
-    /// In users, passwords and parameters, what has a meaning in URLs is percent-encoded: `/`, `?`, `#`, `@`, `%` and,
-    /// in parameters, `&` and `+`. `?protocol=resp3` makes Redis connections speak that.
+    /// In users, passwords and parameters, percent-encode the characters that have a meaning in URLs: `/`, `?`, `#`,
+    /// `@`, `%` and, in parameters, `&` and `+`. `?protocol=resp3` makes Redis connections use RESP3.
     ///
-    /// **A server that moves.** A name or an address may lead to another server while the old one lives: a proxy, a
-    /// managed endpoint, a DNS entry. A connection is used for five minutes at most, or for as many seconds as
-    /// `?max_lifetime=60` says (1 to 86400). When a server turns out to be a replica, on a save or on a refused refresh,
-    /// the request is made once more on a fresh connection, and all connections to the old server are closed if that one
-    /// leads to a primary.
+    /// **A server that moves.** A name or an address may lead to another server while the old one still runs: a proxy,
+    /// a managed endpoint, a DNS entry. So a connection is used for 5 minutes at most, or for as many seconds as
+    /// `?max_lifetime=60` says (1 to 86400). A save or a refused refresh may show that the server is a replica. Then
+    /// the request is made once more on a fresh connection. If the fresh connection leads to a primary, all connections
+    /// to the old server are closed.
     ///
-    /// **TLS.** The server's certificate has to be for the URL's host, name or address, by its subject alternative
-    /// names. It has to come from an authority that the system trusts (or that is in the files which `SSL_CERT_FILE`
-    /// and `SSL_CERT_DIR` name), or, where `ca` names a PEM file, from one in there and no other. For servers that ask
-    /// who we are, `cert` and `key` name the PEM files of our certificate, with those that vouch for it, and of its
-    /// private key. The files are read once, by [`build`](Self::build). New certificates therefore need a restart of the
-    /// process that called it, and of the workers that were forked from it.
+    /// **TLS.** The subject alternative names of the server's certificate have to contain the URL's host, be it a name
+    /// or an address. The certificate has to come from an authority that the system trusts, or that is in the files
+    /// which `SSL_CERT_FILE` and `SSL_CERT_DIR` name. If `ca` names a PEM file, only the authorities in that file are
+    /// trusted. If the server asks for a client certificate, `cert` names the PEM file of that certificate and its
+    /// chain, and `key` the PEM file of its private key. [`build`](Self::build) reads the files once. So new
+    /// certificates need a restart of the process that called `build`, and of the workers that were forked from it.
     ///
-    /// **Sentinel.** User, password and database are those of the primary, and its user needs the command `ROLE`; for
-    /// the Sentinels' own, add `?sentinel_user=…&sentinel_pass=…`. Their port is 26379 by default. Each process asks
-    /// them for the primary when it opens a connection, and once a second while it is in use; all connections to an old
-    /// one are closed then. While no Sentinel answers, the last primary is used on, and they are asked every five seconds.
-    /// Over TLS, the certificates of primary and replicas have to be for the addresses by which Sentinels name them. A
-    /// failover can lose the last writes, which Redis's `min-replicas-to-write` bounds.
+    /// **Sentinel.** User, password and database are those of the primary. Its user needs the command `ROLE`. For the
+    /// login at the Sentinels, add `?sentinel_user=…&sentinel_pass=…`. Their port is 26379 by default. Each process
+    /// asks the Sentinels for the primary when it opens a connection, and once a second while it is in use. If there is
+    /// a new primary, all connections to the old one are closed. While no Sentinel answers, the last primary stays in
+    /// use, and the Sentinels are asked every 5 seconds. Over TLS, the certificates of primary and replicas have to be
+    /// for the addresses by which the Sentinels name them. A failover can lose the last writes. Redis's
+    /// `min-replicas-to-write` bounds that loss.
     ///
-    /// **Durability.** What Redis acknowledged it may forget: what a crash takes depends on its `appendfsync`, and a
-    /// failover takes what the replica did not have yet. With `?wait_replicas=1` (or more) every change, logouts included,
-    /// waits until so many replicas have it, and with `?wait_aof=1` until it is on the primary's disk, and on theirs (Redis
-    /// 7.2 or later with `appendonly yes`). It costs a second round trip. If it takes longer than the
-    /// [`operation_timeout`](Self::operation_timeout), the change was made but may be lost, and the answer is a
-    /// [`Timeout`](crate::StoreErrorKind::Timeout): save again, which waits again and changes nothing twice.
+    /// **Durability.** Redis may forget what it has acknowledged. How much a crash takes depends on `appendfsync`. A
+    /// failover takes what the replica did not have yet. With `?wait_replicas=1` (or more), every change, logouts
+    /// included, waits until that number of replicas has it. With `?wait_aof=1`, every change waits until it is on the
+    /// primary's disk, and on the disks of those replicas (Redis 7.2 or later with `appendonly yes`). Waiting costs a
+    /// second round trip. If it takes longer than the [`operation_timeout`](Self::operation_timeout), the change was
+    /// made but may be lost, and the answer is a [`Timeout`](crate::StoreErrorKind::Timeout). Then save again: this
+    /// waits again, and applies nothing twice.
     ///
-    /// A planned failover (`SENTINEL FAILOVER`) takes back acknowledged saves and logouts, also with `wait_replicas=1`
-    /// where there are two replicas: the one that did not have them yet may become the primary. Nothing is lost if
-    /// `wait_replicas` is the number of all replicas, or if `CLIENT PAUSE 4000 WRITE` is sent to the primary 0.2 seconds
-    /// before `SENTINEL FAILOVER`.
+    /// A planned failover (`SENTINEL FAILOVER`) takes back acknowledged saves and logouts. With two replicas,
+    /// `wait_replicas=1` does not prevent that: the replica that did not have them yet may become the primary. Nothing
+    /// is lost if `wait_replicas` is the number of all replicas, or if `CLIENT PAUSE 4000 WRITE` is sent to the primary
+    /// 0.2 seconds before `SENTINEL FAILOVER`.
     ///
     /// # Errors
-    /// [`build`](Self::build) refuses an unknown scheme, a scheme of a feature that is switched off, a URL that cannot
-    /// be read or has a parameter that is not known, a user without a password, and PEM files that cannot be used. It never
-    /// shows the URL, which may hold a password. For a user without a password (`nopass`), any password does.
+    /// [`build`](Self::build) refuses an unknown scheme, a scheme whose feature is switched off, a URL that cannot be
+    /// read, an unknown parameter, a user without a password, and PEM files that cannot be used. For a Redis user that
+    /// needs no password (`nopass`), give any password. The error never shows the URL, because it may hold a password.
     ///
     /// # Security
-    /// There is no way to leave the check of certificates out.
+    /// The check of certificates cannot be switched off.
     pub fn store_url(mut self, url: &str) -> Self {
         self.store = StoreChoice::Url(url.to_owned());
         self
     }
 
-    /// A store of your own. See [`Store`].
+    /// Keeps sessions in a store of your own. See [`Store`].
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = StoreChoice::Own(Box::new(store));
         self
     }
 
-    /// Keeps two applications on one store apart; it is part of every key and of every signature. Default: `"mps"`.
+    /// Sets the namespace, which keeps two applications on one store apart. It is part of every key and of every
+    /// signature.
+    ///
+    /// Default: `"mps"`.
     ///
     /// Changing it logs everyone out.
     ///
     /// # Security
     /// Give each application a namespace of its own as soon as two of them share a store. Different secrets are not
-    /// enough: groups do not depend on the secret, so that they survive a change of it. In one namespace, both
-    /// applications' `"ada"` is one [`Group`](crate::Group), and each of them lists, reads with
-    /// [`sessions_with`](crate::Group::sessions_with), and ends the sessions of the other's users.
+    /// enough: groups do not depend on the secret, so that they survive a change of the secret. In one namespace, the
+    /// group `"ada"` of both applications is the same [`Group`](crate::Group). Each application can list the sessions
+    /// of the other's users, read them with [`sessions_with`](crate::Group::sessions_with), and end them.
     ///
     /// # Errors
     /// Refused unless it is 1 to 64 ASCII letters, digits, `-`, `_` or `.`.
@@ -190,15 +198,18 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// A further secret whose tokens are accepted. It never signs: what it verified is signed anew with the next answer.
-    /// Default: none. May be called several times.
+    /// Accepts the tokens of a further secret. May be called several times.
+    ///
+    /// Default: none.
+    ///
+    /// This secret never signs. A token that it verified is signed anew with the next answer.
     ///
     /// To change the secret without logging anyone out:
-    /// 1. accept the new one in all workers, while they sign with the old one;
-    /// 2. once all do, sign with the new one and accept the old one, worker by worker;
-    /// 3. drop the old one after an idle timeout: who has not come since has no session any more.
+    /// 1. Accept the new secret in all workers, while they sign with the old one.
+    /// 2. Once all workers do, sign with the new secret and accept the old one, worker by worker.
+    /// 3. After one idle timeout, drop the old secret: every session that is still alive has been signed again.
     ///
-    /// A secret that is dropped is refused without asking the store. Groups do not depend on the secret.
+    /// After that, a token of the old secret is refused without asking the store. Groups do not depend on the secret.
     ///
     /// # Errors
     /// Refused if there are more than 16.
@@ -207,11 +218,13 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How long a session lives from its last use (the `expire` of the npm module). Default: 7 days.
+    /// Sets how long a session lives from its last use (the `expire` of the npm module).
     ///
-    /// A session keeps the timeout that it was created with. If this one is shorter, it holds from the session's next use
-    /// on; a session that was unused for longer has ended by then. Sessions with
-    /// [a timeout of their own](crate::Session::set_idle_timeout) keep that.
+    /// Default: 7 days.
+    ///
+    /// A session keeps the timeout that it was created with. If the timeout set here is shorter, it holds from the
+    /// session's next use on. A session that was unused for longer has ended by then. A session with [a timeout of its
+    /// own](crate::Session::set_idle_timeout) keeps that one.
     ///
     /// # Errors
     /// Refused if zero, over 100 years, or longer than the absolute timeout.
@@ -220,94 +233,109 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How long a session lives at most, however much it is used. Default: without limit.
+    /// Sets how long a session lives at most, however much it is used.
     ///
-    /// It counts from the session's creation or its last login. If it is made shorter, it holds for the sessions that
-    /// exist too; if it is made longer, they keep the end that they have.
+    /// Default: no limit.
+    ///
+    /// The time counts from the session's creation or from its last login. If the timeout is made shorter, it holds for
+    /// existing sessions too. If it is made longer, existing sessions keep the end that they have.
     ///
     /// # Errors
     /// Refused if zero, over 100 years, or shorter than the idle timeout.
     ///
     /// # Security
-    /// OWASP ASVS 7.3.2 asks for one.
+    /// OWASP ASVS 7.3.2 asks for an absolute timeout.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.lifetime.absolute_timeout = Some(timeout);
         self
     }
 
-    /// How long a new session lives until its cookie, or its token, comes back for the first time. Default: 30 minutes.
-    /// A timeout longer than the idle timeout counts as that.
+    /// Sets how long a new session lives until its cookie, or its token, comes back for the first time.
     ///
-    /// Whoever asks for a page without a cookie, and is given a session, may never come back: a robot, or an attacker who
-    /// fills the store with sessions. Such a session ends soon. The first request that brings the cookie gives it its full
-    /// life. The cookie has its full `Max-Age` from the start. A session that is created in a
+    /// Default: 30 minutes. If this is longer than the idle timeout, the idle timeout counts.
+    ///
+    /// A client that asks for a page without a cookie, and gets a session, may never come back: a robot, or an attacker
+    /// who fills the store with sessions. Such a session ends soon. The first request that brings the cookie gives the
+    /// session its full life. The cookie itself has its full `Max-Age` from the start. A session that is created in a
     /// [group](crate::Session::set_group_name), by a login, has its full life at once.
     ///
     /// # Errors
     /// Refused if shorter than a millisecond or over 100 years.
     ///
     /// # Security
-    /// A Redis record takes some 240 bytes, so 1,000 such requests a second keep 430 MB in use with the default, and would
-    /// keep 145 GB with 7 days. Set nothing in the sessions of visitors whom you know nothing of: then there is no record
-    /// at all. Limit the rate of requests in front of the application.
+    /// A Redis record takes some 240 bytes. So 1,000 such requests a second keep 430 MB in use with the default, and
+    /// would keep 145 GB with 7 days. Set nothing in the sessions of visitors about whom you know nothing: then there
+    /// is no record at all. Limit the rate of requests in front of the application.
     pub fn unconfirmed_timeout(mut self, timeout: Duration) -> Self {
         self.unconfirmed_timeout = timeout;
         self
     }
 
-    /// When the use of a session extends its life. Default: once a minute, [`Refresh::After`]`(60 s)`.
+    /// Sets when the use of a session extends its life.
+    ///
+    /// Default: once a minute, [`Refresh::After`]`(60 s)`.
     ///
     /// # Errors
-    /// `Refresh::After` is refused with less than a millisecond, and with over 100 years.
+    /// `Refresh::After` is refused with less than a millisecond or with over 100 years.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.lifetime.refresh = refresh;
         self
     }
 
-    /// The cookie's name. Default: `"sid"`.
+    /// Sets the cookie's name.
     ///
-    /// It is sent as `__Host-sid` with `Secure`, `Path=/` and no `Domain`: browsers then let no other host, and no
-    /// plain-http page, set it. With `Secure` and another path or a domain it is sent as `__Secure-sid`: no plain-http page
-    /// can set it. Without `Secure` it is sent as `sid`. Changing the name logs everyone out.
+    /// Default: `"sid"`.
     ///
-    /// Browsers do not keep the cookies of two ports of one host apart. Two applications on one host need two names, or
-    /// each takes the other's cookie away, even if their [`namespace`](Self::namespace)s or secrets differ.
+    /// With `Secure`, `Path=/` and no `Domain`, the name is sent as `__Host-sid`. Then browsers let no other host, and
+    /// no plain-http page, set the cookie. With `Secure` and another path or a domain, the name is sent as
+    /// `__Secure-sid`. Then no plain-http page can set the cookie. Without `Secure`, the name is sent as `sid`.
+    /// Changing the name logs everyone out.
+    ///
+    /// Browsers do not keep the cookies of two ports of one host apart. Two applications on one host need two names,
+    /// even if their [`namespace`](Self::namespace)s or secrets differ. Otherwise each replaces the other's cookie.
     ///
     /// # Errors
-    /// Refused unless it is 1 to 64 bytes that RFC 6265bis allows in a name, and if it begins with one of the prefixes
-    /// `__Host-`, `__Secure-`, `__Http-` and `__Host-Http-` whose conditions do not hold. One whose conditions hold is kept.
+    /// Refused unless the name is 1 to 64 bytes that RFC 6265bis allows there. Also refused if it begins with one of
+    /// the prefixes `__Host-`, `__Secure-`, `__Http-` and `__Host-Http-`, and the conditions of that prefix do not
+    /// hold. If they hold, the name is kept as it is.
     pub fn cookie_name(mut self, name: &str) -> Self {
         self.cookie.name = name.to_owned();
         self
     }
 
-    /// The cookie's `Path`: the cookie is sent with requests for this path and for what is below it. Default: `"/"`.
+    /// Sets the cookie's `Path`: browsers send the cookie with requests for this path and for the paths below it.
+    ///
+    /// Default: `"/"`.
+    ///
     /// Changing it logs everyone out.
     ///
     /// Write it as browsers send it: `"/caf%C3%A9"`, not `"/café"`.
     ///
     /// # Errors
-    /// Refused unless it begins with `/` and browsers can have it in a request. They percent-encode blanks, what is not
-    /// ASCII, and any of ``"#<>?^`{|}``; they make `/` of `\`; and they take segments out that are `.` or `..`, also where
-    /// a dot is written `%2e`. The cookie would be set and never come back. `;` and `,` are refused too: they divide
-    /// attributes and headers.
+    /// Refused unless the path begins with `/` and a browser's request can contain it. Otherwise the cookie would be
+    /// set and never come back. Browsers percent-encode blanks, bytes that are not ASCII, and any of ``"#<>?^`{|}``.
+    /// They turn `\` into `/`. They take out the segments `.` and `..`, even if a dot is written `%2e`. `;` and `,` are
+    /// refused too, because they separate attributes and headers. So is a path of more than 1,024 bytes.
     ///
     /// # Security
-    /// A path does not keep pages of one host apart; it only keeps the cookie from being sent.
+    /// A path does not protect the pages of one host from each other. It only keeps browsers from sending the cookie.
     pub fn path(mut self, path: &str) -> Self {
         self.cookie.path = path.to_owned();
         self
     }
 
-    /// The cookie's `Domain`: this host and all hosts below it get the cookie. Default: only the host that set it. Changing
-    /// it logs everyone out.
+    /// Sets the cookie's `Domain`: this host and all hosts below it get the cookie.
+    ///
+    /// Default: none. Then only the host that set the cookie gets it.
+    ///
+    /// Changing it logs everyone out.
     ///
     /// # Errors
-    /// Refused unless it is a host name, and if it is an IP address or a single label (`localhost`, `com`): browsers drop
-    /// such a cookie, or send it only to the host that set it, as they do without a domain.
+    /// Refused unless the domain is a host name. An IP address and a single label (`localhost`, `com`) are refused too.
+    /// With them, browsers drop the cookie, or send it only to the host that set it, as they do without a domain.
     ///
-    /// Browsers also drop a domain that is a public suffix, such as `co.uk` or `github.io`, and one that the answering host
-    /// is not below. Neither is checked here.
+    /// Browsers also drop the cookie if the domain is a public suffix, such as `co.uk` or `github.io`, or if the
+    /// answering host is not below the domain. Neither is checked here.
     ///
     /// # Security
     /// Every host of the domain gets the session's token, and can set a cookie of this name.
@@ -316,28 +344,34 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Whether the cookie is sent over https only. Default: yes. `secure(false)` is for development over plain http.
+    /// Sets whether the cookie is sent over https only. `secure(false)` is for development over plain http.
     ///
-    /// Changing it logs everyone out: a token that has gone over plain http is not accepted once only https is allowed, nor
-    /// the reverse. The browser may keep the old cookie beside the new one until it expires, which does no harm.
+    /// Default: `true`.
+    ///
+    /// Changing it logs everyone out. A token that was sent over plain http is not accepted once only https is allowed,
+    /// nor the reverse. The browser may keep the old cookie beside the new one until it expires, which does no harm.
     ///
     /// # Errors
     /// `false` is refused together with `SameSite::None` and with `partitioned(true)`.
     ///
     /// # Security
-    /// Without it anyone on the way can read the session's token.
+    /// Without `Secure`, anyone between the browser and the server can read the session's token.
     pub fn secure(mut self, secure: bool) -> Self {
         self.cookie.secure = secure;
         self
     }
 
-    /// Whether scripts in the page are kept from reading the cookie. Default: yes.
+    /// Sets whether scripts in the page are kept from reading the cookie.
+    ///
+    /// Default: `true`.
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.cookie.http_only = http_only;
         self
     }
 
-    /// Whether requests caused by other sites carry the cookie. Default: [`SameSite::Lax`].
+    /// Sets whether requests that other sites cause carry the cookie.
+    ///
+    /// Default: [`SameSite::Lax`].
     ///
     /// # Errors
     /// `SameSite::None` is refused without `secure`.
@@ -346,11 +380,14 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Whether the cookie is kept apart for each site that embeds yours (CHIPS). Default: no.
+    /// Sets whether browsers keep a separate cookie for each site that embeds yours (CHIPS).
     ///
-    /// Without [`SameSite::None`](Self::same_site) it has no effect in frames of other sites: browsers send no cookie there.
+    /// Default: `false`.
     ///
-    /// Changing it logs everyone out: the tokens of the one kind are not accepted as the other. The browser keeps the old
+    /// Without [`SameSite::None`](Self::same_site) it has no effect in frames of other sites, because browsers send no
+    /// cookie there.
+    ///
+    /// Changing it logs everyone out: a token of one kind is not accepted as the other kind. The browser keeps the old
     /// cookie beside the new one until it expires, and sends both, which does no harm.
     ///
     /// # Errors
@@ -360,22 +397,27 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Whether the cookie outlives the browser, by a `Max-Age`. Default: yes.
+    /// Sets whether the cookie outlives the browser, by a `Max-Age`.
     ///
-    /// It holds for all sessions of this manager. With `false` every cookie goes when the browser is closed, also that of a
-    /// session with a longer life by [`set_idle_timeout`](crate::Session::set_idle_timeout), so there is no "remember me".
-    /// In the store, the session lives until its timeout either way.
+    /// Default: `true`.
+    ///
+    /// This holds for all sessions of this manager. With `false`, every cookie is deleted when the browser is closed,
+    /// even that of a session with a longer life by [`set_idle_timeout`](crate::Session::set_idle_timeout). So there is
+    /// no "remember me". In the store, the session lives until its timeout either way.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self
     }
 
-    /// How long a call may take: waiting for a connection, connecting, sending, receiving and a retry together.
+    /// Sets how long a call may take. This covers waiting for a connection, connecting, sending, receiving and a retry
+    /// together.
+    ///
     /// Default: 2 seconds.
     ///
-    /// A Redis connection that was idle for a second or longer may be dead without a sign. On such a connection the server
-    /// has half of the time to answer; the other half is kept for a retry on a fresh connection. On a connection that was
-    /// in use a moment ago it has all of the time, and there is no retry after a timeout.
+    /// A Redis connection that was idle for a second or longer may be dead without a sign. On such a connection the
+    /// server has half of the time to answer, and the other half is kept for a retry on a fresh connection. On a
+    /// connection that was in use less than a second ago, the server has all of the time, and there is no retry after a
+    /// timeout.
     ///
     /// # Errors
     /// Refused if zero or over an hour.
@@ -384,13 +426,15 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many connections each process may have open. Default: 8; as many as it has threads is enough. Calls that find
-    /// all of them in use are served in the order in which they came.
+    /// Sets how many connections each process may have open.
     ///
-    /// The server sees up to workers × pool size of them, and one more of each process with Sentinel; in a cluster every
-    /// node does. Keep that below its `maxclients` (10,000 by default) and its limit of open files: past it, new connections
-    /// are refused with [`Unavailable`](crate::StoreErrorKind::Unavailable), and calls that have one go on. With 64 workers
-    /// of 8 threads, that is 512.
+    /// Default: 8. As many connections as the process has threads are enough. Calls that find all connections in use
+    /// are served in the order in which they came.
+    ///
+    /// The server sees up to workers × pool size connections, and one more for each process with Sentinel. In a
+    /// cluster, every node does. With 64 workers of 8 threads, that is 512. Keep this number below the server's
+    /// `maxclients` (10,000 by default) and its limit of open files. Beyond it, new connections are refused with
+    /// [`Unavailable`](crate::StoreErrorKind::Unavailable), and calls that have a connection go on.
     ///
     /// # Errors
     /// Refused if zero or over 1,000.
@@ -399,7 +443,9 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How large a session may be: all its keys and their JSON texts together. Default: 1 MiB.
+    /// Sets how large a session may be: all its keys and their JSON texts together.
+    ///
+    /// Default: 1 MiB. A save that would make the session larger answers [`Error::TooLarge`](crate::Error::TooLarge).
     ///
     /// # Errors
     /// Refused if zero or over 512 MiB.
@@ -408,24 +454,30 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many keys a session may have. Default: 1,000. One save may change twice as many.
+    /// Sets how many keys a session may have. One save may change twice as many.
+    ///
+    /// Default: 1,000. A save beyond it answers [`Error::TooLarge`](crate::Error::TooLarge).
     ///
     /// # Errors
     /// Refused if zero or over 100,000.
     ///
     /// # Security
-    /// Each key costs the store time in every load, and Redis answers nobody else meanwhile.
+    /// Each key costs the store time in every load, and meanwhile Redis answers no other client.
     pub fn max_session_keys(mut self, keys: usize) -> Self {
         self.size_limit.keys = keys;
         self
     }
 
-    /// How many sessions a group may have: on how many devices a user may be logged in. Default: without limit.
+    /// Sets how many sessions a group may have: on how many devices a user may be logged in.
     ///
-    /// When one more [joins](crate::Session::set_group_name), those that joined first end, in the same step; never the
-    /// one that joins. So that no login keeps Redis from others, a limit above 1,000 is met there in several steps where
-    /// a login finds more than 500 sessions too many, as the first one under a new limit may: within half of the
-    /// operation timeout, or by the next logins.
+    /// Default: no limit.
+    ///
+    /// When one more session [joins](crate::Session::set_group_name), the sessions that joined first end, in the same
+    /// step. The session that joins never ends.
+    ///
+    /// With Redis, a limit above 1,000 may take several steps, so that no login keeps Redis from other clients. This
+    /// happens when a login finds more than 500 sessions too many, for instance the first login under a new limit. The
+    /// other sessions end within half of the operation timeout, or by the next logins.
     ///
     /// # Errors
     /// Refused if zero or over 100,000.
@@ -434,7 +486,8 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Checks the settings. Opens nothing, so it works before forking and while the store is down.
+    /// Checks the settings and makes the manager. This opens nothing, so it works before forking and while the store is
+    /// down.
     ///
     /// # Errors
     /// A [`ConfigError`] says which setting is wrong and what to do.
@@ -516,7 +569,7 @@ impl SessionManagerBuilder {
     }
 }
 
-/// Timeouts are kept in milliseconds, so anything below one is none.
+/// Refuses a timeout of less than a millisecond, because timeouts are kept in milliseconds, and one that is too long.
 fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigError> {
     match timeout {
         timeout if timeout < Duration::from_millis(1) => Err(ConfigError::ZeroTimeout { setting }),
@@ -541,7 +594,7 @@ fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Sto
         _ if url[scheme.len()..].starts_with("://") && scheme.len() <= 32 && scheme.bytes().all(is_scheme) => {
             Err(ConfigError::UnknownScheme { scheme: scheme.to_owned() })
         }
-        // What is no scheme may be a password.
+        // A text that is not a scheme may be a password, so the error does not show it.
         _ => Err(ConfigError::UnknownScheme { scheme: String::new() }),
     }
 }

@@ -1,22 +1,22 @@
-//! The `Cookie` header in, the `Set-Cookie` header out.
+//! Reads `Cookie` headers and writes `Set-Cookie` headers.
 
 use crate::ConfigError;
 use cookie::{Cookie, time};
 use std::fmt;
 use std::time::Duration;
 
-/// RFC 6265bis caps the life of a cookie at 400 days.
+/// The longest life of a cookie: RFC 6265bis caps it at 400 days.
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// When a browser sends the cookie along with requests that another site caused.
+/// Says when a browser sends the cookie with a request that another site caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SameSite {
-    /// Never, not even when a link from another site is followed.
+    /// Never, not even when the user follows a link from another site.
     Strict,
-    /// Only when a link is followed. The default.
+    /// Only when the user follows a link. This is the default.
     #[default]
     Lax,
-    /// Always. Needs `Secure`, and protection of your own against cross-site request forgery.
+    /// Always. This needs `Secure`, and your own protection against cross-site request forgery.
     None,
 }
 
@@ -24,17 +24,17 @@ pub enum SameSite {
 ///
 /// Get its text by `Display`, [`as_str`](SetCookie::as_str) or [`String::from`]. `Debug` shows the cookie's name only.
 ///
-/// Every answer that carries it needs `Cache-Control: no-store`, or at least `private`: a shared cache may keep an answer
-/// together with its `Set-Cookie`, and hand one user's session to the next (RFC 9111, section 7.3).
+/// Every answer with this header needs `Cache-Control: no-store`, or at least `private`. Otherwise a shared cache may
+/// keep the answer together with its `Set-Cookie`, and give one user's session to the next (RFC 9111, section 7.3).
 ///
 /// # Security
-/// The text holds the session's token: send it to its client, and nowhere else.
+/// The text holds the session's token. Send it to its client, and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use = "the client keeps its session only if this is sent as its Set-Cookie header"]
 pub struct SetCookie(String);
 
 impl SetCookie {
-    /// The header's value.
+    /// Gives the header's value.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! What can go wrong: with a call ([`Error`]), in the store ([`StoreError`]), in the settings ([`ConfigError`]).
+//! The errors of calls ([`Error`]), of the store ([`StoreError`]), and of the settings ([`ConfigError`]).
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,31 +12,31 @@ type Source = Box<dyn StdError + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store could not do its part. What was to be saved is still in the session: `save` may be called again,
-    /// and is not applied twice (see there).
+    /// The store failed. The changes are still in the session. [`save`](crate::Session::save) may be called again, and
+    /// does not apply them twice, within the limits that it names.
     Store(StoreError),
     /// The session has ended since it was loaded: logged out, expired, or given a new id by another request.
-    /// Nothing was written; a save never brings a dead session back.
+    /// Nothing was written. A save never brings an ended session back.
     Gone,
-    /// The session was changed by another request since it was loaded. Only
-    /// [`transact`](crate::SessionManager::transact) asks for this, and it gives it back once its tries are used up.
+    /// Another request changed the session after it was loaded. Only [`transact`](crate::SessionManager::transact)
+    /// checks for this. It answers this error once its tries are used up.
     Conflict,
-    /// [`increment`](crate::Session::increment) met a value that is no 64-bit integer, or the sum would not be one.
-    /// The record is as it was.
+    /// [`increment`](crate::Session::increment) found a value that is not a 64-bit integer, or the sum would not be
+    /// one. The record is as it was.
     #[non_exhaustive]
     NotAnInteger {
         /// The key of the value.
         key: String,
     },
-    /// A value could not be written as JSON, or could not be read again. The session is as it was.
+    /// A value cannot be written as JSON, or cannot be read again. The session is as it was.
     #[non_exhaustive]
     Encode {
-        /// The key it was meant for.
+        /// The key of the value.
         key: String,
         /// What was wrong, and where; not what serde says, which shows values.
         source: Source,
     },
-    /// A value could not be read as the type asked for. It stays where it is.
+    /// A value cannot be read as the type asked for. The value stays where it is.
     #[non_exhaustive]
     Decode {
         /// The key of the value.
@@ -45,31 +45,32 @@ pub enum Error {
         source: Source,
     },
     /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), a group's name is longer than
-    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), or the session would grow past
+    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), or the session would grow beyond
     /// [`max_session_bytes`](crate::SessionManagerBuilder::max_session_bytes) or
     /// [`max_session_keys`](crate::SessionManagerBuilder::max_session_keys). Nothing was written.
     #[non_exhaustive]
     TooLarge {
-        /// The key that is too long (its beginning), or the largest one among the changes; empty for a group's name.
+        /// The beginning of the key that is too long, or the largest key among the changes. Empty for a group's name.
         key: String,
-        /// What is too large.
+        /// The part that is too large.
         what: Oversize,
-        /// How large it would be: in bytes, or the number of keys.
+        /// The size that it would have: in bytes, or as a number of keys.
         size: usize,
-        /// How large it may be.
+        /// The largest size that is allowed.
         limit: usize,
     },
-    /// A key that begins with a NUL character, under which the library keeps what is its own.
+    /// A key begins with a NUL character. Such keys are reserved for the library.
     #[non_exhaustive]
     ReservedKey {
         /// The key.
         key: String,
     },
-    /// The operating system gave no random bytes. No session is started with a weaker id instead.
+    /// The operating system gave no random bytes, or its generator gave a session id twice. No session starts with a
+    /// weaker id instead.
     Randomness(Source),
 }
 
-/// What [`Error::TooLarge`] found too large.
+/// The part that is too large, in an [`Error::TooLarge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Oversize {
@@ -77,9 +78,9 @@ pub enum Oversize {
     Key,
     /// All keys and values of the session together.
     Session,
-    /// How many keys the session has, or how many are changed at once.
+    /// The number of keys that the session has, or that one save changes.
     Keys,
-    /// The name of the group that the session is to join.
+    /// The name of the group that the session joins.
     GroupName,
 }
 
@@ -87,7 +88,7 @@ impl Error {
     pub(crate) fn encode<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
         let what = match error.classify() {
             serde_json::error::Category::Syntax => "a map in it has a key that is neither text nor a number",
-            _ => "it refuses to be written",
+            _ => "its Serialize implementation failed",
         };
         let source = format!("{what} ({})", std::any::type_name::<T>()).into();
         Error::Encode { key: key.to_owned(), source }
@@ -97,7 +98,7 @@ impl Error {
         Error::Decode { key: key.to_owned(), source: Box::new(JsonError::new::<T>(error)) }
     }
 
-    /// The store's refusal to let a value of this key be added to.
+    /// Says that the value of this key cannot be incremented.
     ///
     /// For stores: see [`Store::update`](crate::Store::update).
     #[must_use]
@@ -105,8 +106,8 @@ impl Error {
         Error::NotAnInteger { key: key.into() }
     }
 
-    /// The store's refusal to move a session to a key that is taken: two ids from the operating system's generator are
-    /// the same, so it is not to be trusted.
+    /// Says that a session cannot move to a key, because the key is taken. Then the operating system's generator gave
+    /// the same id twice, so the generator cannot be trusted.
     ///
     /// For stores: see [`Store::update`](crate::Store::update).
     #[must_use]
@@ -114,7 +115,7 @@ impl Error {
         Error::Randomness("the operating system's generator gave a session id twice".into())
     }
 
-    /// The store's refusal to let a session grow to `bytes`, past `limit`; `key` is its largest change.
+    /// Says that a session would grow to `bytes`, beyond `limit`. `key` is its largest change.
     ///
     /// For stores: see [`Store::update`](crate::Store::update).
     #[must_use]
@@ -122,7 +123,7 @@ impl Error {
         Error::TooLarge { key: key.into(), what: Oversize::Session, size: bytes, limit }
     }
 
-    /// The store's refusal to let a session have as many `keys`, past `limit`; `key` is its largest change.
+    /// Says that a session would have this number of `keys`, beyond `limit`. `key` is its largest change.
     ///
     /// For stores: see [`Store::update`](crate::Store::update).
     #[must_use]
@@ -141,14 +142,14 @@ impl fmt::Display for Error {
             }
             Error::NotAnInteger { key } => write!(
                 f,
-                "the value of {key:?} is no integer of 64 bits, or the sum would not be one; set it to an integer first"
+                "the value of {key:?} is not a 64-bit integer, or the sum would not be one; set it to an integer first"
             ),
             Error::Encode { key, source } => write!(f, "the value for {key:?} cannot be written as JSON: {source}"),
             Error::Decode { key, source } => {
                 write!(f, "the value of {key:?} cannot be read as the type asked for: {source}")
             }
             Error::TooLarge { key, what: Oversize::Key, size, limit } => {
-                write!(f, "a key of {size} bytes, more than the {limit} allowed; it begins with {key:?}")
+                write!(f, "a key has {size} bytes, and at most {limit} are allowed; it begins with {key:?}")
             }
             Error::TooLarge { key, what: Oversize::Session, size, limit } => write!(
                 f,
@@ -157,13 +158,13 @@ impl fmt::Display for Error {
             ),
             Error::TooLarge { key, what: Oversize::Keys, size, limit } => write!(
                 f,
-                "the session would have {size} keys, or change as many at once, more than max_session_keys allows \
-                 ({limit}); the largest change is that of {key:?}; keep a list or a map under one key"
+                "the session would have {size} keys, or one save would change as many, and max_session_keys allows \
+                 {limit}; the largest change is that of {key:?}; keep a list or a map under one key"
             ),
             Error::TooLarge { what: Oversize::GroupName, size, limit, .. } => {
                 write!(
                     f,
-                    "a group name of {size} bytes, more than the {limit} allowed; set a shorter one, such as an id"
+                    "a group name has {size} bytes, and at most {limit} are allowed; set a shorter one, such as an id"
                 )
             }
             Error::ReservedKey { key } => {
@@ -190,7 +191,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// What `serde_json` found wrong, without the value that its own message shows.
+/// The fault that `serde_json` found, without the value that its own message shows.
 #[derive(Debug)]
 struct JsonError {
     what: &'static str,
@@ -205,7 +206,7 @@ impl JsonError {
         let what = match error.classify() {
             Category::Data => "it is of another type",
             Category::Eof => "it ends too early",
-            Category::Syntax => "it is no JSON",
+            Category::Syntax => "it is not JSON",
             Category::Io => "it cannot be read",
         };
         JsonError { what, wanted: std::any::type_name::<T>(), line: error.line(), column: error.column() }
@@ -221,16 +222,16 @@ impl fmt::Display for JsonError {
 
 impl StdError for JsonError {}
 
-/// What kind of fault a [`StoreError`] is.
+/// The kind of fault of a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached, is not ready yet (`LOADING`, `CLUSTERDOWN`, too many clients), has no primary just
-    /// now, or shows a certificate that is not to be trusted.
+    /// The store cannot be reached, is not ready yet (`LOADING`, `CLUSTERDOWN`, too many clients), has no primary at
+    /// the moment, or shows a certificate that cannot be trusted.
     Unavailable,
-    /// No answer within the [`operation_timeout`](crate::SessionManagerBuilder::operation_timeout).
+    /// The store did not answer within the [`operation_timeout`](crate::SessionManagerBuilder::operation_timeout).
     Timeout,
-    /// The store answered, and refused (`OOM`, `READONLY`, `NOAUTH`, `MISCONF`, `BUSY`).
+    /// The store answered that it refuses the call (`OOM`, `READONLY`, `NOAUTH`, `MISCONF`, `BUSY`).
     Rejected,
     /// The record of this session is damaged, or its key holds something else (`WRONGTYPE`). Other sessions are not
     /// affected, and this one can still be ended with [`destroy`](crate::SessionManager::destroy).
@@ -241,7 +242,7 @@ pub enum StoreErrorKind {
     Backend,
 }
 
-/// A fault of the store. [`kind`](StoreError::kind) says what to make of it.
+/// A fault of the store. [`kind`](StoreError::kind) says how to handle it.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -250,19 +251,19 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// A fault of this kind. The message must hold no secret, token, session id or value.
+    /// Makes a fault of this kind. The message must not hold a secret, a token, a session id or a value.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
         StoreError { kind, message: message.into(), source: None }
     }
 
-    /// The same, caused by `source`.
+    /// Adds the cause of the fault.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Source>) -> StoreError {
         self.source = Some(source.into());
         self
     }
 
-    /// What kind of fault it is.
+    /// Gives the kind of the fault.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -285,7 +286,7 @@ impl StdError for StoreError {
     }
 }
 
-/// What is wrong with the settings; the message says what to do instead, and shows no password.
+/// A fault in the settings. The message says what to do instead, and shows no password.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -299,13 +300,13 @@ pub enum ConfigError {
     Randomness(Source),
     /// Neither `store_url` nor `store` was called.
     NoStore,
-    /// A store URL with a scheme this library does not know.
+    /// A store URL with a scheme that this library does not know.
     #[non_exhaustive]
     UnknownScheme {
-        /// What stands before the colon.
+        /// The text before the colon.
         scheme: String,
     },
-    /// A store URL that needs a feature this build lacks.
+    /// A store URL that needs a feature which this build lacks.
     #[non_exhaustive]
     FeatureMissing {
         /// The URL's scheme.
@@ -330,7 +331,7 @@ pub enum ConfigError {
     PemFile {
         /// The URL's parameter: `ca`, `cert` or `key`.
         parameter: &'static str,
-        /// What is to be in the file.
+        /// What the file has to contain.
         content: &'static str,
         /// What is wrong with it.
         source: Source,
@@ -338,10 +339,11 @@ pub enum ConfigError {
     /// No certificates of authorities to trust are installed on this system, and the store URL names none.
     #[non_exhaustive]
     NoRootCertificates {
-        /// What went wrong on looking for them.
+        /// The fault that occurred while looking for them.
         source: Source,
     },
-    /// A namespace that is empty, longer than 64 bytes, or holds other than letters, digits, `-`, `_` and `.`.
+    /// A namespace that is empty, longer than 64 bytes, or has a character other than ASCII letters, digits, `-`, `_`
+    /// and `.`.
     Namespace,
     /// A cookie name that is empty, longer than 64 bytes, or holds a byte that RFC 6265bis does not allow there.
     CookieName,
@@ -353,8 +355,8 @@ pub enum ConfigError {
         /// What it needs.
         needs: &'static str,
     },
-    /// A path that does not begin with `/`, is longer than 1,024 bytes, or that no browser has in a request: it holds a
-    /// byte that they percent-encode, or a segment `.` or `..`.
+    /// A path that does not begin with `/`, is longer than 1,024 bytes, or never occurs in a browser's request: it
+    /// holds a byte that browsers percent-encode, a `;` or a `,`, or a segment `.` or `..`.
     CookiePath,
     /// A domain that is not a host name.
     CookieDomain,
@@ -382,7 +384,7 @@ pub enum ConfigError {
         /// The longest that is allowed.
         longest: &'static str,
     },
-    /// An idle timeout longer than the absolute one, which would never be reached.
+    /// An idle timeout that is longer than the absolute one. The session would never reach it.
     #[non_exhaustive]
     IdleBeyondAbsolute {
         /// The idle timeout.
@@ -427,12 +429,12 @@ impl fmt::Display for ConfigError {
                  add it in Cargo.toml"
             ),
             ConfigError::StoreUrl { expected } => {
-                write!(f, "the store_url cannot be read; it is to look like {expected}")
+                write!(f, "the store_url cannot be read; it has to look like {expected}")
             }
             ConfigError::StoreUser { password } => write!(
                 f,
-                "the store_url names a user but no password, which would connect as the default user; add {password} (any \
-                 password does for a user with `nopass`)"
+                "the store_url names a user but no password, so it would connect as the default user; add {password} \
+                 (for a user with `nopass`, add any password)"
             ),
             ConfigError::PemFile { parameter, content, source } => write!(
                 f,
@@ -441,14 +443,14 @@ impl fmt::Display for ConfigError {
             ),
             ConfigError::NoRootCertificates { source } => write!(
                 f,
-                "no certificates of authorities to trust are found on this system ({source}); install them (on Debian: \
+                "this system has no certificates of authorities to trust ({source}); install them (on Debian: \
                  ca-certificates), or name a PEM file: store_url(\"rediss://host:port?ca=/path/to/ca.pem\")"
             ),
             ConfigError::Namespace => {
-                f.write_str("the namespace is to be 1 to 64 letters, digits, '-', '_' or '.', all of them ASCII")
+                f.write_str("the namespace has to be 1 to 64 ASCII letters, digits, '-', '_' or '.'")
             }
             ConfigError::CookieName => f.write_str(
-                "the cookie name is to be 1 to 64 ASCII letters, digits or any of !#$%&'*+-.^_`|~ (RFC 6265bis)",
+                "the cookie name has to be 1 to 64 ASCII letters, digits or any of !#$%&'*+-.^_`|~ (RFC 6265bis)",
             ),
             ConfigError::CookiePrefix { prefix, needs } => {
                 write!(
@@ -457,17 +459,17 @@ impl fmt::Display for ConfigError {
                 )
             }
             ConfigError::CookiePath => f.write_str(
-                "the cookie path is to begin with '/' and to be written as browsers send paths, or it never matches: \
-                 up to 1,024 bytes; percent-encode blanks, what is not ASCII, and any of \"#<>?\\^`{|}; leave out segments \
-                 '.' and '..', and end before a segment that holds ';' or ','",
+                "the cookie path has to begin with '/', and to be written as browsers send paths, or it never matches; \
+                 it may have up to 1,024 bytes; percent-encode blanks, bytes that are not ASCII, and any of \
+                 \"#<>?\\^`{|}; leave out segments '.' and '..', and end before a segment that holds ';' or ','",
             ),
             ConfigError::CookieDomain => f.write_str(
-                "the cookie domain is to be a host name of ASCII letters, digits, '-' and '.', with no dot at its ends",
+                "the cookie domain has to be a host name of ASCII letters, digits, '-' and '.', with no dot at an end",
             ),
             ConfigError::CookieDomainDropped { what } => write!(
                 f,
-                "browsers drop a cookie whose Domain is {what}; leave domain() out: the cookie then goes back to the host \
-                 that set it"
+                "browsers drop a cookie whose Domain is {what}; leave domain() out, so that the cookie goes back to \
+                 the host that set it"
             ),
             ConfigError::SameSiteNoneNeedsSecure => {
                 f.write_str("browsers refuse SameSite=None without Secure: call secure(true), or choose Lax or Strict")
@@ -483,19 +485,19 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::IdleBeyondAbsolute { idle, absolute } => write!(
                 f,
-                "the idle_timeout ({idle:?}) is longer than the absolute_timeout ({absolute:?}); make it the shorter one"
+                "the idle_timeout ({idle:?}) is longer than the absolute_timeout ({absolute:?}); make it shorter"
             ),
             ConfigError::PoolSize => f.write_str(
-                "pool_size is to be between 1 and 1,000; as many connections as the process has threads are enough",
+                "pool_size has to be between 1 and 1,000; as many connections as the process has threads are enough",
             ),
-            ConfigError::MaxSessionsPerGroup => f.write_str(
-                "max_sessions_per_group is to be between 1 and 100,000; leave it out for no limit",
-            ),
-            ConfigError::TooManySecrets => f.write_str(
-                "more than 16 secrets are accepted; drop those that have signed no session that can still be alive",
-            ),
-            ConfigError::MaxSessionBytes => f.write_str("max_session_bytes is to be between 1 and 512 MiB"),
-            ConfigError::MaxSessionKeys => f.write_str("max_session_keys is to be between 1 and 100,000"),
+            ConfigError::MaxSessionsPerGroup => {
+                f.write_str("max_sessions_per_group has to be between 1 and 100,000; leave it out for no limit")
+            }
+            ConfigError::TooManySecrets => {
+                f.write_str("more than 16 secrets are accepted; drop those whose sessions have all ended")
+            }
+            ConfigError::MaxSessionBytes => f.write_str("max_session_bytes has to be between 1 and 512 MiB"),
+            ConfigError::MaxSessionKeys => f.write_str("max_session_keys has to be between 1 and 100,000"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Groups: all sessions that bear one group name, usually one user's.
+//! Groups: all sessions that have one group name, usually one user's.
 
 use crate::Error;
 use crate::manager::SessionManager;
@@ -10,10 +10,10 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::time::SystemTime;
 
-/// All sessions that bear one group name, usually those of one user.
+/// All sessions that have one group name, usually those of one user.
 ///
-/// [`SessionManager::group`] gives one, and [`Session::set_group_name`] lets a session join. A session in a group lives
-/// only as long as it is a member, so a group can be ended in one step, whatever its sessions are doing.
+/// [`SessionManager::group`] gives a group, and [`Session::set_group_name`] lets a session join it. A session in a
+/// group lives only as long as it is a member. So a group can be ended in one step, whatever its sessions are doing.
 ///
 /// # Examples
 /// ```
@@ -54,10 +54,11 @@ impl Group {
         Group { manager, tag }
     }
 
-    /// Its live sessions, the one that joined last first.
+    /// Lists the live sessions of the group. The session that joined last comes first.
     ///
-    /// At Redis it takes a round trip for every 5,000 ids, and one for every 500 sessions: fewer where more than 24
-    /// values of each are asked for, or those of a few hundred kilobytes. With other stores it is one step.
+    /// With Redis this takes a round trip for every 5,000 ids, and one for every 500 sessions. There are fewer sessions
+    /// in a round trip if more than 24 values of each are asked for, or values of a few hundred kilobytes. With other
+    /// stores it is one step.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -65,9 +66,10 @@ impl Group {
         self.sessions_with(&[])
     }
 
-    /// As [`sessions`](Group::sessions), each with those of its values that have one of these keys: what the
-    /// application has set to tell one device from another, such as the browser and the address. It loads none of the
-    /// sessions, so it does not extend their lives.
+    /// Lists the live sessions like [`sessions`](Group::sessions), each with its values of these keys.
+    ///
+    /// Ask for values that tell one device from another, such as the browser and the address, if the application has
+    /// set them. The sessions are not loaded, so their lives are not extended.
     ///
     /// # Errors
     /// Those of `sessions`.
@@ -77,7 +79,7 @@ impl Group {
         Ok(sessions)
     }
 
-    /// How many live sessions it has.
+    /// Gives the number of live sessions of the group.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -86,32 +88,35 @@ impl Group {
         Ok(self.manager.store().group_len(&self.key(), &self.call()?)?)
     }
 
-    /// Ends all its sessions at once: a logout everywhere (the npm module's `clearGroupByName`). Says how many there
-    /// were.
+    /// Ends all sessions of the group at once: a logout everywhere (the npm module's `clearGroupByName`). Gives the
+    /// number of sessions that it ended.
     ///
-    /// It is one step: none of the sessions is alive afterwards, also none that other processes were saving or creating
-    /// meanwhile; they find them [gone](Error::Gone). If the session that asks is one of them, call
-    /// [`destroy`](Session::destroy) on it afterwards for the cookie that takes its own away.
+    /// This is one step. Afterwards none of the sessions is alive, including those that other processes were saving or
+    /// creating meanwhile: their saves answer [`Error::Gone`]. If the session that asks is in the group, call
+    /// [`destroy`](Session::destroy) on it afterwards, to get the `Set-Cookie` header that deletes its cookie.
     ///
     /// # Errors
-    /// [`Error::Store`]: they may not have ended.
+    /// [`Error::Store`]: the sessions may not have ended.
     pub fn clear(&self) -> Result<u64, Error> {
         Ok(self.manager.store().clear_group(&self.key(), None, &self.call()?)?)
     }
 
-    /// Ends all its sessions but this one: "log out everywhere else", as OWASP ASVS 7.4.3 asks for after a change of
-    /// password. If this one is not among them, it ends all.
+    /// Ends all sessions of the group except this one: "log out everywhere else". If this session is not in the group,
+    /// all end.
+    ///
+    /// OWASP ASVS 7.4.3 asks for this after a change of password.
     ///
     /// # Errors
-    /// Those of [`clear`](Group::clear). A Redis whose memory is full refuses this, but not `clear`.
+    /// Those of [`clear`](Group::clear). A Redis whose memory is full refuses this call, but not `clear`.
     pub fn clear_except(&self, session: &Session) -> Result<u64, Error> {
         Ok(self.manager.store().clear_group(&self.key(), Some(session.public_id()), &self.call()?)?)
     }
 
-    /// Ends one of its sessions. Says whether it was alive: `false` for one of another group, which is not touched.
+    /// Ends one session of the group. Says whether the session was alive. A session of another group is not touched,
+    /// and the answer is `false`.
     ///
     /// # Errors
-    /// [`Error::Store`]: it may not have ended.
+    /// [`Error::Store`]: the session may not have ended.
     pub fn remove(&self, id: &PublicId) -> Result<bool, Error> {
         Ok(self.manager.store().delete(&self.key().session(*id), &self.call()?)?)
     }
@@ -140,54 +145,54 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// For stores: see [`Store::group_sessions`](crate::Store::group_sessions).
+    /// Makes the entry of a session. For stores: see [`Store::group_sessions`](crate::Store::group_sessions).
     #[must_use]
     pub fn new(public_id: PublicId, info: RecordInfo, values: Values) -> SessionInfo {
         SessionInfo { public_id, info, values }
     }
 
-    /// Its public id: for a "log out" button, and [`Group::remove`].
+    /// Gives the public id of the session, for a "log out" button and [`Group::remove`].
     #[must_use]
     pub fn public_id(&self) -> PublicId {
         self.public_id
     }
 
-    /// When the session was created, by the store's clock, as all these times.
+    /// Says when the session was created. All times here are by the store's clock.
     #[must_use]
     pub fn created_at(&self) -> SystemTime {
         self.info.created_at
     }
 
-    /// When it joined the group: the login.
+    /// Says when the session joined the group: the login.
     #[must_use]
     pub fn joined_at(&self) -> SystemTime {
         self.info.joined_at.unwrap_or(self.info.created_at)
     }
 
-    /// When its life was last extended: its last use, as exact as the refresh interval.
+    /// Says when the session's life was last extended: its last use, as exact as the refresh interval.
     #[must_use]
     pub fn refreshed_at(&self) -> SystemTime {
         self.info.refreshed_at
     }
 
-    /// When it ends if it is not used.
+    /// Says when the session ends if it is not used.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         self.info.expires_at
     }
 
-    /// When it was listed, by the store's clock: to say how long ago the others of these times are. This machine's
-    /// clock may be another.
+    /// Says when the session was listed. Compare the other times here with this one, because this machine's clock may
+    /// differ from the store's.
     #[must_use]
     pub fn listed_at(&self) -> SystemTime {
         self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
     }
 
-    /// A value that [`Group::sessions_with`] was asked for; `None` if the session has none of that key, as
-    /// [`Session::get`] has it.
+    /// Gives a value that [`Group::sessions_with`] was asked for. As with [`Session::get`], it is `None` if the session
+    /// has no value of that key.
     ///
     /// # Errors
-    /// [`Error::Decode`] if it cannot be read as a `T`.
+    /// [`Error::Decode`] if the value cannot be read as a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         self.values.get(key).map_or(Ok(None), |json| from_json(key, json))
     }

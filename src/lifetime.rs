@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-/// Longer timeouts are refused.
+/// The longest timeout: a longer one is refused.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// When the use of a session extends its idle timeout (and its cookie).
 ///
-/// An extension costs a write in the store and a `Set-Cookie`, so by default it is made at most once a minute. So
-/// that a session never ends early, what is stored, and `Max-Age`, are longer than the idle timeout by that interval.
+/// An extension costs a write in the store and a `Set-Cookie`. So, by default, it is made at most once a minute. The
+/// stored life and the cookie's `Max-Age` are longer than the idle timeout by this interval, so that a session never
+/// ends early.
 ///
-/// Whatever is chosen here, the cookie of a session that lives on is renewed at least once in 30 days of use, since
-/// browsers keep no cookie for longer than 400 days (RFC 6265bis, section 5.6.2).
+/// With every choice, the cookie of a live session is renewed at least once in 30 days of use, because browsers keep no
+/// cookie for longer than 400 days (RFC 6265bis, section 5.6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refresh {
-    /// On the first load that comes this long after the last extension. Never more than a hundredth of the idle
-    /// timeout: a longer interval counts as that. The default is `After(60 s)`.
+    /// On the first load that comes this long after the last extension. An interval of more than a hundredth of the
+    /// idle timeout counts as a hundredth.
+    ///
+    /// Default: `After(60 s)`.
     After(Duration),
     /// On every load. Each answer then carries a `Set-Cookie`.
     EveryLoad,
-    /// Never: the session ends one idle timeout after it was created (or given a new id), used or not.
+    /// Never. The session ends one idle timeout after it was created (or given a new id), even if it is used.
     Never,
 }
 
@@ -31,7 +34,7 @@ impl Default for Refresh {
 }
 
 impl Refresh {
-    /// How long a record lives in the store from now: the idle timeout and the refresh interval.
+    /// Gives how long a record lives in the store from now: the idle timeout and the refresh interval.
     #[must_use]
     pub fn stored_life(self, idle_timeout: Duration) -> Duration {
         match self {
@@ -41,23 +44,24 @@ impl Refresh {
     }
 }
 
-/// The settings that decide how long a session lives, as every call brings them to the store.
+/// The settings that decide how long a session lives. Every call brings them to the store.
 ///
-/// A record keeps the timeouts that it was made with. Where these here are stricter, they hold from the next use on; the
-/// idle timeout does not hold for a session that was given [one of its own](crate::Session::set_idle_timeout).
+/// A record keeps the timeouts that it was made with. If the settings of a call are stricter, they hold from the next
+/// use on. The idle timeout of a call does not hold for a session that was given [one of its
+/// own](crate::Session::set_idle_timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lifetime {
     /// How long a session lives from its last use.
     pub idle_timeout: Duration,
-    /// How long it lives at most from its creation or its last login, however much it is used.
+    /// How long a session lives at most from its creation or its last login, however much it is used.
     pub absolute_timeout: Option<Duration>,
-    /// When a use extends its life.
+    /// When a use extends the session's life.
     pub refresh: Refresh,
 }
 
 impl Lifetime {
-    /// After this long without a refresh one is due in any case, for the sake of the cookie.
+    /// The longest time without a refresh. Then a refresh is due in any case, so that the cookie is renewed.
     pub const LONGEST_WITHOUT_REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 }
 

@@ -1,4 +1,4 @@
-//! The session manager: from a `Cookie` header to a session.
+//! The session manager loads, changes and ends sessions by the cookies and tokens of requests.
 
 use crate::builder::SessionManagerBuilder;
 use crate::cookie::{CookieSettings, SetCookie};
@@ -14,16 +14,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// More cookies of our name than this in one request are an attack, not a session.
+/// The most cookies of our name that one request may bring: more are an attack.
 const MAX_COOKIES: usize = 8;
 /// How often `transact` tries before it answers `Conflict`.
 const TRIES: u32 = 32;
 
-/// Loads and ends sessions. One is enough for an application; clones share it, and so do forked processes.
+/// Loads and ends sessions. One manager is enough for an application. Clones share it, and so do forked processes.
 ///
-/// Build it before or after forking: it opens nothing until it is used, and every process opens its own connections.
-/// Only a process that forks while other threads of it are using the manager, or after it has used a SQLite file
-/// itself, needs [`before_fork`](SessionManager::before_fork).
+/// Build the manager before or after forking: it opens nothing until it is used, and every process opens its own
+/// connections. A process needs [`before_fork`](SessionManager::before_fork) in two cases only: if it forks while other
+/// threads of it are using the manager, or after it has used a SQLite file itself.
 ///
 /// # Examples
 /// ```
@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     pub(crate) lines: Lines,
 }
 
-/// The lines of the log that a client can cause at will.
+/// Limits how often the log lines that a client can cause at will are written.
 #[derive(Default)]
 pub(crate) struct Lines {
     pub(crate) many_cookies: Throttle,
@@ -67,7 +67,7 @@ pub(crate) struct Lines {
     pub(crate) no_form_token: Throttle,
 }
 
-/// What holds for every session of a manager.
+/// The limits of all sessions of a manager.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) lifetime: Lifetime,
@@ -77,7 +77,7 @@ pub(crate) struct Limits {
 }
 
 impl SessionManager {
-    /// Starts a manager whose tokens are signed with this secret.
+    /// Starts the settings of a manager that signs its tokens with this secret.
     pub fn builder(secret: Secret) -> SessionManagerBuilder {
         SessionManagerBuilder::new(secret)
     }
@@ -86,46 +86,52 @@ impl SessionManager {
         SessionManager { inner: Arc::new(inner) }
     }
 
-    /// The session that a request's `Cookie` header names: `"a=b"`, `Some("a=b")` or `None`.
+    /// Loads the session that a request's `Cookie` header names: `"a=b"`, `Some("a=b")` or `None`.
     ///
-    /// Without a cookie, or with one that we did not sign, or whose session has ended, it is a new session, which is
-    /// kept only if something is set in it; a store is not asked about what we did not sign. One round trip otherwise.
+    /// Gives a new session if there is no cookie, if we did not sign the cookie, or if its session has ended. A new
+    /// session is kept only if a value is set in it. A load costs one round trip, and none without a cookie that we
+    /// signed.
     ///
     /// # Errors
-    /// [`Error::Store`]: whether the client has a session is not known, so nobody is to be taken for logged in or out.
+    /// [`Error::Store`]: it is not known whether the client has a session. Treat nobody as logged in or out.
     /// [`Error::Randomness`].
     ///
     /// # Security
-    /// An id that a client brings is never adopted for a new session (OWASP: session fixation).
+    /// An id that a client brings is never used for a new session (OWASP: session fixation).
     pub fn load<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Session, Error> {
         self.load_all(cookie_header.into())
     }
 
-    /// As [`load`](SessionManager::load), for requests with several `Cookie` headers, or with bytes that are no UTF-8.
+    /// Like [`load`](SessionManager::load), for requests with several `Cookie` headers, or with bytes that are not
+    /// UTF-8.
     ///
     /// # Errors
     /// Those of `load`.
     ///
     /// # Security
-    /// If a request brings cookies of several sessions, all signed by us, and exactly one of these is alive, it is the
-    /// session. Each further cookie costs a round trip. Two live sessions are no session: a neighbouring subdomain may
-    /// have planted one of them ("cookie tossing"). The same goes for more than 8 cookies of our name.
-    /// [`Stats::tossed`] counts both.
+    /// A request may bring cookies of several sessions, all signed by us. If exactly one of these sessions is alive,
+    /// that one is loaded. Each further cookie costs a round trip. If two of them are alive, the request gets a new
+    /// session: a neighbouring subdomain may have planted one of the cookies ("cookie tossing"). A request with more
+    /// than 8 cookies of our name gets a new session too. [`Stats::tossed`] counts both.
     pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
         self.session(Transport::Cookie, self.presented(cookie_headers))
     }
 
-    /// The session that a bearer token names: for clients of an API, which send it in an `Authorization` header (the
-    /// npm module's `type: "token"`). It is what [`Session::token`] gave, without the word `Bearer`.
+    /// Loads the session that a bearer token names (the npm module's `type: "token"`).
     ///
-    /// As with [`load`](SessionManager::load), anything else is a new session, kept only if something is set in it.
+    /// Clients of an API send the token in an `Authorization` header. The token is the one that [`Session::token`]
+    /// gave, without the word `Bearer`.
+    ///
+    /// Like [`load`](SessionManager::load), it gives a new session for anything else, which is kept only if a value is
+    /// set in it.
     ///
     /// # Errors
     /// Those of `load`.
     ///
     /// # Security
-    /// A cookie's value is refused as a token and the reverse, so a session is one or the other. Take tokens from a
-    /// header, never from a URL: URLs stand in logs, histories and `Referer` headers (OWASP ASVS 14.2.1).
+    /// A cookie's value is refused as a bearer token, and a bearer token as a cookie. So a session belongs to one of
+    /// the two. Take tokens from a header, never from a URL: logs, histories and `Referer` headers hold URLs (OWASP
+    /// ASVS 14.2.1).
     ///
     /// # Examples
     /// ```
@@ -145,7 +151,7 @@ impl SessionManager {
         self.session(Transport::Token, self.verified_token(token.into()))
     }
 
-    /// The one live session among those that a request presents.
+    /// Gives the one live session among those that a request presents, or else a new one.
     fn session(&self, transport: Transport, presented: impl IntoIterator<Item = Verified>) -> Result<Session, Error> {
         let (deadline, mut asked, mut found) = (self.deadline(), false, None::<Found>);
         for verified in presented {
@@ -162,8 +168,8 @@ impl SessionManager {
                 }
             };
         }
-        // The cookies of ended sessions that came with it are no reason to renew its own: they lie where the browser
-        // keeps them apart from what we would send.
+        // The cookies of ended sessions that came with the live one are not a reason to renew its cookie: the browser
+        // keeps them apart from the cookie that we would send.
         match found {
             Some(found) => Ok(Session::loaded(self.clone(), transport, found.verified, found.record)),
             None => {
@@ -175,16 +181,17 @@ impl SessionManager {
         }
     }
 
-    /// Loads a session, does `work` on it and saves it, and does so again if another request changed the session
-    /// meanwhile: for changes that depend on what is there, such as taking the last item from a cart.
+    /// Loads a session, does `work` on it and saves it. If another request changed the session meanwhile, `transact`
+    /// starts again. Use it for changes that depend on the current values, such as taking the last item from a cart.
     ///
-    /// `work` may be called several times, each time with the session as it is then. If it fails, nothing is saved but
-    /// what it has saved by itself, which it need not do, and must not do with a new id: the client would not get it.
-    /// Counting is cheaper with [`Session::increment`], which never conflicts. Several `Cookie` headers may be joined
-    /// with `"; "`.
+    /// `work` may be called several times, each time with the session as it is then. If `work` fails, nothing is saved.
+    /// `work` should not call `save` itself, and must not after asking for a new id: the new cookie would be lost.
+    ///
+    /// For counting, [`Session::increment`] is cheaper and never conflicts. Several `Cookie` headers may be joined with
+    /// `"; "`.
     ///
     /// # Errors
-    /// What `work` answers, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or once the
+    /// The error of `work`, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or when the
     /// operation timeout is used up. [`Error::Gone`] if the session ended between two tries.
     ///
     /// # Examples
@@ -210,7 +217,7 @@ impl SessionManager {
         Ok((result, set_cookie))
     }
 
-    /// As [`transact`](SessionManager::transact), for a bearer token. Gives the session's token as [`Session::token`]
+    /// Like [`transact`](SessionManager::transact), for a bearer token. Gives the session's token as [`Session::token`]
     /// does.
     ///
     /// # Errors
@@ -267,8 +274,10 @@ impl SessionManager {
         Err(Error::Conflict.into())
     }
 
-    /// Ends the session that a `Cookie` header names, without loading it: a logout that works on a damaged record too.
-    /// Gives the `Set-Cookie` header that takes the cookie away, whatever was there.
+    /// Ends the session that a `Cookie` header names: a logout.
+    ///
+    /// The session is not loaded, so this works on a damaged record too. Always gives the `Set-Cookie` header that
+    /// deletes the cookie, whatever cookie came.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
@@ -276,9 +285,11 @@ impl SessionManager {
         self.destroy_all(cookie_header.into())
     }
 
-    /// As [`destroy`](SessionManager::destroy), for requests with several `Cookie` headers, or with bytes that are no
-    /// UTF-8. If they name several sessions of ours, all of them end: cookies that somebody planted do not keep the user's
-    /// own session from ending.
+    /// Like [`destroy`](SessionManager::destroy), for requests with several `Cookie` headers, or with bytes that are
+    /// not UTF-8.
+    ///
+    /// If the headers name several sessions of ours, all of them end. So planted cookies do not keep the user's own
+    /// session from ending.
     ///
     /// # Errors
     /// Those of `destroy`.
@@ -294,7 +305,7 @@ impl SessionManager {
         Ok(Some(self.removal_cookie()))
     }
 
-    /// As [`destroy`](SessionManager::destroy), for a bearer token.
+    /// Like [`destroy`](SessionManager::destroy), for a bearer token.
     ///
     /// # Errors
     /// Those of `destroy`.
@@ -305,27 +316,30 @@ impl SessionManager {
         Ok(())
     }
 
-    /// The group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks nothing yet.
+    /// Gives the group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks the store
+    /// nothing.
     ///
-    /// Nobody can join a group whose name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), so that
-    /// is an empty one.
+    /// No session can join a group whose name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), so
+    /// such a group is always empty.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
         Group::new(self.clone(), name)
     }
 
-    /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step: after a breach,
-    /// say (OWASP ASVS 7.4.5). What it costs does not depend on how many there are. Sessions that are created
-    /// afterwards live.
+    /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step.
     ///
-    /// Without this call, an operator ends all sessions by giving the application a new secret and not
-    /// [accepting](SessionManagerBuilder::accept_secret) the old one; at Redis also with `DEL <namespace>:generation`,
-    /// which is what this call does. In a Redis Cluster there is one such key for each slot,
-    /// `<namespace>:generation:{<number>}`, and this call removes all of them, twice: not in one step, but no session
-    /// that was there when it began is alive afterwards.
+    /// Use it after a breach, for instance (OWASP ASVS 7.4.5). The cost does not depend on the number of sessions.
+    /// Sessions that are created afterwards live.
+    ///
+    /// An operator can end all sessions without this call, by giving the application a new secret and not
+    /// [accepting](SessionManagerBuilder::accept_secret) the old one. With Redis, `DEL <namespace>:generation` does it
+    /// too, and is what this call does.
+    ///
+    /// A Redis Cluster has one such key for each slot, `<namespace>:generation:{<number>}`. This call removes all of
+    /// them, twice. That is not one step, but afterwards no session that was there when the call began is alive.
     ///
     /// # Errors
-    /// [`Error::Store`]: they may not have ended. Call it again.
+    /// [`Error::Store`]: the sessions may not have ended. Call it again.
     ///
     /// # Examples
     /// ```
@@ -342,9 +356,11 @@ impl SessionManager {
         Ok(self.inner.store.clear_namespace(&self.inner.namespace, &Call::until(self.deadline())?)?)
     }
 
-    /// Whether sessions can be saved: for health checks that are to notice a full memory or disk, a replica in the
-    /// place of the primary, and missing rights. It creates a session that nobody knows of, and ends it: two writes or
-    /// more, where [`ping`](SessionManager::ping) makes none.
+    /// Checks whether sessions can be saved, for health checks.
+    ///
+    /// Unlike [`ping`](SessionManager::ping), it notices a full memory or disk, a replica in the place of the primary,
+    /// and missing rights. It creates a session that nobody knows, and ends it. That costs two writes or more, where
+    /// `ping` makes none.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.
@@ -352,12 +368,13 @@ impl SessionManager {
         Ok(self.inner.store.check_writes(&self.inner.namespace, &Call::until(self.deadline())?)?)
     }
 
-    /// Whether the store answers: for health checks, and to tell at start that it is missing. Whether it takes writes
-    /// too is what [`check_writes`](SessionManager::check_writes) looks at.
+    /// Checks whether the store answers, for health checks, and to notice a missing store at the start.
     ///
-    /// It opens a connection, or the SQLite file, in the process that calls it. A parent that asks before it forks, and
-    /// keeps its sessions in a SQLite file, has to fork under [`before_fork`](SessionManager::before_fork): its
-    /// children could not use the file otherwise. With Redis there is nothing to do.
+    /// [`check_writes`](SessionManager::check_writes) also checks whether the store accepts writes.
+    ///
+    /// This opens a connection, or the SQLite file, in the process that calls it. A parent that keeps its sessions in a
+    /// SQLite file, and calls this before it forks, has to fork under [`before_fork`](SessionManager::before_fork).
+    /// Otherwise its children could not use the file. With Redis there is nothing to do.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.
@@ -365,7 +382,7 @@ impl SessionManager {
         Ok(self.inner.store.ping(&Call::until(self.deadline())?)?)
     }
 
-    /// What this process has done since it was started or forked, for a metrics page. Asks nothing.
+    /// Gives the counters of this process since it was started or forked, for a metrics page. Asks the store nothing.
     ///
     /// # Examples
     /// ```
@@ -385,14 +402,14 @@ impl SessionManager {
 
     /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
     ///
-    /// Waits until no call is under way (at most twice the operation timeout), closes this process's connections, and
-    /// holds its new calls back until the guard is dropped, and every other one. Fork while the guard lives. The child
-    /// is not held back.
+    /// Waits until no call is running (at most twice the operation timeout), and closes this process's connections. New
+    /// calls of this process wait until this guard, and every other one, is dropped. Fork while the guard lives. The
+    /// child's calls do not wait.
     ///
-    /// The usual server, whose parent builds the manager, forks and waits, and whose children serve, does not need it.
+    /// The usual server does not need this: its parent builds the manager, forks and waits, and its children serve.
     ///
-    /// Processes are told apart by their ids: do not put a child into a PID namespace of its own, where it may get its
-    /// parent's id, while the parent has the store open.
+    /// Processes are told apart by their ids. So do not put a child into a PID namespace of its own while the parent
+    /// has the store open: the child might get its parent's id.
     ///
     /// # Examples
     /// ```
@@ -407,7 +424,7 @@ impl SessionManager {
         self.inner.store.before_fork()
     }
 
-    /// The sessions that a request presents; none if there are too many cookies.
+    /// Gives the sessions that a request presents, or none if there are too many cookies.
     fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Vec<Verified> {
         let (verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
         if cookies > MAX_COOKIES {
@@ -417,14 +434,14 @@ impl SessionManager {
         verified
     }
 
-    /// Notes that a request is taken for one without a session.
+    /// Counts and logs a request that is treated as one without a session.
     fn toss(&self, throttle: &Throttle, what: fmt::Arguments<'_>) {
         self.count(Counted::Tossed);
         throttle.log(Level::Warn, format_args!("a request with several sessions is taken for one with none: {what}"));
     }
 
-    /// The sessions whose tokens we signed, each once, and how many cookies of our name were looked at: one more than
-    /// `cap` at the most.
+    /// Gives the sessions whose tokens we signed, each once, and the number of cookies of our name that were looked at:
+    /// at most one more than `cap`.
     fn verified<H: AsRef<[u8]>>(
         &self,
         cookie_headers: impl IntoIterator<Item = H>,
@@ -517,7 +534,7 @@ impl SessionManager {
     }
 }
 
-/// A live session, as one of a request's tokens led to it.
+/// A live session that one of a request's tokens led to.
 struct Found {
     /// The id that it has now.
     id: PublicId,
@@ -526,7 +543,7 @@ struct Found {
 }
 
 impl Found {
-    /// Of two tokens that lead to one session, the one with its present id.
+    /// Picks the token with the session's present id, of two tokens that lead to one session.
     fn or(self, other: Found) -> Found {
         let refreshed = self.record.refreshed || other.record.refreshed;
         let mut found = if self.record.forwarded_to.is_none() { self } else { other };
@@ -535,7 +552,7 @@ impl Found {
     }
 }
 
-/// Waits a random while that grows with the attempts, so that competing requests fall out of step.
+/// Waits for a random time that grows with the attempts, so that competing requests fall out of step.
 fn back_off(attempt: u32) -> Result<(), Error> {
     let random = u64::from(u16::from_be_bytes(random::bytes()?));
     std::thread::sleep(Duration::from_micros(random * u64::from(attempt.min(8)) / 64));

@@ -23,22 +23,22 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a key may be, in bytes.
+/// The longest that a key may be, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The values kept for one client, as one request sees them.
 ///
 /// [`SessionManager::load`] gives one for each request. Changes stay in the session until [`save`](Session::save),
-/// which sends only them: what other requests change at the same time under other keys stays. A session that nothing
-/// was set in is not kept, and costs nothing.
+/// which sends only the changed keys: what other requests change at the same time under other keys stays. A session in
+/// which nothing was set is not kept, and costs nothing.
 ///
-/// A page that sets something in every session, such as a counter of visits, keeps one for each visitor who sends no
-/// cookie: every robot, and every request that another site causes and whose cookie [`SameSite`](crate::SameSite) holds
-/// back. The cookie of such a new session takes the place of the one that the browser has, and with it of a login. So
-/// set something only where it matters, and in the pages that everyone sees only if the session is not
-/// [new](Session::is_new).
+/// A page that sets a value in every session, such as a counter of visits, keeps a session for each visitor who sends
+/// no cookie. Such visitors are robots, and requests that another site causes and whose cookie
+/// [`SameSite`](crate::SameSite) holds back. The cookie of such a new session replaces the one that the browser has,
+/// and ends a login with it. So set values only where it matters. In pages that everyone sees, set them only if the
+/// session is not [new](Session::is_new).
 ///
-/// Values are whatever serde can turn into JSON. They are parsed when they are asked for.
+/// A value is anything that serde can turn into JSON. A value is parsed when it is read.
 ///
 /// # Examples
 /// ```
@@ -63,42 +63,43 @@ pub struct Session {
     manager: SessionManager,
     transport: Transport,
     identity: Identity,
-    /// The id that the session has now, where it was reached by one that was replaced a moment ago.
+    /// The id that the session has now, if it was reached by an id that was replaced a moment ago.
     forwarded_to: Option<PublicId>,
     /// The group that it is in.
     group_name: Option<String>,
-    /// How the record stood when last heard of; `None` until there is one.
+    /// The state of the record in the store's last answer; `None` until there is a record.
     info: Option<RecordInfo>,
-    /// When that was.
+    /// When that answer came.
     heard_at: Instant,
-    /// The values as last heard of.
+    /// The values in the store's last answer.
     values: Values,
-    /// Whether they are all that the record held when last heard of: other requests may have changed it between its
-    /// load and a save.
+    /// Whether these are all values that the record held at that time. Other requests may have changed the record
+    /// between its load and a save.
     complete: bool,
-    /// Sent to the store, with no answer: it may have been applied. Goes first, under its old nonce.
+    /// Changes that were sent to the store and got no answer. They may have been applied, so they go first, under their
+    /// old nonce.
     unanswered: Option<Sent>,
-    /// Not sent yet.
+    /// Changes that were not sent yet.
     changes: ChangeSet,
-    /// Whether it is to be kept although nothing is set in it.
+    /// Whether the session is kept although nothing is set in it.
     keep: bool,
-    /// Not sent yet either.
+    /// A new id that was not sent yet.
     new_id: Option<NewId>,
-    /// Whether a save is to meet the record as it was loaded: see `transact`.
+    /// Whether a save needs the record as it was loaded: see `transact`.
     pub(crate) exclusive: bool,
-    /// Whether a save has met another one.
+    /// Whether a save was refused because another request had changed the record.
     pub(crate) conflicted: bool,
     pub(crate) cookie_due: bool,
-    /// Whether this request has created the session, and its cookie has to come back for it to live on.
+    /// Whether this request created the session, and its cookie has to come back before the session gets its full life.
     is_unconfirmed: bool,
-    /// Whether the application has been told what becomes of it: then a drop loses nothing unnoticed.
+    /// Whether the application knows what happened to its changes: then a drop loses nothing unnoticed.
     pub(crate) settled: bool,
 }
 
 struct Sent {
     nonce: Nonce,
     changes: ChangeSet,
-    /// Who the session is from then on, if it gets a new id.
+    /// The session's identity after these changes, if it gets a new id.
     new_id: Option<NewId>,
 }
 
@@ -142,14 +143,14 @@ impl Session {
 
     // ---- values ----
 
-    /// The value of a key, or `None` if there is none.
+    /// Gives the value of a key, or `None` if the key has no value.
     ///
-    /// A key that was set to `None` holds a `null`. Read as an `Option<T>` it is `Some(None)`; read as a `T` that
-    /// cannot be null it is `None`.
+    /// A key that was set to `None` holds a `null`. Read as an `Option<T>`, this is `Some(None)`. Read as a `T` that
+    /// cannot be null, this is `None`.
     ///
     /// # Errors
-    /// [`Error::Decode`] if the value cannot be read as a `T`; [`Error::NotAnInteger`] if it has been
-    /// [incremented](Session::increment) in this request, and the two do not add up.
+    /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::NotAnInteger`] if this request has
+    /// [incremented](Session::increment) the value, and the value and the increment do not add up.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.json(key)?.filter(|_| !is_reserved(key)) else { return Ok(None) };
         from_json(key, &json)
@@ -159,9 +160,10 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Encode`] if the value cannot be written as JSON and read again: a number in it is NaN or infinite, it
-    /// is nested more than 127 deep, a map has keys that are not text or numbers, or its `Serialize` fails;
-    /// [`Error::TooLarge`] if the key is longer than [`MAX_KEY_BYTES`], or key and value alone are larger than a
-    /// session may be; [`Error::ReservedKey`] if the key begins with a NUL character. The session is then as it was.
+    /// is nested more than 127 deep, a map has keys that are neither text nor numbers, or its `Serialize` fails.
+    /// [`Error::TooLarge`] if the key is longer than [`MAX_KEY_BYTES`], or if the key and the value alone are larger
+    /// than a session may be. [`Error::ReservedKey`] if the key begins with a NUL character. After an error, the
+    /// session is as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
         let json = to_json(key, value)?;
@@ -170,11 +172,12 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a value out: it is gone once the session is saved. So is a `null` that [`get`](Session::get) takes for
-    /// none.
+    /// Gives the value of a key and removes the key. The store removes it when the session is saved.
+    ///
+    /// A `null`, which [`get`](Session::get) may read as `None`, is removed as well.
     ///
     /// # Errors
-    /// Those of [`get`](Session::get); the value then stays.
+    /// Those of [`get`](Session::get). After an error, the value stays.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let value = self.get(key)?;
         if self.contains_key(key) {
@@ -183,7 +186,7 @@ impl Session {
         Ok(value)
     }
 
-    /// Removes a key, also one that another request sets meanwhile. Says whether this request knew a value.
+    /// Removes a key, even if another request sets it meanwhile. Says whether the key had a value in this request.
     pub fn remove(&mut self, key: &str) -> bool {
         let there = self.contains_key(key);
         if !is_reserved(key) {
@@ -192,15 +195,16 @@ impl Session {
         there
     }
 
-    /// Adds `by` to the integer under a key; a missing value counts as 0.
+    /// Adds `by` to the integer under a key. A missing value counts as 0.
     ///
-    /// The store does the sum when the session is saved, so that no increment is lost, however many processes count at
-    /// once. Until then [`get`](Session::get) gives the value as loaded and `by` together; after it, the store's total.
-    /// Where the key was set or removed in this same request, the sum is done at once.
+    /// The store adds when the session is saved, so no increment is lost, however many processes count at once. Before
+    /// the save, [`get`](Session::get) gives the loaded value plus `by`. After it, `get` gives the store's total. If
+    /// the same request has set or removed the key, the sum is done at once.
     ///
     /// # Errors
-    /// [`Error::NotAnInteger`] if the key was set to something else in this request, or the sum is no 64-bit integer.
-    /// If the store holds something else, [`save`](Session::save) says so. [`Error::TooLarge`] if the key is too long.
+    /// [`Error::NotAnInteger`] if this request set the key to a value that is not an integer, or if the sum is not a
+    /// 64-bit integer. If the store holds such a value, [`save`](Session::save) gives this error. [`Error::TooLarge`]
+    /// if the key is too long. [`Error::ReservedKey`] if the key begins with a NUL character.
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
         self.check_key(key)?;
         let change = if self.layers().any(|layer| layer.overriding(key).is_some()) {
@@ -215,13 +219,13 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a key has a value.
+    /// Says whether a key has a value.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         !is_reserved(key) && self.holds(key)
     }
 
-    /// The same, for keys of the library's own too.
+    /// Says whether a key has a value, even a key of the library's own.
     fn holds(&self, key: &str) -> bool {
         for layer in self.layers() {
             match layer.keys.get(key) {
@@ -234,7 +238,7 @@ impl Session {
         self.values.contains_key(key)
     }
 
-    /// All keys, in order.
+    /// Gives all keys, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
         let changed = self.layers().flat_map(|layer| layer.keys.keys());
@@ -242,19 +246,19 @@ impl Session {
         all.into_iter().filter(|key| self.contains_key(key)).collect()
     }
 
-    /// How many values there are.
+    /// Gives the number of values, apart from those of [`flash`](Session::flash).
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys().len()
     }
 
-    /// Whether there are no values, apart from those of [`flash`](Session::flash).
+    /// Says whether there are no values, apart from those of [`flash`](Session::flash).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets all values, those included that other requests set meanwhile. The session lives on.
+    /// Removes all values, including those that other requests set meanwhile. The session lives on.
     pub fn clear(&mut self) {
         self.settled = false;
         self.changes.keys.clear();
@@ -263,49 +267,52 @@ impl Session {
 
     // ---- identity and life ----
 
-    /// Gives this one session another idle timeout, from now, when it is saved. At least a second; the absolute timeout
-    /// still holds.
+    /// Gives this one session another idle timeout, which begins when the session is saved.
     ///
-    /// This is "remember me" where cookies outlive the browser, as they do by default. With
-    /// [`persistent(false)`](crate::SessionManagerBuilder::persistent) the cookie goes when the browser is closed,
-    /// whatever this timeout is.
+    /// The timeout is at least a second and at most 100 years: a shorter or a longer one counts as that. The absolute
+    /// timeout still holds.
+    ///
+    /// This is "remember me" if cookies outlive the browser, as they do by default. With
+    /// [`persistent(false)`](crate::SessionManagerBuilder::persistent), the cookie is deleted when the browser is
+    /// closed, whatever this timeout is.
     pub fn set_idle_timeout(&mut self, timeout: Duration) {
         let longest = crate::lifetime::LONGEST_TIMEOUT;
         self.settled = false;
         self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
     }
 
-    /// A digest of the session's id, for logs and lists. It changes when the id does.
+    /// Gives a digest of the session's id, for logs and lists. It changes when the id does.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
         self.key().id
     }
 
-    /// Whether there is no record of this session yet.
+    /// Says whether the store has no record of this session yet.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.info.is_none()
     }
 
-    /// When the session was created, by the store's clock; a new id does not change it. `None` before the first save.
+    /// Says when the session was created, by the store's clock. A new id does not change this. `None` before the first
+    /// save.
     #[must_use]
     pub fn created_at(&self) -> Option<SystemTime> {
         self.info.as_ref().map(|info| info.created_at)
     }
 
-    /// When the session ends if it is not used, by the store's clock. `None` before the first save.
+    /// Says when the session ends if it is not used, by the store's clock. `None` before the first save.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.info.as_ref().map(|info| info.expires_at)
     }
 
-    /// The time by the store's clock, which may be another than this machine's. `None` before the first save.
+    /// Gives the time by the store's clock, which may differ from this machine's. `None` before the first save.
     fn store_now(&self) -> Option<SystemTime> {
         let info = self.info.as_ref()?;
         info.expires_at.checked_sub(info.expires_in)?.checked_add(self.heard_at.elapsed())
     }
 
-    /// What its record is kept under.
+    /// Gives the key of the session's record.
     fn key(&self) -> RecordKey<'_> {
         let key = self.manager.key(&self.identity);
         RecordKey { id: self.forwarded_to.unwrap_or(key.id), ..key }
@@ -313,12 +320,12 @@ impl Session {
 
     // ---- the view ----
 
-    /// What was changed since the values were last heard of, latest first.
+    /// Gives the changes since the store's last answer, latest first.
     fn layers(&self) -> impl Iterator<Item = &ChangeSet> {
         std::iter::once(&self.changes).chain(self.unanswered.as_ref().map(|sent| &sent.changes))
     }
 
-    /// The JSON text of a key as this request is to see it.
+    /// Gives the JSON text of a key as this request sees it.
     fn json(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
         if let Some(json) = self.layers().find_map(|layer| layer.overriding(key)) {
             return Ok(json.map(|json| json.as_str().into()));
@@ -330,7 +337,7 @@ impl Session {
         }
     }
 
-    /// What this request adds to a key that it does not set.
+    /// Gives the sum that this request adds to a key that it does not set.
     fn pending(&self, key: &str) -> Option<i64> {
         self.layers().filter_map(|layer| layer.increment(key)).reduce(i64::saturating_add)
     }
@@ -360,7 +367,7 @@ impl Session {
     }
 }
 
-/// Whether it is a key of the library's own.
+/// Says whether this is one of the library's own keys.
 fn is_reserved(key: &str) -> bool {
     key.starts_with('\0')
 }
@@ -373,7 +380,7 @@ impl ChangeSet {
         }
     }
 
-    /// What this change set makes of a key, whatever was there before; `None` if it leaves it or adds to it.
+    /// Gives what this change set sets a key to, whatever was there before; `None` if it leaves the key or adds to it.
     fn overriding(&self, key: &str) -> Option<Option<&String>> {
         match self.keys.get(key) {
             Some(Change::Set(json)) => Some(Some(json)),

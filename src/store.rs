@@ -1,4 +1,4 @@
-//! Where records live: the [`Store`] trait, its contract, and the stores that come with the library.
+//! The [`Store`] trait, its contract, and the stores that come with the library.
 
 mod change;
 mod memory;
@@ -38,50 +38,54 @@ pub type Values = BTreeMap<String, String>;
 
 /// A place where records live.
 ///
-/// Most applications never meet it: [`store_url`](crate::SessionManagerBuilder::store_url) picks a store. Implement it
-/// to keep sessions elsewhere, and hand the result to [`store`](crate::SessionManagerBuilder::store).
+/// Most applications do not need this trait: [`store_url`](crate::SessionManagerBuilder::store_url) picks a store. To
+/// keep sessions elsewhere, implement the trait, and hand the store to [`store`](crate::SessionManagerBuilder::store).
 ///
 /// # Contract
 /// 1. [`create`](Store::create) never overwrites a record.
-/// 2. [`load`](Store::load) gives the record or nothing. Expired, ended and unknown are the same nothing, and no error.
-///    Errors are faults of the store.
-/// 3. A load refreshes in the same step, when [that is due](RecordState::is_refresh_due). A refresh that cannot be
-///    written does not fail the load. Where the [settings](Lifetime) of a call are stricter than those that the record
-///    was made with, [the stricter ones hold](RecordState::alive).
+/// 2. [`load`](Store::load) gives the record or `None`. It gives the same `None` for a session that is expired, ended
+///    or unknown. That is not an error: errors are faults of the store.
+/// 3. A load refreshes in the same step, when [a refresh is due](RecordState::is_refresh_due). A refresh that cannot be
+///    written does not fail the load. If the [settings](Lifetime) of a call are stricter than those that the record was
+///    made with, [the stricter ones hold](RecordState::alive).
 /// 4. [`update`](Store::update) applies a change set to the record as it is now, wholly or not at all. Keys that the
-///    change set does not name keep what other processes wrote. Increments add up. The size limit holds for the result.
-///    Where a [new key](Update::new_key) is given, the record moves there in the same step.
-/// 5. An update of a dead session changes nothing and is [`Error::Gone`]. Nothing but `create` brings a record about.
-/// 6. Every update moves the record's version; a refresh does not. Where a version is expected, another one is
-///    [`Error::Conflict`]; so is another value of the key that has to [hold](Update::holds) one.
-/// 7. [`delete`](Store::delete) of what is not there is no error.
-/// 8. The [tag](RecordKey::tag) of a session's group is part of its key: under another tag there is nothing. A session in
-///    a group lives only as long as it is a member: [`clear_group`](Store::clear_group) ends them all in one step,
-///    whatever is being created, saved or moved at that moment. Where a group may have [so many](Join::max_sessions)
-///    members, those that joined first end in the step in which one joins, never the one that joins.
-/// 9. A record remembers the nonces of the last two dozen calls that changed it, at least: a call that is sent twice is
-///    applied once, and answered as it was the first time.
-/// 10. Time is the store's own, never that of the caller.
-/// 11. What one process was told is saved, every process sees from then on.
-/// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new one; but a move is
-///     [`Error::Gone`] then. They say so with the id that it has [now](Record::forwarded_to). A `clear_group` that spares
-///     the session ends its graces.
-/// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session under
-///     its new one, be there a grace or not. Of more than 100 moves within the hour, this holds for the last 100.
-/// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other.
-/// 15. Whatever is damaged, `delete` and `clear_group` end what is there, and every call ends.
+///    change set does not name keep the values that other processes wrote. Increments add up. The size limit holds for
+///    the result. If a [new key](Update::new_key) is given, the record moves there in the same step.
+/// 5. An update of an ended session changes nothing and answers [`Error::Gone`]. Only `create` makes a record.
+/// 6. Every update changes the record's version; a refresh does not. If the call expects a version and the record has
+///    another one, the answer is [`Error::Conflict`]. So it is if a key that has to [hold](Update::holds) a value holds
+///    another one.
+/// 7. A [`delete`](Store::delete) of a record that is not there is not an error.
+/// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: under another tag there is nothing.
+///    A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all members
+///    in one step, whatever is being created, saved or moved at that moment. If a group has a
+///    [limit](Join::max_sessions), the members that joined first end in the step in which one joins. The session that
+///    joins never ends.
+/// 9. A record remembers the nonces of the last two dozen calls that changed it, or of more. A call that is sent twice
+///    is applied once, and answered as it was the first time.
+/// 10. All times are by the store's clock, never by the caller's.
+/// 11. Once one process was told that a change is saved, every process sees that change.
+/// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new key. They say so
+///     with the id that the session has [now](Record::forwarded_to). But a move with the old key is [`Error::Gone`]. A
+///     `clear_group` that spares the session ends its graces.
+/// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session
+///     under its new key, with or without a grace. If there are more than 100 moves within the hour, this holds for the
+///     last 100.
+/// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other
+///     namespace.
+/// 15. Whatever is damaged, `delete` and `clear_group` end the sessions that are there, and every call ends.
 ///
-/// Every call is to end, with an error if need be, by its [deadline](Call::deadline).
+/// Every call has to end by its [deadline](Call::deadline), with an error if need be.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a new record, and says how it stands; `None` if there is a live record of that key already (unless this
-    /// same call made it).
+    /// Creates a record, and gives its state. Gives `None` if there is a live record of that key already, unless this
+    /// same call made that record.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::TooLarge`] where the values are larger than the limit; [`Error::Gone`] if this same call
-    /// made the record, and it has ended since and is known still.
+    /// [`Error::Store`]. [`Error::TooLarge`] if the values are larger than the limit. [`Error::Gone`] if this same call
+    /// made the record, and the store still knows that its session has ended since.
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error>;
 
-    /// The record, refreshed if that was due.
+    /// Loads a record, and refreshes it if that is due.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -95,40 +99,42 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// (unless this same call moved it there), or [`Error::Store`].
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error>;
 
-    /// Ends the session, whatever state its record is in. Says whether it was alive, as well as can be known: of a call
-    /// that is made again the answer is `false`.
+    /// Ends the session, whatever state its record is in. Says whether the session was alive, as far as the store can
+    /// know: a call that is sent again answers `false`.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError>;
 
-    /// The live sessions of a group, in any order, each with those of its values that have one of these keys.
+    /// Lists the live sessions of a group, in any order, each with its values of these keys.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError>;
 
-    /// How many live sessions a group has.
+    /// Gives the number of live sessions of a group.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError>;
 
-    /// Ends all sessions of a group, `except` one, which may be named by an id that it had before, in its grace. Says how
-    /// many there were.
+    /// Ends all sessions of a group, except the session `except`, if given. Gives the number of ended sessions.
+    /// `except` may be an earlier id of the session that is in its grace.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError>;
 
-    /// Ends all sessions of a namespace. What it costs does not depend on how many there are; their records may be removed
-    /// later.
+    /// Ends all sessions of a namespace. The cost does not depend on the number of sessions. Their records may be
+    /// removed later.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError>;
 
-    /// Whether sessions can be written. By default it creates one, in a group of its own, and ends it.
+    /// Checks whether sessions can be written.
+    ///
+    /// Default: creates a session in a group of its own, and ends it.
     ///
     /// # Errors
     /// A [`StoreError`] says why not.
@@ -136,20 +142,23 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         check_writes(self, namespace, call)
     }
 
-    /// Whether the store answers.
+    /// Checks whether the store answers.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn ping(&self, call: &Call) -> Result<(), StoreError>;
 
-    /// Waits until no call is under way, closes what this process has open, and holds new calls back until the guard is
-    /// dropped. By default it does nothing, for stores that a fork cannot hurt.
+    /// Waits until no call is running, closes all that this process has open, and holds back new calls until the guard
+    /// is dropped.
+    ///
+    /// Default: does nothing, for stores that a fork cannot hurt.
     fn before_fork(&self) -> ForkGuard {
         ForkGuard::default()
     }
 
-    /// What this process has done about connections and requests. Calls and errors are counted by the manager. By default
-    /// nothing.
+    /// Gives the counters of this process for connections and requests. The manager counts calls and errors.
+    ///
+    /// Default: all are 0.
     fn stats(&self) -> Stats {
         Stats::default()
     }
@@ -206,27 +215,27 @@ impl<S: Store> Store for Arc<S> {
     }
 }
 
-/// What a record is kept under.
+/// The key of a record.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RecordKey<'a> {
     /// Keeps two applications on one store apart.
     pub namespace: &'a str,
-    /// The group the session is in.
+    /// The tag of the group that the session is in.
     pub tag: Option<GroupTag>,
     /// The digest of the session's id, which depends on the namespace too.
     pub id: PublicId,
 }
 
 impl<'a> RecordKey<'a> {
-    /// The group of this tag, in the same namespace.
+    /// Gives the key of the group with this tag, in the same namespace.
     #[must_use]
     pub fn group(&self, tag: GroupTag) -> GroupKey<'a> {
         GroupKey { namespace: self.namespace, tag }
     }
 }
 
-/// What a group is kept under.
+/// The key of a group.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct GroupKey<'a> {
@@ -237,20 +246,20 @@ pub struct GroupKey<'a> {
 }
 
 impl<'a> GroupKey<'a> {
-    /// The key of the session with this id in the group.
+    /// Gives the key of the session with this id in the group.
     #[must_use]
     pub fn session(&self, id: PublicId) -> RecordKey<'a> {
         RecordKey { namespace: self.namespace, tag: Some(self.tag), id }
     }
 }
 
-/// A session joins the group of the key that it is to be kept under.
+/// The wish that a session joins the group of its key, or of its new key.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Join<'a> {
     /// The group's name, kept with the record.
     pub name: &'a str,
-    /// How many live sessions the group may have then.
+    /// How many live sessions the group may have after that.
     pub max_sessions: Option<usize>,
 }
 
@@ -266,30 +275,30 @@ pub struct NewRecord<'a> {
     pub lifetime: Lifetime,
     /// An idle timeout for this one session.
     pub idle_timeout: Option<Duration>,
-    /// How long it lives until it is loaded for the first time, if that is shorter.
+    /// How long the session lives until it is loaded for the first time, if that is shorter.
     pub unconfirmed_timeout: Option<Duration>,
-    /// Given if its key has a tag.
+    /// The group that the session joins. Given if its key has a tag.
     pub join: Option<Join<'a>>,
 }
 
-/// How a record stands, by the store's own clock.
+/// The state of a record, by the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordInfo {
-    /// Moves with every change.
+    /// The version of the record, which every change increases.
     pub version: u64,
     /// When the session was created.
     pub created_at: SystemTime,
     /// When it joined its group, if it is in one.
     pub joined_at: Option<SystemTime>,
-    /// When it last got a full life: created, refreshed, moved, or given another idle timeout.
+    /// When the session last got a full life: created, refreshed, moved, or given another idle timeout.
     pub refreshed_at: SystemTime,
-    /// The absolute timeout: when it ends at the latest.
+    /// When the session ends at the latest, by its absolute timeout.
     pub ends_at: Option<SystemTime>,
     /// Its idle timeout.
     pub idle_timeout: Duration,
     /// When it ends if it is not used.
     pub expires_at: SystemTime,
-    /// How long that is from now.
+    /// How long it is until `expires_at`.
     pub expires_in: Duration,
 }
 
@@ -302,7 +311,7 @@ pub struct Record {
     pub values: Values,
     /// The name of the group that it is in.
     pub group_name: Option<String>,
-    /// Whether this load extended its life.
+    /// Whether this load extended the session's life.
     pub refreshed: bool,
     /// The id that it has now, where it was reached by one that it had before.
     pub forwarded_to: Option<PublicId>,
@@ -312,48 +321,49 @@ pub struct Record {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Update<'a> {
-    /// What to change.
+    /// The changes.
     pub changes: &'a ChangeSet,
-    /// The version the record has to have, if that matters.
+    /// The version that the record has to have, if that matters.
     pub expected: Option<u64>,
-    /// A key and the JSON text that it has to have, if that matters.
+    /// A key, and the JSON text that the key has to hold, if that matters.
     pub holds: Option<(&'a str, &'a str)>,
-    /// How large the values may be together. A change that makes a record smaller is let through.
+    /// How large the values may be together. A change that makes a record smaller is always allowed.
     pub size_limit: Size,
     /// The settings that decide how long it lives.
     pub lifetime: Lifetime,
-    /// The key the record moves to, if the session gets a new id: there it has a full life from now, and under the old
-    /// key there is nothing any more. If it has no tag, the session leaves its group.
+    /// The key that the record moves to, if the session gets a new id. There the record has a full life from now, and
+    /// under the old key there is nothing any more. If the new key has no tag, the session leaves its group.
     pub new_key: Option<RecordKey<'a>>,
-    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`]. Only for a move within a group, or without
-    /// one.
+    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`]. Only for a move within a group, or
+    /// without one.
     pub grace: Option<Duration>,
-    /// Given if the session joins the new key's group, be it the one it is in: then the absolute timeout begins anew.
+    /// Given if the session joins the new key's group, even if it is in that group already. Then the absolute timeout
+    /// begins anew.
     pub join: Option<Join<'a>>,
-    /// The record as the caller knows it, if it knows all of its values: spares a store that cannot move a record in one
-    /// step from reading it.
+    /// The record as the caller knows it, if the caller knows all of its values. A store that cannot move a record in
+    /// one step then need not read it.
     pub known: Option<(&'a RecordInfo, &'a Values)>,
 }
 
-/// What an update led to.
+/// The result of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Updated {
     /// How the record stands now.
     pub info: RecordInfo,
-    /// For each increment the value it led to.
+    /// The new value of each key that was incremented.
     pub totals: Vec<(String, i64)>,
     /// The id that it has now, where it was reached by one that it had before.
     pub forwarded_to: Option<PublicId>,
 }
 
-/// The longest [grace](Update::grace). One that ends later than that was given by a clock that has been put back since: it
-/// is over.
+/// The longest [grace](Update::grace). A grace that ends later than that is over: it was given before the clock was put
+/// back.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
 
-/// For how long an id that was replaced still ends the session, by [`Store::delete`].
+/// How long an id that was replaced still ends the session, by [`Store::delete`].
 pub const TRAIL: Duration = Duration::from_secs(60 * 60);
 
-/// An id leads on to another one, and that to the next, this often at most.
+/// The most steps from an old id to the present one, where each id leads to the next.
 pub(crate) const MOST_FORWARDS: usize = 100;
 
 /// Follows an id to the one that the session has now.
@@ -390,23 +400,24 @@ fn check_writes<S: Store + ?Sized>(store: &S, namespace: &str, call: &Call) -> R
     }
 }
 
-/// How large values are together, or may be.
+/// The size of some values together, or a limit for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
-    /// How many there are.
+    /// The number of keys.
     pub keys: usize,
     /// All keys and their JSON texts together, in bytes.
     pub bytes: usize,
 }
 
 impl Size {
-    /// The size of these values.
+    /// Gives the size of these values.
     #[must_use]
     pub fn of(values: &Values) -> Size {
         Size { keys: values.len(), bytes: values.iter().map(|(key, json)| size(key, json)).sum() }
     }
 
-    /// Whether this fits, or is at least no larger than it was `before`. If not, the error names this key.
+    /// Checks whether this size is within `limit`, or at least not larger than `before`. If not, the error names this
+    /// key.
     fn check(self, before: Size, limit: Size, key: &str) -> Result<(), Error> {
         if self.bytes > limit.bytes.max(before.bytes) {
             return Err(Error::too_large(key, self.bytes, limit.bytes));
@@ -418,14 +429,14 @@ impl Size {
     }
 }
 
-/// How large one value is, with its key, as the limits count it.
+/// Gives the size of one value with its key, as the limits count it.
 #[must_use]
 pub fn size(key: &str, json: &str) -> usize {
     key.len() + json.len()
 }
 
 impl NewRecord<'_> {
-    /// How large the values are, if they fit the limit.
+    /// Gives the size of the values, if they are within the limit.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -438,7 +449,7 @@ impl NewRecord<'_> {
 }
 
 impl Update<'_> {
-    /// Whether values that were as large as `before` together may become as large as `after`.
+    /// Checks whether values that were `before` large together may become `after` large.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -446,7 +457,7 @@ impl Update<'_> {
         after.check(before, self.size_limit, self.changes.largest_key())
     }
 
-    /// Whether the session under `key` leaves the group that it is in.
+    /// Says whether the session under `key` leaves its group.
     #[must_use]
     pub fn leaves_group(&self, key: &RecordKey<'_>) -> bool {
         key.tag.is_some() && self.new_key.is_some_and(|new_key| new_key.tag != key.tag)
@@ -463,18 +474,18 @@ pub(crate) fn halfway(deadline: Instant) -> Instant {
 /// Eight random characters that tell one call from every other.
 pub type Nonce = [u8; 8];
 
-/// One call: until when it is to be answered, and its nonce.
+/// One call: its deadline and its nonce.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Call {
-    /// When the call is to have ended.
+    /// When the call has to end.
     pub deadline: Instant,
-    /// Tells this call from every other; the same when the call is made again.
+    /// The mark of this call: no other call has it, and a call that is sent again keeps it.
     pub nonce: Nonce,
 }
 
 impl Call {
-    /// A new call that has to end by then.
+    /// Makes a new call that has to end by `deadline`.
     ///
     /// # Errors
     /// [`Error::Randomness`].
@@ -483,7 +494,8 @@ impl Call {
     }
 }
 
-/// While it lives, the process may fork: see [`SessionManager::before_fork`](crate::SessionManager::before_fork).
+/// A guard during whose life the process may fork: see
+/// [`SessionManager::before_fork`](crate::SessionManager::before_fork).
 #[must_use = "the process may fork only while this guard lives"]
 #[derive(Default)]
 pub struct ForkGuard {
@@ -491,7 +503,7 @@ pub struct ForkGuard {
 }
 
 impl ForkGuard {
-    /// A guard that does this when it is dropped, in the parent and in the child.
+    /// Makes a guard that calls `release` when it is dropped, in the parent and in the child.
     pub fn new(release: impl FnOnce() + Send + 'static) -> ForkGuard {
         ForkGuard { release: Some(Box::new(release)) }
     }

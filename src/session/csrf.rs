@@ -5,18 +5,20 @@ use crate::{Error, PublicId};
 use log::Level;
 
 impl Session {
-    /// A token for the forms of this session's pages, against cross-site request forgery: put it into a hidden field,
-    /// and let [`verify_csrf`](Session::verify_csrf) check what comes back before anything is changed.
+    /// Gives a token for the forms of this session's pages, against cross-site request forgery.
     ///
-    /// It is derived from the secret and the session's id, and costs the store nothing; a new session is kept because
-    /// of it. It looks different each time, and all of them are good until the session's id changes; if it changes
-    /// [with a grace](Session::regenerate_with_grace), until that ends, so that no form is lost to a change that is
-    /// only a precaution.
+    /// Put it into a hidden field, and let [`verify_csrf`](Session::verify_csrf) check the field before the request
+    /// changes anything.
     ///
-    /// After [`regenerate`](Session::regenerate) the token is that of the new id. With a grace ask for it after the
-    /// save, since another request may have been faster.
+    /// The token is derived from the secret and the session's id, and nothing is stored for it. A new session is kept
+    /// because of it. The token looks different each time. All tokens are valid until the session's id changes. If the
+    /// id changes [with a grace](Session::regenerate_with_grace), the tokens of the old id are valid until the grace
+    /// ends. So no form is lost to a change that is only a precaution.
     ///
-    /// Should the operating system give no random bytes, it is empty: a token that no form passes with.
+    /// After [`regenerate`](Session::regenerate), the token is that of the new id. After `regenerate_with_grace`, ask
+    /// for the token after the save, because another request may have been faster.
+    ///
+    /// If the operating system gives no random bytes, the token is empty: no form passes with it.
     ///
     /// # Security
     /// `SameSite=Lax` alone does not keep out pages of your own neighbouring subdomains (OWASP CSRF cheat sheet).
@@ -49,7 +51,8 @@ impl Session {
         })
     }
 
-    /// Whether this is a [token](Session::csrf_token) of this session. It takes the same time for every wrong one.
+    /// Says whether this is a [token](Session::csrf_token) of this session. The check takes the same time for every
+    /// wrong token.
     #[must_use]
     pub fn verify_csrf(&self, token: &str) -> bool {
         // A page that was made before the id was replaced a moment ago has a token of that.
@@ -58,7 +61,7 @@ impl Session {
         is_of(self.public_id()) || is_of(own_id) || self.previous_ids().any(|(id, _)| is_of(id))
     }
 
-    /// The id that the session is going to have, as far as that is known yet.
+    /// Gives the id that the session will have after the save, as far as that is known.
     fn next_public_id(&mut self) -> Result<PublicId, Error> {
         match self.forwarded_to {
             Some(id) => Ok(id),

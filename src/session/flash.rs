@@ -7,12 +7,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 impl Session {
-    /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash): the message
-    /// "saved" that is to be shown after a redirect. It replaces one of the same key that was not taken yet. Keys of
-    /// these values are apart from all others, and [`keys`](Session::keys) does not list them.
+    /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash).
+    ///
+    /// An example is the message "saved" that is shown after a redirect. The value replaces one of the same key that
+    /// was not taken yet. These values have keys of their own, which [`keys`](Session::keys) does not list.
     ///
     /// # Errors
-    /// Those of [`set`](Session::set); [`Error::Randomness`].
+    /// Those of [`set`](Session::set), and [`Error::Randomness`].
     ///
     /// # Examples
     /// ```
@@ -30,7 +31,7 @@ impl Session {
     /// ```
     pub fn flash<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
-        // The mark tells it from the one that may take its place.
+        // The mark distinguishes this value from one that may replace it.
         let mark = random::nonce()?;
         let json = format!("[\"{}\",{}]", str::from_utf8(&mark).unwrap_or_default(), to_json(key, value)?);
         self.check_value(key, &json)?;
@@ -38,13 +39,17 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a value that an earlier request left with [`flash`](Session::flash). Of several requests at once, one gets
-    /// it, so take it on the page that shows it: browsers ask for icons by themselves. It is taken from the store at
-    /// once, in one round trip (within [`transact`](crate::SessionManager::transact), when the transaction is saved);
-    /// where there is none, nothing is asked.
+    /// Takes a value that an earlier request left with [`flash`](Session::flash).
+    ///
+    /// If several requests try at once, exactly one gets the value. Call this only where the message is shown: the
+    /// browser's own request for the favicon could use it up.
+    ///
+    /// The value is taken from the store at once, in one round trip. Within
+    /// [`transact`](crate::SessionManager::transact), the value is taken when the transaction is saved. If there is no
+    /// value, the store is not asked.
     ///
     /// # Errors
-    /// [`Error::Decode`] if it cannot be read as a `T`; it then stays. [`Error::Gone`] if the session has ended;
+    /// [`Error::Decode`] if the value cannot be read as a `T`; then it stays. [`Error::Gone`] if the session has ended.
     /// [`Error::Store`].
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let deadline = self.manager.deadline();
@@ -79,7 +84,7 @@ impl Session {
     }
 }
 
-/// Where the values of `flash` are kept: no key of the application's can be the same.
+/// Gives the key under which a value of `flash` is kept. No key of the application can be the same.
 fn flash_key(key: &str) -> String {
     format!("\0flash:{key}")
 }

@@ -7,15 +7,15 @@ use crate::store::{Join, LONGEST_GRACE};
 use crate::token::Identity;
 use std::time::{Duration, SystemTime};
 
-/// How long a group's name may be, in bytes.
+/// The longest that a group's name may be, in bytes.
 pub const MAX_GROUP_NAME_BYTES: usize = 1024;
 
-/// A new id that the session is to get when it is saved.
+/// A new id that the session gets when it is saved.
 pub(super) struct NewId {
     /// Drawn when it is first needed.
     pub(super) identity: Option<Identity>,
     pub(super) group: GroupChange,
-    /// How long the old id is to reach the session still.
+    /// How long the old id still reaches the session.
     pub(super) grace: Option<Duration>,
 }
 
@@ -27,7 +27,7 @@ pub(super) enum GroupChange {
 }
 
 impl NewId {
-    /// This wish and then `later`, as one.
+    /// Combines this request for a new id with a `later` one.
     pub(super) fn followed_by(self, later: NewId) -> NewId {
         NewId {
             identity: later.identity.or(self.identity),
@@ -57,44 +57,49 @@ impl NewId {
 }
 
 impl Session {
-    /// Gives the session a new id when it is saved, with the same values; the old id is dead from then on.
+    /// Gives the session a new id when it is saved. The values stay, and the old id is dead from then on.
     ///
-    /// Do this whenever what the client may do changes (OWASP ASVS 7.2.4), so that an id that someone planted or saw
-    /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does it by itself. Of two
-    /// requests that do it at once, one wins; the other's save answers [`Error::Gone`].
+    /// Do this whenever the rights of the client change (OWASP ASVS 7.2.4), so that an id that someone planted or saw
+    /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does this by itself. If two
+    /// requests do this at once, one wins, and the other's save answers [`Error::Gone`].
     pub fn regenerate(&mut self) {
         self.renew(GroupChange::None, None);
     }
 
-    /// As [`regenerate`](Session::regenerate), but for so long the old id still reaches the session: for ids that are
-    /// changed now and then as a precaution, so that other requests of the same page, which are under way with the old
-    /// id, are not logged out. A few seconds are enough; more than five minutes count as that.
+    /// Like [`regenerate`](Session::regenerate), but the old id keeps working for `grace`, so that requests already in
+    /// flight are not logged out.
     ///
-    /// With the old id a request can read and save, and end the session, but it gets no cookie. Its own
-    /// `regenerate_with_grace` then does nothing, since that is done; with any other change of id its save answers
-    /// [`Error::Gone`]. Such requests take one round trip more for each change of the id. The grace ends with the
-    /// session. [Forms](Session::csrf_token) of pages that were made with the old id are good for the grace too: of the
-    /// last 16 ids, should there be more in it.
+    /// Use it for ids that are changed now and then as a precaution. A few seconds are enough. A grace of more than 5
+    /// minutes counts as 5 minutes. The grace ends with the session.
     ///
-    /// Where anything in this request asks for a new id without a grace, there is none.
+    /// A request with the old id can read, save, and end the session, but it gets no cookie. If it calls
+    /// `regenerate_with_grace` itself, nothing happens, because the session has a new id already. With any other change
+    /// of id, its save answers [`Error::Gone`]. Such a request takes one more round trip for each change of the id.
+    ///
+    /// The [form tokens](Session::csrf_token) of pages that were made with the old id are valid during the grace too.
+    /// If more than 16 old ids are in their grace, this holds for the 16 whose grace ends last.
+    ///
+    /// If this request also asks for a new id without a grace, there is no grace.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {
         self.renew(GroupChange::None, Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
     }
 
     /// Lets the session join a group when it is saved: the login of this user (the npm module's `setGroupName`).
     ///
-    /// A login is a change of privilege, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins
-    /// anew, and [`authenticated_at`](Session::authenticated_at) is set; also if it is in that group already. If it is
-    /// in another one, it leaves that. Any name is good: the id of the user in your database, say. One that is longer
-    /// than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES) is refused by [`save`](Session::save) with
-    /// [`Error::TooLarge`]: nothing is written then, until another name is set, or
-    /// [`leave_group`](Session::leave_group) is called.
+    /// A login is a change of rights, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins
+    /// anew, and [`authenticated_at`](Session::authenticated_at) is set. This happens even if the session is in that
+    /// group already. If the session is in another group, it leaves that one.
     ///
-    /// The values stay. If [`group_name`](Session::group_name) is another user's, [destroy](Session::destroy) that
-    /// session first and log in with a new one, so that nothing of one user passes to the next.
+    /// Any name is good, for instance the id of the user in your database. If the name is longer than
+    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers [`Error::TooLarge`]. Then
+    /// nothing is written until another name is set, or [`leave_group`](Session::leave_group) is called.
     ///
-    /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. With
-    /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), those that joined first end.
+    /// The values stay. If [`group_name`](Session::group_name) is that of another user, [destroy](Session::destroy)
+    /// that session first and log in with a new one, so that no value of one user passes to the next.
+    ///
+    /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. Beyond
+    /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), the sessions that joined first
+    /// end.
     ///
     /// # Examples
     /// ```
@@ -112,17 +117,19 @@ impl Session {
         self.renew(GroupChange::Join(name.to_owned()), None);
     }
 
-    /// Lets the session leave its group when it is saved: it lives on, with the same values and a new id, and
-    /// [ending the group](crate::Group::clear) does not end it. Does nothing to a session that is in none.
+    /// Lets the session leave its group when it is saved. Does nothing to a session that is in no group.
     ///
-    /// For a logout [`destroy`](Session::destroy) is right: after this the values are still there.
+    /// The session lives on, with the same values and a new id, and [ending the group](crate::Group::clear) does not
+    /// end it.
+    ///
+    /// For a logout, use [`destroy`](Session::destroy) instead: after `leave_group` the values are still there.
     pub fn leave_group(&mut self) {
         if self.group_name().is_some() {
             self.renew(GroupChange::Leave, None);
         }
     }
 
-    /// The name of the group that the session is in, or is to join when it is saved.
+    /// Gives the name of the group that the session is in, or joins when it is saved.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
         let sent = self.unanswered.as_ref().and_then(|sent| sent.new_id.as_ref());
@@ -136,21 +143,22 @@ impl Session {
         self.group_name.as_deref()
     }
 
-    /// When the session joined its group, by the store's clock: the last login. `None` if it is in no group.
+    /// Says when the session joined its group, by the store's clock: the last login. `None` if it is in no group.
     ///
-    /// To compare it with the time of now, use [`authenticated_within`](Session::authenticated_within): this machine's
-    /// clock may be another than the store's.
+    /// To compare this with the present time, use [`authenticated_within`](Session::authenticated_within): this
+    /// machine's clock may differ from the store's.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.info.as_ref().and_then(|info| info.joined_at)
     }
 
-    /// Whether the last login is no longer ago than this, by the store's clock. `false` if the session is in no group.
+    /// Says whether the last login was within this time, by the store's clock. `false` if the session is in no group.
     ///
-    /// Before something sensitive, such as a new password, ask for the old one again if this is `false` (OWASP ASVS
-    /// 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
+    /// Use it before something sensitive, such as a new password. If it is `false`, ask for the old password again
+    /// (OWASP ASVS 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
     ///
-    /// A login that lies ahead, since the store's clock was put back, counts as that long ago.
+    /// If the store's clock was put back, a login may lie in the future. A login 5 minutes ahead counts as one 5
+    /// minutes ago.
     ///
     /// # Examples
     /// ```
@@ -180,7 +188,7 @@ impl Session {
         });
     }
 
-    /// Who the session is going to be after the save, as far as that is known.
+    /// Gives the identity that the session will have after the save, as far as that is known.
     pub(super) fn next_identity(&mut self) -> Result<Identity, Error> {
         if self.info.is_some()
             && let Some(mut new_id) = self.new_id.take()
@@ -193,7 +201,7 @@ impl Session {
         Ok(sent.and_then(|new_id| new_id.identity.clone()).unwrap_or_else(|| self.identity.clone()))
     }
 
-    /// The new identity, drawn once. Its group may have been changed since.
+    /// Gives the new identity, which is drawn once. Its group may have changed since.
     pub(super) fn draw(&self, new_id: &mut NewId) -> Result<Identity, Error> {
         let tag = match &new_id.group {
             GroupChange::None => self.identity.tag,

@@ -5,20 +5,20 @@ use serde::de::DeserializeOwned;
 use serde::ser::{self, Serialize, Serializer};
 use std::fmt;
 
-/// How deep a value may be nested: `serde_json` reads nothing that is deeper.
+/// The deepest that a value may be nested: `serde_json` reads nothing deeper.
 const MAX_DEPTH: u8 = 127;
 
-/// The JSON text of a value, from which the value can be read again.
+/// Gives the JSON text of a value, from which the value can be read again.
 pub(super) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
     match value.serialize(Check { depth_left: MAX_DEPTH }) {
-        // What the value itself has against it, `serde_json` finds again.
+        // If the value itself refuses, `serde_json` reports that again.
         Ok(()) | Err(Unreadable::Other) => {}
         Err(unreadable) => return Err(Error::Encode { key: key.to_owned(), source: Box::new(unreadable) }),
     }
     serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))
 }
 
-/// The value of a JSON text. A `null` is `None` where a `T` cannot be null: that is what an `Option` was set to.
+/// Gives the value of a JSON text. A `null` is `None` if a `T` cannot be null: an `Option` was set to `None`.
 pub(crate) fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<Option<T>, Error> {
     match serde_json::from_str(json) {
         Ok(value) => Ok(Some(value)),
@@ -27,7 +27,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<Op
     }
 }
 
-/// Walks through a value and writes nothing: refuses what `serde_json` would write, and could not read again.
+/// Refuses a value that `serde_json` would write and could not read again. Writes nothing.
 #[derive(Clone, Copy)]
 struct Check {
     depth_left: u8,
@@ -51,7 +51,7 @@ impl Check {
     }
 }
 
-/// What is fine whatever it is.
+/// Makes the methods for types whose values are always allowed.
 macro_rules! fine {
     ($($method:ident($($argument:ty),*);)*) => {$(
         fn $method(self, $(_: $argument),*) -> Result<(), Unreadable> {
@@ -147,7 +147,7 @@ impl Serializer for Check {
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Check, Unreadable> {
-        // Numbers and raw texts of `serde_json` show themselves as structs, and are none.
+        // Numbers and raw texts of `serde_json` look like structs, but are not.
         if name.starts_with("$serde_json::private::") { Ok(self) } else { self.deeper() }
     }
 
@@ -156,7 +156,7 @@ impl Serializer for Check {
     }
 }
 
-/// What holds values holds fine ones.
+/// Makes the methods for types that hold values: each value is checked.
 macro_rules! holds {
     ($($holder:ident $method:ident($($name:ty)?);)*) => {$(
         impl ser::$holder for Check {
@@ -187,7 +187,7 @@ impl ser::SerializeMap for Check {
     type Ok = ();
     type Error = Unreadable;
 
-    /// What cannot be a key of JSON, `serde_json` refuses.
+    /// Allows every key: `serde_json` refuses those that JSON cannot have.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, _: &T) -> Result<(), Unreadable> {
         Ok(())
     }
@@ -205,8 +205,8 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreadable::NotFinite => f.write_str("it holds a number that is NaN or infinite, which JSON does not have"),
-            Unreadable::TooDeep => write!(f, "it is nested more than {MAX_DEPTH} deep, and could not be read again"),
-            Unreadable::Other => f.write_str("it refuses to be written"),
+            Unreadable::TooDeep => write!(f, "it is nested more than {MAX_DEPTH} deep, so it could not be read again"),
+            Unreadable::Other => f.write_str("its Serialize implementation failed"),
         }
     }
 }

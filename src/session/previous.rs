@@ -1,7 +1,8 @@
-//! The ids that a session had before, in their grace: pages that were made with them hold form tokens of them.
+//! The previous ids of a session that are still in their grace. Pages that were made with them hold form tokens of
+//! them.
 //!
 //! They are kept among the values, under keys that begin with NUL, each with the time at which its grace ends. A
-//! session gets a new id only from a request that came with its present one, and that one knows all of them.
+//! session gets a new id only from a request that came with its present id, and that request knows all previous ids.
 
 use super::Session;
 use crate::store::{self, Change, ChangeSet, Size};
@@ -9,11 +10,11 @@ use crate::token::PublicId;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PREFIX: &str = "\0before:";
-/// How many are kept: of more, those whose grace ends first are dropped.
+/// The most previous ids that are kept. Beyond it, those whose grace ends first are dropped.
 const MOST: usize = 16;
 
 impl Session {
-    /// Those whose grace has not ended, and when it does.
+    /// Gives the previous ids whose grace has not ended, and when it ends.
     pub(super) fn previous_ids(&self) -> impl Iterator<Item = (PublicId, SystemTime)> {
         let now = self.store_now();
         let kept =
@@ -25,8 +26,8 @@ impl Session {
         read.filter(move |(_, until)| now.is_some_and(|now| *until > now))
     }
 
-    /// Adds to a change set what becomes of them. If the session gets a new id, the one that it has is one of them for
-    /// this `grace`; without a grace, no form of before is good any more.
+    /// Adds the changes of the previous ids to a change set. If the session gets a new id, its present id becomes a
+    /// previous id for this `grace`. Without a grace, no earlier form is valid any more.
     pub(super) fn keep_previous_ids(&self, changes: &mut ChangeSet, gets_new_id: bool, grace: Option<Duration>) {
         if !gets_new_id && !changes.clear {
             return;
@@ -47,7 +48,8 @@ impl Session {
         }));
     }
 
-    /// What they take of a record that is changed in this way: what the application may keep is not less for it.
+    /// Gives the size of the previous ids in a record that is changed in this way. It is not taken from the
+    /// application's limit.
     pub(super) fn size_of_previous_ids(&self, changes: &ChangeSet) -> Size {
         let kept = self.values.iter().map(|(key, json)| (key, json.as_str()));
         let added = changes.keys.iter().filter_map(|(key, change)| match change {
@@ -57,7 +59,7 @@ impl Session {
         total(kept.chain(added).filter(|(key, _)| key.starts_with(PREFIX)))
     }
 
-    /// What everything else takes of the record, as it was last heard of.
+    /// Gives the size of all other values of the record in the store's last answer.
     pub(super) fn size_of_other_values(&self) -> Size {
         let kept = self.values.iter().map(|(key, json)| (key, json.as_str()));
         total(kept.filter(|(key, _)| !key.starts_with(PREFIX)))
@@ -71,7 +73,7 @@ fn total<'a>(values: impl Iterator<Item = (&'a String, &'a str)>) -> Size {
     })
 }
 
-/// Takes them out of a change set that was not carried out.
+/// Removes the previous ids from a change set that was not applied.
 pub(super) fn forget(changes: &mut ChangeSet) {
     changes.keys.retain(|key, _| !key.starts_with(PREFIX));
 }

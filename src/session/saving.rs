@@ -1,4 +1,4 @@
-//! From what a request changed to the store, and to the cookie.
+//! Saves and ends a session: sends a request's changes to the store, and gives the cookie.
 
 use super::identity::{GroupChange, NewId};
 use super::{Sent, Session, previous};
@@ -11,33 +11,35 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 impl Session {
-    /// Sends what was changed to the store. Gives the `Set-Cookie` header to answer with, if one is due: once, so keep
-    /// it where you save several times.
+    /// Sends the changes to the store, and gives the `Set-Cookie` header to answer with, if one is due.
     ///
-    /// Answer with `Cache-Control: no-store`, or at least `private`, wherever you send the cookie: a shared cache may
-    /// keep an answer together with its `Set-Cookie`.
+    /// The header is given once, so keep it if you save several times.
     ///
-    /// Save before you do something outside that only this user may do: [`Error::Gone`] tells that the session has
-    /// ended.
+    /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
+    /// cache may keep the answer together with its `Set-Cookie`.
     ///
-    /// With nothing changed it costs nothing. After an [`Error::Store`] it may be called again: what the first call may
-    /// have sent is not applied twice, unless two dozen changes of other requests came between, or the session was new
-    /// and was ended more than a minute ago. After any other error the record is as it was, and so is this session.
+    /// Save before you do something outside the session that only this user may do: [`Error::Gone`] tells that the
+    /// session has ended.
+    ///
+    /// If nothing changed, a save costs nothing. After an [`Error::Store`], `save` may be called again. Changes that
+    /// the first call may have sent are not applied twice, with two exceptions: two dozen changes of other requests
+    /// came between, or the session was new and was ended more than a minute ago. After any other error, the record and
+    /// this session are as they were.
     ///
     /// # Errors
-    /// [`Error::Gone`] if the session has ended since it was loaded; [`Error::NotAnInteger`], [`Error::TooLarge`],
-    /// [`Error::Randomness`], or [`Error::Store`]. There is no cookie to send with any of them.
+    /// [`Error::Gone`] if the session has ended since it was loaded. [`Error::NotAnInteger`], [`Error::TooLarge`],
+    /// [`Error::Randomness`], or [`Error::Store`]. With any of them, there is no cookie to send.
     pub fn save(&mut self) -> Result<Option<SetCookie>, Error> {
         let saved = self.save_by(self.manager.deadline());
         self.settled = saved.is_err();
         self.counted(saved)?;
-        // Within a transaction it is the last save that gives the cookie to the caller.
+        // Within a transaction, the last save gives the cookie to the caller.
         let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.info.as_ref().filter(|_| due && self.is_cookie_allowed());
         Ok(info.map(|info| self.manager.cookie(&self.identity, self.cookie_life(info))))
     }
 
-    /// How long the cookie lives: as long as the session, or as long as that is going to once the cookie comes back.
+    /// Gives the life of the cookie: that of the session, or the one that the session gets when the cookie comes back.
     fn cookie_life(&self, info: &RecordInfo) -> Duration {
         if !self.is_unconfirmed {
             return info.expires_in;
@@ -47,20 +49,22 @@ impl Session {
         absolute.map_or(full, |absolute| absolute.min(full))
     }
 
-    /// The bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once it is
-    /// kept: give it to the client. It changes with the session's id, and when the secret that signed it was only an
-    /// accepted one. `None` for the session of a cookie, and for one that was reached by an id that has been
-    /// [replaced](Session::regenerate_with_grace).
+    /// Gives the bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once
+    /// the session is kept.
+    ///
+    /// Give the token to the client. It changes when the session's id changes, and when the secret that signed it was
+    /// only an accepted one. `None` for the session of a cookie, and for a session that was reached by an id that has
+    /// been [replaced](Session::regenerate_with_grace).
     ///
     /// # Security
-    /// Whoever has it has the session: answer with it in the body, over https, and log it nowhere.
+    /// A client that has the token has the session. Send it in the body, over https, and do not log it.
     #[must_use]
     pub fn token(&self) -> Option<String> {
         let is_kept = self.transport == Transport::Token && self.info.is_some() && self.forwarded_to.is_none();
         is_kept.then(|| self.manager.token(&self.identity))
     }
 
-    /// Counts it if the record refused a change.
+    /// Counts the answer if the record refused a change.
     pub(super) fn counted<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
         match &answer {
             Err(Error::Gone) => self.manager.count(Counted::Gone),
@@ -70,7 +74,8 @@ impl Session {
         answer
     }
 
-    /// Whoever came with a replaced id gets no cookie: it would take the place of the new one.
+    /// Says whether the answer may carry a cookie. A request that came with a replaced id gets none, because it would
+    /// overwrite the new one.
     fn is_cookie_allowed(&self) -> bool {
         self.transport == Transport::Cookie && self.forwarded_to.is_none()
     }
@@ -94,8 +99,7 @@ impl Session {
         Ok(())
     }
 
-    /// A change set takes the store no longer than the session's size allows: all keys removed, and as many new ones
-    /// set.
+    /// Refuses a change set with more keys than the session's limit allows: all keys removed, and as many new ones set.
     fn check_number_of_changes(&self) -> Result<(), Error> {
         let most_keys = self.manager.limits().size_limit.keys.max(self.values.len());
         let (changes, limit) = (self.changes.keys.len(), 2 * most_keys);
@@ -105,7 +109,7 @@ impl Session {
         Ok(())
     }
 
-    /// Draws the new id that the session is to get, or drops the wish for one.
+    /// Draws the new id that the session gets, or drops the request for one.
     fn settle_new_id(&mut self, is_new: bool) -> Result<(), Error> {
         let Some(mut new_id) = self.new_id.take() else { return Ok(()) };
         if self.forwarded_to.is_some() && new_id.grace.is_none() {
@@ -123,13 +127,14 @@ impl Session {
         drawn
     }
 
-    /// Whether a record is to be made of a new session.
+    /// Says whether a record is made of a new session.
     fn is_worth_keeping(&self) -> bool {
         let joins = self.info.is_none() && self.group_name().is_some();
         joins || self.keep || self.layers().flat_map(|layer| layer.keys.keys()).any(|key| self.holds(key))
     }
 
-    /// Sends what is in `unanswered`. A refusal gives it back to the changes; a fault of the store leaves it there.
+    /// Sends the changes in `unanswered`. After a refusal they are unsent changes again; after a fault of the store
+    /// they stay there.
     pub(super) fn send(&mut self, deadline: Instant) -> Result<(), Error> {
         let Some(mut sent) = self.unanswered.take() else { return Ok(()) };
         let call = Call { deadline, nonce: sent.nonce };
@@ -184,7 +189,7 @@ impl Session {
         }
     }
 
-    /// Notes how the record stands after a change by this request.
+    /// Keeps the state of the record after a change by this request.
     pub(super) fn note(&mut self, info: RecordInfo, forwarded_to: Option<PublicId>) {
         self.complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
         self.info = Some(info);
@@ -192,7 +197,7 @@ impl Session {
         self.forwarded_to = forwarded_to.or(self.forwarded_to);
     }
 
-    /// What was refused is to be saved still.
+    /// Makes refused changes unsent changes again.
     fn take_back(&mut self, mut sent: Sent) {
         previous::forget(&mut sent.changes);
         self.changes = sent.changes.followed_by(mem::take(&mut self.changes));
@@ -252,16 +257,17 @@ impl Session {
         }
     }
 
-    /// Ends the session at once: a logout. Gives the `Set-Cookie` header that takes the cookie away; `None` for a
-    /// session of a bearer token.
+    /// Ends the session at once: a logout.
     ///
-    /// A session that has ended already is no error. Requests that still hold it will find it [gone](Error::Gone) when
-    /// they save.
+    /// Gives the `Set-Cookie` header that deletes the cookie, or `None` for a session of a bearer token.
+    ///
+    /// It is not an error if the session has ended already. Requests that still hold the session get [`Error::Gone`]
+    /// when they save.
     ///
     /// # Errors
-    /// [`Error::Store`]: it may not have ended. Try again with
-    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie; what a save without an answer
-    /// may have made of it, nobody has the id of, and it expires.
+    /// [`Error::Store`]: the session may not have ended. Try again with
+    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie. A save that got no answer may
+    /// have given the session a new id. Nobody has that id, so that session just expires.
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.settled = true;
         if self.info.is_some() || self.unanswered.is_some() {
@@ -284,7 +290,7 @@ impl Sent {
 }
 
 impl ChangeSet {
-    /// Brings values up to date with what the store made of this change set.
+    /// Updates the values with what the store made of this change set.
     fn settle(self, values: &mut Values, totals: &[(String, i64)]) {
         if self.clear {
             values.clear();

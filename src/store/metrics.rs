@@ -1,4 +1,4 @@
-//! What is counted on the way to the store.
+//! The counters of calls to the store.
 
 use super::{Call, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Store, Update, Updated};
 use crate::group::SessionInfo;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What this process has done since it was started or forked: for a metrics page.
+/// The counters of this process since it was started or forked, for a metrics page.
 ///
 /// All numbers but `pool_size`, `connections_open` and `connections_in_use` only grow. See
 /// [`SessionManager::stats`](crate::SessionManager::stats).
@@ -24,66 +24,67 @@ use std::time::Duration;
 pub struct Stats {
     /// Calls to the store: loads, saves, logouts and all others.
     pub calls: u64,
-    /// How many of them failed, by kind. What never happened is not in it.
+    /// Calls to the store that failed, by kind. A kind that never occurred is not in the map.
     pub errors: BTreeMap<StoreErrorKind, u64>,
-    /// Sessions created. If this rises and logins do not, something is set in the sessions of visitors who never log
-    /// in, crawlers included, and each of them takes a place in the store.
+    /// Sessions created. If this rises and logins do not, the application sets values in the sessions of visitors who
+    /// never log in, crawlers included. Each of these sessions takes a place in the store.
     pub created: u64,
     /// Loads that extended the life of their session.
     pub refreshed: u64,
-    /// Sessions ended by a call: logouts, and all members of a group that was ended. Timeouts and
-    /// [limits](crate::SessionManagerBuilder::max_sessions_per_group) are not in it, nor is
-    /// [`destroy_every_session`](crate::SessionManager::destroy_every_session), which counts none.
+    /// Sessions ended by a call: logouts, and all members of a group that was ended. Sessions that end by a timeout or
+    /// a [limit](crate::SessionManagerBuilder::max_sessions_per_group) are not counted, nor those that
+    /// [`destroy_every_session`](crate::SessionManager::destroy_every_session) ends.
     pub ended: u64,
-    /// Loads with a token of ours whose session the store does not have. Some are normal: sessions that ended or timed
-    /// out while their cookie lives on. A sudden rise means that the store has lost sessions: it was emptied
-    /// (`FLUSHALL`), evicts them (see Redis's `maxmemory-policy`), or a failover went to a server that did not have
+    /// Loads with a token of ours whose session the store does not have. Some are normal: a session has ended or timed
+    /// out, and the browser still has its cookie. A sudden rise means that the store has lost sessions. It was emptied
+    /// (`FLUSHALL`), it evicts them (see Redis's `maxmemory-policy`), or a failover went to a server that did not have
     /// them.
     pub not_found: u64,
-    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. Many
-    /// of them: requests take long, or several at once ask for a new id without a grace.
+    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. A
+    /// high number means that requests take long, or that several at once ask for a new id without a grace.
     pub gone: u64,
     /// Saves within [`transact`](crate::SessionManager::transact) that met another request's change, and were tried
-    /// again. Many of them: too many requests work on one session at once.
+    /// again. A high number means that too many requests work on one session at once.
     pub conflicts: u64,
-    /// Tokens refused without asking the store, since they are malformed or not signed by a secret that is accepted. A
-    /// few are scans. A rise after a deployment: a setting that a token is bound to was changed, or a worker has
-    /// another secret.
+    /// Tokens refused without asking the store, because they are malformed or not signed by an accepted secret. A few
+    /// are scans. A rise after a deployment means that a setting that tokens are bound to was changed, or that a worker
+    /// has another secret.
     pub refused: u64,
-    /// Requests taken for ones without a session, since they brought two live ones, or more than 8 cookies of our name.
-    /// Somebody plants cookies, from a neighbouring subdomain or over plain http.
+    /// Requests treated as ones without a session, because they brought two live sessions, or more than 8 cookies of
+    /// our name. Somebody plants cookies, from a neighbouring subdomain or over plain http.
     pub tossed: u64,
-    /// How many connections this process may have open: at each node, in a cluster. 0 for stores that have none.
+    /// The number of connections that this process may have open; in a cluster, at each node. 0 for stores without
+    /// connections.
     pub pool_size: u32,
-    /// Connections opened. Many of them tell of a server, or a network, that drops them.
+    /// Connections opened. A high number means that a server, or a network, drops connections.
     pub connections: u64,
     /// Connections that are open now: those in use, and those kept for the next call.
     pub connections_open: u64,
     /// Connections in use now. If this is often the pool size, the pool is too small.
     pub connections_in_use: u64,
-    /// Calls that found all connections in use. If they are many, the pool is too small.
+    /// Calls that found all connections in use. A high number means that the pool is too small.
     pub waits: u64,
-    /// How long they waited, together.
+    /// The total time that these calls waited.
     pub waited: Duration,
     /// SQLite: calls that found the file locked by another writer.
     pub lock_waits: u64,
-    /// How long they waited for it, together.
+    /// SQLite: the total time that these calls waited for the file.
     pub lock_waited: Duration,
-    /// Requests made to a server: not counting what waits for replicas, and scripts that are sent in full once.
+    /// Requests made to a server. Waits for replicas are not counted, nor scripts that are sent in full once.
     pub round_trips: u64,
     /// Requests sent a second time to the same server, on a fresh connection.
     pub retries: u64,
-    /// Loads that were answered, though the server refused to extend the life of the session: it may be a replica, or its
-    /// memory may be full. If that goes on, users are logged out while they click.
+    /// Loads that were answered, although the server refused to extend the life of the session: the server may be a
+    /// replica, or its memory may be full. If this goes on, users are logged out while they click.
     pub refused_refreshes: u64,
 }
 
-/// Counters of this process: a forked child begins anew.
+/// The counters of this process. A forked child begins anew.
 pub(crate) struct Counters {
     current: ArcSwap<Numbers>,
 }
 
-/// What can be counted.
+/// The counters, by name.
 #[derive(Clone, Copy)]
 pub(crate) enum Counted {
     Calls,
@@ -214,12 +215,12 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Gives what it was before.
+    /// Adds to a counter, and gives its value from before.
     pub(crate) fn add(&self, what: Counted, number: u64) -> u64 {
         self.numbers().counters.counter(what).fetch_add(number, Ordering::Relaxed)
     }
 
-    /// Of a number that goes up and down.
+    /// Subtracts from a counter that goes up and down.
     pub(crate) fn subtract(&self, what: Counted, number: u64) {
         self.numbers().counters.counter(what).fetch_sub(number, Ordering::Relaxed);
     }

@@ -1,19 +1,20 @@
-//! What is known of a record besides its values, and how calls change it.
+//! The state of a record besides its values, and how calls change it.
 
 use super::{Call, NewRecord, Nonce, RecordInfo, RecordKey, Update};
 use crate::Error;
 use crate::lifetime::{Lifetime, Refresh};
 use std::time::{Duration, SystemTime};
 
-/// The one with the longest interval: processes may be set differently, and none sets a life anew for that.
+/// The longest refresh interval. Processes may have different intervals, and a longer one is not a reason to shorten a
+/// life.
 const LONGEST_REFRESH: Refresh = Refresh::After(Duration::MAX);
-/// How many nonces a record remembers.
+/// The number of nonces that a record remembers.
 const REMEMBERED: usize = 32;
 
-/// What a record is besides its values, and the rules by which calls change it: for stores that work in Rust.
+/// The state of a record besides its values, and the rules by which calls change it. For stores that work in Rust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordState {
-    /// Moves with every change.
+    /// The version of the record, which every change increases.
     pub version: u64,
     /// When the session was created.
     pub created_at: SystemTime,
@@ -21,14 +22,14 @@ pub struct RecordState {
     pub joined_at: Option<SystemTime>,
     /// When the absolute timeout began: at the creation, or when the session last joined a group.
     pub began_at: SystemTime,
-    /// When it last got a full life; `None` until it is loaded for the first time, if it was given a
-    /// [shorter one](NewRecord::unconfirmed_timeout) until then.
+    /// When the session last got a full life. If it was given a [shorter one](NewRecord::unconfirmed_timeout), this is
+    /// `None` until it is loaded for the first time.
     pub refreshed_at: Option<SystemTime>,
     /// When it ends at the latest.
     pub ends_at: Option<SystemTime>,
     /// Its idle timeout.
     pub idle_timeout: Duration,
-    /// Whether that was chosen for this one session.
+    /// Whether the idle timeout was set for this one session.
     pub has_own_idle_timeout: bool,
     /// When it ends if it is not used.
     pub expires_at: SystemTime,
@@ -37,7 +38,7 @@ pub struct RecordState {
 }
 
 impl RecordState {
-    /// The state of a record that is created now.
+    /// Gives the state of a record that is created now.
     #[must_use]
     pub fn new(record: &NewRecord<'_>, call: &Call, now: SystemTime) -> RecordState {
         let mut state = RecordState {
@@ -62,8 +63,7 @@ impl RecordState {
         state
     }
 
-    /// The same under these settings, where they are stricter than those that the record was made with; `None` if it is
-    /// not alive any more.
+    /// Applies these settings where they are stricter than those of the record. Gives `None` if the session has ended.
     #[must_use]
     pub fn alive(mut self, lifetime: &Lifetime, now: SystemTime) -> Option<RecordState> {
         // The last use may be later than the last refresh by the longest interval that there can be.
@@ -82,7 +82,7 @@ impl RecordState {
         (life_ends_at > now).then_some(self)
     }
 
-    /// How the record stands.
+    /// Gives the state of the record for an answer.
     #[must_use]
     pub fn info(&self, now: SystemTime) -> RecordInfo {
         RecordInfo {
@@ -97,7 +97,7 @@ impl RecordState {
         }
     }
 
-    /// Gives the record the life that a load now is to give it. Says whether there was something to change.
+    /// Refreshes the record, if that is due. Says whether it was.
     #[must_use]
     pub fn refresh(&mut self, refresh: Refresh, now: SystemTime) -> bool {
         let due = self.is_refresh_due(refresh, now);
@@ -108,7 +108,7 @@ impl RecordState {
         due
     }
 
-    /// Whether a load is to change the record's life, and the cookie.
+    /// Says whether a load has to change the record's life, and renew the cookie.
     #[must_use]
     pub fn is_refresh_due(&self, refresh: Refresh, now: SystemTime) -> bool {
         let full = self.full_life(refresh, now);
@@ -121,13 +121,13 @@ impl RecordState {
         is_used_up || is_too_long || unrefreshed >= Lifetime::LONGEST_WITHOUT_REFRESH
     }
 
-    /// Whether a call with this nonce has changed the record already.
+    /// Says whether a call with this nonce has changed the record already.
     #[must_use]
     pub fn knows(&self, nonce: Nonce) -> bool {
         self.nonces.chunks_exact(nonce.len()).any(|known| known == nonce)
     }
 
-    /// The state after this update of the record under `key`.
+    /// Gives the state of the record under `key` after this update.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the record has another version than expected.
@@ -167,7 +167,7 @@ impl RecordState {
         Ok(self)
     }
 
-    /// Gives it a full life from now, within its absolute timeout.
+    /// Gives the record a full life from now, within its absolute timeout.
     fn extend(&mut self, refresh: Refresh, now: SystemTime) {
         self.refreshed_at = Some(now);
         self.expires_at = self.full_life(refresh, now);
@@ -178,7 +178,7 @@ impl RecordState {
         self.ends_at.map_or(full, |end| end.min(full))
     }
 
-    /// When it expires after a refresh now.
+    /// Gives the time at which the record expires after a refresh now.
     fn refreshed_life(&self, refresh: Refresh, now: SystemTime) -> SystemTime {
         let full = self.full_life(refresh, now);
         match (refresh, self.refreshed_at) {
