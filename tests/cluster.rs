@@ -552,6 +552,52 @@ fn no_login_takes_a_session_past_the_end_of_all_of_them() {
 }
 
 #[test]
+fn no_session_outlives_the_end_of_all_of_them_by_moving_on_and_on() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    for _ in 0..8 {
+        let stop = AtomicBool::new(false);
+        let moves = AtomicUsize::new(0);
+        let move_on = |header: String| {
+            let mut headers = vec![header];
+            for turn in 0.. {
+                let mut session = manager.load(headers.last().unwrap().as_str()).unwrap();
+                if session.is_new() || stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                match turn % 3 {
+                    0 => session.set_group_name("ada"),
+                    1 => session.leave_group(),
+                    _ => session.regenerate(),
+                }
+                match session.save() {
+                    Ok(set_cookie) => headers.push(cookie(&set_cookie.unwrap())),
+                    Err(Error::Gone) => break,
+                    Err(error) => panic!("{error}"),
+                }
+                moves.fetch_add(1, Ordering::Relaxed);
+            }
+            headers
+        };
+        let starts: Vec<String> = (0..6).map(|_| session_with(&manager, &[("a", "1")])).collect();
+        let headers: Vec<String> = std::thread::scope(|scope| {
+            let movers: Vec<_> = starts.into_iter().map(|header| scope.spawn(|| move_on(header))).collect();
+            until(|| moves.load(Ordering::Relaxed) > 20);
+            manager.destroy_every_session().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            movers.into_iter().flat_map(|mover| mover.join().unwrap()).collect()
+        });
+        let alive = headers.iter().filter(|header| !manager.load(header.as_str()).unwrap().is_new());
+        assert_eq!(alive.count(), 0);
+        assert_eq!(manager.group("ada").len().unwrap(), 0);
+        // And who comes afterwards moves as before.
+        let mut session = manager.load(&*session_with(&manager, &[("a", "1")])).unwrap();
+        session.set_group_name("ada");
+        assert!(!manager.load(&*cookie(&session.save().unwrap().unwrap())).unwrap().is_new());
+    }
+}
+
+#[test]
 fn a_damaged_group_is_found_before_the_session_is_ended() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());

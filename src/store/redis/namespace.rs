@@ -1,94 +1,106 @@
-//! The end of all sessions of a namespace.
+//! The end of all sessions of a namespace: its generation goes.
+//!
+//! In a cluster every slot has a generation, and they go one after the other. Meanwhile a login may take a session from
+//! a slot whose turn is still to come into one that has had it. So each slot remembers the time of the call: nothing
+//! moves in that was created up to then (pending.lua). That time is the latest of all nodes' clocks, as the call begins:
+//! by whichever clock a session was created, it is not later. If the clocks differ, sessions that are created just after
+//! the call, by a clock that is behind, may end when they move: rather than that one survives.
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::health::Shows;
 use super::operation::Operation;
 use crate::StoreError;
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, FromRedisValue, Value, cmd};
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 /// How many slots of a cluster's node are cleared by what is sent to it at once.
 const BATCH: usize = 512;
 
+/// What is to be cleared at a node.
+struct Batch<'k> {
+    keys: &'k [String],
+    /// The time of the call (ms).
+    time: u64,
+}
+
 impl Operation<'_> {
     /// Ends all sessions of a namespace, by the removal of its generation; in a cluster, slot by slot.
     pub(super) fn end_namespace(&self, namespace: &str) -> Result<(), StoreError> {
         let keys = self.store.generations.keys(namespace);
-        // In a cluster twice: meanwhile a login may take a session from a slot that is not cleared yet into one that
-        // is. Once the first round has ended, there is none left to take.
-        let rounds = if keys.len() == 1 { 1 } else { 2 };
-        for _ in 0..rounds {
-            self.clear_all(&keys)?;
+        if keys.len() == 1 {
+            return self.clear_batch(&Batch { keys: &keys, time: 0 });
         }
-        Ok(())
-    }
-
-    fn clear_all(&self, keys: &[String]) -> Result<(), StoreError> {
+        let time = self.latest_time()?;
         let servers = self.servers()?;
-        // By the first one it is learnt which node serves which of the others.
-        let (first, others) = keys.split_at(1);
-        self.clear_batch(first)?;
-        for of_one_node in others.chunk_by(|one, other| servers.serve_alike(one, other)) {
-            for batch in of_one_node.chunks(BATCH) {
-                self.clear_batch(batch)?;
+        for of_one_node in keys.chunk_by(|one, other| servers.serve_alike(one, other)) {
+            for keys in of_one_node.chunks(BATCH) {
+                self.clear_batch(&Batch { keys, time })?;
             }
         }
         Ok(())
     }
 
-    /// Clears what these keys stand for, all at the node that serves the first one; what that has given away meanwhile,
-    /// afterwards one by one.
-    fn clear_batch(&self, keys: &[String]) -> Result<(), StoreError> {
+    /// What the clock says that is ahead of those of all other servers (ms).
+    fn latest_time(&self) -> Result<u64, StoreError> {
+        let (mut echo, latest) = (cmd("ECHO"), Cell::new(0));
+        echo.arg(&self.call.nonce);
+        let questions = [cmd("TIME"), echo];
+        self.servers()?.ask_all(self.call.deadline, |connection, until| {
+            let mut replies = connection.request_all(&questions, until)?;
+            match replies.pop() {
+                Some(Ok(Value::BulkString(nonce))) if nonce == self.call.nonce => {}
+                _ => return Err(Failure::not_ours("the replies belong to another call")),
+            }
+            let time = replies.pop().ok_or_else(|| Failure::not_ours("a reply is missing"))??;
+            let (seconds, microseconds) = <(u64, u64)>::from_redis_value(time)
+                .map_err(|_| Failure::not_ours("TIME came back with something else"))?;
+            latest.set(latest.get().max(seconds.saturating_mul(1000).saturating_add(microseconds / 1000)));
+            Ok(())
+        })?;
+        Ok(latest.get())
+    }
+
+    /// Clears all at the node that serves the first one; what that has given away meanwhile, afterwards one by one.
+    fn clear_batch(&self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let elsewhere = RefCell::new(Vec::new());
         let deadline = self.call.deadline;
-        self.servers()?.request(keys[0].as_bytes(), &Cell::new(Shows::Reads), deadline, |connection, until| {
-            *elsewhere.borrow_mut() = self.clear_at(connection, until, keys)?;
-            self.store.wait.map_or(Ok(()), |wait| wait.on(connection, deadline))
-        })?;
-        for key in elsewhere.take() {
-            self.run(&self.scripts().namespace_clear, &self.clear(key))?;
+        self.servers()?.request(
+            batch.keys[0].as_bytes(),
+            &Cell::new(Shows::Reads),
+            deadline,
+            |connection, until| {
+                *elsewhere.borrow_mut() = self.clear_at(connection, until, batch)?;
+                self.store.wait.map_or(Ok(()), |wait| wait.on(connection, deadline))
+            },
+        )?;
+        for command in elsewhere.take() {
+            self.run(&self.scripts().namespace_clear, &command)?;
         }
         Ok(())
     }
 
-    fn clear(&self, key: &String) -> Cmd {
-        self.command(&self.scripts().namespace_clear, std::slice::from_ref(key))
-    }
-
-    /// Clears the first key by the script, and then all others at once by commands that cost less. Gives those that
-    /// this node does not serve.
-    fn clear_at<'k>(
-        &self,
-        connection: &mut Connection,
-        deadline: Instant,
-        keys: &'k [String],
-    ) -> Result<Vec<&'k String>, Failure> {
-        self.reply(connection, deadline, &self.scripts().namespace_clear, &self.clear(&keys[0]))?;
-        let others = &keys[1..];
+    /// Clears the first key, and then all others at once. Gives the commands for those that this node does not serve.
+    fn clear_at(&self, connection: &mut Connection, deadline: Instant, batch: &Batch<'_>) -> Result<Vec<Cmd>, Failure> {
+        let script = &self.scripts().namespace_clear;
+        let command = |key| {
+            let mut command = self.command(script, std::slice::from_ref(key));
+            command.arg(batch.time).arg(self.memory());
+            command
+        };
+        let (first, others) = (&batch.keys[0], &batch.keys[1..]);
+        self.reply(connection, deadline, script, &command(first))?;
+        let others: Vec<Cmd> = others.iter().map(command).collect();
         if others.is_empty() || connection.asking {
-            return Ok(others.iter().collect());
+            return Ok(others);
         }
-        // The last reply shows that all are replies to this call.
-        let (mut commands, mut echo) = (Vec::with_capacity(keys.len()), cmd("ECHO"));
-        for key in others {
-            let mut unlink = cmd("UNLINK");
-            unlink.arg(key);
-            commands.push(unlink);
-        }
-        echo.arg(&self.call.nonce);
-        commands.push(echo);
-        let mut replies = connection.request_all(&commands, deadline)?;
-        match replies.pop() {
-            Some(Ok(Value::BulkString(nonce))) if nonce == self.call.nonce => {}
-            _ => return Err(Failure::not_ours("the replies belong to another call")),
-        }
+        let replies = self.replies(connection, deadline, &others)?;
         let mut elsewhere = Vec::new();
-        for (key, reply) in others.iter().zip(replies) {
+        for (command, reply) in others.into_iter().zip(replies) {
             match reply {
                 Ok(_) => {}
-                Err(Failure::Redirected(_)) => elsewhere.push(key),
+                Err(Failure::Redirected(_) | Failure::NoScript) => elsewhere.push(command),
                 Err(failure) => return Err(failure),
             }
         }

@@ -128,6 +128,17 @@ impl<'a> Operation<'a> {
         Reply::new(reply, self.call.nonce)
     }
 
+    /// The replies to many scripts that are sent at once.
+    pub(super) fn replies(
+        &self,
+        connection: &mut Connection,
+        deadline: Instant,
+        commands: &[Cmd],
+    ) -> Result<Vec<Result<Reply, Failure>>, Failure> {
+        let replies = connection.request_all(commands, deadline)?;
+        Ok(replies.into_iter().map(|reply| Reply::new(reply?, self.call.nonce)).collect())
+    }
+
     /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is. `None` if it
     /// leads on and on, as only a damaged one does.
     pub(super) fn run_on<'k>(

@@ -22,7 +22,8 @@
 --
 -- A namespace has a generation: when its first session was created (microseconds since 1970), under a key of its own.
 -- What belongs to another one has ended, and where there is none, everything has. So all sessions end when that key is
--- removed.
+-- removed. Its fields:
+--   began the generation   cleared when all sessions were last ended (ms): see namespace.rs
 local nonce = ARGV[1]
 local CHUNK, NONCE, ID, GENERATION = 1000, 8, 24, 'generation'
 -- How many sessions of a group a step ends or clears away, and the largest limit that it can enforce on a group of any
@@ -58,21 +59,6 @@ local function whole(text)
   return number and number >= 0 and number < 2 ^ 53 and number % 1 == 0 and number or nil
 end
 
--- The generation of the namespace, as text; nil if there is none.
-local function generation()
-  local began = redis.call('HGET', KEYS[1], 'began')
-  return whole(began) and began
-end
-
-local function generation_or_new()
-  local began = generation()
-  if not began then
-    began = string.format('%.0f', now_us())
-    redis.call('HSET', KEYS[1], 'began', began)
-  end
-  return began
-end
-
 -- Calls a command; nil where it fails, since what stands there is damaged.
 local function try(...)
   local answer = redis.pcall(...)
@@ -80,6 +66,26 @@ local function try(...)
     return nil
   end
   return answer
+end
+
+-- The generation of the namespace, as text; nil if there is none, or something else in its place.
+local function generation()
+  local began = try('HGET', KEYS[1], 'began')
+  return whole(began) and began
+end
+
+local function generation_or_new()
+  local began = generation()
+  if not began then
+    local type = redis.call('TYPE', KEYS[1]).ok
+    if type ~= 'hash' and type ~= 'none' then
+      redis.call('UNLINK', KEYS[1])
+    end
+    began = string.format('%.0f', now_us())
+    redis.call('HSET', KEYS[1], 'began', began)
+    redis.call('PERSIST', KEYS[1])
+  end
+  return began
 end
 
 -- Calls a command with the arguments from `first` to `last`; `unpack` fails at about 8,000 of them.

@@ -17,6 +17,7 @@ local steps = {
   { 'HDEL', key, 'v' },
   { 'EXISTS', key },
   { 'PTTL', key },
+  { 'PERSIST', key },
   { 'TYPE', members },
   { 'ZCARD', members },
   { 'ZCOUNT', members, '-inf', '+inf' },

@@ -29,7 +29,12 @@ impl Script {
     }
 
     fn writing(body: &str) -> Script {
-        let text = [include_str!("prelude.lua"), body].join("\n");
+        Script::alone(&[include_str!("prelude.lua"), body].join("\n"))
+    }
+
+    /// A writing script that needs nothing of the prelude.
+    fn alone(text: &str) -> Script {
+        let text = text.to_owned();
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Script { text, hash, writes: true, adds: false, refreshes: false }
     }
@@ -96,7 +101,7 @@ impl Scripts {
             group_read: Script::reading(include_str!("group_read.lua")),
             group_clear: Script::writing(include_str!("group_clear.lua")),
             group_limit: Script::reading(include_str!("group_limit.lua")),
-            namespace_clear: Script::writing(include_str!("namespace_clear.lua")),
+            namespace_clear: Script::alone(include_str!("namespace_clear.lua")),
             sweep: Script::reading(include_str!("sweep.lua")),
             pending: Script::reading(include_str!("pending.lua")),
             take: Script::reading(include_str!("take.lua")),
