@@ -518,7 +518,7 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         manager.destroy(&*header).unwrap();
     }
     assert_eq!((prepare(), take()), ("gone".to_owned(), "ok".to_owned()));
-    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "", "1", "", "", "", ""]].concat();
+    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "", "1", "", "", "", "", ""]].concat();
     assert_eq!(run(script!("activate"), &new, &arguments), "gone");
     assert!(manager.load(&*header).unwrap().is_new());
 }

@@ -105,6 +105,85 @@ fn a_clock_that_was_put_back_makes_no_session_live_longer() {
 }
 
 #[test]
+fn an_absolute_timeout_does_not_wait_for_a_clock_that_was_put_back() {
+    for place in Place::all_and_a_cluster() {
+        for refresh in [Refresh::default(), Refresh::Never] {
+            let manager = builder(&place).idle_timeout(DAY).absolute_timeout(DAY).refresh(refresh).build().unwrap();
+            let mut session = manager.load(None).unwrap();
+            session.set_group_name("ada");
+            let logged_in = cookie(&session.save().unwrap().unwrap());
+            let headers = [logged_in, session_with(&manager, &[("a", "1")])];
+            place.put_clock_back_for_all(365 * DAY);
+            for hour in 0..24 {
+                assert!(headers.iter().all(|header| is_alive(&manager, header)), "{hour}");
+                place.let_time_pass_for_all(60 * MINUTE);
+            }
+            assert!(!headers.iter().any(|header| is_alive(&manager, header)));
+        }
+    }
+}
+
+#[test]
+fn a_grace_does_not_wait_for_a_clock_that_was_put_back() {
+    for place in Place::all_and_a_cluster() {
+        let manager = builder(&place).build().unwrap();
+        let old = session_with(&manager, &[("a", "1")]);
+        let mut session = manager.load(&*old).unwrap();
+        session.regenerate_with_grace(4 * MINUTE);
+        let new = cookie(&session.save().unwrap().unwrap());
+        assert!(is_alive(&manager, &old));
+        place.put_clock_back_for_all(2 * MINUTE);
+        assert!(!is_alive(&manager, &old), "six minutes are left of it, and the longest has five");
+        assert!(is_alive(&manager, &new));
+        manager.destroy(&*old).unwrap();
+        assert!(!is_alive(&manager, &new), "it still ends the session");
+    }
+}
+
+#[test]
+fn a_session_in_use_survives_a_stricter_idle_timeout() {
+    for place in Place::all_and_a_cluster() {
+        let lax = builder(&place).idle_timeout(7 * DAY).refresh(Refresh::After(DAY)).build().unwrap();
+        let strict = builder(&place).idle_timeout(30 * MINUTE).build().unwrap();
+        let mut session = lax.load(None).unwrap();
+        session.set_group_name("ada");
+        let header = cookie(&session.save().unwrap().unwrap());
+        // Of a use within a hundredth of its idle timeout nothing is written down.
+        place.let_time_pass_for_all(100 * MINUTE);
+        assert!(is_alive(&lax, &header));
+        assert!(is_alive(&strict, &header));
+        place.let_time_pass_for_all(31 * MINUTE);
+        assert!(!is_alive(&strict, &header));
+    }
+}
+
+#[test]
+fn new_ids_do_not_confirm_a_session_whose_cookie_has_not_come_back() {
+    for place in Place::all_and_a_cluster() {
+        let manager = builder(&place).build().unwrap();
+        let mut session = manager.load(None).unwrap();
+        session.set("visits", &1).unwrap();
+        session.save().unwrap();
+        let mut headers = Vec::new();
+        for _ in 0..5 {
+            place.let_time_pass_for_all(4 * MINUTE);
+            session.regenerate();
+            headers.push(cookie(&session.save().unwrap().unwrap()));
+        }
+        assert_eq!(place.records(), 1);
+        place.let_time_pass_for_all(11 * MINUTE);
+        assert!(!headers.iter().any(|header| is_alive(&manager, header)));
+        let mut session = manager.load(None).unwrap();
+        session.set("visits", &1).unwrap();
+        session.save().unwrap();
+        session.set_group_name("ada");
+        let header = cookie(&session.save().unwrap().unwrap());
+        place.let_time_pass_for_all(6 * DAY);
+        assert!(is_alive(&manager, &header), "a login does");
+    }
+}
+
+#[test]
 fn a_cookie_is_renewed_before_browsers_drop_it() {
     for place in Place::all_and_a_cluster() {
         let long = 800 * DAY;

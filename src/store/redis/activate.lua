@@ -3,10 +3,12 @@
 -- ARGV: nonce, refresh interval (ms; below 0 never), idle timeout (ms), absolute timeout (ms; '' none), whether it
 --       joins a group (0 or 1), how many sessions the group may have ('' any number), how long what is left to be swept
 --       is kept (ms), whether its idle timeout is its own and stays so (1, or ''), when its absolute timeout began
---       (ms), the four fields of nonces that it had; then the fields whose values to answer with.
+--       (ms), when it ends if its life is shorter until it is loaded for the first time ('' else), the four fields of
+--       nonces that it had; then the fields whose values to answer with.
 local settings, joins, limit = lifetime(ARGV[2], ARGV[3], ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local rest, own_idle, began = { key = KEYS[5], memory = ARGV[7] }, ARGV[8] == '1', tonumber(ARGV[9])
-local first_nonces, first_total = 10, 14
+local unconfirmed = not joins and tonumber(ARGV[10])
+local first_nonces, first_total = 11, 15
 
 if redis.call('EXISTS', record.key) == 0 or not is_known(record) then
   return { nonce, 'gone' }
@@ -22,7 +24,7 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
   end
   check_group(record)
   touch(record) -- A full memory refuses what adds, if it comes first.
-  redis.call('HSET', record.key, 'r', state.now)
+  redis.call('HSET', record.key, 'r', unconfirmed and 0 or state.now)
   for number = 0, 3 do
     local since = redis.call('HGET', record.key, 'n' .. number) or ''
     redis.call('HSET', record.key, 'n' .. number, (ARGV[first_nonces + number] .. since):sub(-8 * NONCE))
@@ -39,7 +41,8 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
     if began and began ~= state.created then
       redis.call('HSET', record.key, 'b', began)
     end
-    expire(record, full_life(state, settings.interval))
+    local full = full_life(state, settings.interval)
+    expire(record, unconfirmed and math.min(unconfirmed, full) or full)
   end
 else
   touch(record)

@@ -156,7 +156,8 @@ impl Operation<'_> {
         mut taken: Reply,
     ) -> Result<Updated, Error> {
         let script = &self.scripts().activate;
-        let (nonces, own_idle_timeout, began) = (taken.list()?, taken.text()?, taken.text()?);
+        let (nonces, own_idle_timeout) = (taken.list()?, taken.text()?);
+        let (began, unconfirmed_until) = (taken.text()?, taken.text()?);
         let max_sessions = update.join.and_then(|join| join.max_sessions);
         let mut keys = self.keys(new_key);
         keys.extend(self.ended_key(new_key));
@@ -167,7 +168,8 @@ impl Operation<'_> {
             .arg(optional(max_sessions))
             .arg(self.memory())
             .arg(if update.leaves_group(key) { "" } else { &own_idle_timeout })
-            .arg(began);
+            .arg(began)
+            .arg(unconfirmed_until);
         for nonces in nonces {
             match nonces {
                 Value::BulkString(nonces) => command.arg(nonces),

@@ -25,7 +25,7 @@ local is_due = state.refreshed == 0 or is_used_up or is_too_long or now - state.
 if is_due and not state.prepared then
   if settings.interval < 0 then
     -- Once it is loaded it lives as if it had done so from its creation on.
-    full = math.min(full, state.refreshed == 0 and state.created + state.idle or state.expires)
+    full = math.min(full, state.refreshed == 0 and math.min(state.created, now) + state.idle or state.expires)
     full = math.max(full, now + 1)
   end
   -- A refresh that cannot be written (a full memory, a replica) does not fail the load. The first command tells.
@@ -37,6 +37,9 @@ if is_due and not state.prepared then
   if type(written) == 'number' then
     expire(record, full)
     redis.pcall('HSET', record.key, 'r', now, 'i', state.idle, 'a', state.ends)
+    if state.is_ahead then
+      redis.pcall('HSET', record.key, 'b', state.began)
+    end
     state.refreshed, state.expires, refreshed = now, full, 1
   else
     refused = written.err

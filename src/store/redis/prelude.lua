@@ -13,7 +13,8 @@
 -- What has no v is not a record:
 --   f the id that the session has now, u until when calls reach it by this one, m its version since. The key itself
 --     expires later: until then this id still ends the session.
---   t the nonce of the call that ended it, or took it away: a trace
+--   t the nonce of the call that ended it, or took it away: a trace. That has a few more fields of a record that was
+--     taken away, and l when it ends if its life is shorter until it is loaded for the first time.
 -- The key's own expiry is the session's.
 --
 -- A group is two sorted sets of its sessions' ids: by expiry, and by the order of joining (microseconds since 1970, no
@@ -29,9 +30,9 @@ local CHUNK, NONCE, ID, GENERATION = 1000, 8, 24, 'generation'
 -- How many sessions of a group a step ends or clears away, and the largest limit that it can enforce on a group of any
 -- size.
 local BATCH, LARGEST_LIMIT = 500, 1000
--- The longest timeout that there can be, after how long a refresh is due in any case, what rounding makes of an expiry
--- (ms).
-local LONGEST_TIMEOUT, LONGEST_WITHOUT_REFRESH, ROUNDING = 3153600000000, 2592000000, 1000
+-- The longest timeout and the longest grace that there can be, after how long a refresh is due in any case, what
+-- rounding makes of an expiry (ms).
+local LONGEST_TIMEOUT, LONGEST_GRACE, LONGEST_WITHOUT_REFRESH, ROUNDING = 3153600000000, 300000, 2592000000, 1000
 
 -- A record's keys: its own, and its group's two. Without a group, nothing stands in their places, or its own.
 local function record_at(first)
@@ -100,7 +101,9 @@ end
 local function forward(key, to_end)
   local id, grace_ends, version, trace = unpack(redis.call('HMGET', key, 'f', 'u', 'm', 't'))
   local leads = id and #id == ID and not id:find('[^%w_-]') and id ~= key:sub(-ID)
-  leads = leads and (to_end or now_ms() < (whole(grace_ends) or 0))
+  -- A grace that ends later than the longest was given by a clock that has been put back since: it is over.
+  local grace_left = (whole(grace_ends) or 0) - now_ms()
+  leads = leads and (to_end or grace_left > 0 and grace_left <= LONGEST_GRACE)
   return leads and id or nil, whole(version) or 0, trace or id
 end
 
@@ -146,15 +149,20 @@ local function standing(record, settings, since)
     and state.idle and state.idle <= LONGEST_TIMEOUT) then
     return nil, { nonce, 'corrupt' }
   end
+  -- The last use may be later than the last refresh by the longest interval that there can be.
+  local longest_interval = math.floor(state.idle / 100)
   if not o and settings.idle then
     state.idle = math.min(state.idle, settings.idle)
+  end
+  if state.began > now then
+    -- The clock was put back. A load sets the life anew, so that its end does not move along.
+    state.is_ahead, state.began, state.refreshed = true, now, 0
   end
   if settings.absolute then
     local strictest = state.began + settings.absolute
     state.ends = state.ends > 0 and math.min(state.ends, strictest) or strictest
   end
-  -- The last use may be later than the last refresh by the longest interval that there can be.
-  local unused = state.refreshed > 0 and state.refreshed + state.idle + math.floor(state.idle / 100) or math.huge
+  local unused = state.refreshed > 0 and state.refreshed + state.idle + longest_interval or math.huge
   if math.min(state.expires, unused, state.ends > 0 and state.ends or math.huge) <= now then
     return nil, { nonce, 'gone' }
   end

@@ -184,8 +184,16 @@ if new then
 end
 local ended, more = {}, 0
 if new or (new_idle and not state.prepared) then -- What is only prepared gets its life from activate.lua.
-  state.refreshed, state.expires = now, full_life(state, settings.interval)
-  redis.call('HSET', record.key, 'r', now, 'i', state.idle, 'a', state.ends)
+  local full = full_life(state, settings.interval)
+  if state.refreshed == 0 and not joins then
+    state.expires = math.min(state.expires, full) -- Its cookie has not come back yet.
+  else
+    state.refreshed, state.expires = now, full
+  end
+  redis.call('HSET', record.key, 'r', state.refreshed, 'i', state.idle, 'a', state.ends)
+  if state.is_ahead and not joins then
+    redis.call('HSET', record.key, 'b', state.began)
+  end
   if joins then
     ended, more = join(record, state.expires, state.generation, max_sessions, rest)
   else
