@@ -11,11 +11,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::cluster::Cluster;
 use support::disk::mount_small_disk;
 use support::fork::{child, in_own_process};
 use support::load::Load;
-use support::redis::Redis;
-use support::{builder, kind, manager, session_with};
+use support::redis::{Redis, rights};
+use support::{builder, cookie, kind, manager, session_with};
 
 /// How soon a Redis that is back is to be noticed.
 const SOON: Duration = Duration::from_secs(2);
@@ -207,6 +208,63 @@ fn a_full_memory_without_eviction() {
     session.save().unwrap();
     assert_eq!(value(&manager, &headers[0]), Some(large(999)));
     assert_eq!(redis.keys(), [key]);
+}
+
+#[test]
+fn a_full_memory_has_room_again_when_all_sessions_have_ended() {
+    let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+    redis.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..]].concat());
+    let url = format!("{}?user=sessions&pass=password", redis.url());
+    let manager = builder(&url).operation_timeout(Duration::from_secs(20)).build().unwrap();
+    let spared = ["mps:settings", "other:AAAAAAAAAAAAAAAAAAAAAAAA", "mps:BBBBBBBBBBBBBBBBBBBBBBBB"];
+    for key in spared {
+        redis.run::<()>(&["HSET", key, "a", "b"]);
+    }
+    let (mut headers, mut session) = (Vec::new(), manager.load(None).unwrap());
+    let log_in = |group: &str| {
+        let mut session = manager.load(None).unwrap();
+        session.set("value", &"x".repeat(300)).unwrap();
+        session.set_group_name(group);
+        session.save().map(|set_cookie| cookie(&set_cookie.unwrap()))
+    };
+    let refused = loop {
+        match log_in(&(headers.len() % 100).to_string()).and_then(|_| save(&manager, &"y".repeat(300))) {
+            Ok(header) => headers.push(header),
+            refused => break refused,
+        }
+        assert!(headers.len() < 10_000, "the memory is never full");
+    };
+    assert_eq!(kind(refused), StoreErrorKind::Rejected);
+    manager.destroy_every_session().unwrap();
+    assert_eq!(redis.keys().iter().filter(|key| !spared.contains(&key.as_str())).count(), 0);
+    assert!(spared.iter().all(|key| redis.run::<bool>(&["EXISTS", key])));
+    session.set("a", &1).unwrap();
+    session.save().unwrap();
+    let header = log_in("0").unwrap();
+    assert_eq!(manager.group("0").len().unwrap(), 1);
+    manager.check_writes().unwrap();
+    assert!(!manager.load(&*header).unwrap().is_new());
+}
+
+#[test]
+fn the_records_of_all_sessions_are_removed_from_every_node_of_a_cluster() {
+    let cluster = Cluster::start(3);
+    let [manager, other] = ["mps", "other"].map(|namespace| {
+        builder(&cluster.url()).namespace(namespace).operation_timeout(Duration::from_secs(20)).build().unwrap()
+    });
+    for number in 0..30 {
+        for manager in [&manager, &other] {
+            session_with(manager, &[("a", "1")]);
+            let mut session = manager.load(None).unwrap();
+            session.set_group_name(&number.to_string());
+            session.save().unwrap();
+        }
+    }
+    let spared = cluster.keys().iter().filter(|key| key.starts_with("other:")).count();
+    manager.destroy_every_session().unwrap();
+    let keys = cluster.keys();
+    assert_eq!(keys.iter().filter(|key| key.starts_with("mps:")).count(), 0, "{keys:?}");
+    assert_eq!((keys.len(), spared), (spared, 30 + 3 * 30));
 }
 
 #[test]

@@ -248,6 +248,34 @@ fn a_damaged_index_or_generation_keeps_no_logout_from_working() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_generation_ends_all_sessions_until_the_next_login() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    for command in [["SET", "mps:generation", "x"], ["RPUSH", "mps:generation", "x"], ["ZADD", "mps:generation", "1"]] {
+        let headers = [member(&manager), session_with(&manager, &[("a", "1")])];
+        let mut under_way = manager.load(&*headers[0]).unwrap();
+        under_way.set("a", &2).unwrap();
+        let _: i64 = redis.run(&["DEL", "mps:generation"]);
+        let last: &[&str] = if command[0] == "ZADD" { &["x"] } else { &[] };
+        let _: redis::Value = redis.run(&[&command[..], last].concat());
+        assert!(headers.iter().all(|header| manager.load(&**header).unwrap().is_new()));
+        assert!(matches!(under_way.save(), Err(Error::Gone)));
+        assert_eq!(manager.group("ada").len().unwrap(), 0);
+        assert_eq!(manager.group("ada").sessions().unwrap().len(), 0);
+        let new = member(&manager);
+        assert!(!manager.load(&*new).unwrap().is_new());
+        assert_eq!(manager.group("ada").len().unwrap(), 1);
+        assert!(headers.iter().all(|header| manager.load(&**header).unwrap().is_new()));
+        assert_eq!(redis.run::<i64>(&["PTTL", "mps:generation"]), -1);
+    }
+    // What is remembered of the end of all sessions expires, and the generation of new ones does not.
+    manager.destroy_every_session().unwrap();
+    assert!(redis.run::<i64>(&["PTTL", "mps:generation"]) > 0);
+    member(&manager);
+    assert_eq!(redis.run::<i64>(&["PTTL", "mps:generation"]), -1);
+}
+
+#[test]
 fn a_logout_ends_both_what_is_there_and_where_it_leads() {
     let redis = Redis::start();
     let manager = manager(&redis.url());

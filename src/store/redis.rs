@@ -12,6 +12,7 @@ mod health;
 mod introduction;
 mod keys;
 mod namespace;
+mod namespace_sweep;
 mod node;
 mod operation;
 mod pace;
@@ -236,8 +237,13 @@ impl Store for RedisStore {
         Operation::begin(self, call)?.end_group(group, except)
     }
 
+    /// Ends them at once, and then removes records for half of the time that the call has left at most, so that a full
+    /// memory has room again. The others expire.
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
-        Operation::begin(self, call)?.end_namespace(namespace)
+        let operation = Operation::begin(self, call)?;
+        operation.end_namespace(namespace)?;
+        operation.sweep_namespace(namespace);
+        Ok(())
     }
 
     fn check_writes(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
