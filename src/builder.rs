@@ -431,8 +431,8 @@ impl SessionManagerBuilder {
     /// Default: 8. As many connections as the process has threads are enough. Calls that find all connections in use
     /// are served in the order in which they came.
     ///
-    /// The server sees up to workers × pool size connections, and one more for each process with Sentinel. In a
-    /// cluster, every node does. With 64 workers of 8 threads, that is 512. Keep this number below the server's
+    /// The server sees up to workers × pool size connections. In a cluster, every node does. With Sentinel, each process
+    /// keeps one more connection, to a Sentinel. With 64 workers of 8 threads, that is 512. Keep this number below the server's
     /// `maxclients` (10,000 by default) and its limit of open files. Beyond it, new connections are refused with
     /// [`Unavailable`](crate::StoreErrorKind::Unavailable), and calls that have a connection go on.
     ///
