@@ -190,7 +190,10 @@ fn processes_that_were_parted_by_a_log_that_was_taken_away_meet_again() {
         let old = child(|| {
             manager.ping().unwrap();
             wait.send();
-            until(|| header.exists());
+            until(|| {
+                manager.ping().unwrap();
+                header.exists()
+            });
             let header = fs::read_to_string(&header).unwrap();
             until(|| is_alive(&manager, &header));
             let mut session = manager.load(&*header).unwrap();
@@ -200,13 +203,94 @@ fn processes_that_were_parted_by_a_log_that_was_taken_away_meet_again() {
         });
         wait.wait();
         take_log_away(&folder);
-        // A process that opens the file now has another log.
+        // A process that opens the file now has to wait for the other one.
         let saved = session_with(&manager, &[("user", "ada")]);
         fs::write(folder.path().join("header"), &saved).unwrap();
         fs::rename(folder.path().join("header"), &header).unwrap();
         old.join();
         assert_eq!(manager.load(&*saved).unwrap().get("seen").unwrap(), Some(true));
         assert!(is_sound(&folder));
+    });
+}
+
+#[test]
+fn nothing_is_lost_when_companions_are_deleted_while_processes_write() {
+    in_own_process("nothing_is_lost_when_companions_are_deleted_while_processes_write", || {
+        for gone in [&["-shm"][..], &["-wal"], &["-wal", "-shm"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let manager = manager(&folder);
+            let (busy, stop) = (file(&folder, "-busy"), file(&folder, "-stop"));
+            // Logs in all the time, and at the end all of that is there.
+            let work = |number: usize| {
+                let (mut headers, mut refused) = (Vec::new(), 0);
+                loop {
+                    let last = stop.exists();
+                    let mut session = manager.load(None).unwrap();
+                    session.set("user", &number).unwrap();
+                    match session.save() {
+                        Ok(cookie) => headers.push(support::cookie(&cookie.unwrap())),
+                        Err(error) => {
+                            assert_eq!(failure(Err::<(), _>(error)).0, StoreErrorKind::Unavailable);
+                            refused += 1;
+                        }
+                    }
+                    let _ = fs::write(format!("{}{number}", busy.display()), headers.len().to_string());
+                    if last {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(2));
+                }
+                let lost = headers.iter().filter(|header| !is_alive(&manager, header)).count();
+                assert_eq!((lost, refused), (0, 0), "of {} after {gone:?} was deleted", headers.len());
+                String::new()
+            };
+            let saved = |number: usize| -> usize {
+                let said = fs::read_to_string(format!("{}{number}", busy.display()));
+                said.ok().and_then(|said| said.parse().ok()).unwrap_or(0)
+            };
+            let mut workers: Vec<_> = (0..3).map(|number| child(|| work(number))).collect();
+            until(|| (0..3).all(|number| saved(number) > 20));
+            let before: Vec<usize> = (0..3).map(saved).collect();
+            gone.iter().for_each(|ending| fs::remove_file(file(&folder, ending)).unwrap());
+            // One that is started at that moment.
+            workers.push(child(|| work(3)));
+            until(|| (0..3).all(|number| saved(number) > before[number] + 20) && saved(3) > 20);
+            until(|| ["-wal", "-shm"].iter().all(|ending| file(&folder, ending).exists()));
+            fs::write(&stop, "").unwrap();
+            workers.into_iter().for_each(|worker| drop(worker.join()));
+            assert!(is_sound(&folder), "{gone:?}");
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_does_not_notice_is_told_of_and_not_written_beside() {
+    in_own_process("a_worker_that_does_not_notice_is_told_of_and_not_written_beside", || {
+        for gone in [&["-shm"][..], &["-wal"], &["-wal", "-shm"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let manager = builder(&format!("sqlite://{}", file(&folder, "").display()))
+                .operation_timeout(Duration::from_millis(100))
+                .build()
+                .unwrap();
+            let (ready, go) = (Signals::new(), Signals::new());
+            let idle = child(|| {
+                let header = session_with(&manager, &[("user", "ada")]);
+                ready.send();
+                go.wait();
+                header
+            });
+            ready.wait();
+            gone.iter().for_each(|ending| fs::remove_file(file(&folder, ending)).unwrap());
+            let (kind, message) = failure(manager.ping());
+            assert_eq!(kind, StoreErrorKind::Unavailable, "{message}");
+            assert!(message.contains("was removed while workers run"), "{message}");
+            go.send();
+            let header = idle.join();
+            until(|| manager.ping().is_ok());
+            assert!(is_sound(&folder));
+            // The child ended without closing its log: what is in a deleted one is gone with it.
+            assert_eq!(is_alive(&manager, &header), gone == ["-shm"], "{gone:?}");
+        }
     });
 }
 

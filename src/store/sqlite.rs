@@ -1,5 +1,6 @@
 //! Sessions in one SQLite file, which all workers of a machine open.
 
+mod alone;
 mod connection;
 mod engine;
 mod failure;
@@ -54,8 +55,11 @@ const PURGED: i64 = 3;
 /// - `-shm` tells the processes what is in the log. These two go when the last process closes the file.
 /// - `-reserve` is room for a full disk. It may be deleted at any time, and is made again.
 ///
-/// Never delete the log. If the file, its log or `-shm` is deleted or replaced, workers notice within a second, and go
-/// on with what is there then. What was saved in that second may be lost.
+/// Never delete the log. If the file, its log or `-shm` is deleted or replaced, a worker notices at its first call after
+/// a second, and goes on with what is there then. If the log or `-shm` was deleted, nothing that was saved is lost; but
+/// calls wait until all workers have noticed. If one has no call to notice it with, the others get
+/// [`StoreErrorKind::Unavailable`](crate::StoreErrorKind::Unavailable) until it is restarted. If the file was replaced,
+/// what was saved in that second may be lost.
 ///
 /// The file does not shrink: what ended sessions leave is used for new ones. Timeouts follow the machine's clock. The
 /// file must not lie on a network file system. The log warns of a file that somebody else may write: whoever can do that

@@ -1,5 +1,6 @@
 //! A connection to the file: opened with the right mode and schema, and patient until a deadline.
 
+use super::alone;
 use super::failure::store_error;
 use super::file::{Files, Identities};
 use super::permit::Permit;
@@ -67,7 +68,11 @@ pub(super) fn take_waited() -> Duration {
 
 /// SQLite's busy handler: whether to try for the lock once more.
 fn wait_for_lock(looks: i32) -> bool {
-    let pause = if looks < SHORT_WAITS { LOOK_AGAIN } else { LOOK_AGAIN_LATER };
+    wait(if looks < SHORT_WAITS { LOOK_AGAIN } else { LOOK_AGAIN_LATER })
+}
+
+/// Waits for a lock, for this long or until the deadline. Says whether there was time left.
+pub(super) fn wait(pause: Duration) -> bool {
     let now = Instant::now();
     match DEADLINE.get().map(|deadline| deadline.saturating_duration_since(now)) {
         None | Some(Duration::ZERO) => false,
@@ -86,14 +91,15 @@ impl Connection {
     pub(super) fn open(path: &Path, full_sync: bool, before: Option<Identities>) -> Result<Connection, NotOpened> {
         let files = Files::of(path);
         files.create()?;
-        let opening = files.identities();
+        let found = files.identities();
         if let Some(before) = before
             && before.log.is_some()
-            && (before.log == opening.log && before.database != opening.database)
+            && (before.log == found.log && before.database != found.database)
         {
             return Err(other_log(path).into());
         }
-        let permit = Permit::get(opening)?.ok_or(NotOpened::Replaced)?;
+        let permit = Permit::get(found)?.ok_or(NotOpened::Replaced)?;
+        let opening = alone::wait_for_companions(path, &files)?;
         let fault = |error| store_error(error, path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut sqlite = rusqlite::Connection::open_with_flags(path, flags).map_err(fault)?;
@@ -102,6 +108,12 @@ impl Connection {
         sqlite.set_db_config(no_checkpoint, true).map_err(fault)?;
         sqlite.busy_handler(Some(wait_for_lock)).map_err(fault)?;
         let is_new = !has_schema(&sqlite, path)?;
+        if opening.is_whole() && files.identities() != opening {
+            // Removed at this very moment. A new -shm beside a log that others write must not stay.
+            drop(sqlite);
+            files.remove_new_shared_memory(&opening);
+            return Err(NotOpened::Replaced);
+        }
         if !is_new && !permit.has_others(opening) {
             check_log(&mut sqlite, path, &files, &opening)?;
         }
@@ -115,7 +127,7 @@ impl Connection {
         sqlite.set_prepared_statement_cache_capacity(64);
         room::watch_log(&sqlite);
         let opened = files.identities();
-        if opened.database != opening.database || opened.log.is_none() || opened.shared_memory.is_none() {
+        if opened.database != opening.database || !opened.is_whole() {
             return Err(NotOpened::Replaced);
         }
         permit.settle(opened);
@@ -145,6 +157,21 @@ impl Connection {
         let now = self.files.identities();
         if now.database == self.opened.database && now.log.is_none() {
             let _ = room::checkpoint(&self.sqlite, Checkpoint::Restart);
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// The last one to close the file copies its log into the database, and deletes it by its name: not where that is
+    /// another log by now.
+    fn drop(&mut self) {
+        let now = self.files.identities();
+        let is_ours = |now, opened| now == None || now == opened;
+        let may_copy = now.database == self.opened.database
+            && is_ours(now.log, self.opened.log)
+            && is_ours(now.shared_memory, self.opened.shared_memory);
+        if !may_copy {
+            let _ = self.sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::store::{Call, halfway};
 use crate::{StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many ended sessions are cleared away at once where the disk is full.
@@ -20,6 +21,8 @@ const CLEARED_AT_ONCE: i64 = 50;
 const CHECKPOINT_AT: u32 = 1000;
 /// With this many it is to begin anew, and readers are waited for, for this long for each thousand.
 const RESTART_AT: u32 = 2 * CHECKPOINT_AT;
+/// How long to wait before a file that was just replaced is opened again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(super) type Processes = PerProcess<Opened>;
@@ -67,7 +70,7 @@ impl SqliteStore {
         ends: bool,
         mut work: impl FnMut(&mut rusqlite::Connection) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
-        let (mut closed, mut reopened, mut gave_up) = (false, false, false);
+        let (mut reopened, mut gave_up) = (false, false);
         loop {
             let process = self.processes.enter(call.deadline)?;
             let opened = process.get_or_open(|| {
@@ -79,10 +82,10 @@ impl SqliteStore {
             let is_reused = place.is_some();
             let mut connection = match self.connection(place.take()) {
                 Ok(connection) => connection,
-                Err(NotOpened::Replaced) if !closed => {
-                    closed = true;
+                Err(NotOpened::Replaced) if Instant::now() < call.deadline => {
                     drop((place, process));
                     stores::close_all(call.deadline);
+                    thread::sleep(LOOK_AGAIN);
                     continue;
                 }
                 Err(NotOpened::Replaced) => {

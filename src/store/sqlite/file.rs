@@ -65,6 +65,14 @@ impl Files {
         }
     }
 
+    /// Removes a `-shm` file that was made beside the log of the one before.
+    pub(super) fn remove_new_shared_memory(&self, before: &Identities) {
+        let now = self.identities();
+        if now.log == before.log && now.shared_memory != before.shared_memory {
+            let _ = fs::remove_file(&self.shared_memory);
+        }
+    }
+
     /// Makes the file if there is none, for its owner alone; SQLite gives its companions the same mode.
     pub(super) fn create(&self) -> Result<(), StoreError> {
         // In this order: whoever makes both at this moment makes the log last.
@@ -127,6 +135,13 @@ impl Files {
                 file.uid()
             );
         }
+    }
+}
+
+impl Identities {
+    /// Whether the database has both of its companions.
+    pub(super) fn is_whole(&self) -> bool {
+        self.database.is_some() && self.log.is_some() && self.shared_memory.is_some()
     }
 }
 

@@ -43,7 +43,9 @@ impl Permit {
             if connections.iter().any(|(_, other)| is_other_log(other, &files)) {
                 return Ok((None, connections));
             }
-            Ok((Some(Permit { number }), with(connections, number, files)))
+            // What is missing will be made.
+            let whole = if files.is_whole() { files } else { Identities { log: None, shared_memory: None, ..files } };
+            Ok((Some(Permit { number }), with(connections, number, whole)))
         })
     }
 

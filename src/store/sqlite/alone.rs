@@ -1,0 +1,54 @@
+//! Workers that still use a `-wal` or `-shm` file which was deleted, and how a new connection stays away from them.
+//!
+//! SQLite keeps the locks of writers in the `-shm` file. Whoever opens the database makes the companions that are
+//! missing; with two `-shm` files, two workers could write one log at once and ruin the database. So while a companion is
+//! missing, a connection is opened only once nobody else has the database open. Each connection holds a shared lock on
+//! the database file itself, so an exclusive one is given only then.
+
+use super::connection::wait;
+use super::failure::store_error;
+use super::file::{Files, Identities};
+use crate::{StoreError, StoreErrorKind, random};
+use rusqlite::config::DbConfig;
+use rusqlite::{ErrorCode, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+/// Waits, as for locks, until the companions are both there, or nobody else has the database open. Gives what is there
+/// then.
+pub(super) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identities, StoreError> {
+    loop {
+        let found = files.identities();
+        if found.is_whole() || is_alone(path).map_err(|error| store_error(error, path))? {
+            return Ok(found);
+        }
+        // Those who try at the same moment see one another. The next time they are to miss each other.
+        let jitter = random::nonce().map_or(0, |nonce| u64::from(nonce[0]) % 16);
+        if !wait(Duration::from_micros(500 * (1 + jitter))) {
+            let message = format!(
+                "{}: its -wal or -shm file was removed while workers run, and some of them still use it; \
+                 they let go of it at their next request; otherwise restart them",
+                path.display()
+            );
+            return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+        }
+    }
+}
+
+/// Whether no other connection of any process has the database open. Writes nothing.
+fn is_alone(path: &Path) -> rusqlite::Result<bool> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let sqlite = rusqlite::Connection::open_with_flags(path, flags)?;
+    sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    sqlite.busy_timeout(Duration::ZERO)?;
+    if sqlite.is_readonly("main")? {
+        return Ok(true);
+    }
+    // In this mode SQLite keeps what -shm is for in its own memory, and needs the exclusive lock to read anything.
+    sqlite.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    match sqlite.execute_batch("BEGIN EXCLUSIVE; ROLLBACK") {
+        Ok(()) => Ok(true),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
