@@ -148,6 +148,23 @@ fn a_guard_closes_what_is_open_and_holds_calls_back() {
 }
 
 #[test]
+fn a_guard_closes_every_sqlite_file_of_the_process() {
+    in_own_process("a_guard_closes_every_sqlite_file_of_the_process", || {
+        let folder = tempfile::tempdir().unwrap();
+        let url = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+        let managers = [manager(&url("one.db")), manager(&url("one.db")), manager(&url("other.db"))];
+        managers.iter().for_each(|manager| manager.ping().unwrap());
+        let guard = managers[0].before_fork();
+        let held = child(|| {
+            drop(guard);
+            managers.iter().for_each(|manager| drop(session_with(manager, &[("a", "1")])));
+            String::new()
+        });
+        held.join();
+    });
+}
+
+#[test]
 fn a_parent_whose_first_call_is_under_way_forks_under_a_guard() {
     in_own_process("a_parent_whose_first_call_is_under_way_forks_under_a_guard", || {
         let redis = Redis::start();

@@ -43,7 +43,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
         let (guard, quiet) = self.hold_back(Instant::now() + patience, close);
         if !quiet {
-            log::error!("before_fork: calls are still under way after {patience:?}; forking now may hang the child");
+            warn_of_calls(patience);
         }
         guard
     }
@@ -99,6 +99,11 @@ impl<T> fmt::Debug for PerProcess<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PerProcess")
     }
+}
+
+/// Tells that calls did not end before a fork.
+pub(crate) fn warn_of_calls(patience: Duration) {
+    log::error!("before_fork: calls are still under way after {patience:?}; forking now may hang the child");
 }
 
 /// A call under way.

@@ -17,6 +17,7 @@ use self::engine::{Log, Processes};
 use self::failure::Failure;
 use self::forward::{Purpose, forward, forwarded, purge};
 use super::metrics::Counters;
+use super::per_process::warn_of_calls;
 use super::state::RecordState;
 use super::{
     Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Size, Stats, Store, Update,
@@ -32,7 +33,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params}
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How many ended sessions, and how many ids that lead nowhere any more, are cleared away when one is created: more than
 /// one, so that the file stops growing.
@@ -45,7 +46,8 @@ const PURGED: i64 = 3;
 ///
 /// # Forks
 /// A process must not fork while it has the file open, unless under
-/// [`before_fork`](crate::SessionManager::before_fork), which closes it. The usual server has nothing to do: its parent
+/// [`before_fork`](crate::SessionManager::before_fork), which closes it and every other file that a store of this type
+/// has open in the process, and holds back the calls to them. The usual server has nothing to do: its parent
 /// builds the manager and forks, and only the children use it. A child that was forked from a process with the file
 /// open gets [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked), from this store and every other of this type.
 ///
@@ -356,7 +358,13 @@ impl Store for SqliteStore {
     }
 
     fn before_fork(&self) -> ForkGuard {
-        self.processes.before_fork(self.patience * 2, engine::close_idle)
+        let patience = self.patience * 2;
+        // What another store of this process has open would make the child mistrust this one, too.
+        let (guard, quiet) = stores::hold_all_back(Instant::now() + patience);
+        if !quiet {
+            warn_of_calls(patience);
+        }
+        guard
     }
 
     fn stats(&self) -> Stats {

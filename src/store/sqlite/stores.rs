@@ -1,6 +1,7 @@
 //! The stores of this process, whose connections are closed together.
 
 use super::engine::{self, Processes};
+use crate::store::ForkGuard;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -21,9 +22,16 @@ pub(super) fn register(store: &Arc<Processes>) {
 /// Closes all connections of this process: those to one database must have ended before the first one of a new
 /// beginning. Says whether all calls under way have ended by the deadline.
 pub(super) fn close_all(deadline: Instant) -> bool {
+    hold_all_back(deadline).1
+}
+
+/// Closes all connections of this process, and holds new calls back until the guard is dropped. Says whether all calls
+/// under way have ended by the deadline.
+pub(super) fn hold_all_back(deadline: Instant) -> (ForkGuard, bool) {
     let stores = STORES.load_full();
     let stores: Vec<Arc<Processes>> =
         stores.iter().flat_map(|stores| stores.iter()).filter_map(Weak::upgrade).collect();
     let held: Vec<_> = stores.iter().map(|store| store.hold_back(deadline, engine::close_idle)).collect();
-    held.iter().all(|(_, quiet)| *quiet)
+    let quiet = held.iter().all(|(_, quiet)| *quiet);
+    (ForkGuard::new(move || drop(held)), quiet)
 }
