@@ -5,7 +5,8 @@
 mod support;
 
 use multi_process_session::{SessionManager, StoreErrorKind};
-use nix::unistd::{Uid, getuid, setuid};
+use nix::sys::stat::Mode;
+use nix::unistd::{Uid, getuid, mkfifo, setuid};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -311,6 +312,47 @@ fn files_that_were_deleted_give_their_space_back() {
         assert_eq!(open, Vec::<PathBuf>::new());
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["sessions.db-reserve"]);
+    });
+}
+
+#[test]
+fn what_somebody_put_in_the_place_of_the_reserve_is_left_alone() {
+    for what in ["a symbolic link", "a link", "a FIFO", "a folder"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, reserve) = (folder.path().join("victim"), file(&folder, "-reserve"));
+        fs::write(&victim, "hello").unwrap();
+        match what {
+            "a symbolic link" => std::os::unix::fs::symlink(&victim, &reserve).unwrap(),
+            "a link" => fs::hard_link(&victim, &reserve).unwrap(),
+            "a FIFO" => mkfifo(&reserve, Mode::S_IRWXU).unwrap(),
+            _ => fs::create_dir(&reserve).unwrap(),
+        }
+        let worker = manager(&folder);
+        let (done, wait) = std::sync::mpsc::channel();
+        // A call that waits for a reader of the FIFO would never end.
+        thread::spawn(move || done.send(session_with(&worker, &[("user", "ada")])));
+        let header = wait.recv_timeout(Duration::from_secs(60)).expect(what);
+        assert!(is_alive(&manager(&folder), &header));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "hello", "{what}");
+    }
+}
+
+#[test]
+fn a_reserve_that_a_long_log_needed_is_given_back_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager(&folder);
+    let save = || drop(session_with(&manager, &[("value", &"x".repeat(100_000))]));
+    save();
+    let length = || fs::metadata(file(&folder, "-reserve")).unwrap().len();
+    let whole = length();
+    let reader = sql(&folder);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+    (0..200).for_each(|_| save());
+    assert!(length() > 10 * whole, "{} bytes: the database is to grow by what is in the log", length());
+    reader.execute_batch("COMMIT").unwrap();
+    until(|| {
+        save();
+        length() <= 8 * whole
     });
 }
 

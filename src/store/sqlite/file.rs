@@ -2,7 +2,7 @@
 
 use crate::{Error, StoreError, StoreErrorKind, random};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::mem;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -57,7 +57,8 @@ impl Files {
     pub(super) fn is_log_empty(&self) -> io::Result<bool> {
         // SQLite keeps its locks on the other two files, so closing this one gives none of them away (fcntl(2)).
         let mut begin = [0; LOG_MAGIC.len()];
-        let read = File::open(&self.log).and_then(|mut log| log.read_exact(&mut begin));
+        let log = open_regular(&self.log, OpenOptions::new().read(true));
+        let read = log.and_then(|mut log| log.read_exact(&mut begin));
         match read {
             Ok(()) => Ok(begin != LOG_MAGIC),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(true),
@@ -151,6 +152,22 @@ impl Identity {
         let born = self.born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         born.map_or(self.inode as i64, |born| born.as_nanos() as i64)
     }
+}
+
+/// Opens what lies under such a name, if it is a regular file that has no other name: whatever else lies there, somebody
+/// put it there so that we wait for it, or write to a file of their choice.
+pub(super) fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if is_regular(&file.metadata()?) { Ok(file) } else { Err(io::Error::other("not a regular file of its own")) }
+}
+
+/// How long such a file is; 0 where there is none.
+pub(super) fn length_of_regular(path: &Path) -> u64 {
+    fs::symlink_metadata(path).ok().filter(is_regular).map_or(0, |file| file.len())
+}
+
+fn is_regular(file: &Metadata) -> bool {
+    file.is_file() && file.nlink() == 1
 }
 
 /// A new, empty file for its owner alone.

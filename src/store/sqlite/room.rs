@@ -6,7 +6,7 @@
 //! Whatever is not there to end sessions is written only while both are whole.
 
 use super::connection::wait_for_locks_until;
-use super::file::{create_new, with_ending};
+use super::file::{create_new, length_of_regular, open_regular, with_ending};
 use rusqlite::{ErrorCode, Transaction, ffi};
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +16,8 @@ use std::time::Instant;
 
 /// The least that the reserve holds beyond what the database has yet to grow.
 const RESERVE: u64 = 1 << 20;
+/// A reserve that is this many times as large as it has to be is made smaller.
+const LARGE_RESERVE: u64 = 8;
 /// How much longer the log is than what is in it. A logout takes some 30 kB.
 pub(super) const LOG_ROOM: u64 = 2 << 20;
 /// What the companions of the database take when they are made.
@@ -86,7 +88,7 @@ pub(super) fn checkpoint(sqlite: &rusqlite::Connection, mode: Checkpoint) -> rus
 /// Gives back what a log has that was copied, beyond the room that is kept in it: the next commit does, if nobody
 /// reads it.
 pub(super) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()> {
-    let is_long = |database| length(&log_of(Path::new(database))) > LOG_ROOM + LOG_ROOM / 8;
+    let is_long = |database| length_of_regular(&log_of(Path::new(database))) > LOG_ROOM + LOG_ROOM / 8;
     if sqlite.path().is_some_and(is_long) {
         sqlite.prepare_cached("UPDATE file SET touched = touched + 1")?.execute([])?;
     }
@@ -156,24 +158,31 @@ fn has_room(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
 /// where SQLite writes over them.
 fn has_log(database: &Path, bytes: u64) -> bool {
     let log = log_of(database);
-    let now = length(&log);
-    now >= bytes || !is_refused(OpenOptions::new().append(true).open(log).and_then(|log| add(log, bytes - now)))
+    let now = length_of_regular(&log);
+    now >= bytes || !is_refused(append_to(&log).and_then(|log| add(log, bytes - now)))
 }
 
 /// Whether the reserve holds what the database is to grow, and as much more as is needed.
 fn has_reserve(database: &Path, growth: u64, needed: u64) -> bool {
     let reserve = reserve_of(database);
-    let (now, whole) = (length(&reserve), growth + RESERVE);
+    let (now, whole) = (length_of_regular(&reserve), growth + RESERVE);
+    if now > LARGE_RESERVE * whole {
+        // Kept for a database that has grown since, or did not grow after all.
+        let _ = append_to(&reserve).and_then(|file| file.set_len(whole));
+        return true;
+    }
     let open = || match create_new(&reserve) {
         Ok(file) => {
             // Whoever may write the database may write this.
             file.set_permissions(fs::metadata(database)?.permissions())?;
             Ok(file)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(&reserve),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => append_to(&reserve),
         Err(error) => Err(error),
     };
-    now >= whole || !is_refused(open().and_then(|file| add(file, whole - now))) || length(&reserve) >= growth + needed
+    now >= whole
+        || !is_refused(open().and_then(|file| add(file, whole - now)))
+        || length_of_regular(&reserve) >= growth + needed
 }
 
 fn log_of(database: &Path) -> PathBuf {
@@ -182,6 +191,10 @@ fn log_of(database: &Path) -> PathBuf {
 
 fn reserve_of(database: &Path) -> PathBuf {
     with_ending(database, "-reserve").into()
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    open_regular(path, OpenOptions::new().append(true))
 }
 
 fn length(path: &Path) -> u64 {
