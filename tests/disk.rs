@@ -196,6 +196,25 @@ fn a_reader_that_stays_does_not_keep_sessions_from_being_ended_on_a_full_disk() 
 }
 
 #[test]
+fn the_reserve_is_used_up_before_a_logout_is_refused() {
+    on_a_small_disk("the_reserve_is_used_up_before_a_logout_is_refused", "24m", |folder| {
+        let manager = manager(folder);
+        // Each on pages of its own.
+        let headers: Vec<_> =
+            (0..600).map(|_| session_with(&manager, &[("user", "ada"), ("value", &"x".repeat(5000))])).collect();
+        let reader = sql(folder);
+        reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+        visit(&manager, 1).unwrap();
+        fill(&folder.path().join("filler"));
+        let ended = headers.iter().take_while(|header| manager.destroy(header.as_str()).is_ok()).count();
+        assert!(ended < headers.len(), "more of them are needed to fill the disk");
+        assert!(!folder.path().join("sessions.db-reserve").exists(), "{ended} logouts, and there is room");
+        reader.execute_batch("COMMIT").unwrap();
+        manager.destroy(&*headers[ended]).unwrap();
+    });
+}
+
+#[test]
 fn sessions_can_be_ended_by_workers_that_are_started_on_a_full_disk() {
     on_a_small_disk("sessions_can_be_ended_by_workers_that_are_started_on_a_full_disk", "12m", |folder| {
         let before = manager(folder);

@@ -162,6 +162,10 @@ impl SqliteStore {
             }
             result = work(&mut connection.sqlite);
         }
+        if is_full(&result) && ends && room::give_up(&connection.sqlite) {
+            // Somebody reads the log, so it has to grow.
+            result = work(&mut connection.sqlite);
+        }
         if is_full(&result) && !ends {
             // Room for the next one.
             let _ = clear_away(&connection.sqlite, self.now(), CLEARED_AT_ONCE);

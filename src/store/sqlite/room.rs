@@ -2,7 +2,8 @@
 //!
 //! What ends a session needs room in the log, and the log finds room when it has been copied into the database (a
 //! checkpoint), which may have to grow for that. So both are there before: the log is longer than what is in it, and
-//! beside the database lies a reserve, a file of zeros, which is given up where a checkpoint finds the disk full.
+//! beside the database lies a reserve, a file of zeros, which is given up where a checkpoint finds the disk full, or
+//! where the log has to grow since somebody reads it.
 //! Whatever is not there to end sessions is written only while both are whole.
 
 use super::connection::wait_for_locks_until;
@@ -129,7 +130,8 @@ pub(super) fn make_for_companions(database: &Path) -> bool {
     is_refused(added) && fs::remove_file(reserve_of(database)).is_ok()
 }
 
-fn give_up(sqlite: &rusqlite::Connection) -> bool {
+/// Gives the reserve up. Says whether there was one.
+pub(super) fn give_up(sqlite: &rusqlite::Connection) -> bool {
     sqlite.path().is_some_and(|database| fs::remove_file(reserve_of(Path::new(database))).is_ok())
 }
 
