@@ -63,6 +63,7 @@ pub fn check(subject: &dyn Subject) {
     suite.a_session_joins_and_leaves_a_group();
     suite.a_group_ends_as_one();
     suite.a_group_has_no_more_sessions_than_it_may();
+    suite.the_order_of_joining_is_exact();
     suite.what_has_ended_is_in_no_group();
     suite.an_old_key_leads_to_the_record_for_a_grace();
     suite.a_call_whose_time_is_up_ends();
@@ -907,6 +908,35 @@ impl Suite<'_> {
         self.store().update(&early, &joined, &call()).expect("update works");
         assert_eq!(ids(self.store(), &group), [to.id], "promise 8: who joins stays");
         assert!(load(self.store(), &rival).is_none(), "promise 8: and the other goes");
+    }
+
+    fn the_order_of_joining_is_exact(&self) {
+        // A clock may stand still all the while, and the order in which they were created is another one.
+        for _ in 0..10 {
+            let group = fresh_group();
+            let alone = [(); 4].map(|()| created(self.store(), &[("a", "1")]).0);
+            let joined: Vec<_> = alone
+                .iter()
+                .rev()
+                .map(|old| {
+                    let (to, change) = (group.session(fresh_key().id), changes([]));
+                    let join = Some(Join { max_sessions: Some(2), ..MEMBER });
+                    let update = Update { new_key: Some(to), join, ..update(&change) };
+                    self.store().update(old, &update, &call()).expect("update works");
+                    to
+                })
+                .collect();
+            assert_eq!(ids(self.store(), &group), sorted([joined[2], joined[3]]), "promise 8: who joined last stays");
+            // Who joins once more joins last, and a new id alone changes nothing.
+            let (again, moved, change) = (fresh_key().id, fresh_key().id, changes([]));
+            let (again, moved) = (group.session(again), group.session(moved));
+            let join = Update { new_key: Some(again), join: Some(MEMBER), ..update(&change) };
+            self.store().update(&joined[2], &join, &call()).expect("update works");
+            let only = Update { new_key: Some(moved), ..update(&change) };
+            self.store().update(&joined[3], &only, &call()).expect("update works");
+            let new = member_of(self.store(), &group, &[("a", "1")], Join { max_sessions: Some(2), ..MEMBER });
+            assert_eq!(ids(self.store(), &group), sorted([again, new]), "promise 8: who joined last stays");
+        }
     }
 
     fn what_has_ended_is_in_no_group(&self) {

@@ -39,6 +39,7 @@ fn damages() -> Vec<String> {
                 "version",
                 "created",
                 "joined",
+                "join_order",
                 "began",
                 "refreshed",
                 "ends",

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{Child, child, children, in_own_process};
 use support::place::Place;
-use support::{builder, clock, failure, manager, session_with};
+use support::{builder, clock, cookie, failure, manager, session_with};
 use tempfile::TempDir;
 
 fn url(folder: &TempDir) -> String {
@@ -456,23 +456,6 @@ fn children_forked_under_a_guard_are_all_right_in_every_order_of_exits() {
 }
 
 #[test]
-fn a_guard_of_one_store_does_not_make_a_fork_safe_for_another() {
-    in_own_process("a_guard_of_one_store_does_not_make_a_fork_safe_for_another", || {
-        let (one, two) = (Place::sqlite(), Place::sqlite());
-        let (guarded, forgotten) = (manager(&one.url()), manager(&two.url()));
-        guarded.ping().unwrap();
-        forgotten.ping().unwrap();
-        let guard = guarded.before_fork();
-        assert_eq!(child(|| format!("{:?}", failure(guarded.ping()).0)).join(), "Forked");
-        let second = forgotten.before_fork();
-        let said = child(|| format!("{:?} {:?}", guarded.ping().is_ok(), forgotten.ping().is_ok())).join();
-        assert_eq!(said, "true true");
-        drop((guard, second));
-        guarded.ping().unwrap();
-    });
-}
-
-#[test]
 fn threads_that_fork_at_once_under_their_own_guards_have_sound_children() {
     in_own_process("threads_that_fork_at_once_under_their_own_guards_have_sound_children", || {
         let folder = tempfile::tempdir().unwrap();
@@ -589,4 +572,58 @@ fn open_files() -> Vec<String> {
 
 fn is_ours(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sessions.db"))
+}
+
+/// How many commits there are in the log.
+fn commits(log: &Path) -> usize {
+    // A header, and frames of a header and a page of 4 kB; the frame that ends a commit tells the length of the database.
+    let log = fs::read(log).unwrap();
+    let salts = &log[16..24];
+    log[32..].chunks_exact(24 + 4096).filter(|frame| frame[8..16] == *salts && frame[4..8] != [0; 4]).count()
+}
+
+#[test]
+fn a_limit_that_ends_many_sessions_does_not_keep_others_waiting_until_they_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    let url = format!("sqlite://{}", path.display());
+    let log_in = |manager: &SessionManager| {
+        let mut session = manager.load(None).unwrap();
+        session.set_group_name("ada");
+        cookie(&session.save().unwrap().unwrap())
+    };
+    let unlimited = manager(&url);
+    let first = log_in(&unlimited);
+    // As many more, with ids of their own.
+    let sql = rusqlite::Connection::open(&path).unwrap();
+    sql.execute_batch(
+        "CREATE TEMP TABLE copies AS SELECT * FROM sessions;
+         WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n <= 3000)
+         INSERT INTO copies SELECT n, randomblob(18), namespace, in_group, group_name, version, created, joined, n,
+                                   began, refreshed, ends, idle, own_idle, expires, keys, size, nonces
+                            FROM numbers, (SELECT * FROM sessions);
+         INSERT INTO main.sessions SELECT * FROM copies WHERE serial > 1;
+         PRAGMA wal_checkpoint(TRUNCATE);",
+    )
+    .unwrap();
+    let last = log_in(&unlimited);
+    assert_eq!(unlimited.group("ada").len().unwrap(), 3002);
+    sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let limited = builder(&url).max_sessions_per_group(5).build().unwrap();
+    let new = log_in(&limited);
+    // One for the login, which ends them all, and one for each part that is removed.
+    let commits = commits(&folder.path().join("sessions.db-wal"));
+    assert!(commits > 5, "{commits} commits");
+    assert_eq!(limited.group("ada").len().unwrap(), 5);
+    let alive = |header: &str| !limited.load(header).unwrap().is_new();
+    assert_eq!([alive(&first), alive(&last), alive(&new)], [false, true, true]);
+    let kept: i64 = sql.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 5);
+    // Those that stayed keep their order.
+    for _ in 0..3 {
+        log_in(&limited);
+    }
+    assert_eq!([alive(&last), alive(&new)], [true, true]);
+    log_in(&limited);
+    assert_eq!([alive(&last), alive(&new)], [false, true]);
 }

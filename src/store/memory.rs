@@ -40,6 +40,8 @@ struct Shelf {
     records: HashMap<Key, Kept>,
     /// Ids that were replaced a while ago.
     forwards: HashMap<Key, Forward>,
+    /// How often a session joined a group: the time cannot tell who was first.
+    joins: u64,
     /// How many of both there may be before the dead ones are cleared away.
     sweep_at: usize,
 }
@@ -51,6 +53,8 @@ struct Kept {
     state: RecordState,
     values: Values,
     group_name: Option<String>,
+    /// Which of the joins its own was.
+    join_order: u64,
 }
 
 struct Forward {
@@ -115,11 +119,16 @@ impl Shelf {
     /// Ends those that joined first, until the group has no more sessions than this. The one with this id stays.
     fn limit(&mut self, key: Key, max_sessions: Option<usize>, now: SystemTime) {
         let ((own, Some(tag)), Some(max_sessions)) = (key, max_sessions) else { return };
-        let mut members: Vec<_> = self.members(tag, now).map(|(id, kept)| (kept.state.joined_at, id)).collect();
-        members.sort_by_key(|(joined_at, id)| Reverse((*id == own, *joined_at, *id)));
+        let mut members: Vec<_> = self.members(tag, now).map(|(id, kept)| (kept.join_order, id)).collect();
+        members.sort_by_key(|(order, id)| Reverse((*id == own, *order)));
         for (_, id) in members.into_iter().skip(max_sessions) {
             self.records.remove(&(id, Some(tag)));
         }
+    }
+
+    fn next_join(&mut self) -> u64 {
+        self.joins += 1;
+        self.joins
     }
 
     fn live(&mut self, key: Key, now: SystemTime) -> Option<&mut Kept> {
@@ -180,6 +189,7 @@ impl Store for MemoryStore {
             state,
             values: record.values.clone(),
             group_name: record.join.map(|join| join.name.to_owned()),
+            join_order: shelf.next_join(),
         };
         shelf.records.insert((key.id, key.tag), kept);
         shelf.limit((key.id, key.tag), record.join.and_then(|join| join.max_sessions), now);
@@ -220,8 +230,11 @@ impl Store for MemoryStore {
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), kept.integer(key)?)));
         let updated = Updated { info: kept.state.info(now), totals: totals.collect(), forwarded_to };
         if let Some(new_key) = new_key.filter(|new_key| *new_key != at)
-            && let Some(kept) = shelf.records.remove(&at)
+            && let Some(mut kept) = shelf.records.remove(&at)
         {
+            if update.join.is_some() {
+                kept.join_order = shelf.next_join();
+            }
             shelf.sweep(now);
             shelf.records.insert(new_key, kept);
             if at.1 == new_key.1 {

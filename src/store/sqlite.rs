@@ -191,21 +191,23 @@ impl Store for SqliteStore {
             remove(&transaction, key)?;
             clear_away(&transaction, now, PURGED)?;
             let state = RecordState::new(record, call, now);
+            let in_group = group::serial(&transaction, key)?;
             transaction
                 .prepare_cached(
                     "INSERT INTO sessions
-                     (id, namespace, in_group, group_name, version, created, joined, began, refreshed, ends, idle,
-                      own_idle, expires, keys, size, nonces)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                     (id, namespace, in_group, group_name, version, created, joined, join_order, began, refreshed, ends,
+                      idle, own_idle, expires, keys, size, nonces)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
                 )?
                 .execute(params![
                     key.id.as_bytes(),
                     namespace::serial(&transaction, key.namespace)?,
-                    group::serial(&transaction, key)?,
+                    in_group,
                     record.join.map(|join| join.name),
                     state.version as i64,
                     milliseconds(state.created_at),
                     state.joined_at.map(milliseconds),
+                    group::next_in_order(&transaction, in_group)?,
                     milliseconds(state.began_at),
                     state.refreshed_at.map(milliseconds),
                     state.ends_at.map(milliseconds),
@@ -220,10 +222,12 @@ impl Store for SqliteStore {
             for (key, json) in &record.values {
                 set(&transaction, serial, key, json)?;
             }
-            if let Some(max_sessions) = record.join.and_then(|join| join.max_sessions) {
-                group::limit(&transaction, key, max_sessions, now)?;
-            }
+            let surplus = match record.join.and_then(|join| join.max_sessions) {
+                Some(max_sessions) => group::limit(&transaction, key, max_sessions, now)?,
+                None => None,
+            };
             room::commit(transaction)?;
+            sweep_group(sqlite, surplus, call);
             Ok(Some(state.info(now)))
         })
     }
@@ -263,6 +267,7 @@ impl Store for SqliteStore {
             let found = find_for(&transaction, key, update, call, now)?;
             let Found { serial, size, state, forwarded_to } = found;
             let mut state = state.alive(&update.lifetime, now).ok_or(Failure::Refused(Error::Gone))?;
+            let mut surplus = None;
             if !state.knows(call.nonce) {
                 state = state.after(key, update, call, now).map_err(Failure::Refused)?;
                 if let Some((key, json)) = update.holds
@@ -293,7 +298,7 @@ impl Store for SqliteStore {
                         forward(&transaction, key, new_key.id, now, update.grace)?;
                     }
                     if let Some(max_sessions) = update.join.and_then(|join| join.max_sessions) {
-                        group::limit(&transaction, new_key, max_sessions, now)?;
+                        surplus = group::limit(&transaction, new_key, max_sessions, now)?;
                     }
                 }
             }
@@ -304,6 +309,7 @@ impl Store for SqliteStore {
                 }
             }
             room::commit(transaction)?;
+            sweep_group(sqlite, surplus, call);
             Ok(Updated { info: state.info(now), totals, forwarded_to })
         })
     }
@@ -334,9 +340,7 @@ impl Store for SqliteStore {
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         self.end_with(call, |sqlite| {
             let (ended, old_serial) = group::end(sqlite, group, except, self.now())?;
-            if let Some(serial) = old_serial {
-                group::sweep(sqlite, serial, halfway(call.deadline));
-            }
+            sweep_group(sqlite, old_serial, call);
             Ok(ended)
         })
     }
@@ -385,6 +389,13 @@ struct Found {
     state: RecordState,
     /// The id that it has now, if it was looked for under another.
     forwarded_to: Option<PublicId>,
+}
+
+/// Removes what a group has left, while there is time.
+fn sweep_group(sqlite: &rusqlite::Connection, serial: Option<i64>, call: &Call) {
+    if let Some(serial) = serial {
+        group::sweep(sqlite, serial, halfway(call.deadline));
+    }
 }
 
 /// Clears some of the sessions away that have ended, and of the ids that lead nowhere any more.
@@ -477,13 +488,25 @@ fn move_to(
     // Nothing alive is there; what has expired may not be cleared away yet.
     remove(transaction, new_key)?;
     let (in_group, name) = (group::serial(transaction, new_key)?, update.join.map(|join| join.name));
+    let join_order = match update.join {
+        Some(_) => Some(group::next_in_order(transaction, in_group)?),
+        None => (in_group == 0).then_some(0),
+    };
     transaction
         .prepare_cached(
             "UPDATE sessions
-             SET id = ?2, in_group = ?3, joined = ?4, group_name = iif(?3 = 0, NULL, ifnull(?5, group_name))
+             SET id = ?2, in_group = ?3, joined = ?4, group_name = iif(?3 = 0, NULL, ifnull(?5, group_name)),
+                 join_order = ifnull(?6, join_order)
              WHERE serial = ?1",
         )?
-        .execute(params![serial, new_key.id.as_bytes(), in_group, state.joined_at.map(milliseconds), name])?;
+        .execute(params![
+            serial,
+            new_key.id.as_bytes(),
+            in_group,
+            state.joined_at.map(milliseconds),
+            name,
+            join_order
+        ])?;
     Ok(())
 }
 

@@ -104,24 +104,63 @@ pub(super) fn sweep(sqlite: &Connection, serial: i64, deadline: Instant) {
     room::sweep(sqlite, batch, serial, deadline);
 }
 
-/// Ends those that joined first, until the group has no more live sessions than this. The one of this key stays.
+/// The number of the session that joins this group next. The time cannot tell who was first: it stands still between two
+/// joins, or is put back.
+pub(super) fn next_in_order(sqlite: &Connection, serial: i64) -> rusqlite::Result<i64> {
+    if serial == 0 {
+        return Ok(0);
+    }
+    // Where that would be beyond all numbers, somebody wrote it.
+    sqlite
+        .prepare_cached(
+            "SELECT min(ifnull(max(join_order), 0), 1 << 62) + 1 FROM sessions WHERE in_group = ?1 AND in_group > 0",
+        )?
+        .query_row([serial], |row| row.get(0))
+}
+
+/// The live sessions of the group of the tag `?1` but the one with the id `?2`, those that joined last first, as SQL.
+macro_rules! others_in_order {
+    () => {
+        "SELECT serial FROM sessions
+         WHERE in_group = (SELECT groups.serial FROM groups WHERE tag = ?1) AND in_group > 0
+           AND id <> ?2 AND expires > ?3 AND namespace IN (SELECT namespaces.serial FROM namespaces)
+         ORDER BY join_order DESC "
+    };
+}
+
+/// Ends those that joined first, until the group has no more live sessions than this. The one of this key stays. Gives
+/// the serial that the records of many are left with: they are dead, and others are not to wait until they are removed.
 pub(super) fn limit(
     sqlite: &Connection,
     key: &RecordKey<'_>,
     max_sessions: usize,
     now: SystemTime,
-) -> rusqlite::Result<usize> {
-    sqlite
-        .prepare_cached(
-            "DELETE FROM sessions WHERE serial IN (
-               SELECT sessions.serial FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
-               WHERE tag = ?1 AND expires > ?3 AND namespace IN (SELECT serial FROM namespaces)
-               ORDER BY id = ?2 DESC, joined DESC, sessions.serial DESC LIMIT -1 OFFSET ?4)",
-        )?
-        .execute(params![
-            tag(key),
-            key.id.as_bytes(),
-            milliseconds(now),
-            i64::try_from(max_sessions).unwrap_or(i64::MAX)
-        ])
+) -> rusqlite::Result<Option<i64>> {
+    let others = i64::try_from(max_sessions).unwrap_or(i64::MAX).saturating_sub(1);
+    let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4 OFFSET ?5"))?;
+    let surplus: Vec<i64> = statement
+        .query_map(params![tag(key), key.id.as_bytes(), milliseconds(now), room::BATCH + 1, others], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if surplus.len() as i64 <= room::BATCH {
+        let mut delete = sqlite.prepare_cached("DELETE FROM sessions WHERE serial = ?1")?;
+        surplus.iter().try_for_each(|serial| delete.execute([serial]).map(drop))?;
+        return Ok(None);
+    }
+    let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4"))?;
+    let stay: Vec<i64> = statement
+        .query_map(params![tag(key), key.id.as_bytes(), milliseconds(now), others], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    // As where the group ends: its row goes, and those that stay get a new one.
+    let old_serial: i64 = sqlite
+        .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?
+        .query_row([tag(key)], |row| row.get(0))?;
+    let new_serial = serial(sqlite, key)?;
+    sqlite.prepare_cached("UPDATE sessions SET in_group = ?3 WHERE id = ?1 AND in_group = ?2")?.execute(params![
+        key.id.as_bytes(),
+        old_serial,
+        new_serial
+    ])?;
+    let mut stays = sqlite.prepare_cached("UPDATE sessions SET in_group = ?2 WHERE serial = ?1")?;
+    stay.iter().try_for_each(|serial| stays.execute([*serial, new_serial]).map(drop))?;
+    Ok(Some(old_serial))
 }

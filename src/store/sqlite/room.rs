@@ -26,7 +26,7 @@ const COMPANIONS: u64 = 1 << 17;
 /// What SQLite keeps in the log beside each page.
 const FRAME_HEADER: u64 = 24;
 /// How many records of ended sessions are removed in one step: others wait for so long.
-const BATCH: i64 = 500;
+pub(super) const BATCH: i64 = 500;
 /// With this many pages in the log it is copied into the database between two steps.
 const LONG_LOG: u32 = 1000;
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];

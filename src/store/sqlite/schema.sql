@@ -7,6 +7,7 @@ CREATE TABLE sessions (
   version    INTEGER NOT NULL,
   created    INTEGER NOT NULL, -- times are milliseconds since 1970
   joined     INTEGER,          -- its group
+  join_order INTEGER NOT NULL, -- grows with each session that joins the group; 0 where it is in none
   began      INTEGER NOT NULL, -- when the absolute timeout began
   refreshed  INTEGER,          -- NULL until it is loaded for the first time, if its life was shorter until then
   ends       INTEGER,          -- the absolute timeout
@@ -20,7 +21,7 @@ CREATE TABLE sessions (
 ) STRICT;
 
 CREATE INDEX sessions_by_expiry ON sessions (expires);
-CREATE INDEX sessions_by_group ON sessions (in_group) WHERE in_group > 0;
+CREATE INDEX sessions_by_group ON sessions (in_group, join_order) WHERE in_group > 0;
 
 -- A session lives only as long as its namespace is here: to end all of them, its row goes. The next one of the same name
 -- has another serial: AUTOINCREMENT never gives one twice.
