@@ -15,7 +15,6 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::fork::{Child, child, children, in_own_process};
-use support::place::Place;
 use support::{builder, clock, cookie, failure, manager, session_with};
 use tempfile::TempDir;
 
@@ -307,7 +306,7 @@ fn a_refresh_that_waits_for_a_lock_finds_a_session_that_got_a_new_id_meanwhile()
             thread::yield_now();
         }
         // What `regenerate_with_grace` does.
-        let move_on = "INSERT INTO forwards SELECT id, x'', zeroblob(18), expires, expires FROM sessions;
+        let move_on = "INSERT INTO forwards SELECT id, x'', zeroblob(18), refreshed + 60000, expires FROM sessions;
              UPDATE sessions SET id = zeroblob(18), version = version + 1;
              COMMIT";
         locked.execute_batch(move_on).unwrap();
