@@ -34,6 +34,11 @@ enum Kept {
         grace_ends: SystemTime,
         trail_ends: SystemTime,
     },
+    /// A session that ended soon after it was created: the call that made it may be sent once more.
+    Ended {
+        nonces: Vec<u8>,
+        known_until: SystemTime,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -199,7 +204,17 @@ impl FolderStore {
     }
 
     fn remove(&self, key: &RecordKey<'_>) -> Result<(), StoreError> {
-        match fs::remove_file(self.path(key)) {
+        self.remove_from(self.path(key), self.read_file(key).ok().flatten())
+    }
+
+    fn remove_from(&self, path: PathBuf, kept: Option<Kept>) -> Result<(), StoreError> {
+        if let Some(Kept::Record(session)) = kept {
+            let known_until = session.state.created_at + Duration::from_secs(60);
+            if known_until > now() {
+                return self.write_to(path, &Kept::Ended { nonces: session.state.nonces, known_until });
+            }
+        }
+        match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(error)),
             _ => Ok(()),
         }
@@ -235,6 +250,12 @@ impl Store for FolderStore {
         let _lock = self.lock(call)?;
         if let Some(session) = self.read(key)? {
             return Ok(session.state.knows(call.nonce).then(|| session.state.info(now())));
+        }
+        if let Some(Kept::Ended { nonces, known_until }) = self.read_file(key)?
+            && known_until > now()
+            && nonces.chunks_exact(call.nonce.len()).any(|nonce| nonce == call.nonce)
+        {
+            return Err(Error::Gone);
         }
         let session = Session {
             namespace: key.namespace.to_owned(),
@@ -332,8 +353,8 @@ impl Store for FolderStore {
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
         let _lock = self.lock(call)?;
         for (path, kept) in self.files()? {
-            if matches!(kept, Kept::Record(session) if session.namespace == namespace) {
-                fs::remove_file(path).map_err(fault)?;
+            if matches!(&kept, Kept::Record(session) if session.namespace == namespace) {
+                self.remove_from(path, Some(kept))?;
             }
         }
         Ok(())
@@ -367,7 +388,7 @@ impl Subject for FolderStore {
                 let earlier = Kept::Forward { new_id, grace_ends: grace_ends - time, trail_ends: trail_ends - time };
                 self.write(key, &earlier).expect("the folder can be written");
             }
-            None => {}
+            Some(Kept::Ended { .. }) | None => {}
         }
     }
 }

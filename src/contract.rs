@@ -58,6 +58,7 @@ pub fn check(subject: &dyn Subject) {
     suite.a_record_moves_to_its_new_key();
     suite.a_delete_ends_it_and_may_be_repeated();
     suite.what_is_sent_twice_is_applied_once();
+    suite.a_create_that_is_sent_again_brings_nothing_back();
     suite.any_text_is_kept_as_it_is();
     suite.a_tag_is_part_of_the_key();
     suite.a_session_joins_and_leaves_a_group();
@@ -731,6 +732,31 @@ impl Suite<'_> {
         for sent in &calls {
             let updated = self.store().update(&key, &update(&change), sent).expect("update works");
             assert_eq!(updated.totals, [("n".to_owned(), 21)], "promise 9: applied once");
+        }
+    }
+
+    fn a_create_that_is_sent_again_brings_nothing_back(&self) {
+        for how in ["delete", "clear_group", "a limit", "clear_namespace"] {
+            let group = GroupKey { namespace: "ends", ..fresh_group() };
+            let (key, sent) = (group.session(fresh_key().id), call());
+            let create = |call: &Call| {
+                let record = NewRecord { join: Some(MEMBER), ..record(&[("a", "1")]) };
+                self.store().create(&key, &record, call)
+            };
+            for _ in 0..2 {
+                assert!(matches!(create(&sent), Ok(Some(_))), "promise 9: as the first time");
+            }
+            match how {
+                "delete" => drop(self.store().delete(&key, &call()).expect("delete works")),
+                "clear_group" => drop(self.store().clear_group(&group, None, &call()).expect("clear_group works")),
+                "a limit" => {
+                    member_of(self.store(), &group, &[], Join { max_sessions: Some(1), ..MEMBER });
+                }
+                _ => self.store().clear_namespace("ends", &call()).expect("clear_namespace works"),
+            }
+            let answer = create(&sent);
+            assert!(matches!(answer, Err(Error::Gone)), "promise 16: what {how} has ended is gone: {answer:?}");
+            assert!(load(self.store(), &key).is_none(), "promise 16: {how} has ended it");
         }
     }
 

@@ -60,7 +60,7 @@ pub type Values = BTreeMap<String, String>;
 ///    A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all members
 ///    in one step, whatever is being created, saved or moved at that moment. If a group has a
 ///    [limit](Join::max_sessions), the members that joined first end in the step in which one joins. The session that
-///    joins never ends.
+///    joins never ends. The order of joining is exact, whatever the clock shows.
 /// 9. A record remembers the nonces of the last two dozen calls that changed it, or of more. A call that is sent twice
 ///    is applied once, and answered as it was the first time.
 /// 10. All times are by the store's clock, never by the caller's.
@@ -74,6 +74,8 @@ pub type Values = BTreeMap<String, String>;
 /// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other
 ///     namespace.
 /// 15. Whatever is damaged, `delete` and `clear_group` end the sessions that are there, and every call ends.
+/// 16. If a session ends within a minute after its creation, the store knows it for the rest of that minute: the same
+///     `create`, sent again, is [`Error::Gone`] and does not bring the session back.
 ///
 /// Every call has to end by its [deadline](Call::deadline), with an error if need be.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -355,6 +357,9 @@ pub struct Updated {
     /// The id that it has now, where it was reached by one that it had before.
     pub forwarded_to: Option<PublicId>,
 }
+
+/// How long after its creation a session that has ended is known to the call that made it.
+pub(crate) const TRACE: Duration = Duration::from_secs(60);
 
 /// The longest [grace](Update::grace). A grace that ends later than that is over: it was given before the clock was put
 /// back.

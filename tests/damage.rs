@@ -29,7 +29,7 @@ const TEXTS: [&str; 6] = ["''", "'{'", "'1e999'", "char(0)", "CAST(x'22ff22' AS 
 
 /// Every column, and what is written into it.
 fn damages() -> Vec<String> {
-    let columns: [(&str, &[&str], &[&str]); 6] = [
+    let columns: [(&str, &[&str], &[&str]); 7] = [
         (
             "sessions",
             &[
@@ -55,6 +55,7 @@ fn damages() -> Vec<String> {
         ("namespaces", &["serial"], &[]),
         ("groups", &["serial"], &["tag"]),
         ("forwards", &["grace_ends", "expires"], &["id", "tag", "new_id"]),
+        ("ended", &["expires"], &["id", "nonce"]),
         ("sqlite_sequence", &["seq"], &[]),
     ];
     let mut damages = Vec::new();

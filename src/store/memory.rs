@@ -2,8 +2,8 @@
 
 use super::state::RecordState;
 use super::{
-    Call, GroupKey, LONGEST_GRACE, NewRecord, Record, RecordInfo, RecordKey, Size, Store, TRAIL, Update, Updated,
-    Values, follow,
+    Call, GroupKey, LONGEST_GRACE, NewRecord, Nonce, Record, RecordInfo, RecordKey, Size, Store, TRACE, TRAIL, Update,
+    Updated, Values, follow,
 };
 use crate::group::SessionInfo;
 use crate::lifetime::Lifetime;
@@ -40,9 +40,11 @@ struct Shelf {
     records: HashMap<Key, Kept>,
     /// Ids that were replaced a while ago.
     forwards: HashMap<Key, Forward>,
+    /// Until when a session is known that ended soon after a call with this nonce made it.
+    ended: HashMap<(PublicId, Nonce), SystemTime>,
     /// How often a session joined a group: the time cannot tell who was first.
     joins: u64,
-    /// How many of both there may be before the dead ones are cleared away.
+    /// How many of all these there may be before the dead ones are cleared away.
     sweep_at: usize,
 }
 
@@ -122,8 +124,24 @@ impl Shelf {
         let mut members: Vec<_> = self.members(tag, now).map(|(id, kept)| (kept.join_order, id)).collect();
         members.sort_by_key(|(order, id)| Reverse((*id == own, *order)));
         for (_, id) in members.into_iter().skip(max_sessions) {
-            self.records.remove(&(id, Some(tag)));
+            self.end((id, Some(tag)), now);
         }
+    }
+
+    /// Removes a record, and says whether it was alive.
+    fn end(&mut self, key: Key, now: SystemTime) -> bool {
+        let Some(kept) = self.records.remove(&key) else { return false };
+        let known_until = kept.state.created_at.min(now) + TRACE;
+        if let Some(nonce) = kept.state.nonces.last_chunk().filter(|_| known_until > now) {
+            self.ended.insert((key.0, *nonce), known_until);
+        }
+        kept.is_live(now)
+    }
+
+    /// Removes all records of which that is said, and says how many were alive.
+    fn end_all(&mut self, ends: impl Fn(&Key, &Kept) -> bool, now: SystemTime) -> u64 {
+        let keys: Vec<Key> = self.records.iter().filter(|(key, kept)| ends(key, kept)).map(|(key, _)| *key).collect();
+        keys.into_iter().filter(|key| self.end(*key, now)).count() as u64
     }
 
     fn next_join(&mut self) -> u64 {
@@ -137,10 +155,12 @@ impl Shelf {
 
     /// Clears the dead away each time there are twice as many.
     fn sweep(&mut self, now: SystemTime) {
-        if self.records.len() + self.forwards.len() >= self.sweep_at {
+        let len = |shelf: &Shelf| shelf.records.len() + shelf.forwards.len() + shelf.ended.len();
+        if len(self) >= self.sweep_at {
             self.records.retain(|_, kept| kept.is_live(now));
             self.forwards.retain(|_, forward| forward.trail_ends > now);
-            self.sweep_at = ((self.records.len() + self.forwards.len()) * 2).max(64);
+            self.ended.retain(|_, known_until| *known_until > now);
+            self.sweep_at = (len(self) * 2).max(64);
         }
     }
 }
@@ -180,6 +200,9 @@ impl Store for MemoryStore {
         let (mut shelf, now) = self.open()?;
         if let Some(kept) = shelf.live((key.id, key.tag), now) {
             return Ok(kept.state.knows(call.nonce).then(|| kept.state.info(now)));
+        }
+        if shelf.ended.get(&(key.id, call.nonce)).is_some_and(|known_until| *known_until > now) {
+            return Err(Error::Gone);
         }
         let state = RecordState::new(record, call, now);
         let info = state.info(now);
@@ -251,8 +274,7 @@ impl Store for MemoryStore {
     fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<bool, StoreError> {
         let (mut shelf, now) = self.open()?;
         let (key, _) = shelf.follow(key, |forward| forward.trail_ends > now);
-        let ended = shelf.records.remove(&key);
-        Ok(ended.is_some_and(|kept| kept.is_live(now)))
+        Ok(shelf.end(key, now))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], _: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -277,12 +299,12 @@ impl Store for MemoryStore {
             forward.grace_ends = now;
         }
         let stays = |id: PublicId, tag| tag != Some(group.tag) || except == Some(id);
-        let ended = shelf.records.extract_if(|(id, tag), _| !stays(*id, *tag));
-        Ok(ended.filter(|(_, kept)| kept.is_live(now)).count() as u64)
+        Ok(shelf.end_all(|(id, tag), _| !stays(*id, *tag), now))
     }
 
     fn clear_namespace(&self, namespace: &str, _: &Call) -> Result<(), StoreError> {
-        self.open()?.0.records.retain(|_, kept| kept.namespace != namespace);
+        let (mut shelf, now) = self.open()?;
+        shelf.end_all(|_, kept| kept.namespace == namespace, now);
         Ok(())
     }
 

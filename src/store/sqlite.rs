@@ -11,6 +11,7 @@ mod namespace;
 mod permit;
 mod room;
 mod stores;
+mod trace;
 
 use self::connection::wait_for_locks_until;
 use self::engine::{Log, Processes};
@@ -173,6 +174,13 @@ impl SqliteStore {
         Ok(Some((state.info(now), id)))
     }
 
+    /// Removes what a group has left, while there is time.
+    fn sweep_group(&self, sqlite: &rusqlite::Connection, serial: Option<i64>, call: &Call) {
+        if let Some(serial) = serial {
+            group::sweep(sqlite, serial, self.now(), halfway(call.deadline));
+        }
+    }
+
     /// The time, as exact as it is kept.
     fn now(&self) -> SystemTime {
         time(milliseconds((self.clock)()))
@@ -187,6 +195,9 @@ impl Store for SqliteStore {
             let now = self.now();
             if let Some(found) = find(&transaction, key, now)? {
                 return Ok(found.state.knows(call.nonce).then(|| found.state.info(now)));
+            }
+            if trace::is_known(&transaction, key, call.nonce, now)? {
+                return Err(Failure::Refused(Error::Gone));
             }
             remove(&transaction, key)?;
             clear_away(&transaction, now, PURGED)?;
@@ -227,7 +238,7 @@ impl Store for SqliteStore {
                 None => None,
             };
             room::commit(transaction)?;
-            sweep_group(sqlite, surplus, call);
+            self.sweep_group(sqlite, surplus, call);
             Ok(Some(state.info(now)))
         })
     }
@@ -309,7 +320,7 @@ impl Store for SqliteStore {
                 }
             }
             room::commit(transaction)?;
-            sweep_group(sqlite, surplus, call);
+            self.sweep_group(sqlite, surplus, call);
             Ok(Updated { info: state.info(now), totals, forwarded_to })
         })
     }
@@ -340,7 +351,7 @@ impl Store for SqliteStore {
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         self.end_with(call, |sqlite| {
             let (ended, old_serial) = group::end(sqlite, group, except, self.now())?;
-            sweep_group(sqlite, old_serial, call);
+            self.sweep_group(sqlite, old_serial, call);
             Ok(ended)
         })
     }
@@ -348,7 +359,7 @@ impl Store for SqliteStore {
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
         self.end_with(call, |sqlite| {
             if let Some(serial) = namespace::end(sqlite, namespace)? {
-                namespace::sweep(sqlite, serial, halfway(call.deadline));
+                namespace::sweep(sqlite, serial, self.now(), halfway(call.deadline));
             }
             Ok(())
         })
@@ -391,13 +402,6 @@ struct Found {
     forwarded_to: Option<PublicId>,
 }
 
-/// Removes what a group has left, while there is time.
-fn sweep_group(sqlite: &rusqlite::Connection, serial: Option<i64>, call: &Call) {
-    if let Some(serial) = serial {
-        group::sweep(sqlite, serial, halfway(call.deadline));
-    }
-}
-
 /// Clears some of the sessions away that have ended, and of the ids that lead nowhere any more.
 fn clear_away(sqlite: &rusqlite::Connection, now: SystemTime, most: i64) -> rusqlite::Result<()> {
     sqlite
@@ -407,6 +411,7 @@ fn clear_away(sqlite: &rusqlite::Connection, now: SystemTime, most: i64) -> rusq
         )?
         .execute(params![milliseconds(now), most])?;
     purge(sqlite, now)?;
+    trace::purge(sqlite, now)?;
     Ok(())
 }
 
@@ -595,6 +600,13 @@ fn remove(sqlite: &rusqlite::Connection, key: &RecordKey<'_>) -> rusqlite::Resul
 
 /// Removes a record, be it damaged. Says whether it was alive; `None` if there was none.
 fn end(transaction: &Transaction<'_>, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<bool>> {
+    let serial = transaction
+        .prepare_cached(concat!("SELECT serial FROM sessions WHERE id = ?1 AND in_group = ", in_group!()))?
+        .query_row((key.id.as_bytes(), tag(key)), |row| row.get(0))
+        .optional()?;
+    if let Some(serial) = serial {
+        trace::leave(transaction, serial, now)?;
+    }
     transaction
         .prepare_cached(concat!(
             "DELETE FROM sessions WHERE id = ?1 AND in_group = ",

@@ -1,8 +1,8 @@
 //! Groups: the sessions with one serial of a group.
 
 use super::forward::{Purpose, end_graces, forwarded};
-use super::room;
 use super::{GroupKey, RecordKey, milliseconds, next_serial, state, tag, unsigned};
+use super::{room, trace};
 use crate::group::SessionInfo;
 use crate::store::Values;
 use crate::token::PublicId;
@@ -98,10 +98,9 @@ pub(super) fn end(
 }
 
 /// Removes the records that a group has left, until then.
-pub(super) fn sweep(sqlite: &Connection, serial: i64, deadline: Instant) {
-    let batch = "DELETE FROM sessions WHERE serial IN
-                 (SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2)";
-    room::sweep(sqlite, batch, serial, deadline);
+pub(super) fn sweep(sqlite: &Connection, serial: i64, now: SystemTime, deadline: Instant) {
+    let batch = "SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2";
+    room::sweep(sqlite, batch, serial, now, deadline);
 }
 
 /// The number of the session that joins this group next. The time cannot tell who was first: it stands still between two
@@ -143,7 +142,10 @@ pub(super) fn limit(
         .collect::<Result<_, _>>()?;
     if surplus.len() as i64 <= room::BATCH {
         let mut delete = sqlite.prepare_cached("DELETE FROM sessions WHERE serial = ?1")?;
-        surplus.iter().try_for_each(|serial| delete.execute([serial]).map(drop))?;
+        for serial in surplus {
+            trace::leave(sqlite, serial, now)?;
+            delete.execute([serial])?;
+        }
         return Ok(None);
     }
     let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4"))?;

@@ -2,7 +2,7 @@
 
 use super::{next_serial, room};
 use rusqlite::{Connection, OptionalExtension};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The serial of a namespace, which is made if it is missing.
 pub(super) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
@@ -28,7 +28,7 @@ pub(super) fn end(sqlite: &Connection, name: &str) -> rusqlite::Result<Option<i6
 }
 
 /// Removes the records that a namespace has left, until then.
-pub(super) fn sweep(sqlite: &Connection, serial: i64, deadline: Instant) {
-    let batch = "DELETE FROM sessions WHERE serial IN (SELECT serial FROM sessions WHERE namespace = ?1 LIMIT ?2)";
-    room::sweep(sqlite, batch, serial, deadline);
+pub(super) fn sweep(sqlite: &Connection, serial: i64, now: SystemTime, deadline: Instant) {
+    let batch = "SELECT serial FROM sessions WHERE namespace = ?1 LIMIT ?2";
+    room::sweep(sqlite, batch, serial, now, deadline);
 }

@@ -8,12 +8,13 @@
 
 use super::connection::wait_for_locks_until;
 use super::file::{create_new, length_of_regular, open_regular, with_ending};
-use rusqlite::{ErrorCode, Transaction, ffi};
+use super::trace;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The least that the reserve holds beyond what the database has yet to grow.
 const RESERVE: u64 = 1 << 20;
@@ -96,13 +97,13 @@ pub(super) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Removes the records of sessions that have ended, until then: `batch` removes as many of this serial as it is told.
+/// Removes the records of sessions that have ended, until then: `batch` selects as many of this serial as it is told.
 /// They are dead already; what is left of them expires.
-pub(super) fn sweep(sqlite: &rusqlite::Connection, batch: &str, serial: i64, deadline: Instant) {
+pub(super) fn sweep(sqlite: &Connection, batch: &str, serial: i64, now: SystemTime, deadline: Instant) {
     wait_for_locks_until(deadline);
     let mut most = BATCH;
     while Instant::now() < deadline {
-        match sqlite.prepare_cached(batch).and_then(|mut batch| batch.execute([serial, most.max(1)])) {
+        match remove_batch(sqlite, batch, serial, most.max(1), now) {
             Ok(0) => return,
             Ok(_) => {}
             // On a full disk fewer may do.
@@ -113,6 +114,19 @@ pub(super) fn sweep(sqlite: &rusqlite::Connection, batch: &str, serial: i64, dea
             let _ = checkpoint(sqlite, Checkpoint::Passive);
         }
     }
+}
+
+fn remove_batch(sqlite: &Connection, batch: &str, serial: i64, most: i64, now: SystemTime) -> rusqlite::Result<usize> {
+    let transaction = Transaction::new_unchecked(sqlite, TransactionBehavior::Immediate)?;
+    let mut statement = transaction.prepare_cached(batch)?;
+    let serials: Vec<i64> = statement.query_map([serial, most], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    drop(statement);
+    for serial in &serials {
+        trace::leave(&transaction, *serial, now)?;
+        transaction.prepare_cached("DELETE FROM sessions WHERE serial = ?1")?.execute([serial])?;
+    }
+    transaction.commit()?;
+    Ok(serials.len())
 }
 
 #[derive(Clone, Copy)]

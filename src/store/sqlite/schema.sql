@@ -57,6 +57,16 @@ CREATE INDEX forwards_by_new_id ON forwards (new_id, tag);
 
 CREATE INDEX forwards_by_expiry ON forwards (expires);
 
+-- Sessions that ended within a minute after they were created: the call that made one may be sent once more.
+CREATE TABLE ended (
+  id      BLOB NOT NULL,
+  nonce   BLOB NOT NULL, -- of the call that made it
+  expires INTEGER NOT NULL,
+  PRIMARY KEY (id, nonce)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX ended_by_expiry ON ended (expires);
+
 -- Unlike a foreign key, this needs no switch to be on.
 CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
   DELETE FROM session_values WHERE session = OLD.serial;

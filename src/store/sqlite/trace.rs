@@ -1,0 +1,43 @@
+//! Traces of sessions that ended soon after they were created: a call that makes one, and is sent once more since its
+//! answer was lost, must not bring it back.
+
+use super::{PURGED, RecordKey, milliseconds};
+use crate::store::{Nonce, TRACE};
+use rusqlite::{Connection, params};
+use std::time::SystemTime;
+
+/// Leaves a trace of a session that is about to be removed, if it is young.
+pub(super) fn leave(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<usize> {
+    sqlite
+        .prepare_cached(
+            "INSERT OR REPLACE INTO ended (id, nonce, expires)
+             SELECT id, substr(nonces, -8), min(created, ?2) + ?3 FROM sessions WHERE serial = ?1 AND created > ?2 - ?3",
+        )?
+        .execute(params![serial, milliseconds(now), TRACE.as_millis() as i64])
+}
+
+/// Whether the call with this nonce made a session with this key, which has ended since. To be asked where none is alive.
+pub(super) fn is_known(
+    sqlite: &Connection,
+    key: &RecordKey<'_>,
+    nonce: Nonce,
+    now: SystemTime,
+) -> rusqlite::Result<bool> {
+    // The record may not be removed yet.
+    sqlite
+        .prepare_cached(
+            "SELECT 1 FROM ended WHERE id = ?1 AND nonce = ?2 AND expires > ?3
+             UNION ALL SELECT 1 FROM sessions WHERE id = ?1 AND substr(nonces, -8) = ?2",
+        )?
+        .exists(params![key.id.as_bytes(), nonce, milliseconds(now)])
+}
+
+/// Clears some of the traces away that are too old: more than one, so that they do not pile up.
+pub(super) fn purge(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<usize> {
+    sqlite
+        .prepare_cached(
+            "DELETE FROM ended WHERE (id, nonce) IN
+             (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![milliseconds(now), PURGED])
+}
