@@ -166,7 +166,7 @@ impl Drop for Connection {
     /// another log by now.
     fn drop(&mut self) {
         let now = self.files.identities();
-        let is_ours = |now, opened| now == None || now == opened;
+        let is_ours = |now: Option<_>, opened| now.is_none() || now == opened;
         let may_copy = now.database == self.opened.database
             && is_ours(now.log, self.opened.log)
             && is_ours(now.shared_memory, self.opened.shared_memory);
