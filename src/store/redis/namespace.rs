@@ -1,10 +1,10 @@
 //! The end of all sessions of a namespace: its generation goes.
 //!
 //! In a cluster every slot has a generation, and they go one after the other. Meanwhile a login may take a session from
-//! a slot whose turn is still to come into one that has had it. So each slot remembers the time of the call: nothing
-//! moves in that was created up to then (pending.lua). That time is the latest of all nodes' clocks, as the call begins:
-//! by whichever clock a session was created, it is not later. If the clocks differ, sessions that are created just after
-//! the call, by a clock that is behind, may end when they move: rather than that one survives.
+//! a slot that is still to be cleared into one that is. So each slot remembers the time of the call: nothing moves in
+//! that was created up to then (pending.lua). That time is the latest of all nodes' clocks, when the call begins. So a
+//! session that was there before is not younger, whichever node's clock it was created by. If the clocks differ, a
+//! session that is created just after the call by a clock that is behind may end when it moves.
 
 use super::connection::Connection;
 use super::failure::Failure;

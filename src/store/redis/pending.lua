@@ -22,7 +22,7 @@ if redis.call('EXISTS', record.key) == 1 then
 end
 local cleared = whole(try('HGET', KEYS[1], 'cleared'))
 if cleared and tonumber(created) <= cleared then
-  return { nonce, 'gone' } -- All sessions that there were then have ended: this one comes from a slot whose turn is next.
+  return { nonce, 'gone' } -- All sessions that there were then have ended. This one's slot is still to be cleared.
 end
 -- With a grace, requests may reach it by the old id before it is brought to life. They may as well.
 redis.call('HSET', record.key, 'p', version, 'v', version, 'c', created, 'r', now_ms(), 'a', ends, 'i', idle,
