@@ -328,15 +328,16 @@ impl SessionManager {
 
     /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step.
     ///
-    /// Use it after a breach, for instance (OWASP ASVS 7.4.5). The cost does not depend on the number of sessions.
-    /// Sessions that are created afterwards live.
+    /// Use it after a breach, for instance (OWASP ASVS 7.4.5). How long it takes until all sessions have ended does not
+    /// depend on their number. Then the call removes their records, for at most half of the time that is left, so that a
+    /// full memory or disk takes logins again. Other records expire. Sessions that are created afterwards live.
+    ///
+    /// In a Redis Cluster it is not one step: the call ends the sessions slot by slot. Afterwards no session that was there
+    /// when the call began is alive.
     ///
     /// An operator can end all sessions without this call, by giving the application a new secret and not
-    /// [accepting](SessionManagerBuilder::accept_secret) the old one. With Redis, `DEL <namespace>:generation` does it
-    /// too, and is what this call does.
-    ///
-    /// A Redis Cluster has one such key for each slot, `<namespace>:generation:{<number>}`. This call removes all of
-    /// them, twice. That is not one step, but afterwards no session that was there when the call began is alive.
+    /// [accepting](SessionManagerBuilder::accept_secret) the old one. On a single Redis or behind Sentinel,
+    /// `DEL <namespace>:generation` ends all sessions too.
     ///
     /// # Errors
     /// [`Error::Store`]: the sessions may not have ended. Call it again.

@@ -221,6 +221,7 @@ impl Counters {
     }
 
     /// Subtracts from a counter that goes up and down.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
     pub(crate) fn subtract(&self, what: Counted, number: u64) {
         self.numbers().counters.counter(what).fetch_sub(number, Ordering::Relaxed);
     }

@@ -40,6 +40,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 
     /// Waits, at most this long, until no call is under way; then `close`s what this process has open. New calls wait
     /// for the guard to be dropped.
+    #[cfg(feature = "redis")]
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
         let (guard, quiet) = self.hold_back(Instant::now() + patience, close);
         if !quiet {
