@@ -4,7 +4,7 @@ use super::connection::{Connection, NotOpened, take_waited, wait_for_locks_until
 use super::failure::{Failure, is_worth_reopening, store_error};
 use super::file::Files;
 use super::room::{self, Checkpoint};
-use super::{SqliteStore, clear_away, stores};
+use super::{SqliteStore, clear_away, stores, trace};
 use crate::store::metrics::Counted;
 use crate::store::per_process::PerProcess;
 use crate::store::places::Places;
@@ -150,8 +150,10 @@ impl SqliteStore {
     ) -> Result<R, Failure<E>> {
         let is_full = |result: &Result<R, _>| matches!(result, Err(Failure::Sqlite(error)) if room::is_full(error));
         room::set_log_pages(self.log.pages.load(Ordering::Relaxed));
+        trace::set_disk_is_full(false);
         let mut result = work(&mut connection.sqlite);
         if is_full(&result) {
+            trace::set_disk_is_full(true);
             // What is in the log may be copied away.
             let mode = if ends { Checkpoint::Restart } else { Checkpoint::Passive };
             wait_for_locks_until(halfway(call.deadline));

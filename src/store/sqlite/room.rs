@@ -107,7 +107,10 @@ pub(super) fn sweep(sqlite: &Connection, batch: &str, serial: i64, now: SystemTi
             Ok(0) => return,
             Ok(_) => {}
             // On a full disk fewer may do.
-            Err(error) if is_full(&error) && most > 1 => most /= 8,
+            Err(error) if is_full(&error) && most > 1 => {
+                trace::set_disk_is_full(true);
+                most /= 8;
+            }
             Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),
         }
         if log_pages() > LONG_LOG {

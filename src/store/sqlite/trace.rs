@@ -4,10 +4,24 @@
 use super::{PURGED, RecordKey, milliseconds};
 use crate::store::{Nonce, TRACE};
 use rusqlite::{Connection, params};
+use std::cell::Cell;
 use std::time::SystemTime;
+
+thread_local! {
+    /// Whether this thread found the disk full in the call under way.
+    static DISK_IS_FULL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// On a full disk no traces are left: what is left of the room is for ending sessions, and none is created there.
+pub(super) fn set_disk_is_full(is_full: bool) {
+    DISK_IS_FULL.set(is_full);
+}
 
 /// Leaves a trace of a session that is about to be removed, if it is young.
 pub(super) fn leave(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<usize> {
+    if DISK_IS_FULL.get() {
+        return Ok(0);
+    }
     sqlite
         .prepare_cached(
             "INSERT OR REPLACE INTO ended (id, nonce, expires)
