@@ -67,7 +67,8 @@
 //!   ruin the main file.
 //! - **Keep the folder on a local disk**: SQLite's locks do not work over network file systems.
 //! - **Never delete the `-wal` or the `-shm` file.** The `-wal` file holds acknowledged saves. If one of them is
-//!   deleted, workers notice within a second, and save what they can.
+//!   deleted, workers notice within a second. Until all of them have noticed, calls wait; a call whose deadline comes
+//!   first answers [`Unavailable`](crate::StoreErrorKind::Unavailable). Then restart the workers that are idle.
 //! - **Back up with SQLite's own tools.** A copy made with `cp` lacks the writes in the `-wal` file, or is damaged:
 //!
 //!   ```text
