@@ -17,9 +17,9 @@ use support::bench::is_measured;
 use support::redis::Redis;
 use support::{manager, session_with};
 
-const PRELUDE: &str = include_str!("../src/store/redis/prelude.lua");
-const LOAD: &str = include_str!("../src/store/redis/load.lua");
-const UPDATE: &str = include_str!("../src/store/redis/update.lua");
+const PRELUDE: &str = include_str!("../src/store/redis/scripts/prelude.lua");
+const LOAD: &str = include_str!("../src/store/redis/scripts/load.lua");
+const UPDATE: &str = include_str!("../src/store/redis/scripts/update.lua");
 const VALUES: [(&str, &str); 5] =
     [("user", "ada"), ("name", "Ada Lovelace"), ("cart", "three apples"), ("theme", "dark"), ("language", "en")];
 

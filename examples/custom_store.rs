@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 #[derive(Debug)]
 struct FolderStore {
@@ -83,7 +83,7 @@ impl FolderStore {
                 Ok(lock) => return Ok(lock),
                 Err((file, _)) => file,
             };
-            if Instant::now() >= call.deadline {
+            if call.deadline.has_passed() {
                 return Err(StoreError::new(StoreErrorKind::Timeout, "other processes kept the folder locked"));
             }
             thread::sleep(Duration::from_micros(200));

@@ -1,16 +1,20 @@
 //! The settings, their defaults and their checks.
 
-use crate::ConfigError;
+use crate::context::{Context, Limits, Lines};
 use crate::cookie::{CookieSettings, SameSite};
+use crate::defaults;
+use crate::error::ConfigError;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
-use crate::manager::{Inner, Limits, Lines, SessionManager};
-use crate::store::{MemoryStore, Metered, Size, Store};
+use crate::manager::SessionManager;
+use crate::store::Store;
+use crate::store::metered::Metered;
+use crate::store::open::open;
+use crate::store::record::Size;
 use crate::token::{Scope, Secret, Signer};
 use std::fmt;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest operation timeout: a longer wait for an answer is of no use.
 const LONGEST_OPERATION: Duration = MINUTE.saturating_mul(60);
 const LARGEST_POOL: u32 = 1000;
@@ -18,21 +22,6 @@ const LARGEST_GROUP: usize = 100_000;
 /// The most accepted secrets: a forged token is compared with the signature of each of them.
 const MOST_ACCEPTED_SECRETS: usize = 16;
 const LARGEST_SESSION: Size = Size { keys: 100_000, bytes: 512 << 20 };
-
-/// The defaults of all settings.
-pub(crate) mod default {
-    use super::*;
-
-    pub(super) const NAMESPACE: &str = "mps";
-    pub(super) const COOKIE_NAME: &str = "sid";
-    pub(super) const PATH: &str = "/";
-    pub(super) const IDLE_TIMEOUT: Duration = DAY.saturating_mul(7);
-    pub(super) const REFRESH: Refresh = Refresh::After(MINUTE);
-    pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
-    pub(crate) const POOL_SIZE: u32 = 8;
-    pub(super) const UNCONFIRMED_TIMEOUT: Duration = MINUTE.saturating_mul(30);
-    pub(super) const SIZE_LIMIT: Size = Size { keys: 1000, bytes: 1 << 20 };
-}
 
 /// The settings of a [`SessionManager`]. [`SessionManager::builder`] makes one.
 ///
@@ -65,6 +54,13 @@ pub struct SessionManagerBuilder {
     cookie: CookieSettings,
 }
 
+impl SessionManager {
+    /// Starts the settings of a manager that signs its tokens with this secret.
+    pub fn builder(secret: Secret) -> SessionManagerBuilder {
+        SessionManagerBuilder::new(secret)
+    }
+}
+
 enum StoreChoice {
     None,
     Url(String),
@@ -72,25 +68,25 @@ enum StoreChoice {
 }
 
 impl SessionManagerBuilder {
-    pub(crate) fn new(secret: Secret) -> SessionManagerBuilder {
+    fn new(secret: Secret) -> SessionManagerBuilder {
         SessionManagerBuilder {
             secret,
             accepted: Vec::new(),
             store: StoreChoice::None,
-            namespace: default::NAMESPACE.to_owned(),
+            namespace: defaults::NAMESPACE.to_owned(),
             lifetime: Lifetime {
-                idle_timeout: default::IDLE_TIMEOUT,
+                idle_timeout: defaults::IDLE_TIMEOUT,
                 absolute_timeout: None,
-                refresh: default::REFRESH,
+                refresh: defaults::REFRESH,
             },
-            unconfirmed_timeout: default::UNCONFIRMED_TIMEOUT,
-            operation_timeout: default::OPERATION_TIMEOUT,
-            pool_size: default::POOL_SIZE,
-            size_limit: default::SIZE_LIMIT,
+            unconfirmed_timeout: defaults::UNCONFIRMED_TIMEOUT,
+            operation_timeout: defaults::OPERATION_TIMEOUT,
+            pool_size: defaults::POOL_SIZE,
+            size_limit: defaults::SIZE_LIMIT,
             max_sessions_per_group: None,
             cookie: CookieSettings {
-                name: default::COOKIE_NAME.to_owned(),
-                path: default::PATH.to_owned(),
+                name: defaults::COOKIE_NAME.to_owned(),
+                path: defaults::PATH.to_owned(),
                 domain: None,
                 secure: true,
                 http_only: true,
@@ -547,12 +543,12 @@ impl SessionManagerBuilder {
             ..of_tokens
         };
         let signer = |scope| Signer::new(scope, &self.secret, &self.accepted);
-        Ok(SessionManager::from_parts(Inner {
+        Ok(SessionManager::new(Context {
             cookie_signer: signer(&of_cookies),
             token_signer: signer(&of_tokens),
             store: Metered::new(match self.store {
                 StoreChoice::None => return Err(ConfigError::NoStore),
-                StoreChoice::Url(url) => open_url(&url, self.pool_size, self.operation_timeout)?,
+                StoreChoice::Url(url) => open(&url, self.pool_size, self.operation_timeout)?,
                 StoreChoice::Own(store) => store,
             }),
             namespace: self.namespace,
@@ -578,50 +574,6 @@ fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigE
     }
 }
 
-#[cfg_attr(not(any(feature = "redis", feature = "sqlite")), expect(unused_variables))]
-fn open_url(url: &str, pool_size: u32, patience: Duration) -> Result<Box<dyn Store>, ConfigError> {
-    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-    check_features(scheme)?;
-    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    match scheme {
-        "memory" if url == "memory:" => Ok(Box::new(MemoryStore::new())),
-        "memory" => Err(ConfigError::StoreUrl { expected: "memory:, with nothing behind it" }),
-        #[cfg(feature = "redis")]
-        "redis" | "redis+unix" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
-        | "rediss-sentinel" => Ok(Box::new(crate::store::RedisStore::from_url(url, pool_size, patience)?)),
-        #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(Box::new(crate::store::SqliteStore::from_url(url, pool_size, patience)?)),
-        _ if url[scheme.len()..].starts_with("://") && scheme.len() <= 32 && scheme.bytes().all(is_scheme) => {
-            Err(ConfigError::UnknownScheme { scheme: scheme.to_owned() })
-        }
-        // A text that is not a scheme may be a password, so the error does not show it.
-        _ => Err(ConfigError::UnknownScheme { scheme: String::new() }),
-    }
-}
-
-/// Refuses a scheme that needs a feature which this build lacks.
-pub(crate) fn check_features(scheme: &str) -> Result<(), ConfigError> {
-    const CLUSTER: (&str, bool) = ("cluster", cfg!(feature = "cluster"));
-    const REDIS: (&str, bool) = ("redis", cfg!(feature = "redis"));
-    const SENTINEL: (&str, bool) = ("sentinel", cfg!(feature = "sentinel"));
-    const SQLITE: (&str, bool) = ("sqlite", cfg!(feature = "sqlite"));
-    const TLS: (&str, bool) = ("tls", cfg!(feature = "tls"));
-    let needed: &[_] = match scheme {
-        "redis" | "redis+unix" => &[REDIS],
-        "rediss" => &[TLS],
-        "redis-cluster" => &[CLUSTER],
-        "rediss-cluster" => &[CLUSTER, TLS],
-        "redis-sentinel" => &[SENTINEL],
-        "rediss-sentinel" => &[SENTINEL, TLS],
-        "sqlite" => &[SQLITE],
-        _ => &[],
-    };
-    match needed.iter().find(|(_, switched_on)| !switched_on) {
-        Some((feature, _)) => Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature }),
-        None => Ok(()),
-    }
-}
-
 impl fmt::Debug for SessionManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionManagerBuilder")
@@ -634,33 +586,5 @@ impl fmt::Debug for SessionManagerBuilder {
             .field("size_limit", &self.size_limit)
             .field("max_sessions_per_group", &self.max_sessions_per_group)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(any(feature = "redis", feature = "sqlite"))))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_built_in_is_named() {
-        for (url, expected) in [
-            ("redis://:hunter2@a", "redis"),
-            ("redis+unix:///a", "redis"),
-            ("rediss://a", "tls"),
-            ("redis-sentinel://a#name", "sentinel"),
-            ("rediss-sentinel://a#name", "sentinel"),
-            ("redis-cluster://a", "cluster"),
-            ("rediss-cluster://a", "cluster"),
-            ("sqlite:///a.db", "sqlite"),
-        ] {
-            let secret = Secret::generate().unwrap();
-            match SessionManagerBuilder::new(secret).store_url(url).build() {
-                Err(error @ ConfigError::FeatureMissing { feature, .. }) => {
-                    assert_eq!(feature, expected, "{url}");
-                    assert!(error.to_string().contains(expected) && !error.to_string().contains("hunter2"), "{error}");
-                }
-                other => panic!("{url}: {other:?}"),
-            }
-        }
     }
 }

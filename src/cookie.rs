@@ -1,6 +1,6 @@
 //! Reads `Cookie` headers and writes `Set-Cookie` headers.
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 use cookie::{Cookie, time};
 use std::fmt;
 use std::time::Duration;

@@ -1,14 +1,16 @@
 //! Groups: all sessions that have one group name, usually one user's.
 
-use crate::Error;
-use crate::manager::SessionManager;
-use crate::session::{Session, from_json};
-use crate::store::{Call, GroupKey, RecordInfo, Values};
+use crate::context::Context;
+use crate::error::Error;
+use crate::session::Session;
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::key::GroupKey;
+use crate::store::record::SessionInfo;
 use crate::token::{GroupTag, PublicId};
-use serde::de::DeserializeOwned;
 use std::cmp::Reverse;
 use std::fmt;
-use std::time::SystemTime;
+use std::sync::Arc;
 
 /// All sessions that have one group name, usually those of one user.
 ///
@@ -44,14 +46,14 @@ use std::time::SystemTime;
 /// ```
 #[derive(Clone)]
 pub struct Group {
-    manager: SessionManager,
+    context: Arc<Context>,
     tag: GroupTag,
 }
 
 impl Group {
-    pub(crate) fn new(manager: SessionManager, name: &str) -> Group {
-        let tag = manager.group_tag(name);
-        Group { manager, tag }
+    pub(crate) fn new(context: Arc<Context>, name: &str) -> Group {
+        let tag = context.group_tag(name);
+        Group { context, tag }
     }
 
     /// Lists the live sessions of the group. The session that joined last comes first.
@@ -74,7 +76,7 @@ impl Group {
     /// # Errors
     /// Those of `sessions`.
     pub fn sessions_with(&self, keys: &[&str]) -> Result<Vec<SessionInfo>, Error> {
-        let mut sessions = self.manager.store().group_sessions(&self.key(), keys, &self.call()?)?;
+        let mut sessions = self.context.store.group_sessions(&self.key(), keys, &self.call()?)?;
         sessions.sort_by_key(|session| (Reverse(session.info.joined_at), session.public_id));
         Ok(sessions)
     }
@@ -85,7 +87,7 @@ impl Group {
     /// [`Error::Store`].
     #[expect(clippy::len_without_is_empty, reason = "it asks the store")]
     pub fn len(&self) -> Result<usize, Error> {
-        Ok(self.manager.store().group_len(&self.key(), &self.call()?)?)
+        Ok(self.context.store.group_len(&self.key(), &self.call()?)?)
     }
 
     /// Ends all sessions of the group at once: a logout everywhere (the npm module's `clearGroupByName`). Gives the
@@ -98,7 +100,7 @@ impl Group {
     /// # Errors
     /// [`Error::Store`]: the sessions may not have ended.
     pub fn clear(&self) -> Result<u64, Error> {
-        Ok(self.manager.store().clear_group(&self.key(), None, &self.call()?)?)
+        Ok(self.context.store.clear_group(&self.key(), None, &self.call()?)?)
     }
 
     /// Ends all sessions of the group except this one: "log out everywhere else". If this session is not in the group,
@@ -109,7 +111,7 @@ impl Group {
     /// # Errors
     /// Those of [`clear`](Group::clear). A Redis whose memory is full refuses this call, but not `clear`.
     pub fn clear_except(&self, session: &Session) -> Result<u64, Error> {
-        Ok(self.manager.store().clear_group(&self.key(), Some(session.public_id()), &self.call()?)?)
+        Ok(self.context.store.clear_group(&self.key(), Some(session.public_id()), &self.call()?)?)
     }
 
     /// Ends one session of the group. Says whether the session was alive. A session of another group is not touched,
@@ -118,92 +120,20 @@ impl Group {
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
     pub fn remove(&self, id: &PublicId) -> Result<bool, Error> {
-        Ok(self.manager.store().delete(&self.key().session(*id), &self.call()?)?)
+        Ok(self.context.store.delete(&self.key().session(*id), &self.call()?)?)
     }
 
     fn key(&self) -> GroupKey<'_> {
-        self.manager.group_key(self.tag)
+        self.context.group_key(self.tag)
     }
 
     fn call(&self) -> Result<Call, Error> {
-        Call::until(self.manager.deadline())
+        Call::until(self.context.deadline())
     }
 }
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("tag", &self.tag).finish_non_exhaustive()
-    }
-}
-
-/// One session of a group, as [`Group::sessions`] lists it.
-#[derive(Clone)]
-pub struct SessionInfo {
-    pub(crate) public_id: PublicId,
-    pub(crate) info: RecordInfo,
-    pub(crate) values: Values,
-}
-
-impl SessionInfo {
-    /// Makes the entry of a session. For stores: see [`Store::group_sessions`](crate::Store::group_sessions).
-    #[must_use]
-    pub fn new(public_id: PublicId, info: RecordInfo, values: Values) -> SessionInfo {
-        SessionInfo { public_id, info, values }
-    }
-
-    /// Gives the public id of the session, for a "log out" button and [`Group::remove`].
-    #[must_use]
-    pub fn public_id(&self) -> PublicId {
-        self.public_id
-    }
-
-    /// Says when the session was created. All times here are by the store's clock.
-    #[must_use]
-    pub fn created_at(&self) -> SystemTime {
-        self.info.created_at
-    }
-
-    /// Says when the session joined the group: the login.
-    #[must_use]
-    pub fn joined_at(&self) -> SystemTime {
-        self.info.joined_at.unwrap_or(self.info.created_at)
-    }
-
-    /// Says when the session's life was last extended: its last use, as exact as the refresh interval.
-    #[must_use]
-    pub fn refreshed_at(&self) -> SystemTime {
-        self.info.refreshed_at
-    }
-
-    /// Says when the session ends if it is not used.
-    #[must_use]
-    pub fn expires_at(&self) -> SystemTime {
-        self.info.expires_at
-    }
-
-    /// Says when the session was listed. Compare the other times here with this one, because this machine's clock may
-    /// differ from the store's.
-    #[must_use]
-    pub fn listed_at(&self) -> SystemTime {
-        self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
-    }
-
-    /// Gives a value that [`Group::sessions_with`] was asked for. As with [`Session::get`], it is `None` if the session
-    /// has no value of that key.
-    ///
-    /// # Errors
-    /// [`Error::Decode`] if the value cannot be read as a `T`.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.values.get(key).map_or(Ok(None), |json| from_json(key, json))
-    }
-}
-
-impl fmt::Debug for SessionInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionInfo")
-            .field("public_id", &self.public_id)
-            .field("info", &self.info)
-            .field("values", &self.values.len())
-            .finish()
     }
 }

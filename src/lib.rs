@@ -123,37 +123,49 @@
 #![forbid(unsafe_code)]
 
 mod builder;
-#[cfg(feature = "contract")]
-pub mod contract;
+mod context;
 mod cookie;
+mod deadline;
+mod defaults;
 mod error;
 mod group;
 pub mod guide;
+mod json;
 mod lifetime;
 mod manager;
 mod process;
 mod random;
 mod session;
-mod store;
+pub mod store;
 mod throttle;
 mod token;
 
 pub use builder::SessionManagerBuilder;
 pub use cookie::{SameSite, SetCookie};
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
-pub use group::{Group, SessionInfo};
-pub use lifetime::{Lifetime, Refresh};
+pub use group::Group;
+pub use lifetime::Refresh;
 pub use manager::SessionManager;
-pub use session::{MAX_GROUP_NAME_BYTES, MAX_KEY_BYTES, Session};
-pub use token::{GroupTag, ParsePublicIdError, PublicId, Secret};
-
+pub use session::identity::MAX_GROUP_NAME_BYTES;
+pub use session::{MAX_KEY_BYTES, Session};
+pub use store::fork_guard::ForkGuard;
+pub use store::memory::MemoryStore;
+pub use store::record::SessionInfo;
 #[cfg(feature = "redis")]
-pub use store::RedisStore;
+pub use store::redis::RedisStore;
 #[cfg(feature = "sqlite")]
-pub use store::SqliteStore;
+pub use store::sqlite::SqliteStore;
+pub use store::stats::Stats;
+pub use token::{ParsePublicIdError, PublicId, Secret};
+
+// To be taken out once the tests name their modules.
+#[cfg(feature = "contract")]
+#[doc(hidden)]
+pub use store::contract;
+#[doc(hidden)]
 pub use store::{
-    Call, Change, ChangeSet, ForkGuard, GroupKey, Join, LONGEST_GRACE, MemoryStore, NewRecord, Nonce, Record,
-    RecordInfo, RecordKey, RecordState, Size, Stats, Store, TRAIL, Update, Updated, Values, size,
+    Call, Change, ChangeSet, GroupKey, GroupTag, Join, LONGEST_GRACE, Lifetime, NewRecord, Nonce, Record, RecordInfo,
+    RecordKey, RecordState, Size, Store, TRAIL, Update, Updated, Values, size,
 };
 
 /// The README's program is compiled with the tests.

@@ -1,23 +1,24 @@
 //! The session manager loads, changes and ends sessions by the cookies and tokens of requests.
 
-use crate::builder::SessionManagerBuilder;
-use crate::cookie::{CookieSettings, SetCookie};
+use crate::context::Context;
+use crate::cookie::SetCookie;
+use crate::error::Error;
 use crate::group::Group;
-use crate::lifetime::Lifetime;
 use crate::session::Session;
-use crate::store::{Call, Counted, ForkGuard, GroupKey, Metered, Record, RecordKey, Size, Stats, Store};
+use crate::session::transaction::transact;
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::fork_guard::ForkGuard;
+use crate::store::record::Record;
+use crate::store::stats::{Counted, Stats};
 use crate::throttle::Throttle;
-use crate::token::{GroupTag, Identity, PublicId, Secret, Signer, Transport, Verified};
-use crate::{Error, random};
+use crate::token::{PublicId, Signer, Transport, Verified};
 use log::Level;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// The most cookies of our name that one request may bring: more are an attack.
 const MAX_COOKIES: usize = 8;
-/// How often `transact` tries before it answers `Conflict`.
-const TRIES: u32 = 32;
 
 /// Loads and ends sessions. One manager is enough for an application. Clones share it, and so do forked processes.
 ///
@@ -43,47 +44,12 @@ const TRIES: u32 = 32;
 /// ```
 #[derive(Clone)]
 pub struct SessionManager {
-    inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub(crate) store: Metered,
-    pub(crate) namespace: String,
-    pub(crate) cookie_signer: Signer,
-    pub(crate) token_signer: Signer,
-    pub(crate) cookie: CookieSettings,
-    pub(crate) limits: Limits,
-    pub(crate) operation_timeout: Duration,
-    pub(crate) lines: Lines,
-}
-
-/// Limits how often the log lines that a client can cause at will are written.
-#[derive(Default)]
-pub(crate) struct Lines {
-    pub(crate) many_cookies: Throttle,
-    pub(crate) several_sessions: Throttle,
-    pub(crate) unsaved: Throttle,
-    pub(crate) unsent_cookie: Throttle,
-    pub(crate) no_form_token: Throttle,
-}
-
-/// The limits of all sessions of a manager.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) lifetime: Lifetime,
-    pub(crate) unconfirmed_timeout: Duration,
-    pub(crate) size_limit: Size,
-    pub(crate) max_sessions: Option<usize>,
+    context: Arc<Context>,
 }
 
 impl SessionManager {
-    /// Starts the settings of a manager that signs its tokens with this secret.
-    pub fn builder(secret: Secret) -> SessionManagerBuilder {
-        SessionManagerBuilder::new(secret)
-    }
-
-    pub(crate) fn from_parts(inner: Inner) -> SessionManager {
-        SessionManager { inner: Arc::new(inner) }
+    pub(crate) fn new(context: Context) -> SessionManager {
+        SessionManager { context: Arc::new(context) }
     }
 
     /// Loads the session that a request's `Cookie` header names: `"a=b"`, `Some("a=b")` or `None`.
@@ -153,30 +119,30 @@ impl SessionManager {
 
     /// Gives the one live session among those that a request presents, or else a new one.
     fn session(&self, transport: Transport, presented: impl IntoIterator<Item = Verified>) -> Result<Session, Error> {
-        let (deadline, mut asked, mut found) = (self.deadline(), false, None::<Found>);
+        let (deadline, mut asked, mut found) = (self.context.deadline(), false, None::<Found>);
         for verified in presented {
             asked = true;
-            let (key, call) = (self.key(&verified.identity), Call::until(deadline)?);
-            let Some(record) = self.inner.store.load(&key, &self.inner.limits.lifetime, &call)? else { continue };
+            let (key, call) = (self.context.key(&verified.identity), Call::until(deadline)?);
+            let Some(record) = self.context.store.load(&key, &self.context.limits.lifetime, &call)? else { continue };
             let new = Found { id: record.forwarded_to.unwrap_or(key.id), verified, record };
             found = match found {
                 None => Some(new),
                 Some(known) if known.id == new.id => Some(known.or(new)),
                 Some(known) => {
-                    self.toss(&self.inner.lines.several_sessions, format_args!("{} and {}", known.id, new.id));
-                    return Session::new(self.clone(), transport);
+                    self.toss(&self.context.lines.several_sessions, format_args!("{} and {}", known.id, new.id));
+                    return Session::new(self.context.clone(), transport);
                 }
             };
         }
         // The cookies of ended sessions that came with the live one are not a reason to renew its cookie: the browser
         // keeps them apart from the cookie that we would send.
         match found {
-            Some(found) => Ok(Session::loaded(self.clone(), transport, found.verified, found.record)),
+            Some(found) => Ok(Session::loaded(self.context.clone(), transport, found.verified, found.record)),
             None => {
                 if asked {
-                    self.count(Counted::NotFound);
+                    self.context.count(Counted::NotFound);
                 }
-                Session::new(self.clone(), transport)
+                Session::new(self.context.clone(), transport)
             }
         }
     }
@@ -213,7 +179,7 @@ impl SessionManager {
         work: impl FnMut(&mut Session) -> Result<R, E>,
     ) -> Result<(R, Option<SetCookie>), E> {
         let cookie_header = cookie_header.into();
-        let (result, set_cookie, _) = self.transact_on(|| self.load(cookie_header), work)?;
+        let (result, set_cookie, _) = transact(&self.context, || self.load(cookie_header), work)?;
         Ok((result, set_cookie))
     }
 
@@ -228,50 +194,8 @@ impl SessionManager {
         work: impl FnMut(&mut Session) -> Result<R, E>,
     ) -> Result<(R, Option<String>), E> {
         let token = token.into();
-        let (result, _, token) = self.transact_on(|| self.load_token(token), work)?;
+        let (result, _, token) = transact(&self.context, || self.load_token(token), work)?;
         Ok((result, token))
-    }
-
-    fn transact_on<R, E: From<Error>>(
-        &self,
-        load: impl Fn() -> Result<Session, Error>,
-        mut work: impl FnMut(&mut Session) -> Result<R, E>,
-    ) -> Result<(R, Option<SetCookie>, Option<String>), E> {
-        let (deadline, mut cookie_due, mut was_live) = (self.deadline(), false, false);
-        for attempt in 0..TRIES {
-            let mut session = load()?;
-            if was_live && session.is_new() {
-                self.count(Counted::Gone);
-                return Err(Error::Gone.into());
-            }
-            was_live = !session.is_new();
-            session.exclusive = true;
-            // A refresh is due once: the next attempt would not see it.
-            session.cookie_due |= cookie_due;
-            cookie_due = session.cookie_due;
-            match work(&mut session) {
-                Ok(result) => match session.save() {
-                    Ok(set_cookie) => {
-                        session.settled = true;
-                        return Ok((result, set_cookie, session.token()));
-                    }
-                    Err(Error::Conflict) => {}
-                    Err(error) => return Err(error.into()),
-                },
-                // It has saved by itself, and met another request.
-                Err(_) if session.conflicted => {}
-                Err(error) => {
-                    session.settled = true;
-                    return Err(error);
-                }
-            }
-            session.settled = true;
-            if Instant::now() >= deadline {
-                break;
-            }
-            back_off(attempt)?;
-        }
-        Err(Error::Conflict.into())
     }
 
     /// Ends the session that a `Cookie` header names: a logout.
@@ -297,12 +221,12 @@ impl SessionManager {
         &self,
         cookie_headers: impl IntoIterator<Item = H>,
     ) -> Result<Option<SetCookie>, Error> {
-        let deadline = self.deadline();
+        let deadline = self.context.deadline();
         // Junk before the session's cookie does not hinder its logout.
         for verified in self.verified(cookie_headers, usize::MAX).0 {
-            self.inner.store.delete(&self.key(&verified.identity), &Call::until(deadline)?)?;
+            self.context.store.delete(&self.context.key(&verified.identity), &Call::until(deadline)?)?;
         }
-        Ok(Some(self.removal_cookie()))
+        Ok(Some(self.context.removal_cookie()))
     }
 
     /// Like [`destroy`](SessionManager::destroy), for a bearer token.
@@ -311,7 +235,7 @@ impl SessionManager {
     /// Those of `destroy`.
     pub fn destroy_token<'t>(&self, token: impl Into<Option<&'t str>>) -> Result<(), Error> {
         if let Some(verified) = self.verified_token(token.into()) {
-            self.inner.store.delete(&self.key(&verified.identity), &Call::until(self.deadline())?)?;
+            self.context.store.delete(&self.context.key(&verified.identity), &Call::until(self.context.deadline())?)?;
         }
         Ok(())
     }
@@ -323,7 +247,7 @@ impl SessionManager {
     /// such a group is always empty.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
-        Group::new(self.clone(), name)
+        Group::new(self.context.clone(), name)
     }
 
     /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step.
@@ -354,7 +278,7 @@ impl SessionManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn destroy_every_session(&self) -> Result<(), Error> {
-        Ok(self.inner.store.clear_namespace(&self.inner.namespace, &Call::until(self.deadline())?)?)
+        Ok(self.context.store.clear_namespace(&self.context.namespace, &Call::until(self.context.deadline())?)?)
     }
 
     /// Checks whether sessions can be saved, for health checks.
@@ -366,7 +290,7 @@ impl SessionManager {
     /// # Errors
     /// [`Error::Store`] says why not.
     pub fn check_writes(&self) -> Result<(), Error> {
-        Ok(self.inner.store.check_writes(&self.inner.namespace, &Call::until(self.deadline())?)?)
+        Ok(self.context.store.check_writes(&self.context.namespace, &Call::until(self.context.deadline())?)?)
     }
 
     /// Checks whether the store answers, for health checks, and to notice a missing store at the start.
@@ -380,7 +304,7 @@ impl SessionManager {
     /// # Errors
     /// [`Error::Store`] says why not.
     pub fn ping(&self) -> Result<(), Error> {
-        Ok(self.inner.store.ping(&Call::until(self.deadline())?)?)
+        Ok(self.context.store.ping(&Call::until(self.context.deadline())?)?)
     }
 
     /// Gives the counters of this process since it was started or forked, for a metrics page. Asks the store nothing.
@@ -398,7 +322,7 @@ impl SessionManager {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.store.stats()
+        self.context.store.stats()
     }
 
     /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
@@ -422,14 +346,14 @@ impl SessionManager {
     /// # Ok::<(), multi_process_session::ConfigError>(())
     /// ```
     pub fn before_fork(&self) -> ForkGuard {
-        self.inner.store.before_fork()
+        self.context.store.before_fork()
     }
 
     /// Gives the sessions that a request presents, or none if there are too many cookies.
     fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Vec<Verified> {
         let (verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
         if cookies > MAX_COOKIES {
-            self.toss(&self.inner.lines.many_cookies, format_args!("more than {MAX_COOKIES} cookies of our name"));
+            self.toss(&self.context.lines.many_cookies, format_args!("more than {MAX_COOKIES} cookies of our name"));
             return Vec::new();
         }
         verified
@@ -437,7 +361,7 @@ impl SessionManager {
 
     /// Counts and logs a request that is treated as one without a session.
     fn toss(&self, throttle: &Throttle, what: fmt::Arguments<'_>) {
-        self.count(Counted::Tossed);
+        self.context.count(Counted::Tossed);
         throttle.log(Level::Warn, format_args!("a request with several sessions is taken for one with none: {what}"));
     }
 
@@ -450,12 +374,12 @@ impl SessionManager {
     ) -> (Vec<Verified>, usize) {
         let (mut verified, mut cookies): (Vec<Verified>, usize) = (Vec::new(), 0);
         for header in cookie_headers {
-            for value in self.inner.cookie.values(header.as_ref()) {
+            for value in self.context.cookie.values(header.as_ref()) {
                 cookies += 1;
                 if cookies > cap {
                     return (verified, cookies);
                 }
-                let Some(new) = self.verify(&self.inner.cookie_signer, value) else { continue };
+                let Some(new) = self.verify(&self.context.cookie_signer, value) else { continue };
                 // The same session may come twice, once signed with an older secret.
                 match verified.iter_mut().find(|known| known.identity == new.identity) {
                     Some(known) => known.outdated &= new.outdated,
@@ -467,71 +391,15 @@ impl SessionManager {
     }
 
     fn verified_token(&self, token: Option<&str>) -> Option<Verified> {
-        self.verify(&self.inner.token_signer, token?.as_bytes())
+        self.verify(&self.context.token_signer, token?.as_bytes())
     }
 
     fn verify(&self, signer: &Signer, token: &[u8]) -> Option<Verified> {
         let verified = signer.verify(token);
         if verified.is_none() {
-            self.count(Counted::Refused);
+            self.context.count(Counted::Refused);
         }
         verified
-    }
-
-    pub(crate) fn count(&self, what: Counted) {
-        self.inner.store.add(what, 1);
-    }
-
-    pub(crate) fn lines(&self) -> &Lines {
-        &self.inner.lines
-    }
-
-    pub(crate) fn store(&self) -> &dyn Store {
-        &self.inner.store
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.inner.limits
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.inner.operation_timeout
-    }
-
-    pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
-        self.inner.cookie_signer.public_id(identity)
-    }
-
-    pub(crate) fn key(&self, identity: &Identity) -> RecordKey<'_> {
-        RecordKey { namespace: &self.inner.namespace, tag: identity.tag, id: self.public_id(identity) }
-    }
-
-    pub(crate) fn group_tag(&self, name: &str) -> GroupTag {
-        self.inner.cookie_signer.group_tag(name)
-    }
-
-    pub(crate) fn group_key(&self, tag: GroupTag) -> GroupKey<'_> {
-        GroupKey { namespace: &self.inner.namespace, tag }
-    }
-
-    pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
-        self.inner.cookie.carry(self.inner.cookie_signer.sign(identity), expires_in)
-    }
-
-    pub(crate) fn token(&self, identity: &Identity) -> String {
-        self.inner.token_signer.sign(identity)
-    }
-
-    pub(crate) fn csrf_token(&self, id: &PublicId) -> Result<String, Error> {
-        self.inner.cookie_signer.csrf_token(id)
-    }
-
-    pub(crate) fn verify_csrf(&self, id: &PublicId, token: &str) -> bool {
-        self.inner.cookie_signer.verify_csrf(id, token.as_bytes())
-    }
-
-    pub(crate) fn removal_cookie(&self) -> SetCookie {
-        self.inner.cookie.removal()
     }
 }
 
@@ -553,21 +421,14 @@ impl Found {
     }
 }
 
-/// Waits for a random time that grows with the attempts, so that competing requests fall out of step.
-fn back_off(attempt: u32) -> Result<(), Error> {
-    let random = u64::from(u16::from_be_bytes(random::bytes()?));
-    std::thread::sleep(Duration::from_micros(random * u64::from(attempt.min(8)) / 64));
-    Ok(())
-}
-
 impl fmt::Debug for SessionManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionManager")
-            .field("store", &self.inner.store)
-            .field("namespace", &self.inner.namespace)
-            .field("cookie", &self.inner.cookie)
-            .field("limits", &self.inner.limits)
-            .field("operation_timeout", &self.inner.operation_timeout)
+            .field("store", &self.context.store)
+            .field("namespace", &self.context.namespace)
+            .field("cookie", &self.context.cookie)
+            .field("limits", &self.context.limits)
+            .field("operation_timeout", &self.context.operation_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Random bytes, straight from the operating system.
 
-use crate::Error;
+use crate::error::Error;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRng;

@@ -2,25 +2,27 @@
 
 mod csrf;
 mod flash;
-mod identity;
-mod json;
+pub(crate) mod identity;
 mod previous;
-mod saving;
+mod save;
+pub(crate) mod transaction;
 
-pub use self::identity::MAX_GROUP_NAME_BYTES;
-use self::identity::NewId;
-pub(crate) use self::json::from_json;
-use self::json::to_json;
-use crate::Error;
-use crate::error::Oversize;
-use crate::manager::SessionManager;
-use crate::store::{self, Change, ChangeSet, Nonce, Record, RecordInfo, RecordKey, Values};
+use crate::context::Context;
+use crate::error::{Error, Oversize};
+pub(crate) use crate::json::from_json;
+use crate::json::to_json;
+use crate::session::identity::NewId;
+use crate::store::call::Nonce;
+use crate::store::key::RecordKey;
+use crate::store::record::{Record, RecordInfo, Values, size};
+use crate::store::update::{Change, ChangeSet, add};
 use crate::token::{Identity, PublicId, Transport, Verified};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The longest that a key may be, in bytes.
@@ -60,7 +62,7 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Session {
-    manager: SessionManager,
+    context: Arc<Context>,
     transport: Transport,
     identity: Identity,
     /// The id that the session has now, if it was reached by an id that was replaced a moment ago.
@@ -104,12 +106,12 @@ struct Sent {
 }
 
 impl Session {
-    pub(crate) fn new(manager: SessionManager, transport: Transport) -> Result<Session, Error> {
-        Ok(Session::of(manager, transport, Identity::random(None)?))
+    pub(crate) fn new(context: Arc<Context>, transport: Transport) -> Result<Session, Error> {
+        Ok(Session::of(context, transport, Identity::random(None)?))
     }
 
-    pub(crate) fn loaded(manager: SessionManager, transport: Transport, verified: Verified, record: Record) -> Session {
-        let mut session = Session::of(manager, transport, verified.identity);
+    pub(crate) fn loaded(context: Arc<Context>, transport: Transport, verified: Verified, record: Record) -> Session {
+        let mut session = Session::of(context, transport, verified.identity);
         session.info = Some(record.info);
         session.values = record.values;
         session.group_name = record.group_name;
@@ -118,9 +120,9 @@ impl Session {
         session
     }
 
-    fn of(manager: SessionManager, transport: Transport, identity: Identity) -> Session {
+    fn of(context: Arc<Context>, transport: Transport, identity: Identity) -> Session {
         Session {
-            manager,
+            context,
             transport,
             identity,
             forwarded_to: None,
@@ -208,7 +210,7 @@ impl Session {
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
         self.check_key(key)?;
         let change = if self.layers().any(|layer| layer.overriding(key).is_some()) {
-            Change::Set(store::add(key, self.json(key)?.as_deref(), by)?.to_string())
+            Change::Set(add(key, self.json(key)?.as_deref(), by)?.to_string())
         } else {
             let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::not_an_integer(key));
             // What was sent without an answer may have to be sent again as one with this.
@@ -314,7 +316,7 @@ impl Session {
 
     /// Gives the key of the session's record.
     fn key(&self) -> RecordKey<'_> {
-        let key = self.manager.key(&self.identity);
+        let key = self.context.key(&self.identity);
         RecordKey { id: self.forwarded_to.unwrap_or(key.id), ..key }
     }
 
@@ -332,7 +334,7 @@ impl Session {
         }
         let json = self.values.get(key).map(String::as_str);
         match self.pending(key) {
-            Some(by) => store::add(key, json, by).map(|total| Some(total.to_string().into())),
+            Some(by) => add(key, json, by).map(|total| Some(total.to_string().into())),
             None => Ok(json.map(Cow::from)),
         }
     }
@@ -348,7 +350,7 @@ impl Session {
     }
 
     fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
-        let (bytes, limit) = (store::size(key, json), self.manager.limits().size_limit.bytes);
+        let (bytes, limit) = (size(key, json), self.context.limits.size_limit.bytes);
         if bytes > limit {
             return Err(Error::too_large(key, bytes, limit));
         }

@@ -9,7 +9,8 @@
 //! | 18 | group tag, masked by an HMAC of the id (all zero before masking where there is no group) |
 //! | 32 | HMAC-SHA256 over namespace, transport, cookie name, Path, Domain, Secure, Partitioned and the bytes before |
 
-use crate::{ConfigError, Error, random};
+use crate::error::{ConfigError, Error};
+use crate::random;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};

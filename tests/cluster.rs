@@ -487,9 +487,9 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     macro_rules! script {
         ($name:literal) => {
             concat!(
-                include_str!("../src/store/redis/prelude.lua"),
+                include_str!("../src/store/redis/scripts/prelude.lua"),
                 "\n",
-                include_str!(concat!("../src/store/redis/", $name, ".lua"))
+                include_str!(concat!("../src/store/redis/scripts/", $name, ".lua"))
             )
         };
     }

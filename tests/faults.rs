@@ -5,6 +5,7 @@
 
 mod support;
 
+use multi_process_session::store::Deadline;
 use multi_process_session::{Call, Error, RedisStore, SessionManager, Store, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::slice::from_ref;
@@ -373,13 +374,13 @@ fn a_call_that_comes_too_late_costs_no_connection() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
     let store = RedisStore::new(&proxy.url()).unwrap();
-    store.ping(&Call::until(Instant::now() + Duration::from_secs(60)).unwrap()).unwrap();
+    store.ping(&Call::until(Deadline::after(Duration::from_secs(60))).unwrap()).unwrap();
     let opened = proxy.accepted();
     for _ in 0..10 {
-        let late = store.ping(&Call::until(Instant::now()).unwrap()).unwrap_err();
+        let late = store.ping(&Call::until(Deadline::after(Duration::ZERO)).unwrap()).unwrap_err();
         assert_eq!(late.kind(), StoreErrorKind::Timeout);
     }
-    store.ping(&Call::until(Instant::now() + Duration::from_secs(60)).unwrap()).unwrap();
+    store.ping(&Call::until(Deadline::after(Duration::from_secs(60))).unwrap()).unwrap();
     assert_eq!(proxy.accepted(), opened);
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 use log::{Level, LevelFilter};
+use multi_process_session::store::Deadline;
 use multi_process_session::{Call, Error, RedisStore, Refresh, SessionManager, Store as _, StoreErrorKind};
 use std::time::{Duration, Instant};
 use support::cluster::Cluster;
@@ -114,7 +115,7 @@ fn a_state_that_refuses_saves_is_told_once_and_costs_few_connections() {
 #[test]
 fn a_check_that_writes_says_why_saves_would_be_refused() {
     let check = |store: &RedisStore| {
-        let call = Call::until(Instant::now() + Duration::from_secs(20)).unwrap();
+        let call = Call::until(Deadline::after(Duration::from_secs(20))).unwrap();
         store.check_writes("mps", &call)
     };
     for State { code, begin, end } in STATES {
@@ -133,7 +134,7 @@ fn a_check_that_writes_says_why_saves_would_be_refused() {
     // What a save has to wait for.
     let redis = Redis::start();
     let store = RedisStore::new(&format!("{}?wait_replicas=1", redis.url())).unwrap();
-    let call = Call::until(Instant::now() + Duration::from_secs(1)).unwrap();
+    let call = Call::until(Deadline::after(Duration::from_secs(1))).unwrap();
     assert_eq!(store.check_writes("mps", &call).unwrap_err().kind(), StoreErrorKind::Timeout);
     // One node of a cluster.
     let cluster = Cluster::start(3);

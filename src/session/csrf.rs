@@ -1,7 +1,8 @@
 //! Tokens against cross-site request forgery.
 
-use super::Session;
-use crate::{Error, PublicId};
+use crate::error::Error;
+use crate::session::Session;
+use crate::token::PublicId;
 use log::Level;
 
 impl Session {
@@ -42,11 +43,11 @@ impl Session {
     pub fn csrf_token(&mut self) -> String {
         self.settled &= self.info.is_some();
         self.keep = true;
-        let manager = self.manager.clone();
+        let context = self.context.clone();
         let id = self.next_public_id();
-        id.and_then(|id| manager.csrf_token(&id)).unwrap_or_else(|error| {
+        id.and_then(|id| context.csrf_token(&id)).unwrap_or_else(|error| {
             let line = format_args!("no token can be made for a form: {error}");
-            manager.lines().no_form_token.log(Level::Error, line);
+            context.lines.no_form_token.log(Level::Error, line);
             String::new()
         })
     }
@@ -56,8 +57,8 @@ impl Session {
     #[must_use]
     pub fn verify_csrf(&self, token: &str) -> bool {
         // A page that was made before the id was replaced a moment ago has a token of that.
-        let own_id = self.manager.public_id(&self.identity);
-        let is_of = |id: PublicId| self.manager.verify_csrf(&id, token);
+        let own_id = self.context.public_id(&self.identity);
+        let is_of = |id: PublicId| self.context.verify_csrf(&id, token);
         is_of(self.public_id()) || is_of(own_id) || self.previous_ids().any(|(id, _)| is_of(id))
     }
 
@@ -65,7 +66,7 @@ impl Session {
     fn next_public_id(&mut self) -> Result<PublicId, Error> {
         match self.forwarded_to {
             Some(id) => Ok(id),
-            None => Ok(self.manager.clone().public_id(&self.next_identity()?)),
+            None => Ok(self.context.clone().public_id(&self.next_identity()?)),
         }
     }
 }

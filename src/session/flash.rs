@@ -1,8 +1,12 @@
 //! Values that a later request takes once.
 
-use super::{Session, from_json, to_json};
-use crate::store::{Call, Change, ChangeSet, Update, Updated};
-use crate::{Error, random};
+use crate::error::Error;
+use crate::json::{from_json, to_json};
+use crate::random;
+use crate::session::Session;
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::update::{Change, ChangeSet, Update, Updated};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -52,7 +56,7 @@ impl Session {
     /// [`Error::Decode`] if the value cannot be read as a `T`; then it stays. [`Error::Gone`] if the session has ended.
     /// [`Error::Store`].
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
-        let deadline = self.manager.deadline();
+        let deadline = self.context.deadline();
         let sent = self.send(deadline);
         self.counted(sent)?;
         let own_key = flash_key(key);
@@ -67,7 +71,7 @@ impl Session {
             return Ok(value);
         }
         let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
-        let taken = self.manager.store().update(&self.key(), &taking, &Call::until(deadline)?);
+        let taken = self.context.store.update(&self.key(), &taking, &Call::until(deadline)?);
         match taken {
             Ok(Updated { info, forwarded_to, .. }) => {
                 self.note(info, forwarded_to);

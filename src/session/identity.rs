@@ -1,9 +1,9 @@
 //! A new id for the session, and the group that it is in.
 
-use super::Session;
-use crate::Error;
-use crate::error::Oversize;
-use crate::store::{Join, LONGEST_GRACE};
+use crate::error::{Error, Oversize};
+use crate::session::Session;
+use crate::store::forward::LONGEST_GRACE;
+use crate::store::record::Join;
 use crate::token::Identity;
 use std::time::{Duration, SystemTime};
 
@@ -205,7 +205,7 @@ impl Session {
     pub(super) fn draw(&self, new_id: &mut NewId) -> Result<Identity, Error> {
         let tag = match &new_id.group {
             GroupChange::None => self.identity.tag,
-            GroupChange::Join(name) => Some(self.manager.group_tag(name)),
+            GroupChange::Join(name) => Some(self.context.group_tag(name)),
             GroupChange::Leave => None,
         };
         let identity = match &new_id.identity {

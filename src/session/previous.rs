@@ -4,8 +4,10 @@
 //! They are kept among the values, under keys that begin with NUL, each with the time at which its grace ends. A
 //! session gets a new id only from a request that came with its present id, and that request knows all previous ids.
 
-use super::Session;
-use crate::store::{self, Change, ChangeSet, Size};
+use crate::session::Session;
+use crate::store;
+use crate::store::record::Size;
+use crate::store::update::{Change, ChangeSet};
 use crate::token::PublicId;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +36,7 @@ impl Session {
         }
         let mut previous: Vec<_> = self.previous_ids().collect();
         match (gets_new_id, grace.zip(self.store_now())) {
-            (true, Some((grace, now))) => previous.push((self.manager.public_id(&self.identity), now + grace)),
+            (true, Some((grace, now))) => previous.push((self.context.public_id(&self.identity), now + grace)),
             (true, None) => previous.clear(),
             (false, _) => {}
         }

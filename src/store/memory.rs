@@ -1,15 +1,16 @@
 //! Sessions in the memory of this process.
 
-use super::state::RecordState;
-use super::{
-    Call, GroupKey, LONGEST_GRACE, NewRecord, Nonce, Record, RecordInfo, RecordKey, Size, Store, TRACE, TRAIL, Update,
-    Updated, Values, follow,
-};
-use crate::group::SessionInfo;
+use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::lifetime::Lifetime;
 use crate::process::Process;
+use crate::store::Store;
+use crate::store::call::{Call, Nonce};
+use crate::store::forward::{LONGEST_GRACE, TRAIL, follow};
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo, Size, Values};
+use crate::store::state::{RecordState, TRACE};
+use crate::store::update::{Update, Updated};
 use crate::token::{GroupTag, PublicId};
-use crate::{Error, StoreError, StoreErrorKind};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::convert::Infallible;

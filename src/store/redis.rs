@@ -1,53 +1,39 @@
 //! Sessions in Redis: one hash a session, one script an operation, one round trip a call.
 
-mod address;
-#[cfg(feature = "cluster")]
-mod cluster;
-mod connection;
-mod failure;
 mod generation;
 mod group;
 mod handover;
-mod health;
-mod introduction;
 mod keys;
 mod namespace;
 mod namespace_sweep;
-mod node;
 mod operation;
-mod pace;
-mod pool;
 mod probe;
 mod reply;
-mod script;
-#[cfg(feature = "sentinel")]
-mod sentinel;
+mod scripts;
 mod servers;
-#[cfg(feature = "cluster")]
-mod slots;
-mod socket;
-mod target;
-#[cfg(feature = "tls")]
-mod tls;
 mod wait;
+mod wire;
 
-use self::failure::Failure;
-use self::generation::Generations;
-use self::keys::{field, own_key};
-use self::operation::{Operation, Reached};
-use self::script::Scripts;
-use self::servers::{Servers, Source};
-use self::wait::Wait;
-use super::metrics::Counters;
-use super::per_process::PerProcess;
-use super::{
-    Call, Change, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Stats, Store, TRAIL, Update, Updated,
-};
-use crate::builder::{check_features, default};
-use crate::group::SessionInfo;
+use crate::defaults;
+use crate::error::{ConfigError, Error, StoreError, StoreErrorKind};
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::fork_guard::ForkGuard;
+use crate::store::forward::TRAIL;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::process::per_process::PerProcess;
+use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::redis::generation::Generations;
+use crate::store::redis::keys::{field, own_key};
+use crate::store::redis::operation::{Operation, Reached};
+use crate::store::redis::scripts::Scripts;
+use crate::store::redis::servers::{Servers, Source};
+use crate::store::redis::wait::Wait;
+use crate::store::redis::wire::failure::Failure;
+use crate::store::stats::{Counters, Stats};
+use crate::store::update::{Change, Update, Updated};
 use crate::token::PublicId;
-use crate::{ConfigError, Error, StoreError, StoreErrorKind};
 use redis::{Cmd, Value, cmd};
 use std::fmt;
 use std::sync::Arc;
@@ -76,12 +62,15 @@ impl RedisStore {
     /// # Errors
     /// As [`store_url`](crate::SessionManagerBuilder::store_url).
     pub fn new(url: &str) -> Result<RedisStore, ConfigError> {
-        RedisStore::from_url(url, default::POOL_SIZE, default::OPERATION_TIMEOUT)
+        RedisStore::from_url(url, defaults::POOL_SIZE, defaults::OPERATION_TIMEOUT)
     }
 
     /// `patience` is the operation timeout of its callers.
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
-        check_features(url.split_once(':').map_or("", |(scheme, _)| scheme))?;
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        if cfg!(not(feature = "tls")) && scheme.starts_with("rediss") {
+            return Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "tls" });
+        }
         let (url, wait) = Wait::take(url)?;
         let source = Source::parse(&url)?;
         Ok(RedisStore {

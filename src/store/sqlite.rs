@@ -13,28 +13,30 @@ mod room;
 mod stores;
 mod trace;
 
-use self::connection::wait_for_locks_until;
-use self::engine::{Log, Processes};
-use self::failure::Failure;
-use self::forward::{Purpose, forward, forwarded, purge};
-use super::metrics::Counters;
-use super::per_process::warn_of_calls;
-use super::state::RecordState;
-use super::{
-    Call, Change, ChangeSet, ForkGuard, GroupKey, NewRecord, Record, RecordInfo, RecordKey, Size, Stats, Store, Update,
-    Updated, Values, add, halfway, size,
-};
-use crate::builder::default;
-use crate::group::SessionInfo;
+use crate::deadline::Deadline;
+use crate::defaults;
+use crate::error::{ConfigError, Error, StoreError};
 use crate::lifetime::Lifetime;
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::fork_guard::ForkGuard;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::process::per_process::warn_of_calls;
+use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo, Size, Values, size};
+use crate::store::sqlite::connection::wait_for_locks_until;
+use crate::store::sqlite::engine::{Log, Processes};
+use crate::store::sqlite::failure::Failure;
+use crate::store::sqlite::forward::{Purpose, forward, forwarded, purge};
+use crate::store::state::RecordState;
+use crate::store::stats::{Counters, Stats};
+use crate::store::update::{Change, ChangeSet, Update, Updated, add};
 use crate::token::PublicId;
-use crate::{ConfigError, Error, StoreError};
 use arc_swap::ArcSwapOption;
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many ended sessions, and how many ids that lead nowhere any more, are cleared away when one is created: more than
 /// one, so that the file stops growing.
@@ -130,8 +132,8 @@ impl SqliteStore {
             // So that it stays the same file when the process changes its folder.
             path: std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned()),
             full_sync: false,
-            pool_size: default::POOL_SIZE,
-            patience: default::OPERATION_TIMEOUT,
+            pool_size: defaults::POOL_SIZE,
+            patience: defaults::OPERATION_TIMEOUT,
             clock: Box::new(clock),
             processes,
             opened: ArcSwapOption::empty(),
@@ -177,7 +179,7 @@ impl SqliteStore {
     /// Removes what a group has left, while there is time.
     fn sweep_group(&self, sqlite: &rusqlite::Connection, serial: Option<i64>, call: &Call) {
         if let Some(serial) = serial {
-            group::sweep(sqlite, serial, self.now(), halfway(call.deadline));
+            group::sweep(sqlite, serial, self.now(), call.deadline.halfway());
         }
     }
 
@@ -255,7 +257,7 @@ impl Store for SqliteStore {
             let (mut info, mut refreshed) = (state.info(now), false);
             if state.is_refresh_due(lifetime.refresh, now) {
                 // A refresh that cannot be written does not fail the load, nor take all of its time.
-                wait_for_locks_until(halfway(call.deadline));
+                wait_for_locks_until(call.deadline.halfway());
                 match self.extend(sqlite, &RecordKey { id, ..*key }, lifetime) {
                     Ok(Some((extended, now_id))) => {
                         // What was read is of its own version, whatever was written since.
@@ -359,7 +361,7 @@ impl Store for SqliteStore {
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
         self.end_with(call, |sqlite| {
             if let Some(serial) = namespace::end(sqlite, namespace)? {
-                namespace::sweep(sqlite, serial, self.now(), halfway(call.deadline));
+                namespace::sweep(sqlite, serial, self.now(), call.deadline.halfway());
             }
             Ok(())
         })
@@ -375,7 +377,7 @@ impl Store for SqliteStore {
     fn before_fork(&self) -> ForkGuard {
         let patience = self.patience * 2;
         // What another store of this process has open would make the child mistrust this one, too.
-        let (guard, quiet) = stores::hold_all_back(Instant::now() + patience);
+        let (guard, quiet) = stores::hold_all_back(Deadline::after(patience));
         if !quiet {
             warn_of_calls(patience);
         }

@@ -1,13 +1,19 @@
 //! The state of a record besides its values, and how calls change it.
 
-use super::{Call, NewRecord, Nonce, RecordInfo, RecordKey, Update};
-use crate::Error;
+use crate::error::Error;
 use crate::lifetime::{Lifetime, Refresh};
+use crate::store::call::{Call, Nonce};
+use crate::store::key::RecordKey;
+use crate::store::record::{NewRecord, RecordInfo};
+use crate::store::update::Update;
 use std::time::{Duration, SystemTime};
 
 /// The longest refresh interval. Processes may have different intervals, and a longer one is not a reason to shorten a
 /// life.
 const LONGEST_REFRESH: Refresh = Refresh::After(Duration::MAX);
+/// How long after its creation a session that has ended is known to the call that made it.
+pub(crate) const TRACE: Duration = Duration::from_secs(60);
+
 /// The number of nonces that a record remembers.
 const REMEMBERED: usize = 32;
 
@@ -192,7 +198,7 @@ impl RecordState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Size, Values};
+    use crate::store::record::{Size, Values};
     use std::time::UNIX_EPOCH;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -210,7 +216,11 @@ mod tests {
         let size_limit = Size { keys: 10, bytes: 1000 };
         let values = Values::new();
         let record = NewRecord { values, size_limit, lifetime, idle_timeout: None, unconfirmed_timeout, join: None };
-        RecordState::new(&record, &Call { deadline: std::time::Instant::now(), nonce: *b"abcdefgh" }, start())
+        RecordState::new(
+            &record,
+            &Call { deadline: crate::deadline::Deadline::after(Duration::ZERO), nonce: *b"abcdefgh" },
+            start(),
+        )
     }
 
     /// A load at this time: whether the record is found, and whether that refreshed it.

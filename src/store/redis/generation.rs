@@ -1,22 +1,19 @@
 //! The generation of a namespace, on which the life of all its sessions depends: see prelude.lua.
 
-#[cfg(feature = "cluster")]
-use super::slots::{SLOTS, slot_of};
+use crate::store::redis::servers::slots::{SLOTS, slot_of};
 
 /// Under which keys generations are kept.
-pub(super) enum Generations {
+pub(crate) enum Generations {
     /// `<namespace>:generation`.
     One,
     /// In a cluster every slot has its own, since a script can name keys of one slot only:
     /// `<namespace>:generation:{<text>}`. These are texts of the slots, in order.
-    #[cfg(feature = "cluster")]
     OfSlots(Vec<u32>),
 }
 
 impl Generations {
     /// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
-    #[cfg(feature = "cluster")]
-    pub(super) fn of_slots() -> Generations {
+    pub(crate) fn of_slots() -> Generations {
         let (mut texts, mut missing) = (vec![None; usize::from(SLOTS)], SLOTS);
         for text in 0.. {
             let of_slot = &mut texts[usize::from(slot_of(text.to_string().as_bytes()))];
@@ -31,31 +28,27 @@ impl Generations {
     }
 
     /// The one that what is kept under `key` depends on.
-    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))]
-    pub(super) fn key(&self, namespace: &str, key: &str) -> String {
+    pub(crate) fn key(&self, namespace: &str, key: &str) -> String {
         match self {
             Generations::One => format!("{namespace}:generation"),
-            #[cfg(feature = "cluster")]
             Generations::OfSlots(texts) => key_of(namespace, texts[usize::from(slot_of(key.as_bytes()))]),
         }
     }
 
     /// All of a namespace, in a cluster in the order of their slots.
-    pub(super) fn keys(&self, namespace: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, namespace: &str) -> Vec<String> {
         match self {
             Generations::One => vec![self.key(namespace, "")],
-            #[cfg(feature = "cluster")]
             Generations::OfSlots(texts) => texts.iter().map(|text| key_of(namespace, *text)).collect(),
         }
     }
 }
 
-#[cfg(feature = "cluster")]
 fn key_of(namespace: &str, text: u32) -> String {
     format!("{namespace}:generation:{{{text}}}")
 }
 
-#[cfg(all(test, feature = "cluster"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,15 +1,15 @@
 //! Groups, a batch of sessions at a time.
 
-use super::keys::{ended_key, field, own_key};
-use super::operation::Operation;
-use super::optional;
-use super::reply::Surplus;
-use crate::StoreError;
-use crate::group::SessionInfo;
-use crate::store::{GroupKey, MOST_FORWARDS, RecordKey, halfway};
+use crate::error::StoreError;
+use crate::store::forward::MOST_FORWARDS;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::SessionInfo;
+use crate::store::redis::keys::{ended_key, field, own_key};
+use crate::store::redis::operation::Operation;
+use crate::store::redis::optional;
+use crate::store::redis::reply::Surplus;
 use crate::token::PublicId;
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 /// How many sessions a script reads or removes, and how many ids it lists: so many take Redis a few milliseconds.
 const BATCH: usize = 500;
@@ -21,7 +21,7 @@ const ROOM: usize = 256 * 1024;
 const SWEPT: usize = 4 << 20;
 
 impl Operation<'_> {
-    pub(super) fn read_group(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
+    pub(crate) fn read_group(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
         let ids: Vec<PublicId> = self.ids(group)?.into_iter().collect();
         let (script, mut ids, mut sessions) = (&self.scripts().group_read, &*ids, Vec::new());
         let most = (LOOKUPS / (keys.len() + 6)).clamp(1, BATCH);
@@ -57,7 +57,7 @@ impl Operation<'_> {
         }
     }
 
-    pub(super) fn end_group(&self, group: &GroupKey<'_>, except: Option<PublicId>) -> Result<u64, StoreError> {
+    pub(crate) fn end_group(&self, group: &GroupKey<'_>, except: Option<PublicId>) -> Result<u64, StoreError> {
         let script = &self.scripts().group_clear;
         let (mut except, mut since, mut forwards) = (except, None::<u64>, 0);
         loop {
@@ -83,9 +83,9 @@ impl Operation<'_> {
 
     /// After a login in the group of this key: ends the sessions that are too many still, and removes the records of
     /// all that have ended, within half of the time that the call has left.
-    pub(super) fn finish_login(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut surplus: Surplus) {
+    pub(crate) fn finish_login(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut surplus: Surplus) {
         let (Some(tag), Some(ended_key)) = (key.tag, self.ended_key(key)) else { return };
-        let (script, deadline) = (&self.scripts().group_limit, halfway(self.call.deadline));
+        let (script, deadline) = (&self.scripts().group_limit, self.call.deadline.halfway());
         while surplus.more {
             let mut keys = self.keys(key);
             keys.push(ended_key.clone());
@@ -111,9 +111,9 @@ impl Operation<'_> {
     /// are dead already; what is left of them expires.
     fn sweep(&self, group: &GroupKey<'_>, mut ids: Vec<PublicId>) {
         let script = &self.scripts().sweep;
-        let deadline = halfway(self.call.deadline);
+        let deadline = self.call.deadline.halfway();
         while !ids.is_empty() {
-            let has_time = Instant::now() < deadline;
+            let has_time = !deadline.has_passed();
             let own_keys = ids.iter().filter(|_| has_time).map(|id| own_key(&group.session(*id)));
             let keys: Vec<String> = std::iter::once(ended_key(group, self.call.nonce)).chain(own_keys).collect();
             let mut command = self.command(script, &keys);

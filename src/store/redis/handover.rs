@@ -7,19 +7,22 @@
 //! So there is one winner, no write of another process is lost, and never are two ids good. A worker that dies between
 //! 2 and 3 has logged the session out.
 
-use super::keys::field;
-use super::operation::Operation;
-use super::reply::Reply;
-use super::{lifetime, milliseconds, optional};
-use crate::Error;
+use crate::error::Error;
 use crate::lifetime::{Lifetime, Refresh};
-use crate::store::{RecordInfo, RecordKey, Size, TRAIL, Update, Updated, Values};
+use crate::store::forward::TRAIL;
+use crate::store::key::RecordKey;
+use crate::store::record::{RecordInfo, Size, Values};
+use crate::store::redis::keys::field;
+use crate::store::redis::operation::Operation;
+use crate::store::redis::reply::Reply;
+use crate::store::redis::{lifetime, milliseconds, optional};
+use crate::store::update::{Update, Updated};
 use redis::Value;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Operation<'_> {
-    pub(super) fn hand_over(
+    pub(crate) fn hand_over(
         &self,
         key: &RecordKey<'_>,
         new_key: &RecordKey<'_>,

@@ -1,19 +1,20 @@
 //! What things are called in Redis.
 
-use crate::store::{GroupKey, Nonce, RecordKey};
+use crate::store::call::Nonce;
+use crate::store::key::{GroupKey, RecordKey};
 
 /// The keys of a record: its own, and within a group the group's two.
 ///
 /// A record is `<namespace>:<id>`, within a group `<namespace>:{<tag>}:<id>`, so that session and group share a cluster
 /// slot.
-pub(super) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
+pub(crate) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
     let Some(tag) = key.tag else { return vec![own_key(key)] };
     let [members, joined] = group_keys(&key.group(tag));
     vec![own_key(key), members, joined]
 }
 
 /// The key of a record alone.
-pub(super) fn own_key(key: &RecordKey<'_>) -> String {
+pub(crate) fn own_key(key: &RecordKey<'_>) -> String {
     match key.tag {
         None => format!("{}:{}", key.namespace, key.id),
         Some(tag) => format!("{}:{{{tag}}}:{}", key.namespace, key.id),
@@ -21,19 +22,19 @@ pub(super) fn own_key(key: &RecordKey<'_>) -> String {
 }
 
 /// The keys of a group's two sorted sets: by expiry, and by the order of joining.
-pub(super) fn group_keys(group: &GroupKey<'_>) -> [String; 2] {
+pub(crate) fn group_keys(group: &GroupKey<'_>) -> [String; 2] {
     let members = format!("{}:{{{}}}", group.namespace, group.tag);
     let joined = format!("{members}:joined");
     [members, joined]
 }
 
 /// Where the sessions that a call has ended are remembered until their records are removed.
-pub(super) fn ended_key(group: &GroupKey<'_>, nonce: Nonce) -> String {
+pub(crate) fn ended_key(group: &GroupKey<'_>, nonce: Nonce) -> String {
     let [members, _] = group_keys(group);
     format!("{members}:ended:{}", String::from_utf8_lossy(&nonce))
 }
 
 /// The hash field of a key: values stand under `:key`.
-pub(super) fn field(key: &str) -> String {
+pub(crate) fn field(key: &str) -> String {
     format!(":{key}")
 }

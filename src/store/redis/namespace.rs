@@ -6,14 +6,14 @@
 //! session that was there before is not younger, whichever node's clock it was created by. If the clocks differ, a
 //! session that is created just after the call by a clock that is behind may end when it moves.
 
-use super::connection::Connection;
-use super::failure::Failure;
-use super::health::Shows;
-use super::operation::Operation;
-use crate::StoreError;
+use crate::deadline::Deadline;
+use crate::error::StoreError;
+use crate::store::redis::operation::Operation;
+use crate::store::redis::servers::health::Shows;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::Failure;
 use redis::{Cmd, FromRedisValue, Value, cmd};
 use std::cell::{Cell, RefCell};
-use std::time::Instant;
 
 /// How many slots of a cluster's node are cleared by what is sent to it at once.
 const BATCH: usize = 512;
@@ -27,7 +27,7 @@ struct Batch<'k> {
 
 impl Operation<'_> {
     /// Ends all sessions of a namespace, by the removal of its generation; in a cluster, slot by slot.
-    pub(super) fn end_namespace(&self, namespace: &str) -> Result<(), StoreError> {
+    pub(crate) fn end_namespace(&self, namespace: &str) -> Result<(), StoreError> {
         let keys = self.store.generations.keys(namespace);
         if keys.len() == 1 {
             return self.clear_batch(&Batch { keys: &keys, time: 0 });
@@ -82,7 +82,12 @@ impl Operation<'_> {
     }
 
     /// Clears the first key, and then all others at once. Gives the commands for those that this node does not serve.
-    fn clear_at(&self, connection: &mut Connection, deadline: Instant, batch: &Batch<'_>) -> Result<Vec<Cmd>, Failure> {
+    fn clear_at(
+        &self,
+        connection: &mut Connection,
+        deadline: Deadline,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Cmd>, Failure> {
         let script = &self.scripts().namespace_clear;
         let command = |key| {
             let mut command = self.command(script, std::slice::from_ref(key));

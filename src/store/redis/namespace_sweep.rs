@@ -1,15 +1,14 @@
 //! Removes records of sessions that have ended with their namespace, so that a full memory has room again.
 
-use super::connection::Connection;
-use super::failure::Failure;
-use super::health::Shows;
-use super::operation::Operation;
-use crate::StoreError;
-use crate::store::halfway;
+use crate::deadline::Deadline;
+use crate::error::StoreError;
+use crate::store::redis::operation::Operation;
+use crate::store::redis::servers::health::Shows;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::Failure;
 use redis::{Cmd, FromRedisValue, Value, cmd};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 /// At how many keys Redis looks for each request, and how many of them a script is given.
 const SCANNED: usize = 500;
@@ -20,24 +19,23 @@ const ID: usize = 24;
 impl Operation<'_> {
     /// Removes what it finds within half of the time that the call has left, in small steps. The rest is dead, too, and
     /// expires.
-    pub(super) fn sweep_namespace(&self, namespace: &str) {
+    pub(crate) fn sweep_namespace(&self, namespace: &str) {
         if let Err(error) = self.try_to_sweep(namespace) {
             log::debug!("records of ended sessions are left to expire: {error}");
         }
     }
 
     fn try_to_sweep(&self, namespace: &str) -> Result<(), StoreError> {
-        let deadline = halfway(self.call.deadline);
+        let deadline = self.call.deadline.halfway();
         let servers = self.servers()?;
         let tags = servers.a_tag_for_each(deadline)?;
         for (at, tag) in tags.iter().enumerate() {
             // Each server gets its share of the time.
-            let now = Instant::now();
-            let share = deadline.saturating_duration_since(now) / (tags.len() - at) as u32;
+            let enough = deadline.share_of((tags.len() - at) as u32);
             let key = format!("{namespace}:{{{tag}}}");
             let shows = Cell::new(Shows::Reads);
             servers.request(key.as_bytes(), &shows, self.call.deadline, |connection, until| {
-                self.sweep_server(connection, until, namespace, now + share)
+                self.sweep_server(connection, until, namespace, enough)
             })?;
         }
         Ok(())
@@ -46,12 +44,12 @@ impl Operation<'_> {
     fn sweep_server(
         &self,
         connection: &mut Connection,
-        deadline: Instant,
+        deadline: Deadline,
         namespace: &str,
-        enough: Instant,
+        enough: Deadline,
     ) -> Result<(), Failure> {
         let mut cursor = 0_u64;
-        while Instant::now() < enough {
+        while !enough.has_passed() {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{namespace}:*")).arg("COUNT").arg(SCANNED);
             let keys;
@@ -64,7 +62,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    fn run_sweeps(&self, connection: &mut Connection, deadline: Instant, commands: &[Cmd]) -> Result<(), Failure> {
+    fn run_sweeps(&self, connection: &mut Connection, deadline: Deadline, commands: &[Cmd]) -> Result<(), Failure> {
         // A slot may be on its way to another node, which then does without.
         let done = |reply| match reply {
             Ok(_) | Err(Failure::Redirected(_) | Failure::NoScript) => Ok(()),

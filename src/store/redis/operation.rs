@@ -1,93 +1,97 @@
 //! A call under way, from its first script to its last.
 
-use super::connection::Connection;
-use super::failure::Failure;
-use super::health::Shows;
-use super::keys::{ended_key, group_keys, own_key, record_keys};
-use super::reply::Reply;
-use super::script::{Script, Scripts};
-use super::servers::Servers;
-use super::{RedisStore, lifetime, milliseconds, optional};
-use crate::StoreError;
+use crate::deadline::Deadline;
+use crate::error::StoreError;
 use crate::lifetime::Lifetime;
-use crate::store::metrics::Counted;
-use crate::store::per_process::Entered;
-use crate::store::{Call, GroupKey, MOST_FORWARDS, Record, RecordKey};
+use crate::store::call::Call;
+use crate::store::forward::MOST_FORWARDS;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::process::per_process::Entered;
+use crate::store::record::Record;
+use crate::store::redis::keys::{ended_key, group_keys, own_key, record_keys};
+use crate::store::redis::reply::Reply;
+use crate::store::redis::scripts::{Script, Scripts};
+use crate::store::redis::servers::Servers;
+use crate::store::redis::servers::health::Shows;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::Failure;
+use crate::store::redis::{RedisStore, lifetime, milliseconds, optional};
+use crate::store::stats::Counted;
 use crate::token::PublicId;
 use redis::Cmd;
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A call under way. A fork waits for all of it: between two of its scripts, a session may be neither here nor there.
-pub(super) struct Operation<'a> {
-    pub(super) store: &'a RedisStore,
-    pub(super) call: &'a Call,
+pub(crate) struct Operation<'a> {
+    pub(crate) store: &'a RedisStore,
+    pub(crate) call: &'a Call,
     process: Entered<Servers>,
 }
 
 /// Where a session is that was reached by an id, and what is known of it.
-pub(super) struct Reached<'a> {
-    pub(super) key: RecordKey<'a>,
+pub(crate) struct Reached<'a> {
+    pub(crate) key: RecordKey<'a>,
     /// The id that it has now, if it is another one.
-    pub(super) forwarded_to: Option<PublicId>,
+    pub(crate) forwarded_to: Option<PublicId>,
     /// The version that it has had at least since the earliest of the ids by which it was reached, if it is another
     /// one.
-    pub(super) since: Option<u64>,
+    pub(crate) since: Option<u64>,
     /// Whether the call was made before, under an id that it had then.
-    pub(super) made_before: bool,
+    pub(crate) made_before: bool,
     /// Whether something was ended on the way there.
-    pub(super) was_alive: bool,
+    pub(crate) was_alive: bool,
 }
 
 impl<'a> Operation<'a> {
-    pub(super) fn begin(store: &'a RedisStore, call: &'a Call) -> Result<Operation<'a>, StoreError> {
+    pub(crate) fn begin(store: &'a RedisStore, call: &'a Call) -> Result<Operation<'a>, StoreError> {
         Ok(Operation { store, call, process: store.servers.enter(call.deadline)? })
     }
 
-    pub(super) fn servers(&self) -> Result<&Servers, StoreError> {
+    pub(crate) fn servers(&self) -> Result<&Servers, StoreError> {
         let store = self.store;
         self.process.get_or_open(|| store.source.open(store.pool_size, &store.counters))
     }
 
-    pub(super) fn scripts(&self) -> &'a Scripts {
+    pub(crate) fn scripts(&self) -> &'a Scripts {
         &self.store.scripts
     }
 
     /// The keys of a record as scripts take them: that of its generation comes first.
-    pub(super) fn keys(&self, key: &RecordKey<'_>) -> Vec<String> {
+    pub(crate) fn keys(&self, key: &RecordKey<'_>) -> Vec<String> {
         let mut keys = vec![self.store.generations.key(key.namespace, &own_key(key))];
         keys.extend(record_keys(key));
         keys
     }
 
     /// Those of a group, in the same way.
-    pub(super) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
+    pub(crate) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
         let [members, joined] = group_keys(group);
         vec![self.store.generations.key(group.namespace, &members), members, joined]
     }
 
     /// Where the sessions of the group of this key that this call ends are remembered until their records are removed.
-    pub(super) fn ended_key(&self, key: &RecordKey<'_>) -> Option<String> {
+    pub(crate) fn ended_key(&self, key: &RecordKey<'_>) -> Option<String> {
         key.tag.map(|tag| ended_key(&key.group(tag), self.call.nonce))
     }
 
     /// A call of this script on these keys.
-    pub(super) fn command(&self, script: &Script, keys: &[String]) -> Cmd {
+    pub(crate) fn command(&self, script: &Script, keys: &[String]) -> Cmd {
         script.call(keys, self.call)
     }
 
     /// How long what tells that this call was made before is kept (ms).
-    pub(super) fn memory(&self) -> u64 {
-        let left = self.call.deadline.saturating_duration_since(Instant::now());
+    pub(crate) fn memory(&self) -> u64 {
+        let left = self.call.deadline.left();
         milliseconds(left.max(Duration::from_secs(60)))
     }
 
     /// Runs a script; sends its text only where the server does not have it.
-    pub(super) fn run(&self, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
+    pub(crate) fn run(&self, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
         self.run_until(self.call.deadline, script, command)
     }
 
-    pub(super) fn run_until(&self, deadline: Instant, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
+    pub(crate) fn run_until(&self, deadline: Deadline, script: &Script, command: &Cmd) -> Result<Reply, StoreError> {
         let shows = Cell::new(if script.adds { Shows::Writes } else { Shows::Reads });
         // A load is answered also if the refresh that came with it was refused.
         let unrefreshed = RefCell::new(None);
@@ -114,10 +118,10 @@ impl<'a> Operation<'a> {
         }
     }
 
-    pub(super) fn reply(
+    pub(crate) fn reply(
         &self,
         connection: &mut Connection,
-        deadline: Instant,
+        deadline: Deadline,
         script: &Script,
         command: &Cmd,
     ) -> Result<Reply, Failure> {
@@ -129,10 +133,10 @@ impl<'a> Operation<'a> {
     }
 
     /// The replies to many scripts that are sent at once.
-    pub(super) fn replies(
+    pub(crate) fn replies(
         &self,
         connection: &mut Connection,
-        deadline: Instant,
+        deadline: Deadline,
         commands: &[Cmd],
     ) -> Result<Vec<Result<Reply, Failure>>, Failure> {
         let replies = connection.request_all(commands, deadline)?;
@@ -141,7 +145,7 @@ impl<'a> Operation<'a> {
 
     /// Runs a script on a session, wherever that has gone: `command` makes the command for where it is. `None` if it
     /// leads on and on, as only a damaged one does.
-    pub(super) fn run_on<'k>(
+    pub(crate) fn run_on<'k>(
         &self,
         script: &Script,
         key: &RecordKey<'k>,
@@ -164,7 +168,7 @@ impl<'a> Operation<'a> {
         Ok((None, at))
     }
 
-    pub(super) fn load(&self, key: &RecordKey<'_>, settings: &Lifetime) -> Result<Option<Record>, StoreError> {
+    pub(crate) fn load(&self, key: &RecordKey<'_>, settings: &Lifetime) -> Result<Option<Record>, StoreError> {
         let script = &self.scripts().load;
         let (reply, at) = self.run_on(script, key, |at| {
             let mut command = self.command(script, &self.keys(&at.key));

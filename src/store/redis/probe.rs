@@ -1,11 +1,11 @@
 //! A write for nothing: whether saves and logouts would be taken now.
 
-use super::operation::Operation;
-use crate::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::redis::operation::Operation;
 
 impl Operation<'_> {
     /// Writes, reads and removes keys of its own in this namespace, at every server that keeps sessions.
-    pub(super) fn check_writes(&self, namespace: &str) -> Result<(), StoreError> {
+    pub(crate) fn check_writes(&self, namespace: &str) -> Result<(), StoreError> {
         let script = &self.scripts().probe;
         for tag in self.servers()?.a_tag_for_each(self.call.deadline)? {
             let nonce = String::from_utf8_lossy(&self.call.nonce);
@@ -40,8 +40,8 @@ mod tests {
     fn every_command_of_the_scripts_is_tried() {
         // TIME is called by now_ms; ZMSCORE needs Redis 6.2.
         const LEFT_OUT: [&str; 2] = ["TIME", "ZMSCORE"];
-        let tried = commands(include_str!("probe.lua"));
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis");
+        let tried = commands(include_str!("scripts/probe.lua"));
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis/scripts");
         let mut called = 0;
         for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "lua") {

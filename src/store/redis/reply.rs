@@ -1,30 +1,30 @@
 //! The replies of the scripts, read in order.
 
-use super::failure::Failure;
-use crate::group::SessionInfo;
-use crate::store::{Nonce, RecordInfo, Values};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::call::Nonce;
+use crate::store::record::{RecordInfo, SessionInfo, Values};
+use crate::store::redis::wire::failure::Failure;
 use crate::token::PublicId;
-use crate::{StoreError, StoreErrorKind};
 use redis::Value;
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A reply that is known to be ours.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     status: String,
     rest: std::vec::IntoIter<Value>,
 }
 
 /// Sessions that were too many for their group.
-pub(super) struct Surplus {
-    pub(super) ended: Vec<PublicId>,
+pub(crate) struct Surplus {
+    pub(crate) ended: Vec<PublicId>,
     /// Whether there are more that are to end.
-    pub(super) more: bool,
+    pub(crate) more: bool,
 }
 
 impl Reply {
     /// A reply begins with the nonce of its call: anything else is another's, and is not believed.
-    pub(super) fn new(value: Value, nonce: Nonce) -> Result<Reply, Failure> {
+    pub(crate) fn new(value: Value, nonce: Nonce) -> Result<Reply, Failure> {
         let Value::Array(parts) = value else { return Err(Failure::not_ours("the reply is no array")) };
         let mut rest = parts.into_iter();
         match rest.next() {
@@ -38,12 +38,12 @@ impl Reply {
         Ok(Reply { status, rest })
     }
 
-    pub(super) fn status(&self) -> &str {
+    pub(crate) fn status(&self) -> &str {
         &self.status
     }
 
     /// Why Redis refused to write the refresh that a load asked for.
-    pub(super) fn refused_refresh(&self) -> Option<Failure> {
+    pub(crate) fn refused_refresh(&self) -> Option<Failure> {
         match self.rest.as_slice().last() {
             Some(Value::BulkString(text)) if self.status == "ok" => {
                 Some(Failure::met_by_script(&String::from_utf8_lossy(text)))
@@ -53,41 +53,41 @@ impl Reply {
     }
 
     /// Whether a load has extended the life of the session.
-    pub(super) fn has_refreshed(&self) -> bool {
+    pub(crate) fn has_refreshed(&self) -> bool {
         self.status == "ok" && matches!(self.rest.as_slice().get(1), Some(Value::Int(1)))
     }
 
     /// For a status that this script does not give.
-    pub(super) fn unexpected(&self) -> StoreError {
+    pub(crate) fn unexpected(&self) -> StoreError {
         corrupt("the script answered with something else")
     }
 
-    pub(super) fn number<N: FromStr>(&mut self) -> Result<N, StoreError> {
+    pub(crate) fn number<N: FromStr>(&mut self) -> Result<N, StoreError> {
         self.rest.next().and_then(number).ok_or_else(|| corrupt("a number is missing"))
     }
 
     /// Whether the next part is a 1; where there is none, it is not.
-    pub(super) fn is_true(&mut self) -> bool {
+    pub(crate) fn is_true(&mut self) -> bool {
         self.rest.next().and_then(number::<u8>) == Some(1)
     }
 
-    pub(super) fn text(&mut self) -> Result<String, StoreError> {
+    pub(crate) fn text(&mut self) -> Result<String, StoreError> {
         self.rest.next().and_then(text).ok_or_else(|| corrupt("a text is missing"))
     }
 
     /// The key behind a hash field.
-    pub(super) fn key(&mut self) -> Result<String, StoreError> {
+    pub(crate) fn key(&mut self) -> Result<String, StoreError> {
         let field = self.rest.next().and_then(text).ok_or_else(|| corrupt("a field is missing"))?;
         Ok(field.strip_prefix(':').unwrap_or(&field).to_owned())
     }
 
     /// How the record stands: see `info` in the prelude.
-    pub(super) fn info(&mut self) -> Result<RecordInfo, StoreError> {
+    pub(crate) fn info(&mut self) -> Result<RecordInfo, StoreError> {
         info(self.list()?)
     }
 
     /// The values among the fields of a hash, and the name of its group.
-    pub(super) fn fields(&mut self) -> Result<(Values, Option<String>), StoreError> {
+    pub(crate) fn fields(&mut self) -> Result<(Values, Option<String>), StoreError> {
         let mut fields = self.list()?.into_iter();
         let (mut values, mut group_name) = (Values::new(), None);
         while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) = (fields.next(), fields.next()) {
@@ -103,22 +103,22 @@ impl Reply {
         Ok((values, group_name))
     }
 
-    pub(super) fn id(&mut self) -> Result<PublicId, StoreError> {
+    pub(crate) fn id(&mut self) -> Result<PublicId, StoreError> {
         self.rest.next().and_then(id).ok_or_else(|| corrupt("an id is missing"))
     }
 
     /// What is no id of ours is left out: nothing can be kept under it.
-    pub(super) fn ids(&mut self) -> Result<Vec<PublicId>, StoreError> {
+    pub(crate) fn ids(&mut self) -> Result<Vec<PublicId>, StoreError> {
         Ok(self.list()?.into_iter().filter_map(id).collect())
     }
 
     /// What a login has ended in its group.
-    pub(super) fn surplus(&mut self) -> Result<Surplus, StoreError> {
+    pub(crate) fn surplus(&mut self) -> Result<Surplus, StoreError> {
         Ok(Surplus { ended: self.ids()?, more: self.is_true() })
     }
 
     /// Sessions of a group: for each its id, how it stands, and what it has of these keys. A damaged one is left out.
-    pub(super) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
+    pub(crate) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
         let session = |session: Value| {
             let Value::Array(parts) = session else { return None };
             let [own_id, Value::Array(standing), Value::Array(values)] = <[Value; 3]>::try_from(parts).ok()? else {
@@ -132,11 +132,11 @@ impl Reply {
 
     /// What increments led to. A call that is answered for the second time may find that others have put something
     /// else there since.
-    pub(super) fn totals(&mut self, keys: impl Iterator<Item = String>) -> Result<Vec<(String, i64)>, StoreError> {
+    pub(crate) fn totals(&mut self, keys: impl Iterator<Item = String>) -> Result<Vec<(String, i64)>, StoreError> {
         Ok(keys.zip(self.list()?).filter_map(|(key, total)| Some((key, number(total)?))).collect())
     }
 
-    pub(super) fn list(&mut self) -> Result<Vec<Value>, StoreError> {
+    pub(crate) fn list(&mut self) -> Result<Vec<Value>, StoreError> {
         match self.rest.next() {
             Some(Value::Array(list)) => Ok(list),
             _ => Err(corrupt("a list is missing")),

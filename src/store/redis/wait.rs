@@ -1,17 +1,18 @@
 //! What a change waits for besides the primary: replicas, and the disk.
 
-use super::connection::Connection;
-use super::failure::{Failure, Refusal};
-use super::socket::left;
-use crate::{ConfigError, StoreError, StoreErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{ConfigError, StoreError, StoreErrorKind};
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::{Failure, Refusal};
+use crate::store::redis::wire::socket::left;
 use redis::{Cmd, Value, cmd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How much later than it was asked to a Redis may answer.
 const LATE: Duration = Duration::from_millis(150);
 
 #[derive(Clone, Copy)]
-pub(super) struct Wait {
+pub(crate) struct Wait {
     /// How many replicas are to have it.
     replicas: u32,
     /// Whether the primary, and they, are to have it on disk.
@@ -20,7 +21,7 @@ pub(super) struct Wait {
 
 impl Wait {
     /// Takes `wait_replicas` and `wait_aof` out of a URL's query; `None` if it says nothing of them.
-    pub(super) fn take(url: &str) -> Result<(String, Option<Wait>), ConfigError> {
+    pub(crate) fn take(url: &str) -> Result<(String, Option<Wait>), ConfigError> {
         let malformed = ConfigError::StoreUrl {
             expected: "…?wait_replicas=1 with a number of replicas, or …?wait_aof=1, or both with & between them",
         };
@@ -43,7 +44,7 @@ impl Wait {
     }
 
     /// Waits until what was written on this connection is where it is to be.
-    pub(super) fn on(self, connection: &mut Connection, deadline: Instant) -> Result<(), Failure> {
+    pub(crate) fn on(self, connection: &mut Connection, deadline: Deadline) -> Result<(), Failure> {
         // The reply has to come before the deadline, and Redis looks at its clock ten times a second.
         let Ok(left) = left(deadline) else {
             let error = StoreError::new(StoreErrorKind::Timeout, "the change was made, but no time is left to wait");

@@ -5,10 +5,11 @@
 //! missing, a connection is opened only once nobody else has the database open. Each connection holds a shared lock on
 //! the database file itself, so an exclusive one is given only then.
 
-use super::connection::wait;
-use super::failure::store_error;
-use super::file::{Files, Identities};
-use crate::{StoreError, StoreErrorKind, random};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::random;
+use crate::store::sqlite::connection::wait;
+use crate::store::sqlite::failure::store_error;
+use crate::store::sqlite::file::{Files, Identities};
 use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags};
 use std::path::Path;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 /// Waits, as for locks, until the companions are both there, or nobody else has the database open. Gives what is there
 /// then.
-pub(super) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identities, StoreError> {
+pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identities, StoreError> {
     loop {
         let found = files.identities();
         if found.is_whole() || is_alone(path).map_err(|error| store_error(error, path))? {

@@ -1,11 +1,12 @@
 //! A connection to the file: opened with the right mode and schema, and patient until a deadline.
 
-use super::alone;
-use super::failure::store_error;
-use super::file::{Files, Identities};
-use super::permit::Permit;
-use super::room::{self, Checkpoint, LOG_ROOM};
-use crate::{StoreError, StoreErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::sqlite::failure::store_error;
+use crate::store::sqlite::file::{Files, Identities};
+use crate::store::sqlite::permit::Permit;
+use crate::store::sqlite::room::{Checkpoint, LOG_ROOM};
+use crate::store::sqlite::{alone, room};
 use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, OptionalExtension, TransactionBehavior};
 use std::cell::Cell;
@@ -28,13 +29,13 @@ const LOOK_FOR_FILE: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Until when this thread waits for a lock.
-    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static DEADLINE: Cell<Option<Deadline>> = const { Cell::new(None) };
     /// How long it has waited since this was asked last.
     static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-pub(super) struct Connection {
-    pub(super) sqlite: rusqlite::Connection,
+pub(crate) struct Connection {
+    pub(crate) sqlite: rusqlite::Connection,
     files: Files,
     /// The files that were opened, and when they were last seen to stand under their names.
     opened: Identities,
@@ -44,7 +45,7 @@ pub(super) struct Connection {
 }
 
 /// Why there is no connection.
-pub(super) enum NotOpened {
+pub(crate) enum NotOpened {
     /// The file or its companions are others than those that this process has open. It is to close those first.
     Replaced,
     Fault(StoreError),
@@ -57,12 +58,12 @@ impl From<StoreError> for NotOpened {
 }
 
 /// Lets this thread wait for locks until then.
-pub(super) fn wait_for_locks_until(deadline: Instant) {
+pub(crate) fn wait_for_locks_until(deadline: Deadline) {
     DEADLINE.set(Some(deadline));
 }
 
 /// How long this thread has waited for locks since it was asked last.
-pub(super) fn take_waited() -> Duration {
+pub(crate) fn take_waited() -> Duration {
     WAITED.take()
 }
 
@@ -72,13 +73,13 @@ fn wait_for_lock(looks: i32) -> bool {
 }
 
 /// Waits for a lock, for this long or until the deadline. Says whether there was time left.
-pub(super) fn wait(pause: Duration) -> bool {
-    let now = Instant::now();
-    match DEADLINE.get().map(|deadline| deadline.saturating_duration_since(now)) {
+pub(crate) fn wait(pause: Duration) -> bool {
+    let start = Instant::now();
+    match DEADLINE.get().map(Deadline::left) {
         None | Some(Duration::ZERO) => false,
         Some(left) => {
             thread::sleep(pause.min(left));
-            WAITED.set(WAITED.get() + now.elapsed());
+            WAITED.set(WAITED.get() + start.elapsed());
             true
         }
     }
@@ -88,7 +89,7 @@ impl Connection {
     /// Opens the file, and makes it what it has to be where it is new. Waits for locks as [`wait_for_locks_until`] says.
     ///
     /// `before` is what this store had open last.
-    pub(super) fn open(path: &Path, full_sync: bool, before: Option<Identities>) -> Result<Connection, NotOpened> {
+    pub(crate) fn open(path: &Path, full_sync: bool, before: Option<Identities>) -> Result<Connection, NotOpened> {
         let files = Files::of(path);
         files.create()?;
         let found = files.identities();
@@ -136,7 +137,7 @@ impl Connection {
     }
 
     /// Whether the file and its companions still stand under their names. Looks once a second.
-    pub(super) fn is_current(&self, path: &Path) -> bool {
+    pub(crate) fn is_current(&self, path: &Path) -> bool {
         if self.seen.get().elapsed() < LOOK_FOR_FILE {
             return true;
         }
@@ -144,16 +145,16 @@ impl Connection {
         Files::of(path).identities() == self.opened
     }
 
-    pub(super) fn opened(&self) -> Identities {
+    pub(crate) fn opened(&self) -> Identities {
         self.opened
     }
 
-    pub(super) fn files(&self) -> &Files {
+    pub(crate) fn files(&self) -> &Files {
         &self.files
     }
 
     /// Saves what is only in a log that was taken away, where nobody has begun another one.
-    pub(super) fn rescue(&self) {
+    pub(crate) fn rescue(&self) {
         let now = self.files.identities();
         if now.database == self.opened.database && now.log.is_none() {
             let _ = room::checkpoint(&self.sqlite, Checkpoint::Restart);

@@ -1,19 +1,20 @@
 //! How a call gets a connection, and what is done around its work.
 
-use super::connection::{Connection, NotOpened, take_waited, wait_for_locks_until};
-use super::failure::{Failure, is_worth_reopening, store_error};
-use super::file::Files;
-use super::room::{self, Checkpoint};
-use super::{SqliteStore, clear_away, stores, trace};
-use crate::store::metrics::Counted;
-use crate::store::per_process::PerProcess;
-use crate::store::places::Places;
-use crate::store::{Call, halfway};
-use crate::{StoreError, StoreErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::call::Call;
+use crate::store::process::per_process::PerProcess;
+use crate::store::process::pool::Places;
+use crate::store::sqlite::connection::{Connection, NotOpened, take_waited, wait_for_locks_until};
+use crate::store::sqlite::failure::{Failure, is_worth_reopening, store_error};
+use crate::store::sqlite::file::Files;
+use crate::store::sqlite::room::Checkpoint;
+use crate::store::sqlite::{SqliteStore, clear_away, room, stores, trace};
+use crate::store::stats::Counted;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many ended sessions are cleared away at once where the disk is full.
 const CLEARED_AT_ONCE: i64 = 50;
@@ -25,29 +26,29 @@ const RESTART_AT: u32 = 2 * CHECKPOINT_AT;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(100);
 
-pub(super) type Processes = PerProcess<Opened>;
+pub(crate) type Processes = PerProcess<Opened>;
 
 /// What one process has open.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     places: Places<Connection>,
     announced: AtomicBool,
 }
 
 /// The state of SQLite's log, as far as this store knows.
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     pages: AtomicU32,
     checkpoint_at: AtomicU32,
 }
 
 /// Closes the connections that no call uses.
-pub(super) fn close_idle(opened: &Opened) {
+pub(crate) fn close_idle(opened: &Opened) {
     opened.places.close_idle();
 }
 
 impl SqliteStore {
     /// Does some work on a connection of this process.
-    pub(super) fn with<R, E: From<StoreError>>(
+    pub(crate) fn with<R, E: From<StoreError>>(
         &self,
         call: &Call,
         work: impl FnMut(&mut rusqlite::Connection) -> Result<R, Failure<E>>,
@@ -56,7 +57,7 @@ impl SqliteStore {
     }
 
     /// Does some work that ends sessions: on a full disk, too.
-    pub(super) fn end_with<R>(
+    pub(crate) fn end_with<R>(
         &self,
         call: &Call,
         work: impl FnMut(&mut rusqlite::Connection) -> Result<R, Failure<StoreError>>,
@@ -82,7 +83,7 @@ impl SqliteStore {
             let is_reused = place.is_some();
             let mut connection = match self.connection(place.take()) {
                 Ok(connection) => connection,
-                Err(NotOpened::Replaced) if Instant::now() < call.deadline => {
+                Err(NotOpened::Replaced) if !call.deadline.has_passed() => {
                     drop((place, process));
                     stores::close_all(call.deadline);
                     thread::sleep(LOOK_AGAIN);
@@ -156,7 +157,7 @@ impl SqliteStore {
             trace::set_disk_is_full(true);
             // What is in the log may be copied away.
             let mode = if ends { Checkpoint::Restart } else { Checkpoint::Passive };
-            wait_for_locks_until(halfway(call.deadline));
+            wait_for_locks_until(call.deadline.halfway());
             let is_copied = matches!(room::checkpoint(&connection.sqlite, mode), Ok(true));
             wait_for_locks_until(call.deadline);
             if is_copied && !ends {
@@ -201,9 +202,8 @@ impl SqliteStore {
         let mut checkpoint = room::checkpoint(sqlite, Checkpoint::Passive);
         if pages >= RESTART_AT {
             // The longer the log, the longer the wait; and after one in vain the next comes when it is twice as long.
-            let now = Instant::now();
-            let patience = (pages / CHECKPOINT_AT * PATIENCE).min(call.deadline.saturating_duration_since(now) / 4);
-            wait_for_locks_until(now + patience);
+            let patience = Deadline::after(pages / CHECKPOINT_AT * PATIENCE);
+            wait_for_locks_until(patience.min(call.deadline.share_of(4)));
             checkpoint = room::checkpoint(sqlite, Checkpoint::Restart);
             take_waited();
             let next = if matches!(checkpoint, Ok(true)) { CHECKPOINT_AT } else { pages.saturating_mul(2) };

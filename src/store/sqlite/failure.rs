@@ -1,11 +1,11 @@
 //! How a call to SQLite can fail.
 
-use crate::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
 use rusqlite::ErrorCode;
 use std::path::Path;
 
 /// Why some work was not done.
-pub(super) enum Failure<E> {
+pub(crate) enum Failure<E> {
     /// The store's contract refuses it. The connection is fine.
     Refused(E),
     Sqlite(rusqlite::Error),
@@ -18,13 +18,13 @@ impl<E> From<rusqlite::Error> for Failure<E> {
 }
 
 /// Whether a connection opened now may do what one opened earlier could not.
-pub(super) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
     use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
 }
 
 /// The fault as the caller is told it.
-pub(super) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
+pub(crate) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Timeout, Unavailable};
     let (kind, what) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {

@@ -1,6 +1,7 @@
 //! The file and its companions, as they are on the disk.
 
-use crate::{Error, StoreError, StoreErrorKind, random};
+use crate::error::{Error, StoreError, StoreErrorKind};
+use crate::random;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -15,23 +16,23 @@ const LOG_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 
 /// The names of the file and its companions.
 #[derive(Clone)]
-pub(super) struct Files {
-    pub(super) database: PathBuf,
-    pub(super) log: PathBuf,
-    pub(super) shared_memory: PathBuf,
+pub(crate) struct Files {
+    pub(crate) database: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) shared_memory: PathBuf,
 }
 
 /// Which files stand under these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identities {
-    pub(super) database: Option<Identity>,
-    pub(super) log: Option<Identity>,
-    pub(super) shared_memory: Option<Identity>,
+pub(crate) struct Identities {
+    pub(crate) database: Option<Identity>,
+    pub(crate) log: Option<Identity>,
+    pub(crate) shared_memory: Option<Identity>,
 }
 
 /// What tells a file from every other, also from one that has got its inode since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     device: u64,
     inode: u64,
     born: Option<SystemTime>,
@@ -39,13 +40,13 @@ pub(super) struct Identity {
 
 impl Files {
     /// SQLite keeps the companions beside the file that a symbolic link leads to.
-    pub(super) fn of(path: &Path) -> Files {
+    pub(crate) fn of(path: &Path) -> Files {
         let database = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let companion = |ending| PathBuf::from(with_ending(&database, ending));
         Files { log: companion("-wal"), shared_memory: companion("-shm"), database }
     }
 
-    pub(super) fn identities(&self) -> Identities {
+    pub(crate) fn identities(&self) -> Identities {
         Identities {
             database: identity(&self.database),
             log: identity(&self.log),
@@ -54,7 +55,7 @@ impl Files {
     }
 
     /// Whether the log holds nothing that SQLite would read.
-    pub(super) fn is_log_empty(&self) -> io::Result<bool> {
+    pub(crate) fn is_log_empty(&self) -> io::Result<bool> {
         // SQLite keeps its locks on the other two files, so closing this one gives none of them away (fcntl(2)).
         let mut begin = [0; LOG_MAGIC.len()];
         let log = open_regular(&self.log, OpenOptions::new().read(true));
@@ -67,7 +68,7 @@ impl Files {
     }
 
     /// Removes a `-shm` file that was made beside the log of the one before.
-    pub(super) fn remove_new_shared_memory(&self, before: &Identities) {
+    pub(crate) fn remove_new_shared_memory(&self, before: &Identities) {
         let now = self.identities();
         if now.log == before.log && now.shared_memory != before.shared_memory {
             let _ = fs::remove_file(&self.shared_memory);
@@ -75,7 +76,7 @@ impl Files {
     }
 
     /// Makes the file if there is none, for its owner alone; SQLite gives its companions the same mode.
-    pub(super) fn create(&self) -> Result<(), StoreError> {
+    pub(crate) fn create(&self) -> Result<(), StoreError> {
         // In this order: whoever makes both at this moment makes the log last.
         if self.log.exists() && !self.database.exists() {
             let message = format!(
@@ -124,7 +125,7 @@ impl Files {
 
     /// Warns of a file that somebody else may write: whoever can do that can log in as anybody. It is not refused: a
     /// group may be meant to share it, and some file systems show every file as open to all.
-    pub(super) fn warn_of_other_writers(&self) {
+    pub(crate) fn warn_of_other_writers(&self) {
         let Ok(file) = fs::metadata(&self.database) else { return };
         let (mode, path) = (file.permissions().mode() & 0o777, self.database.display());
         if mode & 0o022 != 0 {
@@ -141,14 +142,14 @@ impl Files {
 
 impl Identities {
     /// Whether the database has both of its companions.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.database.is_some() && self.log.is_some() && self.shared_memory.is_some()
     }
 }
 
 impl Identity {
     /// When the file was made, in nanoseconds, or another number of its own where the file system does not know.
-    pub(super) fn birth(&self) -> i64 {
+    pub(crate) fn birth(&self) -> i64 {
         let born = self.born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         born.map_or(self.inode as i64, |born| born.as_nanos() as i64)
     }
@@ -156,13 +157,13 @@ impl Identity {
 
 /// Opens what lies under such a name, if it is a regular file that has no other name: whatever else lies there, somebody
 /// put it there so that we wait for it, or write to a file of their choice.
-pub(super) fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     if is_regular(&file.metadata()?) { Ok(file) } else { Err(io::Error::other("not a regular file of its own")) }
 }
 
 /// How long such a file is; 0 where there is none.
-pub(super) fn length_of_regular(path: &Path) -> u64 {
+pub(crate) fn length_of_regular(path: &Path) -> u64 {
     fs::symlink_metadata(path).ok().filter(is_regular).map_or(0, |file| file.len())
 }
 
@@ -171,7 +172,7 @@ fn is_regular(file: &Metadata) -> bool {
 }
 
 /// A new, empty file for its owner alone.
-pub(super) fn create_new(path: &Path) -> io::Result<File> {
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
@@ -180,7 +181,7 @@ fn identity(path: &Path) -> Option<Identity> {
     Some(Identity { device: file.dev(), inode: file.ino(), born: file.created().ok() })
 }
 
-pub(super) fn with_ending(path: &Path, ending: &str) -> OsString {
+pub(crate) fn with_ending(path: &Path, ending: &str) -> OsString {
     let mut name = OsString::from(path);
     name.push(ending);
     name

@@ -1,14 +1,15 @@
 //! Ids that were replaced, and where they lead.
 
-use super::{PURGED, RecordKey, milliseconds, tag};
-use crate::PublicId;
-use crate::store::{TRAIL, follow};
+use crate::store::forward::{TRAIL, follow};
+use crate::store::key::RecordKey;
+use crate::store::sqlite::{PURGED, milliseconds, tag};
+use crate::token::PublicId;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::{Duration, SystemTime};
 
 /// For what an old id is followed.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// To use the session: as long as its grace lasts.
     Use,
     /// To end it: as long as the trail is there, and never shorter than it can be used.
@@ -17,7 +18,7 @@ pub(super) enum Purpose {
 
 /// The key that a record has now, if that is another one. To be asked in a transaction with what is done then, and only
 /// of a key that has no record: that spares most calls the question.
-pub(super) fn forwarded<'a>(
+pub(crate) fn forwarded<'a>(
     sqlite: &Connection,
     key: &RecordKey<'a>,
     purpose: Purpose,
@@ -46,7 +47,7 @@ pub(super) fn forwarded<'a>(
 }
 
 /// Lets a key lead to another id of its group, or of none, from now on.
-pub(super) fn forward(
+pub(crate) fn forward(
     sqlite: &Connection,
     key: &RecordKey<'_>,
     new_id: PublicId,
@@ -70,14 +71,14 @@ pub(super) fn forward(
 }
 
 /// Ends the graces in which old ids reach the session of this key.
-pub(super) fn end_graces(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {
+pub(crate) fn end_graces(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached("UPDATE forwards SET grace_ends = min(grace_ends, ?3) WHERE new_id = ?1 AND tag = ?2")?
         .execute(params![key.id.as_bytes(), tag(key), milliseconds(now)])
 }
 
 /// Clears some of those away that lead nowhere any more: more than one, so that they do not pile up.
-pub(super) fn purge(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<usize> {
+pub(crate) fn purge(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached(
             "DELETE FROM forwards WHERE (id, tag) IN

@@ -1,16 +1,16 @@
 //! Groups: the sessions with one serial of a group.
 
-use super::forward::{Purpose, end_graces, forwarded};
-use super::{GroupKey, RecordKey, milliseconds, next_serial, state, tag, unsigned};
-use super::{room, trace};
-use crate::group::SessionInfo;
-use crate::store::Values;
+use crate::deadline::Deadline;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::{SessionInfo, Values};
+use crate::store::sqlite::forward::{Purpose, end_graces, forwarded};
+use crate::store::sqlite::{milliseconds, next_serial, room, state, tag, trace, unsigned};
 use crate::token::PublicId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// The serial of the group that a record with this key is in; 0 where it is in none.
-pub(super) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<i64> {
+pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<i64> {
     if key.tag.is_none() {
         return Ok(0);
     }
@@ -23,7 +23,7 @@ pub(super) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
         .query_row([tag(key)], |row| row.get(0))
 }
 
-pub(super) fn sessions(
+pub(crate) fn sessions(
     sqlite: &Connection,
     group: &GroupKey<'_>,
     keys: &[&str],
@@ -53,7 +53,7 @@ pub(super) fn sessions(
     Ok(sessions)
 }
 
-pub(super) fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {
+pub(crate) fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached(
             "SELECT count(*) FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
@@ -64,7 +64,7 @@ pub(super) fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) ->
 
 /// Ends all sessions of a group but one: the row of the group goes, and the one that stays gets a new one. Says how many
 /// of those that ended were alive, and the serial that their records are left with.
-pub(super) fn end(
+pub(crate) fn end(
     sqlite: &mut Connection,
     group: &GroupKey<'_>,
     except: Option<PublicId>,
@@ -98,14 +98,14 @@ pub(super) fn end(
 }
 
 /// Removes the records that a group has left, until then.
-pub(super) fn sweep(sqlite: &Connection, serial: i64, now: SystemTime, deadline: Instant) {
+pub(crate) fn sweep(sqlite: &Connection, serial: i64, now: SystemTime, deadline: Deadline) {
     let batch = "SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2";
     room::sweep(sqlite, batch, serial, now, deadline);
 }
 
 /// The number of the session that joins this group next. The time cannot tell who was first: it stands still between two
 /// joins, or is put back.
-pub(super) fn next_in_order(sqlite: &Connection, serial: i64) -> rusqlite::Result<i64> {
+pub(crate) fn next_in_order(sqlite: &Connection, serial: i64) -> rusqlite::Result<i64> {
     if serial == 0 {
         return Ok(0);
     }
@@ -129,7 +129,7 @@ macro_rules! others_in_order {
 
 /// Ends those that joined first, until the group has no more live sessions than this. The one of this key stays. Gives
 /// the serial that the records of many are left with: they are dead, and others are not to wait until they are removed.
-pub(super) fn limit(
+pub(crate) fn limit(
     sqlite: &Connection,
     key: &RecordKey<'_>,
     max_sessions: usize,

@@ -1,11 +1,12 @@
 //! Namespaces: a session lives only as long as the row of its namespace is there.
 
-use super::{next_serial, room};
+use crate::deadline::Deadline;
+use crate::store::sqlite::{next_serial, room};
 use rusqlite::{Connection, OptionalExtension};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// The serial of a namespace, which is made if it is missing.
-pub(super) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
+pub(crate) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
     let known = sqlite
         .prepare_cached("SELECT serial FROM namespaces WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
@@ -20,7 +21,7 @@ pub(super) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
 }
 
 /// Ends all sessions of a namespace. Gives the serial that their records are left with.
-pub(super) fn end(sqlite: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn end(sqlite: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
     sqlite
         .prepare_cached("DELETE FROM namespaces WHERE name = ?1 RETURNING serial")?
         .query_row([name], |row| row.get(0))
@@ -28,7 +29,7 @@ pub(super) fn end(sqlite: &Connection, name: &str) -> rusqlite::Result<Option<i6
 }
 
 /// Removes the records that a namespace has left, until then.
-pub(super) fn sweep(sqlite: &Connection, serial: i64, now: SystemTime, deadline: Instant) {
+pub(crate) fn sweep(sqlite: &Connection, serial: i64, now: SystemTime, deadline: Deadline) {
     let batch = "SELECT serial FROM sessions WHERE namespace = ?1 LIMIT ?2";
     room::sweep(sqlite, batch, serial, now, deadline);
 }

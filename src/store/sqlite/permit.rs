@@ -6,9 +6,9 @@
 //! never touches SQLite. Global to the process, too, is what SQLite knows of the companions of an open database: a new
 //! connection would use those that were there before. Like SQLite's, this record is global, whatever stores there are.
 
-use super::file::Identities;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::process::Process;
-use crate::{StoreError, StoreErrorKind};
+use crate::store::sqlite::file::Identities;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,13 +24,13 @@ struct Open {
 }
 
 /// The right to have one connection open. Got before it is opened, given back after it is closed.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     number: u64,
 }
 
 impl Permit {
     /// `None` if this process has the same database open with companions that do not stand beside it any more.
-    pub(super) fn get(files: Identities) -> Result<Option<Permit>, StoreError> {
+    pub(crate) fn get(files: Identities) -> Result<Option<Permit>, StoreError> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         change(|connections| {
             let connections = connections.map_err(|Inherited| {
@@ -50,12 +50,12 @@ impl Permit {
     }
 
     /// Notes which files it is for, once their companions are there.
-    pub(super) fn settle(&self, files: Identities) {
+    pub(crate) fn settle(&self, files: Identities) {
         let _ = change(|connections| connections.map(|others| ((), with(others, self.number, files))));
     }
 
     /// Whether another connection of this process has these files open.
-    pub(super) fn has_others(&self, files: Identities) -> bool {
+    pub(crate) fn has_others(&self, files: Identities) -> bool {
         OPEN.load().as_ref().is_some_and(|open| {
             open.connections.iter().any(|(number, other)| *number != self.number && *other == files)
         })

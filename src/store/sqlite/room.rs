@@ -6,28 +6,29 @@
 //! where the log has to grow since somebody reads it.
 //! Whatever is not there to end sessions is written only while both are whole.
 
-use super::connection::wait_for_locks_until;
-use super::file::{create_new, length_of_regular, open_regular, with_ending};
-use super::trace;
+use crate::deadline::Deadline;
+use crate::store::sqlite::connection::wait_for_locks_until;
+use crate::store::sqlite::file::{create_new, length_of_regular, open_regular, with_ending};
+use crate::store::sqlite::trace;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// The least that the reserve holds beyond what the database has yet to grow.
 const RESERVE: u64 = 1 << 20;
 /// A reserve that is this many times as large as it has to be is made smaller.
 const LARGE_RESERVE: u64 = 8;
 /// How much longer the log is than what is in it. A logout takes some 30 kB.
-pub(super) const LOG_ROOM: u64 = 2 << 20;
+pub(crate) const LOG_ROOM: u64 = 2 << 20;
 /// What the companions of the database take when they are made.
 const COMPANIONS: u64 = 1 << 17;
 /// What SQLite keeps in the log beside each page.
 const FRAME_HEADER: u64 = 24;
 /// How many records of ended sessions are removed in one step: others wait for so long.
-pub(super) const BATCH: i64 = 500;
+pub(crate) const BATCH: i64 = 500;
 /// With this many pages in the log it is copied into the database between two steps.
 const LONG_LOG: u32 = 1000;
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
@@ -38,17 +39,17 @@ thread_local! {
 }
 
 /// Tells how many pages the log held before this thread works.
-pub(super) fn set_log_pages(pages: u32) {
+pub(crate) fn set_log_pages(pages: u32) {
     LOG_PAGES.set(pages);
 }
 
 /// How many pages the log holds, as far as this thread knows.
-pub(super) fn log_pages() -> u32 {
+pub(crate) fn log_pages() -> u32 {
     LOG_PAGES.get()
 }
 
 /// Commits what is not there to end sessions, if that leaves room for what is.
-pub(super) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+pub(crate) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
     if has_room(&transaction)? {
         return transaction.commit();
     }
@@ -57,7 +58,7 @@ pub(super) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 /// Lets this thread hear how many pages the log holds after each commit, in place of SQLite's own checkpoints.
-pub(super) fn watch_log(sqlite: &rusqlite::Connection) {
+pub(crate) fn watch_log(sqlite: &rusqlite::Connection) {
     sqlite.wal_hook(Some(|_, pages| {
         set_log_pages(pages.unsigned_abs());
         Ok(())
@@ -66,7 +67,7 @@ pub(super) fn watch_log(sqlite: &rusqlite::Connection) {
 
 /// Copies the log into the database: what others let, and if it is to restart, waiting for them as for locks. Says
 /// whether all of it was copied, and the log can begin anew.
-pub(super) fn checkpoint(sqlite: &rusqlite::Connection, mode: Checkpoint) -> rusqlite::Result<bool> {
+pub(crate) fn checkpoint(sqlite: &rusqlite::Connection, mode: Checkpoint) -> rusqlite::Result<bool> {
     let sql = match mode {
         Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
         Checkpoint::Restart => "PRAGMA wal_checkpoint(RESTART)",
@@ -89,7 +90,7 @@ pub(super) fn checkpoint(sqlite: &rusqlite::Connection, mode: Checkpoint) -> rus
 
 /// Gives back what a log has that was copied, beyond the room that is kept in it: the next commit does, if nobody
 /// reads it.
-pub(super) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()> {
+pub(crate) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()> {
     let is_long = |database| length_of_regular(&log_of(Path::new(database))) > LOG_ROOM + LOG_ROOM / 8;
     if sqlite.path().is_some_and(is_long) {
         sqlite.prepare_cached("UPDATE file SET touched = touched + 1")?.execute([])?;
@@ -99,10 +100,10 @@ pub(super) fn shorten_log(sqlite: &rusqlite::Connection) -> rusqlite::Result<()>
 
 /// Removes the records of sessions that have ended, until then: `batch` selects as many of this serial as it is told.
 /// They are dead already; what is left of them expires.
-pub(super) fn sweep(sqlite: &Connection, batch: &str, serial: i64, now: SystemTime, deadline: Instant) {
+pub(crate) fn sweep(sqlite: &Connection, batch: &str, serial: i64, now: SystemTime, deadline: Deadline) {
     wait_for_locks_until(deadline);
     let mut most = BATCH;
-    while Instant::now() < deadline {
+    while !deadline.has_passed() {
         match remove_batch(sqlite, batch, serial, most.max(1), now) {
             Ok(0) => return,
             Ok(_) => {}
@@ -133,14 +134,14 @@ fn remove_batch(sqlite: &Connection, batch: &str, serial: i64, most: i64, now: S
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Checkpoint {
+pub(crate) enum Checkpoint {
     Passive,
     Restart,
     Truncate,
 }
 
 /// Gives the reserve up where the disk is so full that the companions of the database cannot be made.
-pub(super) fn make_for_companions(database: &Path) -> bool {
+pub(crate) fn make_for_companions(database: &Path) -> bool {
     let probe = PathBuf::from(with_ending(database, "-probe"));
     let added = create_new(&probe).and_then(|file| add(file, COMPANIONS));
     let _ = fs::remove_file(probe);
@@ -148,11 +149,11 @@ pub(super) fn make_for_companions(database: &Path) -> bool {
 }
 
 /// Gives the reserve up. Says whether there was one.
-pub(super) fn give_up(sqlite: &rusqlite::Connection) -> bool {
+pub(crate) fn give_up(sqlite: &rusqlite::Connection) -> bool {
     sqlite.path().is_some_and(|database| fs::remove_file(reserve_of(Path::new(database))).is_ok())
 }
 
-pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         // A quota that is used up is not ENOSPC.
         || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)

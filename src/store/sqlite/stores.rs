@@ -1,16 +1,17 @@
 //! The stores of this process, whose connections are closed together.
 
-use super::engine::{self, Processes};
-use crate::store::ForkGuard;
+use crate::deadline::Deadline;
+use crate::store::fork_guard::ForkGuard;
+use crate::store::sqlite::engine;
+use crate::store::sqlite::engine::Processes;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 /// Swapped, never locked: a fork could copy a lock while it is held.
 static STORES: ArcSwapOption<Vec<Weak<Processes>>> = ArcSwapOption::const_empty();
 
 /// Counts a store in.
-pub(super) fn register(store: &Arc<Processes>) {
+pub(crate) fn register(store: &Arc<Processes>) {
     STORES.rcu(|stores| {
         let known = stores.iter().flat_map(|stores| stores.iter());
         let mut stores: Vec<_> = known.filter(|store| store.strong_count() > 0).cloned().collect();
@@ -21,13 +22,13 @@ pub(super) fn register(store: &Arc<Processes>) {
 
 /// Closes all connections of this process: those to one database must have ended before the first one of a new
 /// beginning. Says whether all calls under way have ended by the deadline.
-pub(super) fn close_all(deadline: Instant) -> bool {
+pub(crate) fn close_all(deadline: Deadline) -> bool {
     hold_all_back(deadline).1
 }
 
 /// Closes all connections of this process, and holds new calls back until the guard is dropped. Says whether all calls
 /// under way have ended by the deadline.
-pub(super) fn hold_all_back(deadline: Instant) -> (ForkGuard, bool) {
+pub(crate) fn hold_all_back(deadline: Deadline) -> (ForkGuard, bool) {
     let stores = STORES.load_full();
     let stores: Vec<Arc<Processes>> =
         stores.iter().flat_map(|stores| stores.iter()).filter_map(Weak::upgrade).collect();

@@ -1,8 +1,10 @@
 //! Traces of sessions that ended soon after they were created: a call that makes one, and is sent once more since its
 //! answer was lost, must not bring it back.
 
-use super::{PURGED, RecordKey, milliseconds};
-use crate::store::{Nonce, TRACE};
+use crate::store::call::Nonce;
+use crate::store::key::RecordKey;
+use crate::store::sqlite::{PURGED, milliseconds};
+use crate::store::state::TRACE;
 use rusqlite::{Connection, params};
 use std::cell::Cell;
 use std::time::SystemTime;
@@ -13,12 +15,12 @@ thread_local! {
 }
 
 /// On a full disk no traces are left: what is left of the room is for ending sessions, and none is created there.
-pub(super) fn set_disk_is_full(is_full: bool) {
+pub(crate) fn set_disk_is_full(is_full: bool) {
     DISK_IS_FULL.set(is_full);
 }
 
 /// Leaves a trace of a session that is about to be removed, if it is young.
-pub(super) fn leave(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<usize> {
+pub(crate) fn leave(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<usize> {
     if DISK_IS_FULL.get() {
         return Ok(0);
     }
@@ -31,7 +33,7 @@ pub(super) fn leave(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqli
 }
 
 /// Whether the call with this nonce made a session with this key, which has ended since. To be asked where none is alive.
-pub(super) fn is_known(
+pub(crate) fn is_known(
     sqlite: &Connection,
     key: &RecordKey<'_>,
     nonce: Nonce,
@@ -47,7 +49,7 @@ pub(super) fn is_known(
 }
 
 /// Clears some of the traces away that are too old: more than one, so that they do not pile up.
-pub(super) fn purge(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<usize> {
+pub(crate) fn purge(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached(
             "DELETE FROM ended WHERE (id, nonce) IN

@@ -7,8 +7,9 @@
 //! Calls do not wait inside r2d2 either: there, whoever comes next may be faster than one who waits. They wait in a queue
 //! here, and a place that becomes free is handed to the first of them.
 
-use super::metrics::{Counted, Counters};
-use crate::{StoreError, StoreErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::stats::{Counted, Counters};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The places for connections of one process.
-pub(super) struct Places<C: Send + 'static> {
+pub(crate) struct Places<C: Send + 'static> {
     pool: r2d2::Pool<Empty<C>>,
     /// The calls that wait for a place, in the order in which they came. While there are any, no place is free.
     waiting: Arc<Queue<C>>,
@@ -38,7 +39,7 @@ struct Waiter<C: Send + 'static> {
 }
 
 /// A place, and the connection in it if there is one.
-pub(super) struct Place<C: Send + 'static> {
+pub(crate) struct Place<C: Send + 'static> {
     /// `None` only while it is dropped.
     pooled: Option<Pooled<C>>,
     waiting: Arc<Queue<C>>,
@@ -65,7 +66,7 @@ impl<C: Send + 'static> r2d2::ManageConnection for Empty<C> {
 }
 
 impl<C: Send + 'static> Places<C> {
-    pub(super) fn new(size: u32, counters: Arc<Counters>) -> Result<Places<C>, StoreError> {
+    pub(crate) fn new(size: u32, counters: Arc<Counters>) -> Result<Places<C>, StoreError> {
         let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool");
         // It panics where the operating system gives it no thread.
         let thread = std::panic::catch_unwind(move || thread.build()).map_err(|_| {
@@ -93,7 +94,7 @@ impl<C: Send + 'static> Places<C> {
     }
 
     /// Takes a place, waiting for one until the deadline. First come, first served.
-    pub(super) fn take(&self, deadline: Instant) -> Result<Place<C>, StoreError> {
+    pub(crate) fn take(&self, deadline: Deadline) -> Result<Place<C>, StoreError> {
         if let Some(place) = self.try_take() {
             return Ok(place);
         }
@@ -110,7 +111,7 @@ impl<C: Send + 'static> Places<C> {
     }
 
     /// Closes all idle connections; they are opened again when needed.
-    pub(super) fn close_idle(&self) {
+    pub(crate) fn close_idle(&self) {
         let mut places: Vec<_> = std::iter::from_fn(|| self.try_take()).collect();
         for place in &mut places {
             place.take();
@@ -130,7 +131,7 @@ impl<C: Send + 'static> Places<C> {
         Place { pooled: Some(pooled), waiting: self.waiting.clone(), counters: self.counters.clone() }
     }
 
-    fn wait(&self, deadline: Instant) -> Option<Place<C>> {
+    fn wait(&self, deadline: Deadline) -> Option<Place<C>> {
         let waiter = Arc::new(Waiter { place: Mutex::new(None), handed: Condvar::new() });
         let mut waiting = lock(&self.waiting);
         // One may have become free before the queue was locked.
@@ -141,7 +142,7 @@ impl<C: Send + 'static> Places<C> {
         drop(waiting);
         let mut place = lock(&waiter.place);
         while place.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.left();
             if left == Duration::ZERO {
                 drop(place);
                 lock(&self.waiting).retain(|other| !Arc::ptr_eq(other, &waiter));
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn calls_are_served_in_the_order_in_which_they_came() {
         let (places, _) = places(1);
-        let held = places.take(Instant::now()).ok().unwrap();
+        let held = places.take(Deadline::after(Duration::ZERO)).ok().unwrap();
         let order = Arc::new(Mutex::new(Vec::new()));
         let calls: Vec<_> = (0..20)
             .map(|number| {
@@ -221,7 +222,7 @@ mod tests {
                 let call = thread::spawn(move || {
                     // Each comes back at once: it must not overtake those who wait.
                     for _ in 0..3 {
-                        let place = served.take(Instant::now() + PATIENCE).ok().unwrap();
+                        let place = served.take(Deadline::after(PATIENCE)).ok().unwrap();
                         lock(&order).push(number);
                         drop(place);
                         thread::yield_now();
@@ -242,28 +243,28 @@ mod tests {
     #[test]
     fn a_call_that_gives_up_leaves_the_queue_and_keeps_no_place_from_others() {
         let (places, _) = places(2);
-        let held = [(); 2].map(|()| places.take(Instant::now()).ok().unwrap());
+        let held = [(); 2].map(|()| places.take(Deadline::after(Duration::ZERO)).ok().unwrap());
         for _ in 0..3 {
-            assert!(places.take(Instant::now() + Duration::from_millis(5)).is_err());
+            assert!(places.take(Deadline::after(Duration::from_millis(5))).is_err());
         }
         assert!(lock(&places.waiting).is_empty());
         drop(held);
         for _ in 0..100 {
-            assert!(places.take(Instant::now()).is_ok());
+            assert!(places.take(Deadline::after(Duration::ZERO)).is_ok());
         }
         // Many give up while places are handed over: none is lost.
         thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let place = places.take(Instant::now() + Duration::from_micros(50));
+                        let place = places.take(Deadline::after(Duration::from_micros(50)));
                         thread::yield_now();
                         drop(place);
                     }
                 });
             }
         });
-        let all = [(); 2].map(|()| places.take(Instant::now()));
+        let all = [(); 2].map(|()| places.take(Deadline::after(Duration::ZERO)));
         assert!(all.iter().all(Result::is_ok));
     }
 
@@ -274,17 +275,17 @@ mod tests {
             let stats = counters.stats(3);
             (stats.connections_open, stats.connections_in_use)
         };
-        let [mut one, two] = [(); 2].map(|()| places.take(Instant::now()).ok().unwrap());
+        let [mut one, two] = [(); 2].map(|()| places.take(Deadline::after(Duration::ZERO)).ok().unwrap());
         assert_eq!(counted(), (2, 2));
         *one = Some(1);
         drop((one, two));
         assert_eq!(counted(), (1, 0), "the other call left no connection behind");
-        let again = places.take(Instant::now()).ok().unwrap();
+        let again = places.take(Deadline::after(Duration::ZERO)).ok().unwrap();
         assert_eq!(counted().1, 1);
         drop(again);
         places.close_idle();
         assert_eq!(counted(), (0, 0));
-        *places.take(Instant::now()).ok().unwrap() = Some(2);
+        *places.take(Deadline::after(Duration::ZERO)).ok().unwrap() = Some(2);
         drop(places);
         assert_eq!(counted(), (0, 0), "a pool that goes closes its connections");
     }

@@ -4,14 +4,16 @@
 //! once, those that a store for several processes makes. Both panic where a promise is broken, and say which.
 //! `examples/custom_store.rs` shows a store and how it is checked.
 
-use crate::group::SessionInfo;
+use crate::deadline::Deadline;
+use crate::error::{Error, StoreErrorKind};
 use crate::lifetime::{Lifetime, Refresh};
-use crate::store::{
-    Call, Change, ChangeSet, GroupKey, Join, NewRecord, Record, RecordInfo, RecordKey, Size, Store, TRAIL, Update,
-    Updated, Values,
-};
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::forward::TRAIL;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo, Size, Values};
+use crate::store::update::{Change, ChangeSet, Update, Updated};
 use crate::token::{GroupTag, PublicId};
-use crate::{Error, StoreErrorKind};
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,7 +81,7 @@ fn fresh_key() -> RecordKey<'static> {
 }
 
 fn call() -> Call {
-    Call::until(Instant::now() + Duration::from_secs(60)).expect("the operating system gives random bytes")
+    Call::until(Deadline::after(Duration::from_secs(60))).expect("the operating system gives random bytes")
 }
 
 fn fresh_group() -> GroupKey<'static> {
@@ -1059,7 +1061,7 @@ impl Suite<'_> {
 
     fn a_call_whose_time_is_up_ends(&self) {
         let (key, _) = created(self.store(), &[("a", "1")]);
-        let late = Call::until(Instant::now()).expect("the operating system gives random bytes");
+        let late = Call::until(Deadline::after(Duration::ZERO)).expect("the operating system gives random bytes");
         let start = Instant::now();
         match self.store().load(&key, &LIFETIME, &late) {
             Ok(record) => assert!(record.is_some(), "promise 2: it is alive"),
@@ -1132,9 +1134,9 @@ pub fn check_shared<S: Store>(open: impl Fn() -> S, in_processes: impl Fn(usize,
             return;
         }
         // Saves until it has ended.
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Deadline::after(Duration::from_secs(60));
         while store.update(&ending, &update(&changes([("a", set("1"))])), &call()).is_ok() {
-            assert!(Instant::now() < deadline, "promise 5: what has ended stays ended");
+            assert!(!deadline.has_passed(), "promise 5: what has ended stays ended");
         }
         is_gone(store.update(&ending, &update(&changes([("a", set("1"))])), &call()));
         assert!(load(store, &ending).is_none(), "promise 5: what has ended stays ended");

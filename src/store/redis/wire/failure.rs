@@ -1,13 +1,13 @@
 //! How a call to Redis can fail, and what that says about its connection.
 
-use super::node::Node;
-use crate::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::redis::wire::node::Node;
 use redis::{RedisError, ServerError};
 use std::{fmt, io};
 
 /// Why a request got no reply that can be used.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The connection is of no use any more: what comes next on it may be anything. The request may have been carried
     /// out.
     Connection(io::Error),
@@ -25,7 +25,7 @@ pub(super) enum Failure {
 
 /// What it is that a server refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// This request: the next one may be served.
     This,
     /// All requests like this one, by the state that the server is in. The connection is good.
@@ -38,8 +38,7 @@ pub(super) enum Refusal {
 
 /// What a node of a cluster says of a request that it is not to serve.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "nobody follows it"))]
-pub(super) enum Redirect {
+pub(crate) enum Redirect {
     /// The slot is at another node.
     Moved(Node),
     /// This once, ask another node: the slot is on its way there.
@@ -52,21 +51,21 @@ pub(super) enum Redirect {
 
 impl Failure {
     /// Something came that is no reply to this request.
-    pub(super) fn not_ours(what: &'static str) -> Failure {
+    pub(crate) fn not_ours(what: &'static str) -> Failure {
         Failure::Connection(io::Error::new(io::ErrorKind::InvalidData, what))
     }
 
     /// An error that is about this request alone.
-    pub(super) fn of_this(error: StoreError) -> Failure {
+    pub(crate) fn of_this(error: StoreError) -> Failure {
         Failure::Refused { error, refusal: Refusal::This }
     }
 
-    pub(super) fn refused(error: &ServerError) -> Failure {
+    pub(crate) fn refused(error: &ServerError) -> Failure {
         Failure::from_reply(error.code(), error.details().unwrap_or_default())
     }
 
     /// What a script met and went on: the text of an error reply.
-    pub(super) fn met_by_script(text: &str) -> Failure {
+    pub(crate) fn met_by_script(text: &str) -> Failure {
         let text = text.trim_start_matches('-');
         let (error_code, details) = text.split_once(' ').unwrap_or((text, ""));
         match Failure::from_reply(error_code, details) {
@@ -120,13 +119,13 @@ impl Failure {
         Failure::Refused { error, refusal }
     }
 
-    pub(super) fn is_timeout(&self) -> bool {
+    pub(crate) fn is_timeout(&self) -> bool {
         use io::ErrorKind::{TimedOut, WouldBlock};
         matches!(self, Failure::Connection(error) if matches!(error.kind(), TimedOut | WouldBlock))
     }
 
     /// Whether the other side has closed the connection.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         let is_closed = |error: &io::Error| {
             matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
@@ -135,7 +134,7 @@ impl Failure {
     }
 
     /// The fault as the caller is told it; `place` is the server's address.
-    pub(super) fn into_store_error(self, place: impl fmt::Display) -> StoreError {
+    pub(crate) fn into_store_error(self, place: impl fmt::Display) -> StoreError {
         let timeout = self.is_timeout();
         match self {
             Failure::Connection(error) if timeout => {
@@ -185,7 +184,7 @@ impl From<RedisError> for Failure {
 }
 
 /// What a server says, or what is said of it, as it may stand in a log: the text may be of any length and hold anything.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     const MOST: usize = 300;
     let printable = |c: char| match c {
         ' '..='~' => c,
@@ -197,8 +196,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// What was asked of several servers, and none could do.
-#[cfg(any(feature = "cluster", feature = "sentinel"))]
-pub(super) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
+pub(crate) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
     let kind = match failures {
         [first, rest @ ..] if rest.iter().all(|failure| failure.kind() == first.kind()) => first.kind(),
         _ => StoreErrorKind::Unavailable,
@@ -211,7 +209,7 @@ const REFUSES: [&str; 9] =
     ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
 
 /// The code by which a server refuses requests; empty if it gives another reason.
-pub(super) fn code(error: &StoreError) -> &'static str {
+pub(crate) fn code(error: &StoreError) -> &'static str {
     let text = error.to_string();
     let code = REFUSES.into_iter().find(|code| says(&text, code));
     code.unwrap_or(if denies(&text) { "NOPERM" } else { "" })

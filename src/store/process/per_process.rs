@@ -1,12 +1,13 @@
 //! A resource that every process opens for itself, however often it forks.
 
-use super::ForkGuard;
+use crate::deadline::Deadline;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::process;
-use crate::{StoreError, StoreErrorKind};
+use crate::store::fork_guard::ForkGuard;
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, mem, thread};
 
 /// Holds one `T` per process, opened on first use.
@@ -29,7 +30,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     }
 
     /// Begins a call: waits while a fork is being made, at most until the deadline.
-    pub(crate) fn enter(&self, deadline: Instant) -> Result<Entered<T>, StoreError> {
+    pub(crate) fn enter(&self, deadline: Deadline) -> Result<Entered<T>, StoreError> {
         let process = self.of_this_process();
         if process.gate.enter(deadline) {
             Ok(Entered { process })
@@ -42,7 +43,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     /// for the guard to be dropped.
     #[cfg(feature = "redis")]
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
-        let (guard, quiet) = self.hold_back(Instant::now() + patience, close);
+        let (guard, quiet) = self.hold_back(Deadline::after(patience), close);
         if !quiet {
             warn_of_calls(patience);
         }
@@ -51,7 +52,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 
     /// Holds new calls back until the guard is dropped, waits for those under way, and `close`s what this process has
     /// open. Says whether all calls have ended by the deadline.
-    pub(crate) fn hold_back(&self, deadline: Instant, close: impl FnOnce(&T)) -> (ForkGuard, bool) {
+    pub(crate) fn hold_back(&self, deadline: Deadline, close: impl FnOnce(&T)) -> (ForkGuard, bool) {
         let process = self.of_this_process();
         process.gate.close();
         let mut quiet = process.gate.wait_until_empty(deadline);
@@ -141,7 +142,7 @@ const CLOSED: u64 = 1 << 32;
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 impl Gate {
-    fn enter(&self, deadline: Instant) -> bool {
+    fn enter(&self, deadline: Deadline) -> bool {
         wait(deadline, || {
             let open = self.begin() < CLOSED;
             if !open {
@@ -169,17 +170,17 @@ impl Gate {
     }
 
     /// Whether the calls that were under way when it was closed have ended.
-    fn wait_until_empty(&self, deadline: Instant) -> bool {
+    fn wait_until_empty(&self, deadline: Deadline) -> bool {
         wait(deadline, || self.0.load(Ordering::Acquire).is_multiple_of(CLOSED))
     }
 }
 
-fn wait(deadline: Instant, mut until: impl FnMut() -> bool) -> bool {
+fn wait(deadline: Deadline, mut until: impl FnMut() -> bool) -> bool {
     loop {
         if until() {
             return true;
         }
-        if Instant::now() >= deadline {
+        if deadline.has_passed() {
             return false;
         }
         thread::sleep(LOOK_AGAIN);
@@ -190,8 +191,8 @@ fn wait(deadline: Instant, mut until: impl FnMut() -> bool) -> bool {
 mod tests {
     use super::*;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_millis(20)
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_millis(20))
     }
 
     #[test]

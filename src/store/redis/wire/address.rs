@@ -1,10 +1,10 @@
 //! Where a Redis is, as a URL says it.
 
-use super::failure::one_line;
-use super::node::Node;
+use crate::error::ConfigError;
+use crate::store::redis::wire::failure::one_line;
+use crate::store::redis::wire::node::Node;
 #[cfg(feature = "tls")]
-use super::tls::Tls;
-use crate::ConfigError;
+use crate::store::redis::wire::tls::Tls;
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, cmd};
 use socket2::SockAddr;
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use std::time::Duration;
 const MAX_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The parameters of a URL's query.
-pub(super) type Parameters = BTreeMap<String, String>;
+pub(crate) type Parameters = BTreeMap<String, String>;
 
 /// Where a Redis is, how to log in there, and whether over TLS.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(crate) struct Address {
     info: ConnectionInfo,
     max_lifetime: Duration,
     #[cfg(feature = "tls")]
@@ -28,7 +28,7 @@ pub(super) struct Address {
 
 impl Address {
     /// From a `redis://`, `rediss://` or `redis+unix://` URL.
-    pub(super) fn parse(url: &str) -> Result<Address, ConfigError> {
+    pub(crate) fn parse(url: &str) -> Result<Address, ConfigError> {
         let expected = match url.starts_with("rediss:") {
             false => "redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket",
             true => {
@@ -41,7 +41,7 @@ impl Address {
 
     /// From such a URL, whose query may have `more` parameters. Anything unknown is refused, above all what looks as if
     /// it would keep the connection safe.
-    pub(super) fn parse_with(
+    pub(crate) fn parse_with(
         url: &str,
         more: &[&str],
         expected: &'static str,
@@ -79,16 +79,14 @@ impl Address {
     }
 
     /// Another server, with the same login, database and TLS settings.
-    #[cfg(any(feature = "cluster", feature = "sentinel"))]
-    pub(super) fn at(&self, node: &Node) -> Address {
+    pub(crate) fn at(&self, node: &Node) -> Address {
         let mut other = self.clone();
         other.info = other.info.set_addr(ConnectionAddr::Tcp(node.host.clone(), node.port));
         other
     }
 
     /// The same server with another login, and with what else is the server's own setting by default.
-    #[cfg(feature = "sentinel")]
-    pub(super) fn with_login(mut self, user: Option<&str>, password: Option<&str>) -> Address {
+    pub(crate) fn with_login(mut self, user: Option<&str>, password: Option<&str>) -> Address {
         let mut settings = redis::RedisConnectionInfo::default();
         if let Some(user) = user {
             settings = settings.set_username(user);
@@ -101,22 +99,21 @@ impl Address {
     }
 
     /// Whether it asks for another database than the first.
-    #[cfg(feature = "cluster")]
-    pub(super) fn has_database(&self) -> bool {
+    pub(crate) fn has_database(&self) -> bool {
         self.info.redis_settings().db() != 0
     }
 
     /// How long a connection may be used at most.
-    pub(super) fn max_lifetime(&self) -> Duration {
+    pub(crate) fn max_lifetime(&self) -> Duration {
         self.max_lifetime
     }
 
-    pub(super) fn place(&self) -> &ConnectionAddr {
+    pub(crate) fn place(&self) -> &ConnectionAddr {
         self.info.addr()
     }
 
     /// `redis`, or `rediss` over TLS.
-    pub(super) fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return "rediss";
@@ -125,12 +122,12 @@ impl Address {
     }
 
     #[cfg(feature = "tls")]
-    pub(super) fn tls(&self) -> Option<&Tls> {
+    pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
     /// What a new connection has to say first.
-    pub(super) fn greeting(&self) -> Vec<Cmd> {
+    pub(crate) fn greeting(&self) -> Vec<Cmd> {
         let settings = self.info.redis_settings();
         let mut greeting = Vec::new();
         let login = settings.password().map(|password| (settings.username(), password));
@@ -164,8 +161,7 @@ fn lifetime(text: &str) -> Result<Duration, ConfigError> {
 }
 
 /// The hosts of a URL that names several, by commas; those without a port get `default_port`, with its colon.
-#[cfg(any(feature = "cluster", feature = "sentinel"))]
-pub(super) fn hosts_of(hosts: &str, default_port: &str, expected: &'static str) -> Result<Vec<Node>, ConfigError> {
+pub(crate) fn hosts_of(hosts: &str, default_port: &str, expected: &'static str) -> Result<Vec<Node>, ConfigError> {
     // A URL of one server for each, which the `redis` crate can read.
     let urls = hosts.split(',').map(|host| {
         let has_port = host.rfind(':') > host.rfind(']');

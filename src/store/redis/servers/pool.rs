@@ -1,16 +1,17 @@
 //! The connections of one process, and what becomes of a request when one fails.
 
-use super::connection::Connection;
-use super::failure::{Failure, Refusal};
-use super::health::{Health, Shows};
-use super::introduction::introduce;
-use super::node::Node;
-use super::pace::Pace;
-use super::target::Target;
-use crate::store::halfway;
-use crate::store::metrics::{Counted, Counters};
-use crate::store::places::Places;
-use crate::{StoreError, StoreErrorKind, random};
+use crate::deadline::Deadline;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::random;
+use crate::store::process::pool::Places;
+use crate::store::redis::servers::health::{Health, Shows};
+use crate::store::redis::servers::introduction::introduce;
+use crate::store::redis::servers::pace::Pace;
+use crate::store::redis::servers::target::Target;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::{Failure, Refusal};
+use crate::store::redis::wire::node::Node;
+use crate::store::stats::{Counted, Counters};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -27,7 +28,7 @@ const ASK_AT_LEAST: Duration = Duration::from_secs(5);
 /// Between two looks at whether another call has found the primary.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-pub(super) struct Pool {
+pub(crate) struct Pool {
     target: Arc<Target>,
     places: Places<Open>,
     size: u32,
@@ -69,7 +70,7 @@ struct Open {
 }
 
 impl Pool {
-    pub(super) fn new(target: Arc<Target>, size: u32, counters: Arc<Counters>) -> Result<Pool, StoreError> {
+    pub(crate) fn new(target: Arc<Target>, size: u32, counters: Arc<Counters>) -> Result<Pool, StoreError> {
         Ok(Pool {
             target,
             places: Places::new(size, counters.clone())?,
@@ -85,11 +86,11 @@ impl Pool {
     }
 
     /// Makes a request of which nobody but the caller makes anything: see `request`.
-    pub(super) fn ask<R>(
+    pub(crate) fn ask<R>(
         &self,
         shows: &Cell<Shows>,
-        deadline: Instant,
-        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         self.request(shows, deadline, request).map_err(|failure| {
             let was_redirected = matches!(failure, Failure::Redirected(_));
@@ -106,11 +107,11 @@ impl Pool {
 
     /// Makes a request, and makes it once more, on a fresh connection, if its connection fails: so it must not matter
     /// whether it is carried out twice. `shows` is what an answer would show about the server; `request` may correct it.
-    pub(super) fn request<R>(
+    pub(crate) fn request<R>(
         &self,
         shows: &Cell<Shows>,
-        deadline: Instant,
-        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
         let answer = self.try_twice(deadline, request);
         match &answer {
@@ -122,8 +123,8 @@ impl Pool {
 
     fn try_twice<R>(
         &self,
-        deadline: Instant,
-        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
         // Too many calls at once are no outage.
         let mut place = self.places.take(deadline).map_err(Failure::of_this)?;
@@ -142,7 +143,7 @@ impl Pool {
             };
             // A connection that was idle may be dead without a sign. Half of the time is kept for a fresh one.
             let was_idle = idle.is_some_and(|idle| idle >= A_MOMENT);
-            let until = if was_idle { halfway(deadline) } else { deadline };
+            let until = if was_idle { deadline.halfway() } else { deadline };
             self.counters.add(Counted::RoundTrips, 1);
             if last_try {
                 self.counters.add(Counted::Retries, 1);
@@ -209,7 +210,7 @@ impl Pool {
 
     /// Whether a call that was refused by a replica, on a connection of this epoch, may try a fresh connection. One call
     /// does so at a time, a few times a second; the others wait for what it finds.
-    fn look(&self, epoch: u64, deadline: Instant) -> Option<Option<MutexGuard<'_, Pace>>> {
+    fn look(&self, epoch: u64, deadline: Deadline) -> Option<Option<MutexGuard<'_, Pace>>> {
         loop {
             if self.epoch.load(Ordering::Relaxed) != epoch {
                 return Some(None);
@@ -217,7 +218,7 @@ impl Pool {
             let mut pace = match self.looks.try_lock() {
                 Ok(pace) => pace,
                 Err(TryLockError::Poisoned(pace)) => pace.into_inner(),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+                Err(TryLockError::WouldBlock) if deadline.has_passed() => return None,
                 Err(TryLockError::WouldBlock) => {
                     thread::sleep(LOOK_AGAIN);
                     continue;
@@ -238,8 +239,7 @@ impl Pool {
     }
 
     /// Whether these servers are needed still: of those that are not, the log is not told.
-    #[cfg(feature = "cluster")]
-    pub(super) fn note_whether_needed(&self, is_needed: bool) {
+    pub(crate) fn note_whether_needed(&self, is_needed: bool) {
         if is_needed {
             self.health.resume();
         } else {
@@ -248,11 +248,11 @@ impl Pool {
     }
 
     /// The fault as the caller is told it.
-    pub(super) fn told(&self, failure: Failure) -> StoreError {
+    pub(crate) fn told(&self, failure: Failure) -> StoreError {
         failure.into_store_error(&self.target)
     }
 
-    pub(super) fn close_idle(&self) {
+    pub(crate) fn close_idle(&self) {
         self.places.close_idle();
         lock(&self.watch).sentinel = None;
     }
@@ -269,14 +269,14 @@ impl Pool {
         let _ = self.epoch.compare_exchange(open.epoch, open.epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    fn open(&self, deadline: Instant) -> Result<Open, Failure> {
+    fn open(&self, deadline: Deadline) -> Result<Open, Failure> {
         self.is_refused_still().map_err(Failure::from)?;
         let before = self.epoch.load(Ordering::Relaxed);
         let (mut connection, primary) = self.connect(deadline)?;
         let is_first = self.counters.add(Counted::Connections, 1) == 0;
         if is_first
             && log::log_enabled!(log::Level::Warn)
-            && introduce(&self.target, &mut connection, self.size, halfway(deadline)).is_err()
+            && introduce(&self.target, &mut connection, self.size, deadline.halfway()).is_err()
         {
             // Something in between does not understand the questions.
             connection = self.connect(deadline)?.0;
@@ -285,7 +285,7 @@ impl Pool {
         Ok(Open { connection, epoch, last_used: now, expires: now + self.lifetime() })
     }
 
-    fn connect(&self, deadline: Instant) -> Result<(Connection, Option<Node>), Failure> {
+    fn connect(&self, deadline: Deadline) -> Result<(Connection, Option<Node>), Failure> {
         let mut refused = None;
         let answer = self.target.connect(deadline).map_err(|failure| {
             let answered = matches!(failure, Failure::Refused { .. }) && !self.target.can_move();
@@ -336,13 +336,13 @@ impl Pool {
 
     /// Asks now and then whether there is another primary by now: the old one may go on for many seconds as if nothing
     /// were, and what it is told then is lost. One call asks, and the others do not wait for it.
-    fn follow(&self, deadline: Instant) {
+    fn follow(&self, deadline: Deadline) {
         let Ok(mut watch) = self.watch.try_lock() else { return };
         if watch.asked.elapsed() < watch.pause {
             return;
         }
         // Sentinels that are silent are no reason to fail, nor to be slow again and again.
-        let answer = self.target.ask_again(&mut watch.sentinel, halfway(halfway(deadline)));
+        let answer = self.target.ask_again(&mut watch.sentinel, deadline.halfway().halfway());
         watch.asked = Instant::now();
         let named = match answer {
             Ok(named) => {

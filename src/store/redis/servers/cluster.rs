@@ -3,25 +3,25 @@
 //! The `redis` crate's own client sends a command again after a read timeout, and sleeps between its tries without
 //! regard to a deadline.
 
-use super::address::{Address, hosts_of};
-use super::connection::Connection;
-use super::failure::{Failure, Redirect, Refusal, none_could};
-use super::health::{Health, Shows};
-use super::node::Node;
-use super::pool::Pool;
-use super::slots::SlotMap;
-use super::socket::left;
-use super::target::Target;
-use crate::store::halfway;
-use crate::store::metrics::Counters;
-use crate::{ConfigError, StoreError, StoreErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{ConfigError, StoreError, StoreErrorKind};
+use crate::store::redis::servers::health::{Health, Shows};
+use crate::store::redis::servers::pool::Pool;
+use crate::store::redis::servers::slots::SlotMap;
+use crate::store::redis::servers::target::Target;
+use crate::store::redis::wire::address::{Address, hosts_of};
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::{Failure, Redirect, Refusal, none_could};
+use crate::store::redis::wire::node::Node;
+use crate::store::redis::wire::socket::left;
+use crate::store::stats::Counters;
 use arc_swap::ArcSwap;
 use redis::cmd;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, thread};
 
 const DEFAULT_PORT: &str = ":6379";
@@ -30,7 +30,7 @@ const MANY_REDIRECTS: u32 = 4;
 /// How long to wait before asking again while that is so, or while the keys of a slot are on two nodes.
 const PAUSE: Duration = Duration::from_millis(5);
 
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     seeds: Arc<Seeds>,
     pool_size: u32,
     counters: Arc<Counters>,
@@ -48,15 +48,15 @@ pub(super) struct Cluster {
 }
 
 /// What a URL says of a cluster.
-pub(super) struct Seeds {
-    pub(super) nodes: Vec<Node>,
+pub(crate) struct Seeds {
+    pub(crate) nodes: Vec<Node>,
     /// How to log in at each node.
-    pub(super) address: Address,
+    pub(crate) address: Address,
 }
 
 impl Seeds {
     /// From a `redis-cluster://` or `rediss-cluster://` URL.
-    pub(super) fn parse(url: &str) -> Result<Seeds, ConfigError> {
+    pub(crate) fn parse(url: &str) -> Result<Seeds, ConfigError> {
         let expected = "redis-cluster://[user:password@]host[:port],host[:port], with no database, and over TLS \
                         rediss-cluster:// with the parameters of rediss:// too";
         let malformed = || ConfigError::StoreUrl { expected };
@@ -82,7 +82,7 @@ impl fmt::Display for Seeds {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Arc<Seeds>, pool_size: u32, counters: Arc<Counters>) -> Cluster {
+    pub(crate) fn new(seeds: Arc<Seeds>, pool_size: u32, counters: Arc<Counters>) -> Cluster {
         Cluster {
             seeds,
             pool_size,
@@ -98,12 +98,12 @@ impl Cluster {
     }
 
     /// Makes a request at the node that serves this slot, wherever that leads. `shows` is as for `Pool::request`.
-    pub(super) fn request<R>(
+    pub(crate) fn request<R>(
         &self,
         slot: u16,
         shows: &Cell<Shows>,
-        deadline: Instant,
-        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         let answer = self.find(slot, shows, deadline, request);
         if answer.is_ok() {
@@ -116,11 +116,11 @@ impl Cluster {
         &self,
         slot: u16,
         shows: &Cell<Shows>,
-        deadline: Instant,
-        request: impl Fn(&mut Connection, Instant) -> Result<R, Failure>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
     ) -> Result<R, StoreError> {
         if self.stale.load(Ordering::Relaxed) {
-            self.renew_map(halfway(deadline));
+            self.renew_map(deadline.halfway());
         }
         let (mut node, mut asking) = (self.node_of(slot, deadline)?, false);
         let (mut retried, mut put_off) = (false, None);
@@ -156,7 +156,7 @@ impl Cluster {
                     }
                     // Ever longer, so that many who wait do not keep the nodes busy.
                     thread::sleep((PAUSE * redirects.min(10)).min(left(deadline).unwrap_or_default() / 2));
-                    self.renew_map(halfway(deadline));
+                    self.renew_map(deadline.halfway());
                     (node, asking) = (self.node_of(slot, deadline)?, false);
                     put_off = Some(later);
                 }
@@ -181,7 +181,7 @@ impl Cluster {
                         return Err(error);
                     }
                     retried = true;
-                    self.renew_map(halfway(deadline));
+                    self.renew_map(deadline.halfway());
                     match self.map.load().node_of(slot) {
                         Some(other) if *other != node => (node, asking) = (other.clone(), false),
                         _ => return Err(error),
@@ -216,10 +216,10 @@ impl Cluster {
     }
 
     /// Makes a request to every primary. It is an error if a slot has none.
-    pub(super) fn ask_all(
+    pub(crate) fn ask_all(
         &self,
-        deadline: Instant,
-        request: impl Fn(&mut Connection, Instant) -> Result<(), Failure>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<(), Failure>,
     ) -> Result<(), StoreError> {
         let map = self.ask_for_new_map(deadline)?;
         for node in map.nodes() {
@@ -234,12 +234,12 @@ impl Cluster {
     }
 
     /// A map of all slots, as the nodes divide them now.
-    pub(super) fn renewed_map(&self, deadline: Instant) -> Result<Arc<SlotMap>, StoreError> {
+    pub(crate) fn renewed_map(&self, deadline: Deadline) -> Result<Arc<SlotMap>, StoreError> {
         let map = self.ask_for_new_map(deadline)?;
         if map.is_complete() { Ok(map) } else { Err(self.unknown()) }
     }
 
-    fn ask_for_new_map(&self, deadline: Instant) -> Result<Arc<SlotMap>, StoreError> {
+    fn ask_for_new_map(&self, deadline: Deadline) -> Result<Arc<SlotMap>, StoreError> {
         self.stale.store(true, Ordering::Relaxed);
         while !self.renew_map(deadline) {
             left(deadline).map_err(|_| self.unknown())?;
@@ -249,16 +249,16 @@ impl Cluster {
     }
 
     /// Whether the same node serves these slots, as far as is known.
-    pub(super) fn serves_alike(&self, one: u16, other: u16) -> bool {
+    pub(crate) fn serves_alike(&self, one: u16, other: u16) -> bool {
         let map = self.map.load();
         map.node_of(one) == map.node_of(other)
     }
 
-    pub(super) fn close_idle(&self) {
+    pub(crate) fn close_idle(&self) {
         lock(&self.pools).values().for_each(|pool| pool.close_idle());
     }
 
-    fn node_of(&self, slot: u16, deadline: Instant) -> Result<Node, StoreError> {
+    fn node_of(&self, slot: u16, deadline: Deadline) -> Result<Node, StoreError> {
         let known = || self.map.load().node_of(slot).cloned();
         while known().is_none() {
             self.stale.store(true, Ordering::Relaxed);
@@ -278,7 +278,7 @@ impl Cluster {
 
     /// Asks the nodes for the map, one after the other, each with its share of the time, until one knows of all slots. If
     /// none answers, the old map is used on. Says `false` if another thread is at it: that is not waited for.
-    fn renew_map(&self, deadline: Instant) -> bool {
+    fn renew_map(&self, deadline: Deadline) -> bool {
         let Ok(_asking) = self.asking.try_lock() else { return false };
         if !self.stale.swap(false, Ordering::Relaxed) {
             return true; // Another thread was faster.
@@ -286,8 +286,10 @@ impl Cluster {
         let nodes = self.nodes_to_ask();
         let (mut maps, mut failures) = (Vec::new(), Vec::new());
         for (tried, node) in nodes.iter().enumerate() {
-            let Ok(left) = left(deadline) else { break };
-            match self.ask_for_map(node, Instant::now() + left / (nodes.len() - tried) as u32) {
+            if deadline.has_passed() {
+                break;
+            }
+            match self.ask_for_map(node, deadline.share_of((nodes.len() - tried) as u32)) {
                 Ok(map) => {
                     let is_complete = map.is_complete();
                     maps.push(map);
@@ -310,7 +312,7 @@ impl Cluster {
         true
     }
 
-    fn ask_for_map(&self, node: &Node, deadline: Instant) -> Result<SlotMap, StoreError> {
+    fn ask_for_map(&self, node: &Node, deadline: Deadline) -> Result<SlotMap, StoreError> {
         let mut slots = cmd("CLUSTER");
         slots.arg("SLOTS");
         let pool = self.pool(node)?;

@@ -3,24 +3,24 @@
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Node {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Node {
-    pub(super) fn new(host: impl Into<String>, port: u16) -> Node {
+    pub(crate) fn new(host: impl Into<String>, port: u16) -> Node {
         Node { host: host.into(), port }
     }
 
     /// As a server names it: what is not a host's name or address is refused, since it comes to stand in errors and logs.
     /// A cluster's node that does not know its own name leaves it empty.
-    pub(super) fn named(host: String, port: u16) -> Option<Node> {
+    pub(crate) fn named(host: String, port: u16) -> Option<Node> {
         (host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Node::new(host, port))
     }
 
     /// From `host:port`, as redirections have it: there an IPv6 address has no brackets.
-    pub(super) fn parse(text: &str) -> Option<Node> {
+    pub(crate) fn parse(text: &str) -> Option<Node> {
         let (host, port) = text.trim_end().rsplit_once(':')?;
         Node::named(host.to_owned(), port.parse().ok()?)
     }

@@ -1,28 +1,32 @@
 //! TLS, with [rustls](https://docs.rs/rustls) and *ring*.
 
-use super::address::Parameters;
-use super::failure::one_line;
-use super::socket::Until;
-use crate::ConfigError;
+use crate::error::ConfigError;
+use crate::store::redis::wire::failure::one_line;
+use crate::store::redis::wire::socket::Until;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
 /// Whom we trust, and who we say we are.
 #[derive(Clone)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     config: Arc<ClientConfig>,
 }
 
 impl Tls {
     /// Reads the files that the `parameters` name, while there is somebody to tell what is wrong with them; later
     /// processes may have no right to read them.
-    pub(super) fn new(host: &str, parameters: &Parameters, expected: &'static str) -> Result<Tls, ConfigError> {
+    pub(crate) fn new(
+        host: &str,
+        parameters: &BTreeMap<String, String>,
+        expected: &'static str,
+    ) -> Result<Tls, ConfigError> {
         name(host).map_err(|_| ConfigError::StoreUrl { expected })?;
         let roots = match parameters.get("ca") {
             Some(path) => roots(path)?,
@@ -50,7 +54,7 @@ impl Tls {
     }
 
     /// Makes a connection safe, or fails: if the certificate is not one for this host, for instance.
-    pub(super) fn handshake(&self, host: &str, mut socket: Until<'_>) -> io::Result<ClientConnection> {
+    pub(crate) fn handshake(&self, host: &str, mut socket: Until<'_>) -> io::Result<ClientConnection> {
         let mut connection = ClientConnection::new(self.config.clone(), name(host)?).map_err(io::Error::other)?;
         // What rustls says may be what the server's certificate says.
         connection

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 const AT_ONCE: u32 = 4;
 const EACH: Duration = Duration::from_millis(250);
 
-pub(super) struct Pace {
+pub(crate) struct Pace {
     left: u32,
     since: Instant,
 }
 
 impl Pace {
-    pub(super) fn new() -> Pace {
+    pub(crate) fn new() -> Pace {
         Pace { left: AT_ONCE, since: Instant::now() }
     }
 
     /// Whether one more may be opened now. If so, it counts.
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
         let more = now.saturating_duration_since(self.since).as_millis() / EACH.as_millis();
         if more > 0 {
             self.left = (u128::from(self.left) + more).min(AT_ONCE.into()) as u32;

@@ -1,7 +1,7 @@
 //! Tells the log what is out of order with servers: once when it begins, with its reason, and once when it ends.
 
-use super::failure::{Failure, Refusal, code};
-use crate::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::redis::wire::failure::{Failure, Refusal, code};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ const LONGEST_CALM: Duration = Duration::from_secs(64);
 
 /// What an answer shows about its server. The later ones show what the earlier ones do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Shows {
+pub(crate) enum Shows {
     /// The server is alive.
     Life,
     /// It serves requests.
@@ -25,7 +25,7 @@ pub(super) enum Shows {
 }
 
 #[derive(Default)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// Whether any trouble is under way.
     is_ill: AtomicBool,
     /// Moves with every answer.
@@ -64,12 +64,12 @@ struct Course {
 
 impl Health {
     /// Whether the log knows that the servers cannot be used.
-    pub(super) fn is_out(&self) -> bool {
+    pub(crate) fn is_out(&self) -> bool {
         self.is_ill.load(Ordering::Relaxed)
             && self.history().troubles.get(&Trouble::Outage).is_some_and(|course| !course.is_over)
     }
 
-    pub(super) fn note_success(&self, servers: impl fmt::Display, shows: Shows) {
+    pub(crate) fn note_success(&self, servers: impl fmt::Display, shows: Shows) {
         self.answers.fetch_add(1, Ordering::Relaxed);
         if self.is_ill.load(Ordering::Relaxed) {
             for (trouble, course) in self.end(Instant::now(), shows) {
@@ -79,7 +79,7 @@ impl Health {
     }
 
     /// A request that would have shown this has failed.
-    pub(super) fn note_failure(&self, servers: impl fmt::Display, failure: &Failure, shows: Shows) {
+    pub(crate) fn note_failure(&self, servers: impl fmt::Display, failure: &Failure, shows: Shows) {
         let (error, ended_by) = match failure {
             Failure::NotPrimary(error) | Failure::Refused { error, refusal: Refusal::Writes } => (error, Shows::Writes),
             Failure::Refused { error, refusal: Refusal::All | Refusal::Connection } => (error, shows),
@@ -101,7 +101,7 @@ impl Health {
         }
     }
 
-    pub(super) fn note_outage(&self, servers: impl fmt::Display, error: &StoreError) {
+    pub(crate) fn note_outage(&self, servers: impl fmt::Display, error: &StoreError) {
         if self.begin(Instant::now(), Trouble::Outage, Shows::Life) {
             log::error!("{servers} cannot be used: {error}");
         }
@@ -120,8 +120,7 @@ impl Health {
 
     /// Nobody needs these servers any more: whatever is out of order there is told to be over, and nothing is told from
     /// then on.
-    #[cfg(feature = "cluster")]
-    pub(super) fn retire(&self, servers: impl fmt::Display, why: &str) {
+    pub(crate) fn retire(&self, servers: impl fmt::Display, why: &str) {
         let mut history = self.history();
         history.is_retired = true;
         self.is_ill.store(false, Ordering::Relaxed);
@@ -134,8 +133,7 @@ impl Health {
     }
 
     /// They are needed again.
-    #[cfg(feature = "cluster")]
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.history().is_retired = false;
     }
 

@@ -1,6 +1,6 @@
 //! Values to JSON text and back.
 
-use crate::Error;
+use crate::error::Error;
 use serde::de::DeserializeOwned;
 use serde::ser::{self, Serialize, Serializer};
 use std::fmt;

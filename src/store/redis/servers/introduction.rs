@@ -1,21 +1,21 @@
 //! What the first connection of a process tells the log of its server.
 
-use super::connection::Connection;
-use super::failure::{Failure, one_line};
+use crate::deadline::Deadline;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::{Failure, one_line};
 use redis::{Value, cmd};
 use std::fmt;
-use std::time::Instant;
 
 /// Tells the log which server this is and whether it evicts. No user needs a right for that: what it may not ask is left
 /// out.
 ///
 /// # Errors
 /// A fault after which the connection cannot be used any more.
-pub(super) fn introduce(
+pub(crate) fn introduce(
     server: impl fmt::Display,
     connection: &mut Connection,
     pool_size: u32,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<(), Failure> {
     let who = answer(connection.request(&cmd("HELLO"), deadline))?;
     let memory = answer(connection.request(cmd("INFO").arg("memory"), deadline))?;

@@ -1,7 +1,10 @@
-//! The change set: what one request changed.
+//! Updates: what one request changes in a record, and on what conditions.
 
-use super::Values;
-use crate::Error;
+use crate::error::Error;
+use crate::lifetime::Lifetime;
+use crate::store::key::RecordKey;
+use crate::store::record::{Join, RecordInfo, Size, Values};
+use crate::token::PublicId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -125,6 +128,75 @@ pub(crate) fn add(key: &str, value: Option<&str>, by: i64) -> Result<i64, Error>
 fn integer(json: &str) -> Option<i64> {
     let number: i64 = json.parse().ok()?;
     (number.to_string() == json).then_some(number)
+}
+
+/// A change set and the conditions for it.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Update<'a> {
+    /// The changes.
+    pub changes: &'a ChangeSet,
+    /// The version that the record has to have, if that matters.
+    pub expected: Option<u64>,
+    /// A key, and the JSON text that the key has to hold, if that matters.
+    pub holds: Option<(&'a str, &'a str)>,
+    /// How large the values may be together. A change that makes a record smaller is always allowed.
+    pub size_limit: Size,
+    /// The settings that decide how long it lives.
+    pub lifetime: Lifetime,
+    /// The key that the record moves to, if the session gets a new id. There the record has a full life from now, and
+    /// under the old key there is nothing any more. If the new key has no tag, the session leaves its group.
+    pub new_key: Option<RecordKey<'a>>,
+    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`]. Only for a move within a group, or
+    /// without one.
+    pub grace: Option<Duration>,
+    /// Given if the session joins the new key's group, even if it is in that group already. Then the absolute timeout
+    /// begins anew.
+    pub join: Option<Join<'a>>,
+    /// The record as the caller knows it, if the caller knows all of its values. A store that cannot move a record in
+    /// one step then need not read it.
+    pub known: Option<(&'a RecordInfo, &'a Values)>,
+}
+
+/// The result of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// How the record stands now.
+    pub info: RecordInfo,
+    /// The new value of each key that was incremented.
+    pub totals: Vec<(String, i64)>,
+    /// The id that it has now, where it was reached by one that it had before.
+    pub forwarded_to: Option<PublicId>,
+}
+
+impl Update<'_> {
+    /// Checks whether values that were `before` large together may become `after` large.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check_size(&self, before: Size, after: Size) -> Result<(), Error> {
+        after.check(before, self.size_limit, self.changes.largest_key())
+    }
+
+    /// Says whether the session under `key` leaves its group.
+    #[must_use]
+    pub fn leaves_group(&self, key: &RecordKey<'_>) -> bool {
+        key.tag.is_some() && self.new_key.is_some_and(|new_key| new_key.tag != key.tag)
+    }
+}
+
+impl fmt::Debug for Update<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Update")
+            .field("changes", &self.changes)
+            .field("expected", &self.expected)
+            .field("holds", &self.holds.map(|(key, _)| key))
+            .field("new_key", &self.new_key)
+            .field("grace", &self.grace)
+            .field("join", &self.join)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

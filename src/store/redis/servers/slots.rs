@@ -1,13 +1,13 @@
 //! Which node of a cluster serves which key (the Redis cluster specification).
 
-use super::node::Node;
+use crate::store::redis::wire::node::Node;
 use redis::Value;
 
 /// How many slots there are.
-pub(super) const SLOTS: u16 = 16384;
+pub(crate) const SLOTS: u16 = 16384;
 
 /// The slot of a key: that of what stands between its first braces, if something does.
-pub(super) fn slot_of(key: &[u8]) -> u16 {
+pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let inside = &key[open + 1..];
         let length = inside.iter().position(|byte| *byte == b'}').filter(|length| *length > 0)?;
@@ -19,14 +19,14 @@ pub(super) fn slot_of(key: &[u8]) -> u16 {
 
 /// The primaries of a cluster.
 #[derive(Default)]
-pub(super) struct SlotMap {
+pub(crate) struct SlotMap {
     /// In order: up to which slot, from which one, and which node.
     ranges: Vec<(u16, u16, Node)>,
 }
 
 impl SlotMap {
     /// From the reply to `CLUSTER SLOTS` of the node at `host`; `None` if it is no such reply.
-    pub(super) fn parse(reply: Value, host: &str) -> Option<SlotMap> {
+    pub(crate) fn parse(reply: Value, host: &str) -> Option<SlotMap> {
         let mut ranges = Vec::new();
         for range in array(reply)? {
             let mut parts = array(range)?.into_iter();
@@ -54,13 +54,13 @@ impl SlotMap {
         Some(SlotMap { ranges })
     }
 
-    pub(super) fn node_of(&self, slot: u16) -> Option<&Node> {
+    pub(crate) fn node_of(&self, slot: u16) -> Option<&Node> {
         let at = self.ranges.partition_point(|(last, ..)| *last < slot);
         self.ranges.get(at).filter(|(_, first, _)| *first <= slot).map(|(.., node)| node)
     }
 
     /// All primaries, each once.
-    pub(super) fn nodes(&self) -> Vec<&Node> {
+    pub(crate) fn nodes(&self) -> Vec<&Node> {
         let mut nodes: Vec<&Node> = self.ranges.iter().map(|(.., node)| node).collect();
         nodes.sort();
         nodes.dedup();
@@ -68,12 +68,12 @@ impl SlotMap {
     }
 
     /// Of how many slots it knows the node.
-    pub(super) fn slots(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.ranges.iter().map(|(last, first, _)| usize::from(last - first) + 1).sum()
     }
 
     /// Whether every slot has a node.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.slots() == usize::from(SLOTS)
     }
 }

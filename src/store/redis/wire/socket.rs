@@ -1,11 +1,12 @@
 //! A socket whose every read and write ends by a deadline.
 
+use crate::deadline::Deadline;
 use crate::process::Process;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Writing to a connection that was closed is an error, and no signal that ends the process.
 #[cfg(not(target_vendor = "apple"))]
@@ -20,7 +21,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// large write to a slow reader would go on past any deadline.
 const MOST_AT_ONCE: usize = 64 * 1024;
 
-pub(super) struct TimedSocket {
+pub(crate) struct TimedSocket {
     socket: Socket,
     process: Process,
     read_timeout: Timeout,
@@ -28,11 +29,11 @@ pub(super) struct TimedSocket {
 }
 
 impl TimedSocket {
-    pub(super) fn tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TimedSocket> {
+    pub(crate) fn tcp(host: &str, port: u16, deadline: Deadline) -> io::Result<TimedSocket> {
         connect_tcp(host, port, deadline).map(TimedSocket::new)
     }
 
-    pub(super) fn unix(path: &Path, deadline: Instant) -> io::Result<TimedSocket> {
+    pub(crate) fn unix(path: &Path, deadline: Deadline) -> io::Result<TimedSocket> {
         connect_unix(path, deadline).map(TimedSocket::new)
     }
 
@@ -41,7 +42,7 @@ impl TimedSocket {
         TimedSocket { socket, process: Process::this(), read_timeout, write_timeout }
     }
 
-    pub(super) fn until(&mut self, deadline: Instant) -> Until<'_> {
+    pub(crate) fn until(&mut self, deadline: Deadline) -> Until<'_> {
         Until { socket: self, deadline }
     }
 }
@@ -58,9 +59,9 @@ impl Drop for TimedSocket {
 }
 
 /// Reads and writes until a deadline: each time with what is left of it, so that no trickle goes on for longer.
-pub(super) struct Until<'a> {
+pub(crate) struct Until<'a> {
     socket: &'a mut TimedSocket,
-    deadline: Instant,
+    deadline: Deadline,
 }
 
 impl Read for Until<'_> {
@@ -109,7 +110,7 @@ impl Timeout {
     /// Sets it to what is left until the deadline, if it is not near enough to that already: too long by a sixteenth at
     /// most (and the kernel may add an eighth), never too short. So a connection that is used at ease is spared the
     /// system calls.
-    fn reach(&mut self, deadline: Instant, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
+    fn reach(&mut self, deadline: Deadline, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
         let left = left(deadline)?;
         if self.0 < left || self.0 > (left + left / 16).max(SHORTEST_TIMEOUT) {
             // What rounds down to nothing would be no timeout at all.
@@ -121,14 +122,14 @@ impl Timeout {
 }
 
 /// What is left until the deadline; `TimedOut` if nothing is.
-pub(super) fn left(deadline: Instant) -> io::Result<Duration> {
-    match deadline.saturating_duration_since(Instant::now()) {
+pub(crate) fn left(deadline: Deadline) -> io::Result<Duration> {
+    match deadline.left() {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
         left => Ok(left),
     }
 }
 
-fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {
+fn connect_tcp(host: &str, port: u16, deadline: Deadline) -> io::Result<Socket> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     for (tried, address) in addresses.iter().enumerate() {
@@ -148,7 +149,7 @@ fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {
 }
 
 /// Waits while the server's queue is full, which `connect_timeout` does not do on unix sockets (connect(2), EAGAIN).
-fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Socket> {
+fn connect_unix(path: &Path, deadline: Deadline) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(path)?;
     loop {

@@ -1,15 +1,15 @@
 //! One connection to Redis, logged in.
 
-use super::address::Address;
-use super::failure::Failure;
-use super::socket::{TimedSocket, left};
+use crate::deadline::Deadline;
+use crate::store::redis::wire::address::Address;
+use crate::store::redis::wire::failure::Failure;
+use crate::store::redis::wire::socket::{TimedSocket, left};
 use redis::{Cmd, ConnectionAddr, Parser, Value, cmd};
 use std::io::{self, Write};
-use std::time::Instant;
 
 /// A connection. The `redis` crate's own sets a timeout for each read, so that a reply that trickles in would hold a
 /// call up for as long as it likes; this one gives each read what is left of the deadline.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: TimedSocket,
     /// What is said on the socket, where that is TLS. It must never be said by two processes: what they write would be
     /// sealed with the same nonces.
@@ -17,11 +17,11 @@ pub(super) struct Connection {
     tls: Option<Box<rustls::ClientConnection>>,
     parser: Parser,
     /// Whether to say with each request that a node of a cluster sent us here with it.
-    pub(super) asking: bool,
+    pub(crate) asking: bool,
 }
 
 impl Connection {
-    pub(super) fn open(address: &Address, deadline: Instant) -> Result<Connection, Failure> {
+    pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Connection, Failure> {
         #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
         let mut socket = match address.place() {
             ConnectionAddr::Tcp(host, port) => TimedSocket::tcp(host, *port, deadline)?,
@@ -51,7 +51,7 @@ impl Connection {
 
     /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come
     /// yet.
-    pub(super) fn request(&mut self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+    pub(crate) fn request(&mut self, command: &Cmd, deadline: Deadline) -> Result<Value, Failure> {
         left(deadline).map_err(|_| Failure::TooLate)?;
         let mut packed = command.get_packed_command();
         if self.asking {
@@ -70,10 +70,10 @@ impl Connection {
     }
 
     /// Sends several commands at once, and gives the reply to each.
-    pub(super) fn request_all(
+    pub(crate) fn request_all(
         &mut self,
         commands: &[Cmd],
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         left(deadline).map_err(|_| Failure::TooLate)?;
         let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
@@ -88,7 +88,7 @@ impl Connection {
         Ok(replies)
     }
 
-    fn send(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    fn send(&mut self, bytes: &[u8], deadline: Deadline) -> io::Result<()> {
         let mut socket = self.socket.until(deadline);
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -99,7 +99,7 @@ impl Connection {
         socket.write_all(bytes)
     }
 
-    fn receive(&mut self, deadline: Instant) -> Result<Value, Failure> {
+    fn receive(&mut self, deadline: Deadline) -> Result<Value, Failure> {
         loop {
             match self.parse(deadline)? {
                 // RESP3 may push what nobody asked for.
@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    fn parse(&mut self, deadline: Instant) -> Result<Value, Failure> {
+    fn parse(&mut self, deadline: Deadline) -> Result<Value, Failure> {
         #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
         let mut socket = self.socket.until(deadline);
         #[cfg(feature = "tls")]

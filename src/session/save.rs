@@ -1,11 +1,17 @@
 //! Saves and ends a session: sends a request's changes to the store, and gives the cookie.
 
-use super::identity::{GroupChange, NewId};
-use super::{Sent, Session, previous};
 use crate::cookie::SetCookie;
-use crate::store::{Call, Change, ChangeSet, Counted, NewRecord, RecordInfo, Size, Update, Updated, Values};
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::random;
+use crate::session::identity::{GroupChange, NewId};
+use crate::session::{Sent, Session, previous};
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::record::{NewRecord, RecordInfo, Size, Values};
+use crate::store::stats::Counted;
+use crate::store::update::{Change, ChangeSet, Update, Updated};
 use crate::token::{Identity, PublicId, Transport};
-use crate::{Error, random};
 use log::Level;
 use std::mem;
 use std::time::{Duration, Instant};
@@ -30,13 +36,13 @@ impl Session {
     /// [`Error::Gone`] if the session has ended since it was loaded. [`Error::NotAnInteger`], [`Error::TooLarge`],
     /// [`Error::Randomness`], or [`Error::Store`]. With any of them, there is no cookie to send.
     pub fn save(&mut self) -> Result<Option<SetCookie>, Error> {
-        let saved = self.save_by(self.manager.deadline());
+        let saved = self.save_by(self.context.deadline());
         self.settled = saved.is_err();
         self.counted(saved)?;
         // Within a transaction, the last save gives the cookie to the caller.
         let due = if self.exclusive { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.info.as_ref().filter(|_| due && self.is_cookie_allowed());
-        Ok(info.map(|info| self.manager.cookie(&self.identity, self.cookie_life(info))))
+        Ok(info.map(|info| self.context.cookie(&self.identity, self.cookie_life(info))))
     }
 
     /// Gives the life of the cookie: that of the session, or the one that the session gets when the cookie comes back.
@@ -44,7 +50,7 @@ impl Session {
         if !self.is_unconfirmed {
             return info.expires_in;
         }
-        let full = self.manager.limits().lifetime.refresh.stored_life(info.idle_timeout);
+        let full = self.context.limits.lifetime.refresh.stored_life(info.idle_timeout);
         let absolute = info.ends_at.map(|ends| ends.duration_since(info.created_at).unwrap_or_default());
         absolute.map_or(full, |absolute| absolute.min(full))
     }
@@ -61,14 +67,14 @@ impl Session {
     #[must_use]
     pub fn token(&self) -> Option<String> {
         let is_kept = self.transport == Transport::Token && self.info.is_some() && self.forwarded_to.is_none();
-        is_kept.then(|| self.manager.token(&self.identity))
+        is_kept.then(|| self.context.token(&self.identity))
     }
 
     /// Counts the answer if the record refused a change.
     pub(super) fn counted<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
         match &answer {
-            Err(Error::Gone) => self.manager.count(Counted::Gone),
-            Err(Error::Conflict) => self.manager.count(Counted::Conflicts),
+            Err(Error::Gone) => self.context.count(Counted::Gone),
+            Err(Error::Conflict) => self.context.count(Counted::Conflicts),
             _ => {}
         }
         answer
@@ -80,7 +86,7 @@ impl Session {
         self.transport == Transport::Cookie && self.forwarded_to.is_none()
     }
 
-    fn save_by(&mut self, deadline: Instant) -> Result<(), Error> {
+    fn save_by(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.send(deadline)?;
         let is_new = self.info.is_none();
         if is_new && !self.is_worth_keeping() {
@@ -101,7 +107,7 @@ impl Session {
 
     /// Refuses a change set with more keys than the session's limit allows: all keys removed, and as many new ones set.
     fn check_number_of_changes(&self) -> Result<(), Error> {
-        let most_keys = self.manager.limits().size_limit.keys.max(self.values.len());
+        let most_keys = self.context.limits.size_limit.keys.max(self.values.len());
         let (changes, limit) = (self.changes.keys.len(), 2 * most_keys);
         if changes > limit {
             return Err(Error::too_many_keys(self.changes.largest_key(), changes, limit));
@@ -117,7 +123,7 @@ impl Session {
             return Err(Error::Gone);
         }
         let drawn = match &new_id.group {
-            GroupChange::Join(name) if is_new => Ok(self.identity.tagged(Some(self.manager.group_tag(name)))),
+            GroupChange::Join(name) if is_new => Ok(self.identity.tagged(Some(self.context.group_tag(name)))),
             // Nobody has seen the id of a new session, and one that was reached by an old id has a new one already.
             _ if is_new || self.forwarded_to.is_some() => return Ok(()),
             _ => self.draw(&mut new_id),
@@ -135,7 +141,7 @@ impl Session {
 
     /// Sends the changes in `unanswered`. After a refusal they are unsent changes again; after a fault of the store
     /// they stay there.
-    pub(super) fn send(&mut self, deadline: Instant) -> Result<(), Error> {
+    pub(super) fn send(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Some(mut sent) = self.unanswered.take() else { return Ok(()) };
         let call = Call { deadline, nonce: sent.nonce };
         let answer = match &self.info {
@@ -208,7 +214,7 @@ impl Session {
     }
 
     fn create(&self, sent: &Sent, call: &Call) -> Result<Updated, Error> {
-        let (limits, changes) = (self.manager.limits(), &sent.changes);
+        let (limits, changes) = (&self.context.limits, &sent.changes);
         let joins = sent.new_id.as_ref().and_then(|new_id| new_id.join(limits.max_sessions));
         let record = NewRecord {
             values: changes.apply(&self.values)?,
@@ -220,7 +226,7 @@ impl Session {
             join: joins,
         };
         let identity = sent.new_identity().unwrap_or(&self.identity);
-        let created = self.manager.store().create(&self.manager.key(identity), &record, call)?;
+        let created = self.context.store.create(&self.context.key(identity), &record, call)?;
         let info = created.ok_or_else(Error::id_taken)?;
         let totals = changes.increments().map(|(key, by)| (key.to_owned(), by)).collect();
         Ok(Updated { info, totals, forwarded_to: None })
@@ -229,17 +235,17 @@ impl Session {
     fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Error> {
         let new_id = sent.new_id.as_ref();
         let update = Update {
-            new_key: sent.new_identity().map(|identity| self.manager.key(identity)),
+            new_key: sent.new_identity().map(|identity| self.context.key(identity)),
             grace: new_id.and_then(|new_id| new_id.grace),
-            join: new_id.and_then(|new_id| new_id.join(self.manager.limits().max_sessions)),
+            join: new_id.and_then(|new_id| new_id.join(self.context.limits.max_sessions)),
             known: self.complete.then_some((info, &self.values)),
             ..self.update_of(info, &sent.changes)
         };
-        self.manager.store().update(&self.key(), &update, call)
+        self.context.store.update(&self.key(), &update, call)
     }
 
     pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
-        let limits = self.manager.limits();
+        let limits = &self.context.limits;
         let (limit, own) = (limits.size_limit, self.size_of_previous_ids(changes));
         // A session may be larger, from a time with other limits. Then it may at least stay as it is.
         let now = self.size_of_other_values();
@@ -271,15 +277,15 @@ impl Session {
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.settled = true;
         if self.info.is_some() || self.unanswered.is_some() {
-            let deadline = self.manager.deadline();
+            let deadline = self.context.deadline();
             // The new id that a save without an answer may have given it comes second: that save can then no longer
             // be carried out.
             let new_identity = self.unanswered.as_ref().and_then(Sent::new_identity);
-            for key in std::iter::once(self.key()).chain(new_identity.map(|identity| self.manager.key(identity))) {
-                self.manager.store().delete(&key, &Call::until(deadline)?)?;
+            for key in std::iter::once(self.key()).chain(new_identity.map(|identity| self.context.key(identity))) {
+                self.context.store.delete(&key, &Call::until(deadline)?)?;
             }
         }
-        Ok((self.transport == Transport::Cookie).then(|| self.manager.removal_cookie()))
+        Ok((self.transport == Transport::Cookie).then(|| self.context.removal_cookie()))
     }
 }
 
@@ -313,7 +319,7 @@ impl Drop for Session {
         }
         let kept = self.info.is_some() || self.is_worth_keeping();
         let unsaved = self.info.is_none() || self.new_id.is_some() || !self.changes.is_empty();
-        let (id, lines) = (self.public_id(), self.manager.lines());
+        let (id, lines) = (self.public_id(), &self.context.lines);
         if self.unanswered.is_some() || (kept && unsaved) {
             let line = format_args!("session {id}: dropped with unsaved changes; call save()");
             lines.unsaved.log(Level::Warn, line);

@@ -1,22 +1,22 @@
 //! The primary that [Redis Sentinels](https://redis.io/docs/latest/develop/reference/sentinel-clients/) name.
 
-use super::address::{Address, hosts_of};
-use super::connection::Connection;
-use super::failure::{Failure, none_could};
-use super::node::Node;
-use super::socket::left;
-use crate::store::halfway;
-use crate::{ConfigError, StoreError, StoreErrorKind};
+use crate::deadline::Deadline;
+use crate::error::{ConfigError, StoreError, StoreErrorKind};
+use crate::store::redis::wire::address::{Address, hosts_of};
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::{Failure, none_could};
+use crate::store::redis::wire::node::Node;
+use crate::store::redis::wire::socket::left;
 use redis::{Value, cmd, from_redis_value};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, thread};
 
 const DEFAULT_PORT: &str = ":26379";
 /// Between two rounds while a failover is under way.
 const PAUSE: Duration = Duration::from_millis(25);
 
-pub(super) struct Sentinels {
+pub(crate) struct Sentinels {
     /// What they call the primary and its replicas.
     name: String,
     sentinels: Vec<Address>,
@@ -28,7 +28,7 @@ pub(super) struct Sentinels {
 
 impl Sentinels {
     /// From a `redis-sentinel://` or `rediss-sentinel://` URL.
-    pub(super) fn parse(url: &str) -> Result<Sentinels, ConfigError> {
+    pub(crate) fn parse(url: &str) -> Result<Sentinels, ConfigError> {
         let expected = "redis-sentinel://[user:password@]host[:port],host[:port][/database]\
                         [?sentinel_user=user&sentinel_pass=password]#name-of-the-primary, and over TLS \
                         rediss-sentinel:// with the parameters of rediss:// too";
@@ -54,12 +54,12 @@ impl Sentinels {
         Ok(Sentinels { name: name.to_owned(), sentinels: sentinels.collect(), first: AtomicUsize::new(0), server })
     }
 
-    pub(super) fn max_lifetime(&self) -> Duration {
+    pub(crate) fn max_lifetime(&self) -> Duration {
         self.server.max_lifetime()
     }
 
     /// A connection to the primary, and where that is.
-    pub(super) fn connect(&self, deadline: Instant) -> Result<(Connection, Node), StoreError> {
+    pub(crate) fn connect(&self, deadline: Deadline) -> Result<(Connection, Node), StoreError> {
         let mut told = None;
         loop {
             let mut failures = Vec::new();
@@ -94,9 +94,9 @@ impl Sentinels {
 
     /// The primary as a sentinel names it: the one that was asked before, over the connection that was kept, or else
     /// the first one that answers.
-    pub(super) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Instant) -> Result<Node, StoreError> {
+    pub(crate) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Deadline) -> Result<Node, StoreError> {
         if let Some(mut connection) = kept.take()
-            && let Ok(Some(primary)) = self.ask(&mut connection, halfway(deadline))
+            && let Ok(Some(primary)) = self.ask(&mut connection, deadline.halfway())
         {
             *kept = Some(connection);
             return Ok(primary);
@@ -118,17 +118,14 @@ impl Sentinels {
 
     /// The sentinels, each with the end of its share of the time. The server that it names is part of that, so that
     /// neither hides the next one.
-    fn turns(&self, deadline: Instant) -> impl Iterator<Item = (usize, Instant)> {
+    fn turns(&self, deadline: Deadline) -> impl Iterator<Item = (usize, Deadline)> {
         let count = self.sentinels.len();
         let first = self.first.load(Ordering::Relaxed);
-        (0..count).map(move |tried| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            ((first + tried) % count, Instant::now() + left / (count - tried) as u32)
-        })
+        (0..count).map(move |tried| ((first + tried) % count, deadline.share_of((count - tried) as u32)))
     }
 
     /// The primary that a sentinel names, and a connection to that sentinel.
-    fn ask_afresh(&self, which: usize, deadline: Instant) -> Result<(Node, Connection), StoreError> {
+    fn ask_afresh(&self, which: usize, deadline: Deadline) -> Result<(Node, Connection), StoreError> {
         let sentinel = &self.sentinels[which];
         let mut connection =
             Connection::open(sentinel, deadline).map_err(|failure| failure.into_store_error(sentinel))?;
@@ -139,7 +136,7 @@ impl Sentinels {
         }
     }
 
-    fn ask(&self, sentinel: &mut Connection, deadline: Instant) -> Result<Option<Node>, Failure> {
+    fn ask(&self, sentinel: &mut Connection, deadline: Deadline) -> Result<Option<Node>, Failure> {
         let mut question = cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&self.name);
         let answer = sentinel.request(&question, deadline)?;
@@ -150,7 +147,7 @@ impl Sentinels {
 
     /// A connection to the server that is named, if that takes itself for a primary too: a sentinel may not know yet
     /// what happened.
-    fn open(&self, named: &Node, deadline: Instant) -> Result<Option<Connection>, StoreError> {
+    fn open(&self, named: &Node, deadline: Deadline) -> Result<Option<Connection>, StoreError> {
         let address = self.server.at(named);
         let mut connection =
             Connection::open(&address, deadline).map_err(|failure| failure.into_store_error(&address))?;

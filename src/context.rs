@@ -1,0 +1,90 @@
+//! The parts that a manager shares with its sessions and groups.
+
+use crate::cookie::{CookieSettings, SetCookie};
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::lifetime::Lifetime;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::metered::Metered;
+use crate::store::record::Size;
+use crate::store::stats::Counted;
+use crate::throttle::Throttle;
+use crate::token::{GroupTag, Identity, PublicId, Signer};
+use std::time::Duration;
+
+/// The store, the signers and the settings. All sessions and groups of a manager share one.
+pub(crate) struct Context {
+    pub(crate) store: Metered,
+    pub(crate) namespace: String,
+    pub(crate) cookie_signer: Signer,
+    pub(crate) token_signer: Signer,
+    pub(crate) cookie: CookieSettings,
+    pub(crate) limits: Limits,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) lines: Lines,
+}
+
+/// Limits how often the log lines that a client can cause at will are written.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pub(crate) many_cookies: Throttle,
+    pub(crate) several_sessions: Throttle,
+    pub(crate) unsaved: Throttle,
+    pub(crate) unsent_cookie: Throttle,
+    pub(crate) no_form_token: Throttle,
+}
+
+/// The limits of all sessions of a manager.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) lifetime: Lifetime,
+    pub(crate) unconfirmed_timeout: Duration,
+    pub(crate) size_limit: Size,
+    pub(crate) max_sessions: Option<usize>,
+}
+
+impl Context {
+    pub(crate) fn count(&self, what: Counted) {
+        self.store.add(what, 1);
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(self.operation_timeout)
+    }
+
+    pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
+        self.cookie_signer.public_id(identity)
+    }
+
+    pub(crate) fn key(&self, identity: &Identity) -> RecordKey<'_> {
+        RecordKey { namespace: &self.namespace, tag: identity.tag, id: self.public_id(identity) }
+    }
+
+    pub(crate) fn group_tag(&self, name: &str) -> GroupTag {
+        self.cookie_signer.group_tag(name)
+    }
+
+    pub(crate) fn group_key(&self, tag: GroupTag) -> GroupKey<'_> {
+        GroupKey { namespace: &self.namespace, tag }
+    }
+
+    pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
+        self.cookie.carry(self.cookie_signer.sign(identity), expires_in)
+    }
+
+    pub(crate) fn token(&self, identity: &Identity) -> String {
+        self.token_signer.sign(identity)
+    }
+
+    pub(crate) fn csrf_token(&self, id: &PublicId) -> Result<String, Error> {
+        self.cookie_signer.csrf_token(id)
+    }
+
+    pub(crate) fn verify_csrf(&self, id: &PublicId, token: &str) -> bool {
+        self.cookie_signer.verify_csrf(id, token.as_bytes())
+    }
+
+    pub(crate) fn removal_cookie(&self) -> SetCookie {
+        self.cookie.removal()
+    }
+}

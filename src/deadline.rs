@@ -1,0 +1,61 @@
+//! The time by which a call ends.
+
+use std::time::{Duration, Instant};
+
+/// The time by which a call has to end, and shares of the time until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// Gives the deadline of a call that begins now and may take this long.
+    #[must_use]
+    pub fn after(timeout: Duration) -> Deadline {
+        Deadline(Instant::now() + timeout)
+    }
+
+    /// Gives the time that is left: zero once the deadline has passed.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Says whether no time is left.
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// Gives an earlier deadline, after half of the time that is left. The other half remains for a second try.
+    #[must_use]
+    pub fn halfway(self) -> Deadline {
+        self.share_of(2)
+    }
+
+    /// Gives an earlier deadline, for the first of several tries that share the time that is left.
+    #[must_use]
+    pub fn share_of(self, tries: u32) -> Deadline {
+        let now = Instant::now();
+        Deadline(now + self.0.saturating_duration_since(now) / tries.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_lie_between_now_and_the_deadline() {
+        let deadline = Deadline::after(Duration::from_secs(600));
+        let (half, third) = (deadline.halfway(), deadline.share_of(3));
+        assert!(third < half && half < deadline && !third.has_passed());
+        assert!(deadline.left() > Duration::from_secs(590));
+        assert!(deadline.share_of(0) <= deadline);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_leaves_nothing() {
+        let passed = Deadline::after(Duration::ZERO);
+        assert!(passed.has_passed() && passed.halfway().has_passed());
+        assert_eq!(passed.left(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,134 @@
+//! A store whose calls are counted.
+
+use crate::error::{Error, StoreError, StoreErrorKind};
+use crate::lifetime::Lifetime;
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::fork_guard::ForkGuard;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::stats::{Counted, Counters, Stats};
+use crate::store::update::{Update, Updated};
+use crate::throttle::Throttle;
+use crate::token::PublicId;
+use log::Level;
+use std::fmt;
+
+/// A store whose calls are counted, and whose damaged records are logged.
+pub(crate) struct Metered {
+    store: Box<dyn Store>,
+    counters: Counters,
+    damage: Throttle,
+}
+
+impl Metered {
+    pub(crate) fn new(store: Box<dyn Store>) -> Metered {
+        Metered { store, counters: Counters::default(), damage: Throttle::default() }
+    }
+
+    /// Counts what happens outside of the store, or is seen in its answers.
+    pub(crate) fn add(&self, what: Counted, number: u64) {
+        if number > 0 {
+            self.counters.add(what, number);
+        }
+    }
+
+    /// Counts a call, and its error.
+    fn count<R>(&self, id: Option<PublicId>, answer: Result<R, StoreError>) -> Result<R, StoreError> {
+        self.counters.add(Counted::Calls, 1);
+        answer.inspect_err(|error| self.count_error(id, error))
+    }
+
+    fn count_refusable<R>(&self, id: PublicId, answer: Result<R, Error>) -> Result<R, Error> {
+        self.counters.add(Counted::Calls, 1);
+        answer.inspect_err(|error| {
+            if let Error::Store(error) = error {
+                self.count_error(Some(id), error);
+            }
+        })
+    }
+
+    fn count_error(&self, id: Option<PublicId>, error: &StoreError) {
+        self.counters.add(Counted::Error(error.kind()), 1);
+        if let (StoreErrorKind::Corrupt, Some(id)) = (error.kind(), id) {
+            self.damage.log(Level::Error, format_args!("session {id}: {error}"));
+        }
+    }
+}
+
+impl Store for Metered {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+        let created = self.count_refusable(key.id, self.store.create(key, record, call));
+        created.inspect(|info| self.add(Counted::Created, info.is_some().into()))
+    }
+
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+        let loaded = self.count(Some(key.id), self.store.load(key, lifetime, call));
+        loaded.inspect(|record| {
+            self.add(Counted::Refreshed, record.as_ref().is_some_and(|record| record.refreshed).into());
+        })
+    }
+
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+        self.count_refusable(key.id, self.store.update(key, update, call))
+    }
+
+    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
+        let ended = self.count(Some(key.id), self.store.delete(key, call));
+        ended.inspect(|was_live| self.add(Counted::Ended, (*was_live).into()))
+    }
+
+    fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
+        self.count(None, self.store.group_sessions(group, keys, call))
+    }
+
+    fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
+        self.count(None, self.store.group_len(group, call))
+    }
+
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+        let ended = self.count(None, self.store.clear_group(group, except, call));
+        ended.inspect(|number| self.add(Counted::Ended, *number))
+    }
+
+    fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        self.count(None, self.store.clear_namespace(namespace, call))
+    }
+
+    fn check_writes(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
+        self.count(None, self.store.check_writes(namespace, call))
+    }
+
+    fn ping(&self, call: &Call) -> Result<(), StoreError> {
+        self.count(None, self.store.ping(call))
+    }
+
+    fn before_fork(&self) -> ForkGuard {
+        self.store.before_fork()
+    }
+
+    fn stats(&self) -> Stats {
+        // What the store counts is its connections and requests; all else is counted here.
+        let Stats { calls, errors, created, refreshed, ended, not_found, gone, conflicts, refused, tossed, .. } =
+            self.counters.stats(0);
+        Stats {
+            calls,
+            errors,
+            created,
+            refreshed,
+            ended,
+            not_found,
+            gone,
+            conflicts,
+            refused,
+            tossed,
+            ..self.store.stats()
+        }
+    }
+}
+
+impl fmt::Debug for Metered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}

@@ -1,0 +1,219 @@
+//! Records: the values of sessions, and what stores keep beside them.
+
+use crate::error::Error;
+use crate::json::from_json;
+use crate::lifetime::Lifetime;
+use crate::token::PublicId;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// The values of a session: JSON text by key.
+pub type Values = BTreeMap<String, String>;
+
+/// The size of some values together, or a limit for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// The number of keys.
+    pub keys: usize,
+    /// All keys and their JSON texts together, in bytes.
+    pub bytes: usize,
+}
+
+impl Size {
+    /// Gives the size of these values.
+    #[must_use]
+    pub fn of(values: &Values) -> Size {
+        Size { keys: values.len(), bytes: values.iter().map(|(key, json)| size(key, json)).sum() }
+    }
+
+    /// Checks whether this size is within `limit`, or at least not larger than `before`. If not, the error names this
+    /// key.
+    pub(crate) fn check(self, before: Size, limit: Size, key: &str) -> Result<(), Error> {
+        if self.bytes > limit.bytes.max(before.bytes) {
+            return Err(Error::too_large(key, self.bytes, limit.bytes));
+        }
+        if self.keys > limit.keys.max(before.keys) {
+            return Err(Error::too_many_keys(key, self.keys, limit.keys));
+        }
+        Ok(())
+    }
+}
+
+/// Gives the size of one value with its key, as the limits count it.
+#[must_use]
+pub fn size(key: &str, json: &str) -> usize {
+    key.len() + json.len()
+}
+
+/// A record to be created.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct NewRecord<'a> {
+    /// Its values.
+    pub values: Values,
+    /// How large the values may be together.
+    pub size_limit: Size,
+    /// The settings that decide how long it lives.
+    pub lifetime: Lifetime,
+    /// An idle timeout for this one session.
+    pub idle_timeout: Option<Duration>,
+    /// How long the session lives until it is loaded for the first time, if that is shorter.
+    pub unconfirmed_timeout: Option<Duration>,
+    /// The group that the session joins. Given if its key has a tag.
+    pub join: Option<Join<'a>>,
+}
+
+/// The wish that a session joins the group of its key, or of its new key.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Join<'a> {
+    /// The group's name, kept with the record.
+    pub name: &'a str,
+    /// How many live sessions the group may have after that.
+    pub max_sessions: Option<usize>,
+}
+
+impl NewRecord<'_> {
+    /// Gives the size of the values, if they are within the limit.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check_size(&self) -> Result<Size, Error> {
+        let size_now = Size::of(&self.values);
+        let largest = self.values.iter().max_by_key(|(key, json)| size(key, json));
+        size_now.check(Size::default(), self.size_limit, largest.map_or("", |(key, _)| key))?;
+        Ok(size_now)
+    }
+}
+
+/// The state of a record, by the store's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordInfo {
+    /// The version of the record, which every change increases.
+    pub version: u64,
+    /// When the session was created.
+    pub created_at: SystemTime,
+    /// When it joined its group, if it is in one.
+    pub joined_at: Option<SystemTime>,
+    /// When the session last got a full life: created, refreshed, moved, or given another idle timeout.
+    pub refreshed_at: SystemTime,
+    /// When the session ends at the latest, by its absolute timeout.
+    pub ends_at: Option<SystemTime>,
+    /// Its idle timeout.
+    pub idle_timeout: Duration,
+    /// When it ends if it is not used.
+    pub expires_at: SystemTime,
+    /// How long it is until `expires_at`.
+    pub expires_in: Duration,
+}
+
+/// A record as it was loaded.
+#[derive(Clone)]
+pub struct Record {
+    /// How it stands.
+    pub info: RecordInfo,
+    /// Its values.
+    pub values: Values,
+    /// The name of the group that it is in.
+    pub group_name: Option<String>,
+    /// Whether this load extended the session's life.
+    pub refreshed: bool,
+    /// The id that it has now, where it was reached by one that it had before.
+    pub forwarded_to: Option<PublicId>,
+}
+
+/// One session of a group, as [`Group::sessions`] lists it.
+#[derive(Clone)]
+pub struct SessionInfo {
+    pub(crate) public_id: PublicId,
+    pub(crate) info: RecordInfo,
+    pub(crate) values: Values,
+}
+
+impl SessionInfo {
+    /// Makes the entry of a session. For stores: see [`Store::group_sessions`](crate::Store::group_sessions).
+    #[must_use]
+    pub fn new(public_id: PublicId, info: RecordInfo, values: Values) -> SessionInfo {
+        SessionInfo { public_id, info, values }
+    }
+
+    /// Gives the public id of the session, for a "log out" button and [`Group::remove`].
+    #[must_use]
+    pub fn public_id(&self) -> PublicId {
+        self.public_id
+    }
+
+    /// Says when the session was created. All times here are by the store's clock.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        self.info.created_at
+    }
+
+    /// Says when the session joined the group: the login.
+    #[must_use]
+    pub fn joined_at(&self) -> SystemTime {
+        self.info.joined_at.unwrap_or(self.info.created_at)
+    }
+
+    /// Says when the session's life was last extended: its last use, as exact as the refresh interval.
+    #[must_use]
+    pub fn refreshed_at(&self) -> SystemTime {
+        self.info.refreshed_at
+    }
+
+    /// Says when the session ends if it is not used.
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        self.info.expires_at
+    }
+
+    /// Says when the session was listed. Compare the other times here with this one, because this machine's clock may
+    /// differ from the store's.
+    #[must_use]
+    pub fn listed_at(&self) -> SystemTime {
+        self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
+    }
+
+    /// Gives a value that [`Group::sessions_with`] was asked for. As with [`Session::get`], it is `None` if the session
+    /// has no value of that key.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the value cannot be read as a `T`.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.values.get(key).map_or(Ok(None), |json| from_json(key, json))
+    }
+}
+
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionInfo")
+            .field("public_id", &self.public_id)
+            .field("info", &self.info)
+            .field("values", &self.values.len())
+            .finish()
+    }
+}
+
+// Values may be anything, passwords included: they are counted, not shown.
+
+impl fmt::Debug for NewRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRecord")
+            .field("values", &self.values.len())
+            .field("lifetime", &self.lifetime)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("info", &self.info)
+            .field("values", &self.values.len())
+            .field("refreshed", &self.refreshed)
+            .finish()
+    }
+}
