@@ -7,8 +7,9 @@
 //! It is written to be read, not to be fast: one lock for all, and a whole file for each change.
 
 use multi_process_session::contract::{Subject, check, check_shared};
+use multi_process_session::store::Refusal;
 use multi_process_session::{
-    Call, Error, GroupKey, LONGEST_GRACE, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState,
+    Call, GroupKey, LONGEST_GRACE, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState,
     SessionInfo, Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
 };
 use nix::fcntl::{Flock, FlockArg};
@@ -223,14 +224,14 @@ impl FolderStore {
 
 impl Session {
     /// Applies the update, unless this very call has done so before.
-    fn apply(&mut self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<(), Error> {
-        let state = self.state.clone().alive(&update.lifetime, now()).ok_or(Error::Gone)?;
+    fn apply(&mut self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<(), Refusal> {
+        let state = self.state.clone().alive(&update.lifetime, now()).ok_or(Refusal::Gone)?;
         if state.knows(call.nonce) {
             return Ok(());
         }
         let state = state.after(key, update, call, now())?;
         if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
-            return Err(Error::Conflict);
+            return Err(Refusal::Conflict);
         }
         let values = update.changes.apply(&self.values)?;
         update.check_size(Size::of(&self.values), Size::of(&values))?;
@@ -245,17 +246,20 @@ impl Session {
 }
 
 impl Store for FolderStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         record.check_size()?;
         let _lock = self.lock(call)?;
         if let Some(session) = self.read(key)? {
-            return Ok(session.state.knows(call.nonce).then(|| session.state.info(now())));
+            return match session.state.knows(call.nonce) {
+                true => Ok(session.state.info(now())),
+                false => Err(Refusal::IdTaken),
+            };
         }
         if let Some(Kept::Ended { nonces, known_until }) = self.read_file(key)?
             && known_until > now()
             && nonces.chunks_exact(call.nonce.len()).any(|nonce| nonce == call.nonce)
         {
-            return Err(Error::Gone);
+            return Err(Refusal::Gone);
         }
         let session = Session {
             namespace: key.namespace.to_owned(),
@@ -266,7 +270,7 @@ impl Store for FolderStore {
         let info = session.state.info(now());
         self.write_record(key, session)?;
         self.limit(key, record.join.and_then(|join| join.max_sessions))?;
-        Ok(Some(info))
+        Ok(info)
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
@@ -283,15 +287,15 @@ impl Store for FolderStore {
         Ok(Some(Record { info, values, group_name, refreshed, forwarded_to }))
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         let _lock = self.lock(call)?;
         let (at, forwarded_to) = self.follow(key, false)?;
         let moved = update.new_key.map(|new_key| self.read(&new_key)).transpose()?.flatten();
         let mut session = match moved {
             Some(moved) if moved.state.knows(call.nonce) => moved, // This call was made before.
-            Some(_) => return Err(Error::id_taken()),
-            None if update.new_key.is_some() && forwarded_to.is_some() => return Err(Error::Gone),
-            None => self.read(&at)?.ok_or(Error::Gone)?,
+            Some(_) => return Err(Refusal::IdTaken),
+            None if update.new_key.is_some() && forwarded_to.is_some() => return Err(Refusal::Gone),
+            None => self.read(&at)?.ok_or(Refusal::Gone)?,
         };
         session.apply(key, update, call)?;
         let total = |key: &str| session.values.get(key)?.parse().ok();

@@ -65,9 +65,11 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// The operating system gave no random bytes, or its generator gave a session id twice. No session starts with a
-    /// weaker id instead.
+    /// The operating system gave no random bytes. No session starts with a weaker id instead.
     Randomness(Source),
+    /// The operating system's generator gave a session id that another session has. Nothing was written. Do not trust
+    /// this machine's generator.
+    IdTaken,
 }
 
 /// The part that is too large, in an [`Error::TooLarge`].
@@ -96,39 +98,6 @@ impl Error {
 
     pub(crate) fn decode<T>(key: &str, error: &serde_json::Error) -> Error {
         Error::Decode { key: key.to_owned(), source: Box::new(JsonError::new::<T>(error)) }
-    }
-
-    /// Says that the value of this key cannot be incremented.
-    ///
-    /// For stores: see [`Store::update`](crate::Store::update).
-    #[must_use]
-    pub fn not_an_integer(key: impl Into<String>) -> Error {
-        Error::NotAnInteger { key: key.into() }
-    }
-
-    /// Says that a session cannot move to a key, because the key is taken. Then the operating system's generator gave
-    /// the same id twice, so the generator cannot be trusted.
-    ///
-    /// For stores: see [`Store::update`](crate::Store::update).
-    #[must_use]
-    pub fn id_taken() -> Error {
-        Error::Randomness("the operating system's generator gave a session id twice".into())
-    }
-
-    /// Says that a session would grow to `bytes`, beyond `limit`. `key` is its largest change.
-    ///
-    /// For stores: see [`Store::update`](crate::Store::update).
-    #[must_use]
-    pub fn too_large(key: impl Into<String>, bytes: usize, limit: usize) -> Error {
-        Error::TooLarge { key: key.into(), what: Oversize::Session, size: bytes, limit }
-    }
-
-    /// Says that a session would have this number of `keys`, beyond `limit`. `key` is its largest change.
-    ///
-    /// For stores: see [`Store::update`](crate::Store::update).
-    #[must_use]
-    pub fn too_many_keys(key: impl Into<String>, keys: usize, limit: usize) -> Error {
-        Error::TooLarge { key: key.into(), what: Oversize::Keys, size: keys, limit }
     }
 }
 
@@ -171,6 +140,10 @@ impl fmt::Display for Error {
                 write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
             }
             Error::Randomness(source) => write!(f, "the operating system gave no random bytes: {source}"),
+            Error::IdTaken => f.write_str(
+                "the operating system's generator gave a session id that another session has; look into its random \
+                 numbers before you go on",
+            ),
         }
     }
 }

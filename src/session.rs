@@ -212,7 +212,7 @@ impl Session {
         let change = if self.layers().any(|layer| layer.overriding(key).is_some()) {
             Change::Set(add(key, self.json(key)?.as_deref(), by)?.to_string())
         } else {
-            let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::not_an_integer(key));
+            let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::NotAnInteger { key: key.to_owned() });
             // What was sent without an answer may have to be sent again as one with this.
             add(self.pending(key).unwrap_or(0))?;
             Change::Increment(add(self.changes.increment(key).unwrap_or(0))?)
@@ -334,7 +334,7 @@ impl Session {
         }
         let json = self.values.get(key).map(String::as_str);
         match self.pending(key) {
-            Some(by) => add(key, json, by).map(|total| Some(total.to_string().into())),
+            Some(by) => Ok(Some(add(key, json, by)?.to_string().into())),
             None => Ok(json.map(Cow::from)),
         }
     }
@@ -352,7 +352,7 @@ impl Session {
     fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
         let (bytes, limit) = (size(key, json), self.context.limits.size_limit.bytes);
         if bytes > limit {
-            return Err(Error::too_large(key, bytes, limit));
+            return Err(Error::TooLarge { key: key.to_owned(), what: Oversize::Session, size: bytes, limit });
         }
         Ok(())
     }

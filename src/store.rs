@@ -14,6 +14,7 @@ mod process;
 pub(crate) mod record;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod refusal;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod state;
@@ -27,6 +28,7 @@ pub use crate::store::fork_guard::ForkGuard;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
 pub use crate::store::key::{GroupKey, RecordKey};
 pub use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo, Size, Values, size};
+pub use crate::store::refusal::Refusal;
 pub use crate::store::state::RecordState;
 pub use crate::store::stats::Stats;
 pub use crate::store::update::{Change, ChangeSet, Update, Updated};
@@ -54,9 +56,9 @@ use std::time::Duration;
 /// 4. [`update`](Store::update) applies a change set to the record as it is now, wholly or not at all. Keys that the
 ///    change set does not name keep the values that other processes wrote. Increments add up. The size limit holds for
 ///    the result. If a [new key](Update::new_key) is given, the record moves there in the same step.
-/// 5. An update of an ended session changes nothing and answers [`Error::Gone`]. Only `create` makes a record.
+/// 5. An update of an ended session changes nothing and answers [`Refusal::Gone`]. Only `create` makes a record.
 /// 6. Every update changes the record's version; a refresh does not. If the call expects a version and the record has
-///    another one, the answer is [`Error::Conflict`]. So it is if a key that has to [hold](Update::holds) a value holds
+///    another one, the answer is [`Refusal::Conflict`]. So it is if a key that has to [hold](Update::holds) a value holds
 ///    another one.
 /// 7. A [`delete`](Store::delete) of a record that is not there is not an error.
 /// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: under another tag there is nothing.
@@ -69,7 +71,7 @@ use std::time::Duration;
 /// 10. All times are by the store's clock, never by the caller's.
 /// 11. Once one process was told that a change is saved, every process sees that change.
 /// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new key. They say so
-///     with the id that the session has [now](Record::forwarded_to). But a move with the old key is [`Error::Gone`]. A
+///     with the id that the session has [now](Record::forwarded_to). But a move with the old key is [`Refusal::Gone`]. A
 ///     `clear_group` that spares the session ends its graces.
 /// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session
 ///     under its new key, with or without a grace. If there are more than 100 moves within the hour, this holds for the
@@ -78,7 +80,7 @@ use std::time::Duration;
 ///     namespace.
 /// 15. Whatever is damaged, `delete` and `clear_group` end the sessions that are there, and every call ends.
 /// 16. If a session ends within a minute after its creation, the store knows it for the rest of that minute: the same
-///     `create`, sent again, is [`Error::Gone`] and does not bring the session back.
+///     `create`, sent again, is [`Refusal::Gone`] and does not bring the session back.
 ///
 /// Every call has to end by its [deadline](Call::deadline), with an error if need be.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -86,9 +88,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// same call made that record.
     ///
     /// # Errors
-    /// [`Error::Store`]. [`Error::TooLarge`] if the values are larger than the limit. [`Error::Gone`] if this same call
+    /// [`Refusal::Store`]. [`Refusal::TooLarge`] if the values are larger than the limit. [`Refusal::Gone`] if this same call
     /// made the record, and the store still knows that its session has ended since.
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error>;
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal>;
 
     /// Loads a record, and refreshes it if that is due.
     ///
@@ -99,10 +101,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Applies a change set.
     ///
     /// # Errors
-    /// [`Error::Gone`], [`Error::Conflict`], [`Error::NotAnInteger`] ([`Error::not_an_integer`] makes one),
-    /// [`Error::TooLarge`] ([`Error::too_large`]), [`Error::id_taken`] if there is a record under the new key already
-    /// (unless this same call moved it there), or [`Error::Store`].
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error>;
+    /// Each [`Refusal`]: [`Refusal::IdTaken`] if there is a record under the new key already, unless this same call moved
+    /// it there.
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal>;
 
     /// Ends the session, whatever state its record is in. Says whether the session was alive, as far as the store can
     /// know: a call that is sent again answers `false`.
@@ -171,7 +172,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 /// A store that several managers share.
 impl<S: Store> Store for Arc<S> {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         (**self).create(key, record, call)
     }
 
@@ -179,7 +180,7 @@ impl<S: Store> Store for Arc<S> {
         (**self).load(key, lifetime, call)
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         (**self).update(key, update, call)
     }
 
@@ -235,7 +236,9 @@ fn check_writes<S: Store + ?Sized>(store: &S, namespace: &str, call: &Call) -> R
     };
     match store.create(&key, &record, call) {
         Ok(_) => store.delete(&key, call).map(drop),
-        Err(Error::Store(error)) => Err(error),
-        Err(other) => Err(StoreError::new(StoreErrorKind::Backend, "a session cannot be created").caused_by(other)),
+        Err(Refusal::Fault(error)) => Err(error),
+        Err(other) => {
+            Err(StoreError::new(StoreErrorKind::Backend, "a session cannot be created").caused_by(Error::from(other)))
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::random;
 use crate::session::Session;
 use crate::store::Store;
 use crate::store::call::Call;
+use crate::store::refusal::Refusal;
 use crate::store::update::{Change, ChangeSet, Update, Updated};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,11 +80,11 @@ impl Session {
                 Ok(value)
             }
             // Another request was faster, or has put another in its place.
-            Err(Error::Conflict) => {
+            Err(Refusal::Conflict) => {
                 self.values.remove(&own_key);
                 Ok(None)
             }
-            Err(error) => self.counted(Err(error)),
+            Err(refusal) => self.counted(Err(refusal.into())),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::cookie::SetCookie;
 use crate::deadline::Deadline;
-use crate::error::Error;
+use crate::error::{Error, Oversize};
 use crate::random;
 use crate::session::identity::{GroupChange, NewId};
 use crate::session::{Sent, Session, previous};
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::record::{NewRecord, RecordInfo, Size, Values};
+use crate::store::refusal::Refusal;
 use crate::store::stats::Counted;
 use crate::store::update::{Change, ChangeSet, Update, Updated};
 use crate::token::{Identity, PublicId, Transport};
@@ -110,7 +111,8 @@ impl Session {
         let most_keys = self.context.limits.size_limit.keys.max(self.values.len());
         let (changes, limit) = (self.changes.keys.len(), 2 * most_keys);
         if changes > limit {
-            return Err(Error::too_many_keys(self.changes.largest_key(), changes, limit));
+            let key = self.changes.largest_key().to_owned();
+            return Err(Error::TooLarge { key, what: Oversize::Keys, size: changes, limit });
         }
         Ok(())
     }
@@ -166,7 +168,7 @@ impl Session {
                 Ok(())
             }
             // Another request was faster; its new id is as good.
-            Err(Error::Gone) if sent.new_id.as_ref().is_some_and(|new_id| new_id.grace.is_some()) => {
+            Err(Refusal::Gone) if sent.new_id.as_ref().is_some_and(|new_id| new_id.grace.is_some()) => {
                 let answer = random::nonce().and_then(|nonce| {
                     let mut changes = mem::take(&mut sent.changes);
                     previous::forget(&mut changes);
@@ -178,19 +180,19 @@ impl Session {
                 }
                 answer
             }
-            Err(error @ Error::Store(_)) => {
+            Err(Refusal::Fault(error)) => {
                 self.unanswered = Some(sent);
                 // It may have been carried out in part, and others may have gone on from there.
                 self.complete = false;
-                Err(error)
+                Err(error.into())
             }
             Err(refusal) => {
-                self.conflicted |= matches!(refusal, Error::Conflict);
-                if let (Error::Randomness(_), Some(new_id)) = (&refusal, &mut sent.new_id) {
-                    new_id.identity = None; // It is taken.
+                self.conflicted |= matches!(refusal, Refusal::Conflict);
+                if let (Refusal::IdTaken, Some(new_id)) = (&refusal, &mut sent.new_id) {
+                    new_id.identity = None;
                 }
                 self.take_back(sent);
-                Err(refusal)
+                Err(refusal.into())
             }
         }
     }
@@ -213,7 +215,7 @@ impl Session {
         };
     }
 
-    fn create(&self, sent: &Sent, call: &Call) -> Result<Updated, Error> {
+    fn create(&self, sent: &Sent, call: &Call) -> Result<Updated, Refusal> {
         let (limits, changes) = (&self.context.limits, &sent.changes);
         let joins = sent.new_id.as_ref().and_then(|new_id| new_id.join(limits.max_sessions));
         let record = NewRecord {
@@ -226,13 +228,12 @@ impl Session {
             join: joins,
         };
         let identity = sent.new_identity().unwrap_or(&self.identity);
-        let created = self.context.store.create(&self.context.key(identity), &record, call)?;
-        let info = created.ok_or_else(Error::id_taken)?;
+        let info = self.context.store.create(&self.context.key(identity), &record, call)?;
         let totals = changes.increments().map(|(key, by)| (key.to_owned(), by)).collect();
         Ok(Updated { info, totals, forwarded_to: None })
     }
 
-    fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, info: &RecordInfo, sent: &Sent, call: &Call) -> Result<Updated, Refusal> {
         let new_id = sent.new_id.as_ref();
         let update = Update {
             new_key: sent.new_identity().map(|identity| self.context.key(identity)),

@@ -5,13 +5,14 @@
 //! `examples/custom_store.rs` shows a store and how it is checked.
 
 use crate::deadline::Deadline;
-use crate::error::{Error, StoreErrorKind};
+use crate::error::StoreErrorKind;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::forward::TRAIL;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo, Size, Values};
+use crate::store::refusal::Refusal;
 use crate::store::update::{Change, ChangeSet, Update, Updated};
 use crate::token::{GroupTag, PublicId};
 use std::fmt::Debug;
@@ -103,7 +104,7 @@ fn member_of(
 ) -> RecordKey<'static> {
     let key = group.session(fresh_key().id);
     let record = NewRecord { join: Some(join), ..record(values) };
-    let info = store.create(&key, &record, &call()).expect("create works").expect("the key is fresh");
+    let info = store.create(&key, &record, &call()).expect("create works: the key is fresh");
     assert_eq!(info.joined_at, Some(info.created_at), "promise 8: it is created in its group");
     key
 }
@@ -164,7 +165,7 @@ fn update(changes: &ChangeSet) -> Update<'_> {
 /// Creates a record with these values.
 fn created(store: &dyn Store, values: &[(&str, &str)]) -> (RecordKey<'static>, RecordInfo) {
     let key = fresh_key();
-    let info = store.create(&key, &record(values), &call()).expect("create works").expect("the key is fresh");
+    let info = store.create(&key, &record(values), &call()).expect("create works: the key is fresh");
     (key, info)
 }
 
@@ -197,8 +198,8 @@ fn assert_near(one: SystemTime, other: SystemTime) {
     assert!(apart < Duration::from_millis(50), "promise 3: {one:?} is not {other:?}");
 }
 
-fn is_gone<T: Debug>(answer: Result<T, Error>) {
-    assert!(matches!(answer, Err(Error::Gone)), "promise 5: an update of what has ended is Gone, not {answer:?}");
+fn is_gone<T: Debug>(answer: Result<T, Refusal>) {
+    assert!(matches!(answer, Err(Refusal::Gone)), "promise 5: an update of what has ended is Gone, not {answer:?}");
 }
 
 impl Suite<'_> {
@@ -206,18 +207,18 @@ impl Suite<'_> {
         self.0.store()
     }
 
-    fn update(&self, key: &RecordKey<'_>, changes: &ChangeSet) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, changes: &ChangeSet) -> Result<Updated, Refusal> {
         self.store().update(key, &update(changes), &call())
     }
 
     fn create_never_overwrites(&self) {
         let (key, _) = created(self.store(), &[("a", "1")]);
         let again = self.store().create(&key, &record(&[("a", "2")]), &call());
-        assert!(matches!(again, Ok(None)), "promise 1: a taken key gives None, not {again:?}");
+        assert!(matches!(again, Err(Refusal::IdTaken)), "promise 1: a taken key is IdTaken, not {again:?}");
         assert_eq!(values(self.store(), &key), pairs(&[("a", "1")]), "promise 1: create never overwrites");
         let refused = fresh_key();
         let too_large = self.store().create(&refused, &record(&[("a", &"9".repeat(LIMIT))]), &call());
-        assert!(matches!(too_large, Err(Error::TooLarge { .. })), "promise 4: the size limit, not {too_large:?}");
+        assert!(matches!(too_large, Err(Refusal::TooLarge { .. })), "promise 4: the size limit, not {too_large:?}");
         assert!(load(self.store(), &refused).is_none(), "promise 4: what is refused is not kept");
         let (empty, _) = created(self.store(), &[]);
         assert_eq!(values(self.store(), &empty), [], "promise 1: a record may be empty");
@@ -235,8 +236,8 @@ impl Suite<'_> {
         assert!(loaded.is_some(), "promise 3: nothing expires early");
         self.0.let_time_pass(&expired, HOUR);
         assert!(load(self.store(), &expired).is_none(), "promise 2: what has expired is nothing");
-        let new = self.store().create(&expired, &record(&[("b", "1")]), &call()).expect("create works");
-        assert!(new.is_some(), "promise 2: the key of what has expired is free");
+        let new = self.store().create(&expired, &record(&[("b", "1")]), &call());
+        new.expect("promise 2: the key of what has expired is free");
         assert_eq!(values(self.store(), &expired), pairs(&[("b", "1")]), "promise 2: nothing is left of what expired");
     }
 
@@ -337,7 +338,7 @@ impl Suite<'_> {
             };
             let answer = self.update(&key, &change);
             assert!(
-                matches!(&answer, Err(Error::NotAnInteger { key, .. }) if key == culprit),
+                matches!(&answer, Err(Refusal::NotAnInteger { key, .. }) if key == culprit),
                 "promise 4: {culprit} cannot be added to, but the answer is {answer:?}"
             );
             let after = load(self.store(), &key).expect("it is alive");
@@ -361,18 +362,18 @@ impl Suite<'_> {
             let answer = self.update(&key, &changes([("b", set(&json))]));
             match answer {
                 Ok(_) if fits => {}
-                Err(Error::TooLarge { size, limit: LIMIT, .. }) if !fits => {
+                Err(Refusal::TooLarge { bytes: size, limit: LIMIT, .. }) if !fits => {
                     assert_eq!(size, LIMIT + 1, "promise 4: the size is exact");
                 }
                 other => panic!("promise 4: the size limit holds to the byte: {other:?}"),
             }
         }
         let answer = self.update(&key, &changes([("a", Change::Increment(9))]));
-        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: an increment counts too: {answer:?}");
+        assert!(matches!(answer, Err(Refusal::TooLarge { .. })), "promise 4: an increment counts too: {answer:?}");
         let wide = changes([("ü", set("\"ü\"")), ("b", set(&"9".repeat(LIMIT - 8)))]);
         let answer = self.update(&key, &wide);
         assert!(
-            matches!(answer, Err(Error::TooLarge { size, .. }) if size == LIMIT + 1),
+            matches!(answer, Err(Refusal::TooLarge { bytes: size, .. }) if size == LIMIT + 1),
             "promise 4: bytes: {answer:?}"
         );
         let smaller = changes([("b", set("1")), ("a", Change::Increment(9))]);
@@ -386,7 +387,7 @@ impl Suite<'_> {
             &Update { size_limit: Size { bytes: 10, ..SIZE_LIMIT }, ..update(&changes([("d", set("1"))])) },
             &call(),
         );
-        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: {answer:?}");
+        assert!(matches!(answer, Err(Refusal::TooLarge { .. })), "promise 4: {answer:?}");
         let shrink = changes([("c", Change::Remove)]);
         self.store()
             .update(&key, &Update { changes: &shrink, ..strict }, &call())
@@ -397,16 +398,16 @@ impl Suite<'_> {
         let names: Vec<String> = (0..=SIZE_LIMIT.keys).map(|number| format!("k{number}")).collect();
         let all: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
         let too_many = self.store().create(&fresh_key(), &record(&all), &call());
-        assert!(matches!(too_many, Err(Error::TooLarge { size: 21, limit: 20, .. })), "promise 4: {too_many:?}");
+        assert!(matches!(too_many, Err(Refusal::TooManyKeys { keys: 21, limit: 20, .. })), "promise 4: {too_many:?}");
         let (key, _) = created(self.store(), &all[1..]);
         for one_more in [set("1"), Change::Increment(1)] {
             let answer = self.update(&key, &changes([("k0", one_more)]));
-            assert!(matches!(answer, Err(Error::TooLarge { size: 21, limit: 20, .. })), "promise 4: {answer:?}");
+            assert!(matches!(answer, Err(Refusal::TooManyKeys { keys: 21, limit: 20, .. })), "promise 4: {answer:?}");
         }
         let swap = changes([("k1", Change::Remove), ("none", Change::Remove), ("k2", set("2")), ("k0", set("1"))]);
         self.update(&key, &swap).expect("promise 4: the result counts");
         let answer = self.update(&key, &changes([("k1", set("1"))]));
-        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: the number does not drift: {answer:?}");
+        assert!(matches!(answer, Err(Refusal::TooLarge { .. })), "promise 4: the number does not drift: {answer:?}");
         let fewer = changes([("k0", Change::Remove)]);
         let strict = Update { size_limit: Size { keys: 5, ..SIZE_LIMIT }, ..update(&fewer) };
         self.store().update(&key, &strict, &call()).expect("promise 4: what is too large may become smaller");
@@ -450,7 +451,7 @@ impl Suite<'_> {
             let record = NewRecord { lifetime, unconfirmed_timeout: Some(HOUR / 10), ..record(&[("a", "1")]) };
             let [forgotten, used] = [fresh_key(), fresh_key()];
             for key in [&forgotten, &used] {
-                let info = self.store().create(key, &record, &call()).expect("create works").expect("a fresh key");
+                let info = self.store().create(key, &record, &call()).expect("create works: the key is fresh");
                 assert!(info.expires_in <= HOUR / 10, "promise 3: {info:?}");
             }
             self.update(&used, &changes([("b", set("1"))])).expect("update works");
@@ -554,7 +555,7 @@ impl Suite<'_> {
         }
         let (before, others) = (keys(&group), keys(&spared_group));
         for key in before.iter().chain(&others) {
-            self.store().create(key, &record_like(*key), &call()).expect("create works").expect("the key is fresh");
+            self.store().create(key, &record_like(*key), &call()).expect("create works: the key is fresh");
         }
         let sent = call();
         for _ in 0..2 {
@@ -571,7 +572,7 @@ impl Suite<'_> {
         }
         let after = keys(&group);
         for key in &after {
-            self.store().create(key, &record_like(*key), &call()).expect("create works").expect("the key is fresh");
+            self.store().create(key, &record_like(*key), &call()).expect("create works: the key is fresh");
             assert!(load(self.store(), key).is_some(), "promise 14: what comes afterwards lives");
         }
         let sessions = self.store().group_sessions(&group, &[], &call()).expect("group_sessions works");
@@ -601,7 +602,7 @@ impl Suite<'_> {
         let (other, _) = created(self.store(), &[("a", "9")]);
         let onto = Update { new_key: Some(other), ..update(&change) };
         let answer = self.store().update(&ended, &onto, &call());
-        assert!(matches!(answer, Err(Error::Gone | Error::Randomness(_))), "promise 5: {answer:?}");
+        assert!(matches!(answer, Err(Refusal::Gone | Refusal::IdTaken)), "promise 5: {answer:?}");
         assert_eq!(values(self.store(), &other), pairs(&[("a", "9")]), "promise 1: another record stays as it is");
     }
 
@@ -613,10 +614,13 @@ impl Suite<'_> {
         assert_ne!(first.info.version, created.version, "promise 6: an update moves the version");
         for wrong in [created.version, first.info.version + 1] {
             let answer = self.store().update(&key, &expecting(wrong), &call());
-            assert!(matches!(answer, Err(Error::Conflict)), "promise 6: another version is a Conflict, not {answer:?}");
+            assert!(
+                matches!(answer, Err(Refusal::Conflict)),
+                "promise 6: another version is a Conflict, not {answer:?}"
+            );
             let moving = Update { new_key: Some(fresh_key()), ..expecting(wrong) };
             let answer = self.store().update(&key, &moving, &call());
-            assert!(matches!(answer, Err(Error::Conflict)), "promise 6: also for a move, not {answer:?}");
+            assert!(matches!(answer, Err(Refusal::Conflict)), "promise 6: also for a move, not {answer:?}");
         }
         let loaded = load(self.store(), &key).expect("it is alive");
         // When it expires may be off by what rounding makes of it.
@@ -629,7 +633,7 @@ impl Suite<'_> {
         let first = self.store().update(&key, &holding("2"), &call()).expect("promise 6: the value is right");
         for absent in [Update { holds: Some(("b", "2")), ..update(&change) }, holding("3"), holding("")] {
             let answer = self.store().update(&key, &absent, &call());
-            assert!(matches!(answer, Err(Error::Conflict)), "promise 6: another value is a Conflict, not {answer:?}");
+            assert!(matches!(answer, Err(Refusal::Conflict)), "promise 6: another value is a Conflict, not {answer:?}");
         }
         assert_eq!(load_info(self.store(), &key).version, first.info.version, "promise 6: nothing was applied");
     }
@@ -657,10 +661,10 @@ impl Suite<'_> {
         assert_ne!(after.version, before.version, "promise 6: a move moves the version");
         let (other, _) = created(self.store(), &[("a", "9")]);
         let answer = self.store().update(&other, &Update { new_key: Some(new), ..update(&change) }, &call());
-        assert!(matches!(answer, Err(Error::Randomness(_))), "promise 1: a taken key is refused, not {answer:?}");
+        assert!(matches!(answer, Err(Refusal::IdTaken)), "promise 1: a taken key is refused, not {answer:?}");
         let refused = changes([("a", set("1")), ("b", set(&"9".repeat(LIMIT)))]);
         let answer = self.store().update(&other, &Update { new_key: Some(fresh_key()), ..update(&refused) }, &call());
-        assert!(matches!(answer, Err(Error::TooLarge { .. })), "promise 4: {answer:?}");
+        assert!(matches!(answer, Err(Refusal::TooLarge { .. })), "promise 4: {answer:?}");
         assert_eq!(values(self.store(), &other), pairs(&[("a", "9")]), "promise 4: nothing of it is applied");
 
         let expired = fresh_key();
@@ -686,8 +690,8 @@ impl Suite<'_> {
     fn what_is_sent_twice_is_applied_once(&self) {
         let (key, sent) = (fresh_key(), call());
         for _ in 0..2 {
-            let created = self.store().create(&key, &record(&[("n", "1")]), &sent).expect("create works");
-            assert!(created.is_some(), "promise 9: the second answer is as the first");
+            let created = self.store().create(&key, &record(&[("n", "1")]), &sent);
+            created.expect("promise 9: the second answer is as the first");
         }
         let change = changes([("n", Change::Increment(10))]);
         // Two dozen are remembered, the one that created it not counted.
@@ -704,7 +708,7 @@ impl Suite<'_> {
         let updated = self.store().update(&key, &update(&changes([("n", Change::Increment(0))])), &refused);
         assert_eq!(updated.expect("update works").totals, [("n".to_owned(), 41)], "promise 9: it counts as new");
         let answer = self.store().update(&key, &strict, &call());
-        assert!(matches!(answer, Err(Error::Conflict)), "promise 6: another version is a Conflict, not {answer:?}");
+        assert!(matches!(answer, Err(Refusal::Conflict)), "promise 6: another version is a Conflict, not {answer:?}");
         // Nor does it meet the conditions again.
         let version = load_info(self.store(), &key).version;
         let (new, sent) = (fresh_key(), call());
@@ -746,7 +750,7 @@ impl Suite<'_> {
                 self.store().create(&key, &record, call)
             };
             for _ in 0..2 {
-                assert!(matches!(create(&sent), Ok(Some(_))), "promise 9: as the first time");
+                assert!(matches!(create(&sent), Ok(_)), "promise 9: as the first time");
             }
             match how {
                 "delete" => drop(self.store().delete(&key, &call()).expect("delete works")),
@@ -757,7 +761,7 @@ impl Suite<'_> {
                 _ => self.store().clear_namespace("ends", &call()).expect("clear_namespace works"),
             }
             let answer = create(&sent);
-            assert!(matches!(answer, Err(Error::Gone)), "promise 16: what {how} has ended is gone: {answer:?}");
+            assert!(matches!(answer, Err(Refusal::Gone)), "promise 16: what {how} has ended is gone: {answer:?}");
             assert!(load(self.store(), &key).is_none(), "promise 16: {how} has ended it");
         }
     }
@@ -769,8 +773,8 @@ impl Suite<'_> {
         self.store().delete(&one, &call()).expect("delete works");
         for (key, json) in [(one, "2"), (two, "3")] {
             let record = NewRecord { join: Some(MEMBER), ..record(&[("a", json)]) };
-            let created = self.store().create(&key, &record, &call()).expect("create works");
-            assert!(created.is_some(), "promise 8: another tag is another key");
+            let created = self.store().create(&key, &record, &call());
+            created.expect("promise 8: another tag is another key");
         }
         self.store().delete(&two, &call()).expect("delete works");
         assert_eq!(values(self.store(), &alone), pairs(&[("a", "1")]), "promise 8: others are not touched");
@@ -900,7 +904,7 @@ impl Suite<'_> {
         let join = |idle_timeout: Duration| {
             let key = group.session(fresh_key().id);
             let record = NewRecord { join: Some(limited), idle_timeout: Some(idle_timeout), ..record(&[("a", "1")]) };
-            self.store().create(&key, &record, &call()).expect("create works").expect("the key is fresh");
+            self.store().create(&key, &record, &call()).expect("create works: the key is fresh");
             self.0.let_time_pass(&key, Duration::from_secs(1));
             key
         };
@@ -1108,7 +1112,7 @@ pub fn check_shared<S: Store>(open: impl Fn() -> S, in_processes: impl Fn(usize,
     in_processes(1, &|_| {
         let store = open();
         for key in [counter, ending, moving].iter().chain(&seen) {
-            store.create(key, &record(&[("start", "1")]), &call()).expect("create works").expect("the key is fresh");
+            store.create(key, &record(&[("start", "1")]), &call()).expect("create works: the key is fresh");
         }
     });
 
@@ -1147,8 +1151,8 @@ pub fn check_shared<S: Store>(open: impl Fn() -> S, in_processes: impl Fn(usize,
         let to_own_key = Update { new_key: Some(new_keys[number]), ..update(&change) };
         let outcome = match store.update(&moving, &to_own_key, &call()) {
             Ok(_) => "true",
-            Err(Error::Gone) => "false",
-            Err(error) => panic!("promise 5: {error}"),
+            Err(Refusal::Gone) => "false",
+            Err(error) => panic!("promise 5: {error:?}"),
         };
         store.update(&seen[number], &update(&changes([("won", set(outcome))])), &call()).expect("update works");
     });

@@ -1,6 +1,6 @@
 //! Sessions in the memory of this process.
 
-use crate::error::{Error, StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
 use crate::lifetime::Lifetime;
 use crate::process::Process;
 use crate::store::Store;
@@ -8,6 +8,7 @@ use crate::store::call::{Call, Nonce};
 use crate::store::forward::{LONGEST_GRACE, TRAIL, follow};
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo, Size, Values};
+use crate::store::refusal::Refusal;
 use crate::store::state::{RecordState, TRACE};
 use crate::store::update::{Update, Updated};
 use crate::token::{GroupTag, PublicId};
@@ -171,14 +172,14 @@ impl Kept {
         self.state.expires_at > now
     }
 
-    fn apply(&mut self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call, now: SystemTime) -> Result<(), Error> {
-        self.state = self.state.clone().alive(&update.lifetime, now).ok_or(Error::Gone)?;
+    fn apply(&mut self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call, now: SystemTime) -> Result<(), Refusal> {
+        self.state = self.state.clone().alive(&update.lifetime, now).ok_or(Refusal::Gone)?;
         if self.state.knows(call.nonce) {
             return Ok(());
         }
         let state = self.state.clone().after(key, update, call, now)?;
         if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
-            return Err(Error::Conflict);
+            return Err(Refusal::Conflict);
         }
         let values = update.changes.apply(&self.values)?;
         update.check_size(Size::of(&self.values), Size::of(&values))?;
@@ -196,14 +197,14 @@ impl Kept {
 }
 
 impl Store for MemoryStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         record.check_size()?;
         let (mut shelf, now) = self.open()?;
         if let Some(kept) = shelf.live((key.id, key.tag), now) {
-            return Ok(kept.state.knows(call.nonce).then(|| kept.state.info(now)));
+            return if kept.state.knows(call.nonce) { Ok(kept.state.info(now)) } else { Err(Refusal::IdTaken) };
         }
         if shelf.ended.get(&(key.id, call.nonce)).is_some_and(|known_until| *known_until > now) {
-            return Err(Error::Gone);
+            return Err(Refusal::Gone);
         }
         let state = RecordState::new(record, call, now);
         let info = state.info(now);
@@ -217,7 +218,7 @@ impl Store for MemoryStore {
         };
         shelf.records.insert((key.id, key.tag), kept);
         shelf.limit((key.id, key.tag), record.join.and_then(|join| join.max_sessions), now);
-        Ok(Some(info))
+        Ok(info)
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, _: &Call) -> Result<Option<Record>, StoreError> {
@@ -236,7 +237,7 @@ impl Store for MemoryStore {
         }))
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         let (mut shelf, now) = self.open()?;
         let new_key = update.new_key.map(|key| (key.id, key.tag));
         let (mut at, mut forwarded_to) = shelf.in_grace(key, now);
@@ -244,12 +245,12 @@ impl Store for MemoryStore {
             match shelf.live(new_key, now) {
                 // This call was made before.
                 Some(kept) if kept.state.knows(call.nonce) => (at, forwarded_to) = (new_key, None),
-                Some(_) => return Err(Error::id_taken()),
-                None if forwarded_to.is_some() => return Err(Error::Gone),
+                Some(_) => return Err(Refusal::IdTaken),
+                None if forwarded_to.is_some() => return Err(Refusal::Gone),
                 None => {}
             }
         }
-        let kept = shelf.live(at, now).ok_or(Error::Gone)?;
+        let kept = shelf.live(at, now).ok_or(Refusal::Gone)?;
         kept.apply(key, update, call, now)?;
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), kept.integer(key)?)));
         let updated = Updated { info: kept.state.info(now), totals: totals.collect(), forwarded_to };

@@ -1,12 +1,13 @@
 //! A store whose calls are counted.
 
-use crate::error::{Error, StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::refusal::Refusal;
 use crate::store::stats::{Counted, Counters, Stats};
 use crate::store::update::{Update, Updated};
 use crate::throttle::Throttle;
@@ -39,10 +40,10 @@ impl Metered {
         answer.inspect_err(|error| self.count_error(id, error))
     }
 
-    fn count_refusable<R>(&self, id: PublicId, answer: Result<R, Error>) -> Result<R, Error> {
+    fn count_refusable<R>(&self, id: PublicId, answer: Result<R, Refusal>) -> Result<R, Refusal> {
         self.counters.add(Counted::Calls, 1);
         answer.inspect_err(|error| {
-            if let Error::Store(error) = error {
+            if let Refusal::Fault(error) = error {
                 self.count_error(Some(id), error);
             }
         })
@@ -57,9 +58,9 @@ impl Metered {
 }
 
 impl Store for Metered {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         let created = self.count_refusable(key.id, self.store.create(key, record, call));
-        created.inspect(|info| self.add(Counted::Created, info.is_some().into()))
+        created.inspect(|_| self.add(Counted::Created, 1))
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
@@ -69,7 +70,7 @@ impl Store for Metered {
         })
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         self.count_refusable(key.id, self.store.update(key, update, call))
     }
 

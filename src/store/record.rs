@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::json::from_json;
 use crate::lifetime::Lifetime;
+use crate::store::refusal::Refusal;
 use crate::token::PublicId;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -30,12 +31,12 @@ impl Size {
 
     /// Checks whether this size is within `limit`, or at least not larger than `before`. If not, the error names this
     /// key.
-    pub(crate) fn check(self, before: Size, limit: Size, key: &str) -> Result<(), Error> {
+    pub(crate) fn check(self, before: Size, limit: Size, key: &str) -> Result<(), Refusal> {
         if self.bytes > limit.bytes.max(before.bytes) {
-            return Err(Error::too_large(key, self.bytes, limit.bytes));
+            return Err(Refusal::TooLarge { key: key.to_owned(), bytes: self.bytes, limit: limit.bytes });
         }
         if self.keys > limit.keys.max(before.keys) {
-            return Err(Error::too_many_keys(key, self.keys, limit.keys));
+            return Err(Refusal::TooManyKeys { key: key.to_owned(), keys: self.keys, limit: limit.keys });
         }
         Ok(())
     }
@@ -79,8 +80,8 @@ impl NewRecord<'_> {
     /// Gives the size of the values, if they are within the limit.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
-    pub fn check_size(&self) -> Result<Size, Error> {
+    /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
+    pub fn check_size(&self) -> Result<Size, Refusal> {
         let size_now = Size::of(&self.values);
         let largest = self.values.iter().max_by_key(|(key, json)| size(key, json));
         size_now.check(Size::default(), self.size_limit, largest.map_or("", |(key, _)| key))?;

@@ -15,7 +15,7 @@ mod wait;
 mod wire;
 
 use crate::defaults;
-use crate::error::{ConfigError, Error, StoreError, StoreErrorKind};
+use crate::error::{ConfigError, StoreError, StoreErrorKind};
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::store::Store;
 use crate::store::call::Call;
@@ -31,6 +31,7 @@ use crate::store::redis::scripts::Scripts;
 use crate::store::redis::servers::{Servers, Source};
 use crate::store::redis::wait::Wait;
 use crate::store::redis::wire::failure::Failure;
+use crate::store::refusal::Refusal;
 use crate::store::stats::{Counters, Stats};
 use crate::store::update::{Change, Update, Updated};
 use crate::token::PublicId;
@@ -130,7 +131,7 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         let size = record.check_size()?;
         let operation = Operation::begin(self, call)?;
         let mut keys = operation.keys(key);
@@ -153,20 +154,20 @@ impl Store for RedisStore {
         let mut reply = operation.run(&self.scripts.create, &command)?;
         match reply.status() {
             "ok" => {}
-            "gone" => return Err(Error::Gone),
-            "exists" => return Ok(None),
+            "gone" => return Err(Refusal::Gone),
+            "exists" => return Err(Refusal::IdTaken),
             _ => return Err(reply.unexpected().into()),
         }
         let info = reply.info()?;
         operation.finish_login(key, max_sessions, reply.surplus()?);
-        Ok(Some(info))
+        Ok(info)
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
         Operation::begin(self, call)?.load(key, lifetime)
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         let operation = Operation::begin(self, call)?;
         if let Some(new_key) = &update.new_key
             && !self.source.are_together(&own_key(key), &own_key(new_key))
@@ -176,7 +177,7 @@ impl Store for RedisStore {
         let (changes, limit) = (update.changes, update.size_limit);
         let (reply, at) =
             operation.run_on(&self.scripts.update, key, |at| self.update_command(&operation, at, update))?;
-        let Some(mut reply) = reply else { return Err(Error::Gone) };
+        let Some(mut reply) = reply else { return Err(Refusal::Gone) };
         match reply.status() {
             "ok" => {
                 let (info, surplus) = (reply.info()?, reply.surplus()?);
@@ -186,12 +187,20 @@ impl Store for RedisStore {
                 }
                 Ok(Updated { info, totals, forwarded_to: at.forwarded_to })
             }
-            "conflict" => Err(Error::Conflict),
-            "exists" => Err(Error::id_taken()),
-            "not an integer" => Err(Error::not_an_integer(reply.key()?)),
-            "too large" => Err(Error::too_large(changes.largest_key(), reply.number()?, limit.bytes)),
-            "too many keys" => Err(Error::too_many_keys(changes.largest_key(), reply.number()?, limit.keys)),
-            "gone" => Err(Error::Gone),
+            "conflict" => Err(Refusal::Conflict),
+            "exists" => Err(Refusal::IdTaken),
+            "not an integer" => Err(Refusal::NotAnInteger { key: reply.key()? }),
+            "too large" => Err(Refusal::TooLarge {
+                key: changes.largest_key().to_owned(),
+                bytes: reply.number()?,
+                limit: limit.bytes,
+            }),
+            "too many keys" => Err(Refusal::TooManyKeys {
+                key: changes.largest_key().to_owned(),
+                keys: reply.number()?,
+                limit: limit.keys,
+            }),
+            "gone" => Err(Refusal::Gone),
             "broken off" => {
                 let message = "the server broke the change off half way; look whether its user has all rights that the \
                                README names, and load the session again";

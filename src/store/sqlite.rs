@@ -15,7 +15,7 @@ mod trace;
 
 use crate::deadline::Deadline;
 use crate::defaults;
-use crate::error::{ConfigError, Error, StoreError};
+use crate::error::{ConfigError, StoreError};
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::call::Call;
@@ -23,6 +23,7 @@ use crate::store::fork_guard::ForkGuard;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::process::per_process::warn_of_calls;
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo, Size, Values, size};
+use crate::store::refusal::Refusal;
 use crate::store::sqlite::connection::wait_for_locks_until;
 use crate::store::sqlite::engine::{Log, Processes};
 use crate::store::sqlite::failure::Failure;
@@ -190,16 +191,19 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Option<RecordInfo>, Error> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         let size = record.check_size()?;
         self.with(call, |sqlite| {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now = self.now();
             if let Some(found) = find(&transaction, key, now)? {
-                return Ok(found.state.knows(call.nonce).then(|| found.state.info(now)));
+                return match found.state.knows(call.nonce) {
+                    true => Ok(found.state.info(now)),
+                    false => Err(Failure::Refused(Refusal::IdTaken)),
+                };
             }
             if trace::is_known(&transaction, key, call.nonce, now)? {
-                return Err(Failure::Refused(Error::Gone));
+                return Err(Failure::Refused(Refusal::Gone));
             }
             remove(&transaction, key)?;
             clear_away(&transaction, now, PURGED)?;
@@ -241,7 +245,7 @@ impl Store for SqliteStore {
             };
             room::commit(transaction)?;
             self.sweep_group(sqlite, surplus, call);
-            Ok(Some(state.info(now)))
+            Ok(state.info(now))
         })
     }
 
@@ -273,20 +277,20 @@ impl Store for SqliteStore {
         })
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Error> {
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         self.with(call, |sqlite| {
             let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now = self.now();
             let found = find_for(&transaction, key, update, call, now)?;
             let Found { serial, size, state, forwarded_to } = found;
-            let mut state = state.alive(&update.lifetime, now).ok_or(Failure::Refused(Error::Gone))?;
+            let mut state = state.alive(&update.lifetime, now).ok_or(Failure::Refused(Refusal::Gone))?;
             let mut surplus = None;
             if !state.knows(call.nonce) {
                 state = state.after(key, update, call, now).map_err(Failure::Refused)?;
                 if let Some((key, json)) = update.holds
                     && get(&transaction, serial, key)?.is_none_or(|held| held != json)
                 {
-                    return Err(Failure::Refused(Error::Conflict));
+                    return Err(Failure::Refused(Refusal::Conflict));
                 }
                 let size_after = change_values(&transaction, serial, size, update.changes)?;
                 update.check_size(size, size_after).map_err(Failure::Refused)?;
@@ -438,18 +442,18 @@ fn find_for(
     update: &Update<'_>,
     call: &Call,
     now: SystemTime,
-) -> Result<Found, Failure<Error>> {
+) -> Result<Found, Failure<Refusal>> {
     if let Some(new_key) = &update.new_key
         && let Some(found) = find(transaction, new_key, now)?
     {
-        return if found.state.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Error::id_taken())) };
+        return if found.state.knows(call.nonce) { Ok(found) } else { Err(Failure::Refused(Refusal::IdTaken)) };
     }
     // An id that leads elsewhere cannot be replaced once more.
     let found = match update.new_key {
         None => find_forwarded(transaction, key, now)?,
         Some(_) => find(transaction, key, now)?.map(|found| (found, key.id)),
     };
-    let (found, id) = found.ok_or(Failure::Refused(Error::Gone))?;
+    let (found, id) = found.ok_or(Failure::Refused(Refusal::Gone))?;
     Ok(Found { forwarded_to: (id != key.id).then_some(id), ..found })
 }
 
@@ -651,7 +655,7 @@ fn change_values(
     serial: i64,
     mut total: Size,
     changes: &ChangeSet,
-) -> Result<Size, Failure<Error>> {
+) -> Result<Size, Failure<Refusal>> {
     if changes.clear {
         transaction.prepare_cached("DELETE FROM session_values WHERE session = ?1")?.execute([serial])?;
         total = Size::default();

@@ -1,10 +1,10 @@
 //! The state of a record besides its values, and how calls change it.
 
-use crate::error::Error;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::call::{Call, Nonce};
 use crate::store::key::RecordKey;
 use crate::store::record::{NewRecord, RecordInfo};
+use crate::store::refusal::Refusal;
 use crate::store::update::Update;
 use std::time::{Duration, SystemTime};
 
@@ -136,16 +136,16 @@ impl RecordState {
     /// Gives the state of the record under `key` after this update.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if the record has another version than expected.
+    /// [`Refusal::Conflict`] if the record has another version than expected.
     pub fn after(
         mut self,
         key: &RecordKey<'_>,
         update: &Update<'_>,
         call: &Call,
         now: SystemTime,
-    ) -> Result<RecordState, Error> {
+    ) -> Result<RecordState, Refusal> {
         if update.expected.is_some_and(|expected| expected != self.version) {
-            return Err(Error::Conflict);
+            return Err(Refusal::Conflict);
         }
         self.version += 1;
         self.nonces.splice(..0, call.nonce);

@@ -1,9 +1,9 @@
 //! Updates: what one request changes in a record, and on what conditions.
 
-use crate::error::Error;
 use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
 use crate::store::record::{Join, RecordInfo, Size, Values};
+use crate::store::refusal::Refusal;
 use crate::token::PublicId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,8 +61,8 @@ impl ChangeSet {
     /// The values that `values` become.
     ///
     /// # Errors
-    /// [`Error::NotAnInteger`].
-    pub fn apply(&self, values: &Values) -> Result<Values, Error> {
+    /// [`Refusal::NotAnInteger`].
+    pub fn apply(&self, values: &Values) -> Result<Values, Refusal> {
         let mut result = if self.clear { Values::new() } else { values.clone() };
         for (key, change) in &self.keys {
             match change {
@@ -120,8 +120,10 @@ impl fmt::Debug for Change {
 }
 
 /// Adds to a value that is an integer of 64 bits, or missing.
-pub(crate) fn add(key: &str, value: Option<&str>, by: i64) -> Result<i64, Error> {
-    integer(value.unwrap_or("0")).and_then(|value| value.checked_add(by)).ok_or_else(|| Error::not_an_integer(key))
+pub(crate) fn add(key: &str, value: Option<&str>, by: i64) -> Result<i64, Refusal> {
+    integer(value.unwrap_or("0"))
+        .and_then(|value| value.checked_add(by))
+        .ok_or_else(|| Refusal::NotAnInteger { key: key.to_owned() })
 }
 
 /// Reads an integer as Redis does (`string2ll`), and as JSON has it: no plus sign, no zeros in front, no "-0".
@@ -173,8 +175,8 @@ impl Update<'_> {
     /// Checks whether values that were `before` large together may become `after` large.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
-    pub fn check_size(&self, before: Size, after: Size) -> Result<(), Error> {
+    /// [`Refusal::TooLarge`].
+    pub fn check_size(&self, before: Size, after: Size) -> Result<(), Refusal> {
         after.check(before, self.size_limit, self.changes.largest_key())
     }
 
@@ -210,7 +212,7 @@ mod tests {
         assert_eq!(add("n", Some("9223372036854775806"), 1).unwrap(), i64::MAX);
         for value in ["9223372036854775807", "9223372036854775808", "1.0", "1e3", "\"1\"", "null", "01", "+1", "-0", ""]
         {
-            assert!(matches!(add("n", Some(value), 1), Err(Error::NotAnInteger { key }) if key == "n"), "{value}");
+            assert!(matches!(add("n", Some(value), 1), Err(Refusal::NotAnInteger { key }) if key == "n"), "{value}");
         }
     }
 }

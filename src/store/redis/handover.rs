@@ -7,7 +7,6 @@
 //! So there is one winner, no write of another process is lost, and never are two ids good. A worker that dies between
 //! 2 and 3 has logged the session out.
 
-use crate::error::Error;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
@@ -16,6 +15,7 @@ use crate::store::redis::keys::field;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::reply::Reply;
 use crate::store::redis::{lifetime, milliseconds, optional};
+use crate::store::refusal::Refusal;
 use crate::store::update::{Update, Updated};
 use redis::Value;
 use std::borrow::Cow;
@@ -27,7 +27,7 @@ impl Operation<'_> {
         key: &RecordKey<'_>,
         new_key: &RecordKey<'_>,
         update: &Update<'_>,
-    ) -> Result<Updated, Error> {
+    ) -> Result<Updated, Refusal> {
         let mut known = update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
         // By this call, or by an earlier try of it that nobody has an answer to.
         let mut prepared = known.is_none();
@@ -37,12 +37,12 @@ impl Operation<'_> {
                 None => match self.load(key, &Lifetime { refresh: Refresh::Never, ..update.lifetime })? {
                     Some(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
                     // It has ended or got another id: by this very call, if that was made before.
-                    _ => return self.bring(key, new_key, update, None)?.ok_or(Error::Gone),
+                    _ => return self.bring(key, new_key, update, None)?.ok_or(Refusal::Gone),
                 },
             };
             match self.prepare(key, new_key, &info, &values, update) {
                 Ok(()) => prepared = true,
-                Err(fault @ Error::Store(_)) => return Err(fault),
+                Err(fault @ Refusal::Fault(_)) => return Err(fault),
                 // Another request may have changed what stood in the way.
                 Err(_) if matches!(values, Cow::Borrowed(_)) => continue,
                 Err(refusal) => {
@@ -66,7 +66,7 @@ impl Operation<'_> {
         new_key: &RecordKey<'_>,
         update: &Update<'_>,
         version: Option<u64>,
-    ) -> Result<Option<Updated>, Error> {
+    ) -> Result<Option<Updated>, Refusal> {
         let mut command = self.command(&self.scripts().take, &self.keys(key));
         command
             .arg(&lifetime(&update.lifetime))
@@ -88,7 +88,7 @@ impl Operation<'_> {
             "moved" => Ok(None),
             "gone" => {
                 self.discard(new_key);
-                Err(Error::Gone)
+                Err(Refusal::Gone)
             }
             _ => Err(reply.unexpected().into()),
         }
@@ -110,11 +110,11 @@ impl Operation<'_> {
         info: &RecordInfo,
         values: &Values,
         update: &Update<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Refusal> {
         let differs = update.expected.is_some_and(|expected| expected != info.version);
         let lacks = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
         if differs || lacks {
-            return Err(Error::Conflict);
+            return Err(Refusal::Conflict);
         }
         let before = Size::of(values);
         let values = update.changes.apply(values)?;
@@ -144,8 +144,8 @@ impl Operation<'_> {
         let reply = self.run(script, &command)?;
         match reply.status() {
             "ok" | "done" => Ok(()),
-            "exists" => Err(Error::id_taken()),
-            "gone" => Err(Error::Gone),
+            "exists" => Err(Refusal::IdTaken),
+            "gone" => Err(Refusal::Gone),
             _ => Err(reply.unexpected().into()),
         }
     }
@@ -157,7 +157,7 @@ impl Operation<'_> {
         new_key: &RecordKey<'_>,
         update: &Update<'_>,
         mut taken: Reply,
-    ) -> Result<Updated, Error> {
+    ) -> Result<Updated, Refusal> {
         let script = &self.scripts().activate;
         let (nonces, own_idle_timeout) = (taken.list()?, taken.text()?);
         let (began, unconfirmed_until) = (taken.text()?, taken.text()?);
@@ -185,7 +185,7 @@ impl Operation<'_> {
         let mut reply = self.run(script, &command)?;
         match reply.status() {
             "ok" => {}
-            "gone" => return Err(Error::Gone),
+            "gone" => return Err(Refusal::Gone),
             _ => return Err(reply.unexpected().into()),
         }
         let (info, surplus) = (reply.info()?, reply.surplus()?);

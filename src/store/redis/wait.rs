@@ -3,7 +3,7 @@
 use crate::deadline::Deadline;
 use crate::error::{ConfigError, StoreError, StoreErrorKind};
 use crate::store::redis::wire::connection::Connection;
-use crate::store::redis::wire::failure::{Failure, Refusal};
+use crate::store::redis::wire::failure::{Extent, Failure};
 use crate::store::redis::wire::socket::left;
 use redis::{Cmd, Value, cmd};
 use std::time::Duration;
@@ -53,12 +53,12 @@ impl Wait {
         let patience = left - (left / 8).max(LATE).min(left / 2);
         let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
-            Err(Failure::Refused { error, refusal }) => {
+            Err(Failure::Refused { error, extent }) => {
                 let message = "the change was made, but the server cannot wait for where it is to be (wait_aof needs Redis \
                                7.2 and appendonly yes)";
-                let refusal = if refusal == Refusal::Connection { refusal } else { Refusal::Writes };
+                let extent = if extent == Extent::Connection { extent } else { Extent::Writes };
                 let error = StoreError::new(error.kind(), message).caused_by(error);
-                return Err(Failure::Refused { error, refusal });
+                return Err(Failure::Refused { error, extent });
             }
             Err(Failure::NotPrimary(error)) => {
                 let message = "the change was made, but the server is no primary any more";
@@ -83,7 +83,7 @@ impl Wait {
             if self.on_disk { " on disk, or the primary has not" } else { "" }
         );
         let error = StoreError::new(StoreErrorKind::Timeout, message);
-        Err(Failure::Refused { error, refusal: Refusal::Writes })
+        Err(Failure::Refused { error, extent: Extent::Writes })
     }
 
     fn command(self, milliseconds: u64) -> Cmd {

@@ -11,7 +11,7 @@ use crate::store::redis::servers::slots::SlotMap;
 use crate::store::redis::servers::target::Target;
 use crate::store::redis::wire::address::{Address, hosts_of};
 use crate::store::redis::wire::connection::Connection;
-use crate::store::redis::wire::failure::{Failure, Redirect, Refusal, none_could};
+use crate::store::redis::wire::failure::{Extent, Failure, Redirect, none_could};
 use crate::store::redis::wire::node::Node;
 use crate::store::redis::wire::socket::left;
 use crate::store::stats::Counters;
@@ -161,7 +161,7 @@ impl Cluster {
                     put_off = Some(later);
                 }
                 // Another node would not do better.
-                Failure::Refused { error, refusal } if refusal != Refusal::Connection => return Err(error),
+                Failure::Refused { error, extent } if extent != Extent::Connection => return Err(error),
                 failure => {
                     let was_asked = !matches!(failure, Failure::TooLate);
                     let was_demoted = matches!(failure, Failure::NotPrimary(_));

@@ -1,7 +1,7 @@
 //! Tells the log what is out of order with servers: once when it begins, with its reason, and once when it ends.
 
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::redis::wire::failure::{Failure, Refusal, code};
+use crate::store::redis::wire::failure::{Extent, Failure, code};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +47,7 @@ enum Trouble {
     /// The servers cannot be used.
     Outage,
     /// They answer, and refuse with this code.
-    Refusal(&'static str),
+    Extent(&'static str),
 }
 
 /// How a trouble has gone so far.
@@ -81,20 +81,20 @@ impl Health {
     /// A request that would have shown this has failed.
     pub(crate) fn note_failure(&self, servers: impl fmt::Display, failure: &Failure, shows: Shows) {
         let (error, ended_by) = match failure {
-            Failure::NotPrimary(error) | Failure::Refused { error, refusal: Refusal::Writes } => (error, Shows::Writes),
-            Failure::Refused { error, refusal: Refusal::All | Refusal::Connection } => (error, shows),
-            Failure::Refused { refusal: Refusal::This, .. } | Failure::Redirected(_) => {
+            Failure::NotPrimary(error) | Failure::Refused { error, extent: Extent::Writes } => (error, Shows::Writes),
+            Failure::Refused { error, extent: Extent::All | Extent::Connection } => (error, shows),
+            Failure::Refused { extent: Extent::This, .. } | Failure::Redirected(_) => {
                 return self.note_success(servers, Shows::Life);
             }
             _ => return,
         };
-        let answered = !matches!(failure, Failure::Refused { refusal: Refusal::Connection, .. });
+        let answered = !matches!(failure, Failure::Refused { extent: Extent::Connection, .. });
         match error.kind() {
             StoreErrorKind::Unavailable => self.note_outage(servers, error),
             StoreErrorKind::Timeout if !answered => self.note_timeout(servers, error),
             _ => {
                 self.note_success(&servers, Shows::Life);
-                if self.begin(Instant::now(), Trouble::Refusal(code(error)), ended_by) {
+                if self.begin(Instant::now(), Trouble::Extent(code(error)), ended_by) {
                     log::error!("{servers} refuses requests: {error}");
                 }
             }
@@ -182,8 +182,8 @@ impl Trouble {
     fn is_over(self, course: &Course) -> String {
         let what = match self {
             Trouble::Outage => "can be used again; requests that failed".to_owned(),
-            Trouble::Refusal("") => "no longer refuses requests; those that it refused".to_owned(),
-            Trouble::Refusal(code) => format!("no longer refuses requests ({code}); those that it refused"),
+            Trouble::Extent("") => "no longer refuses requests; those that it refused".to_owned(),
+            Trouble::Extent(code) => format!("no longer refuses requests ({code}); those that it refused"),
         };
         format!("{what}: {}, in {:.1?}", course.met, course.last.saturating_duration_since(course.began))
     }
@@ -221,7 +221,7 @@ mod tests {
         // One request in two seconds is refused, and all others are served, for an hour.
         for time in (0..3_600_000).step_by(500) {
             if time % 2000 == 0 {
-                begun += u32::from(health.begin(at(time), Trouble::Refusal("NOPERM"), Shows::Writes));
+                begun += u32::from(health.begin(at(time), Trouble::Extent("NOPERM"), Shows::Writes));
             } else {
                 ended += health.end(at(time), Shows::Writes).len();
             }
@@ -233,13 +233,13 @@ mod tests {
     #[test]
     fn a_refusal_is_over_when_what_was_refused_is_done() {
         let (health, at) = (Health::default(), times());
-        assert!(health.begin(at(0), Trouble::Refusal("OOM"), Shows::Writes));
-        assert!(health.begin(at(0), Trouble::Refusal("NOAUTH"), Shows::Reads));
+        assert!(health.begin(at(0), Trouble::Extent("OOM"), Shows::Writes));
+        assert!(health.begin(at(0), Trouble::Extent("NOAUTH"), Shows::Reads));
         assert!(health.end(at(5000), Shows::Life).is_empty());
         let ended = health.end(at(5000), Shows::Reads);
-        assert!(matches!(ended[..], [(Trouble::Refusal("NOAUTH"), _)]));
+        assert!(matches!(ended[..], [(Trouble::Extent("NOAUTH"), _)]));
         let ended = health.end(at(5000), Shows::Writes);
-        assert!(matches!(ended[..], [(Trouble::Refusal("OOM"), _)]));
+        assert!(matches!(ended[..], [(Trouble::Extent("OOM"), _)]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::store::redis::servers::introduction::introduce;
 use crate::store::redis::servers::pace::Pace;
 use crate::store::redis::servers::target::Target;
 use crate::store::redis::wire::connection::Connection;
-use crate::store::redis::wire::failure::{Failure, Refusal};
+use crate::store::redis::wire::failure::{Extent, Failure};
 use crate::store::redis::wire::node::Node;
 use crate::store::stats::{Counted, Counters};
 use std::cell::Cell;
@@ -97,9 +97,9 @@ impl Pool {
             let error = self.told(failure);
             if was_redirected {
                 // A node of a cluster, which is not followed here, refuses whatever is not its own.
-                let refusal = Failure::Refused { error, refusal: Refusal::All };
-                self.health.note_failure(&*self.target, &refusal, shows.get());
-                return self.told(refusal);
+                let extent = Failure::Refused { error, extent: Extent::All };
+                self.health.note_failure(&*self.target, &extent, shows.get());
+                return self.told(extent);
             }
             error
         })
@@ -150,8 +150,8 @@ impl Pool {
             }
             match request(&mut open.connection, until) {
                 Ok(result) => {
-                    if let Some(Look { epoch, refusal, .. }) = look {
-                        self.note_better(&mut open, epoch, &refusal);
+                    if let Some(Look { epoch, extent, .. }) = look {
+                        self.note_better(&mut open, epoch, &extent);
                     }
                     open.last_used = Instant::now();
                     *place = Some(open);
@@ -170,13 +170,13 @@ impl Pool {
                     let new_look = if last_try { None } else { self.look(open.epoch, deadline) };
                     let Some(pace) = new_look else {
                         *place = Some(open);
-                        // The first refusal may say that a change was made before it came.
-                        return Err(Failure::NotPrimary(look.map_or(error, |look| look.refusal)));
+                        // The first extent may say that a change was made before it came.
+                        return Err(Failure::NotPrimary(look.map_or(error, |look| look.extent)));
                     };
-                    look = Some(Look { epoch: open.epoch, refusal: error, _pace: pace });
+                    look = Some(Look { epoch: open.epoch, extent: error, _pace: pace });
                     last_try = true;
                 }
-                Err(failure @ Failure::Refused { refusal: Refusal::Connection, .. }) => {
+                Err(failure @ Failure::Refused { extent: Extent::Connection, .. }) => {
                     // Another connection may lead to a server that is ready; but not each call needs to find out.
                     if self.target.can_move() {
                         self.distrust(&open);
@@ -230,11 +230,11 @@ impl Pool {
 
     /// A fresh connection does what one of this epoch refused: the address leads to another server by now. All connections
     /// to the old one are closed.
-    fn note_better(&self, open: &mut Open, epoch: u64, refusal: &StoreError) {
+    fn note_better(&self, open: &mut Open, epoch: u64, extent: &StoreError) {
         if self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             open.epoch = epoch + 1;
             self.places.close_idle();
-            log::warn!("{} leads to another server by now; the last one refused ({refusal})", self.target);
+            log::warn!("{} leads to another server by now; the last one refused ({extent})", self.target);
         }
     }
 
@@ -379,7 +379,7 @@ impl Pool {
 /// A fresh connection that is tried, because one of this epoch refused.
 struct Look<'a> {
     epoch: u64,
-    refusal: StoreError,
+    extent: StoreError,
     /// Keeps others from looking too.
     _pace: Option<MutexGuard<'a, Pace>>,
 }

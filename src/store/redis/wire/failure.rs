@@ -12,7 +12,7 @@ pub(crate) enum Failure {
     /// out.
     Connection(io::Error),
     /// The server answered with an error.
-    Refused { error: StoreError, refusal: Refusal },
+    Refused { error: StoreError, extent: Extent },
     /// The server is a replica, or was made one: what it has done will not last.
     NotPrimary(StoreError),
     /// A node of a cluster has done nothing, and says what to do instead.
@@ -25,7 +25,7 @@ pub(crate) enum Failure {
 
 /// What it is that a server refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Extent {
     /// This request: the next one may be served.
     This,
     /// All requests like this one, by the state that the server is in. The connection is good.
@@ -57,7 +57,7 @@ impl Failure {
 
     /// An error that is about this request alone.
     pub(crate) fn of_this(error: StoreError) -> Failure {
-        Failure::Refused { error, refusal: Refusal::This }
+        Failure::Refused { error, extent: Extent::This }
     }
 
     pub(crate) fn refused(error: &ServerError) -> Failure {
@@ -69,7 +69,7 @@ impl Failure {
         let text = text.trim_start_matches('-');
         let (error_code, details) = text.split_once(' ').unwrap_or((text, ""));
         match Failure::from_reply(error_code, details) {
-            Failure::Refused { error, .. } => Failure::Refused { error, refusal: Refusal::Writes },
+            Failure::Refused { error, .. } => Failure::Refused { error, extent: Extent::Writes },
             failure => failure,
         }
     }
@@ -97,7 +97,7 @@ impl Failure {
         }
         if error_code == "CROSSSLOT" {
             let message = "the server is a node of a cluster; use a redis-cluster:// URL (feature cluster)";
-            return Failure::Refused { error: StoreError::new(kind, message).caused_by(error), refusal: Refusal::All };
+            return Failure::Refused { error: StoreError::new(kind, message).caused_by(error), extent: Extent::All };
         }
         if says(&text, "TRYAGAIN") {
             return Failure::Redirected(Redirect::OnTheMove(error));
@@ -108,15 +108,15 @@ impl Failure {
         if is_replica(&text) || says(&text, "MASTERDOWN") {
             return Failure::NotPrimary(error);
         }
-        let refusal = match kind {
-            StoreErrorKind::Unavailable => Refusal::Connection,
-            _ if says(&text, "NOAUTH") => Refusal::Connection,
-            _ if ["OOM", "MISCONF", "NOREPLICAS"].iter().any(|code| says(&text, code)) => Refusal::Writes,
-            StoreErrorKind::Rejected => Refusal::All,
-            _ if text.contains("unknown command") || text.contains("unknown subcommand") => Refusal::All,
-            _ => Refusal::This,
+        let extent = match kind {
+            StoreErrorKind::Unavailable => Extent::Connection,
+            _ if says(&text, "NOAUTH") => Extent::Connection,
+            _ if ["OOM", "MISCONF", "NOREPLICAS"].iter().any(|code| says(&text, code)) => Extent::Writes,
+            StoreErrorKind::Rejected => Extent::All,
+            _ if text.contains("unknown command") || text.contains("unknown subcommand") => Extent::All,
+            _ => Extent::This,
         };
-        Failure::Refused { error, refusal }
+        Failure::Refused { error, extent }
     }
 
     pub(crate) fn is_timeout(&self) -> bool {
@@ -161,7 +161,7 @@ impl Failure {
 /// A fault that was told already.
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::Refused { error, refusal: Refusal::Connection }
+        Failure::Refused { error, extent: Extent::Connection }
     }
 }
 
