@@ -1,7 +1,7 @@
 //! What the library adds to a bare call of the same script through `r2d2` and `redis`.
 //!
-//! `cargo bench --all-features --bench overhead` prints criterion's figures and then, from calls made by turns in one run, the
-//! library's own share of a round trip. It starts a Redis of its own on a unix socket.
+//! `cargo bench --all-features --bench overhead` prints criterion's figures and then, from calls made by turns in one
+//! run, the library's own share of a round trip. It starts a Redis of its own on a unix socket.
 
 #![allow(missing_docs)]
 

@@ -29,7 +29,8 @@ struct FolderStore {
 #[derive(Serialize, Deserialize)]
 enum Kept {
     Record(Box<Session>),
-    /// The id was replaced a while ago: until the grace ends it leads to the session, and until the trail ends it ends it.
+    /// The id was replaced a while ago. Until the grace ends it leads to the session. Until the trail ends it can end the
+    /// session.
     Forward {
         new_id: String,
         grace_ends: SystemTime,

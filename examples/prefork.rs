@@ -281,7 +281,8 @@ fn html(session: &Session) -> Result<String, Error> {
 <h1>Visit {visits}, answered by worker {pid}</h1>
 <table>
 {rows}</table>
-<form action="/set-session"><input name="key" placeholder="key"> <input name="value" placeholder="value"> <button>Set</button></form>
+<form action="/set-session">
+<input name="key" placeholder="key"> <input name="value" placeholder="value"> <button>Set</button></form>
 <p><a href="/">Reload</a> <a href="/clear-session">Log out</a></p>
 </html>
 "#

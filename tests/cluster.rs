@@ -480,8 +480,8 @@ fn a_new_id_that_is_refused_leaves_nothing_in_the_way_of_the_next_save() {
     assert_eq!(manager.load(&*new).unwrap().keys(), ["a"]);
 }
 
-/// What the scripts do if the steps of two attempts at one new id, and a logout by the old one in its grace, come in this
-/// order: no test can make the network so late.
+/// What the scripts do if the steps of two attempts at one new id, and a logout by the old one in its grace, come in
+/// this order: no test can make the network so late.
 #[test]
 fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     macro_rules! script {

@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
-# The whole check: formatting, lints, docs, a minute of fuzzing, all tests. Installs redis-server where it is missing (Debian).
+# The whole check: formatting, lints, docs, a minute of fuzzing, all tests. Installs what is missing (Debian).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if ! command -v redis-server >/dev/null; then
+missing=()
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v luacheck >/dev/null || missing+=(lua-check)
+if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
-    echo "redis-server is missing: install Redis 6.2 or later with your system's package manager" >&2
+    echo "missing: ${missing[*]}: install it with your system's package manager (Redis 6.2 or later)" >&2
     exit 1
   fi
   as_root=$([ "$(id -u)" = 0 ] || echo sudo)
   $as_root apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends redis-server
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
 cargo fmt --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
+bash tests/lint_lua.sh
 
 # A minute by the clock, so it runs beside the lints. fuzz/README.md says how to try a failing input again.
 cargo build --manifest-path fuzz/Cargo.toml --target-dir target/fuzz

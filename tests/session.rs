@@ -298,9 +298,8 @@ fn increments_add_up_and_fold_into_what_was_set() {
         second.increment("visits", 1).unwrap();
         second.remove("gone");
         second.increment("gone", 7).unwrap();
-        assert!(
-            matches!(second.set("w", "word").and_then(|()| second.increment("w", 1)), Err(Error::NotAnInteger { key, .. }) if key == "w")
-        );
+        let refused = second.set("w", "word").and_then(|()| second.increment("w", 1));
+        assert!(matches!(refused, Err(Error::NotAnInteger { key, .. }) if key == "w"));
         second.save().unwrap();
         second.clear();
         second.increment("after", 4).unwrap();

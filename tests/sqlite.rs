@@ -575,7 +575,7 @@ fn is_ours(path: &Path) -> bool {
 
 /// How many commits there are in the log.
 fn commits(log: &Path) -> usize {
-    // A header, and frames of a header and a page of 4 kB; the frame that ends a commit tells the length of the database.
+    // A header, and frames of a header and a page of 4 kB. The frame that ends a commit tells the database's length.
     let log = fs::read(log).unwrap();
     let salts = &log[16..24];
     log[32..].chunks_exact(24 + 4096).filter(|frame| frame[8..16] == *salts && frame[4..8] != [0; 4]).count()

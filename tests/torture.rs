@@ -1,5 +1,5 @@
-//! Torture: many processes at work on the same sessions, while they, their connections and their server are killed. From
-//! what they wrote down about each operation it is then proved that every promise held.
+//! Torture: many processes at work on the same sessions, while they, their connections and their server are killed.
+//! From what they wrote down about each operation it is then proved that every promise held.
 //!
 //! Without options it runs for a minute or two. By hand, for as long as you like:
 //!
@@ -10,8 +10,8 @@
 //! cargo test --all-features --test torture -- --store redis://127.0.0.1:6379/9 --seed 42
 //! ```
 //!
-//! A Redis that you name is to have nothing else to do: the connections of all its clients are killed, and so is whatever
-//! has the key prefix `torture:`.
+//! A Redis that you name is to have nothing else to do: the connections of all its clients are killed, and so is
+//! whatever has the key prefix `torture:`.
 //!
 //! It goes in rounds of a minute, each with sessions of its own and checked when it is over. A seed repeats the plan of
 //! every worker; how the operating system mixes them is another matter.

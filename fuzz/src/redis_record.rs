@@ -1,5 +1,5 @@
-//! Records and groups in a Redis that hold anything: no call fails but by an error, no session gets another's values, and
-//! a logout ends what is there.
+//! Records and groups in a Redis that hold anything: no call fails but by an error, no session gets another's values,
+//! and a logout ends what is there.
 
 use crate::calls::{CALLS, clear_group, log_out};
 use crate::input::Input;

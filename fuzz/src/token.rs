@@ -1,4 +1,5 @@
-//! Bearer tokens and CSRF tokens: no text is believed but those that we made, and the store is asked about nothing else.
+//! Bearer tokens and CSRF tokens: no text is believed but those that we made, and the store is asked about nothing
+//! else.
 
 use crate::input::Input;
 use crate::secret;

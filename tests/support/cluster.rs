@@ -54,7 +54,8 @@ impl Node {
             nodes.lines().find(|line| line.starts_with(id)).into_iter().flat_map(|line| line.split(' ').skip(8));
         let contains = |range: &str| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
-            matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
+            let (first, last) = (first.parse::<u16>(), last.parse::<u16>());
+            matches!((first, last), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
         };
         ranges.into_iter().any(contains)
     }

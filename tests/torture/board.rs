@@ -1,5 +1,5 @@
-//! The sessions of the moment, for all workers: a file of slots, each with the current cookie of one session and the one
-//! it had before. So several processes are always at work on the same sessions, with new and old cookies.
+//! The sessions of the moment, for all workers: a file of slots, each with the current cookie of one session and the
+//! one it had before. So several processes are always at work on the same sessions, with new and old cookies.
 
 use super::history::{Id, digest};
 use std::fs::File;

@@ -85,8 +85,8 @@ impl Round<'_> {
         harm
     }
 
-    /// Forks a child of a process that has used the manager. Redis needs no guard where the parent is quiet at the fork;
-    /// a SQLite file has to be closed: `guarded`.
+    /// Forks a child of a process that has used the manager. Redis needs no guard where the parent is quiet at the
+    /// fork; a SQLite file has to be closed: `guarded`.
     fn fork(&self, guarded: bool, body: impl FnOnce() -> String) -> Child {
         std::thread::scope(|scope| {
             for manager in self.managers.iter().cycle().take(THREADS as usize) {

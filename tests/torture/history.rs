@@ -1,7 +1,8 @@
 //! The history of a run: every operation, when it was invoked, when it was acknowledged, and what the answer was.
 //!
 //! Each thread of each worker appends to a file of its own, one `write` an entry, so that a killed worker leaves whole
-//! entries, and at most the beginning of one more. The clock is `CLOCK_MONOTONIC`, which all processes of a machine share.
+//! entries, and at most the beginning of one more. The clock is `CLOCK_MONOTONIC`, which all processes of a machine
+//! share.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -223,8 +224,8 @@ pub fn cookies(folder: &Path) -> Vec<(Id, String)> {
     lines.filter_map(|line| line.split_once(' ').map(|(id, it)| (id.parse().expect("an id"), it.to_owned()))).collect()
 }
 
-/// The lines of all files of a kind, file by file. Where the kernel killed a worker in the middle of its last write, half
-/// a line is left: what it was to tell had not happened yet, or nobody was told.
+/// The lines of all files of a kind, file by file. Where the kernel killed a worker in the middle of its last write,
+/// half a line is left: what it was to tell had not happened yet, or nobody was told.
 fn lines(folder: &Path, kind: &'static str) -> impl Iterator<Item = Vec<String>> {
     let files = std::fs::read_dir(folder).expect("the folder of the history").map(|file| file.expect("a file").path());
     files.filter(move |path| path.extension().is_some_and(|extension| extension == kind)).map(|path| {

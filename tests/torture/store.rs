@@ -27,7 +27,8 @@ enum Look {
 }
 
 impl Place {
-    /// `sqlite`, `redis`, or a URL. A server of our own that may be killed writes all that it acknowledges to disk first.
+    /// `sqlite`, `redis`, or a URL. A server of our own that may be killed writes to disk all that it acknowledges,
+    /// before it acknowledges it.
     pub fn open(store: &str, may_be_killed: bool) -> Result<Place, String> {
         let place = |url: String, look| Place { url, look, server: None, _cluster: None, _folder: None };
         match store {

@@ -1,7 +1,7 @@
 //! The life of one session: under which ids it was reached, and when it had ended.
 //!
-//! Its ids follow one another in a chain. Whoever reaches a later one by an earlier one (in the grace) finds it dead when
-//! the later one is dead, so the death of an id is that of all before it.
+//! Its ids follow one another in a chain. Whoever reaches a later one by an earlier one (in the grace) finds it dead
+//! when the later one is dead, so the death of an id is that of all before it.
 
 use super::super::history::{Applied, Call, NEVER, NewId, Operation, Outcome, Public, Token, group_name};
 use super::group::Groups;

@@ -1,4 +1,5 @@
--- Does, under keys of its own, what all other scripts do, and removes these keys: so a server that refuses any of it says so.
+-- Does, under keys of its own, what all other scripts do, and removes these keys: so a server that refuses any of it
+-- says so.
 -- KEYS: a record's, its group's two, and another record's. ARGV: nonce.
 local key, members, joined, other = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LIFE = 10000
