@@ -1,16 +1,16 @@
-//! A store of your own: one file a session, in a folder that processes share. And how to check it.
+//! A store of your own: one file for each session, in a folder that processes share. And its tests.
 //!
 //! ```text
 //! cargo run --example custom_store --features contract
+//! cargo test --example custom_store --features contract
 //! ```
 //!
 //! It is written to be read, not to be fast: one lock for all, and a whole file for each change.
 
-use multi_process_session::contract::{Subject, check, check_shared};
 use multi_process_session::store::Refusal;
 use multi_process_session::{
-    Call, GroupKey, LONGEST_GRACE, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState,
-    SessionInfo, Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
+    Call, GroupKey, LONGEST_GRACE, Lifetime, NewRecord, PublicId, Record, RecordInfo, RecordKey, RecordState, Secret,
+    SessionInfo, SessionManager, Size, Store, StoreError, StoreErrorKind, TRAIL, Update, Updated, Values,
 };
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ struct FolderStore {
 #[derive(Serialize, Deserialize)]
 enum Kept {
     Record(Box<Session>),
-    /// The id was replaced a while ago. Until the grace ends it leads to the session. Until the trail ends it can end the
+    /// An id that was replaced. Until the grace ends, it leads to the session. Until the trail ends, it can end the
     /// session.
     Forward {
         new_id: String,
@@ -370,60 +370,114 @@ impl Store for FolderStore {
     }
 }
 
-// ---- The check ----
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let store = FolderStore { folder: folder.path().to_owned() };
+    let manager = SessionManager::builder(Secret::generate()?).store(store).build()?;
 
-impl Subject for FolderStore {
-    fn store(&self) -> &dyn Store {
-        self
-    }
+    let mut session = manager.load(None)?;
+    session.set("user", "ada")?;
+    let set_cookie = session.save()?.expect("a new session has a cookie");
 
-    fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
-        match self.read_file(key).expect("the folder can be read") {
-            Some(Kept::Record(mut session)) => {
-                let state = &mut session.state;
-                state.created_at -= time;
-                state.began_at -= time;
-                state.expires_at -= time;
-                for at in [&mut state.joined_at, &mut state.refreshed_at, &mut state.ends_at].into_iter().flatten() {
-                    *at -= time;
-                }
-                self.write_record(key, *session).expect("the folder can be written");
-            }
-            Some(Kept::Forward { new_id, grace_ends, trail_ends }) => {
-                let earlier = Kept::Forward { new_id, grace_ends: grace_ends - time, trail_ends: trail_ends - time };
-                self.write(key, &earlier).expect("the folder can be written");
-            }
-            Some(Kept::Ended { .. }) | None => {}
-        }
-    }
+    // A browser sends back what stands before the first semicolon.
+    let cookie = set_cookie.as_str().split(';').next();
+    let user: Option<String> = manager.load(cookie)?.get("user")?;
+    println!("the session of {} is kept in a file", user.expect("it was set"));
+    Ok(())
 }
 
-fn main() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let open = || FolderStore { folder: folder.path().to_owned() };
-    check(&open());
-    check_shared(open, in_processes);
-    println!("the store keeps the contract");
-}
+// ---- The tests ----
 
-/// Calls `work` with each number in a process of its own, all at once.
-fn in_processes(count: usize, work: &dyn Fn(usize)) {
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use multi_process_session::contract::{SharedSubject, Subject};
+    use multi_process_session::{contract_tests, shared_contract_tests};
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::process::Command;
+    use tempfile::TempDir;
 
-    let children: Vec<_> = (0..count)
-        .map(|number| {
-            // SAFETY: this program has one thread.
-            match unsafe { fork() }.expect("a fork") {
-                ForkResult::Parent { child } => child,
-                ForkResult::Child => {
-                    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(number)));
-                    std::process::exit(done.is_err().into())
+    // Both make a test for each promise: one_process::create_never_overwrites, and so on.
+    contract_tests!(one_process, Fresh::new());
+    shared_contract_tests!(several_processes, Fresh::new(), in_own_process);
+
+    /// A store in a folder of its own.
+    struct Fresh {
+        store: FolderStore,
+        _folder: TempDir,
+    }
+
+    impl Fresh {
+        fn new() -> Fresh {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            Fresh { store: FolderStore { folder: folder.path().to_owned() }, _folder: folder }
+        }
+    }
+
+    impl Subject for Fresh {
+        fn store(&self) -> &dyn Store {
+            &self.store
+        }
+
+        fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
+            let store = &self.store;
+            match store.read_file(key).expect("the folder can be read") {
+                Some(Kept::Record(mut session)) => {
+                    let state = &mut session.state;
+                    state.created_at -= time;
+                    state.began_at -= time;
+                    state.expires_at -= time;
+                    for at in [&mut state.joined_at, &mut state.refreshed_at, &mut state.ends_at].into_iter().flatten()
+                    {
+                        *at -= time;
+                    }
+                    store.write_record(key, *session).expect("the folder can be written");
                 }
+                Some(Kept::Forward { new_id, grace_ends, trail_ends }) => {
+                    let earlier =
+                        Kept::Forward { new_id, grace_ends: grace_ends - time, trail_ends: trail_ends - time };
+                    store.write(key, &earlier).expect("the folder can be written");
+                }
+                Some(Kept::Ended { .. }) | None => {}
             }
-        })
-        .collect();
-    for child in children {
-        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "a process failed");
+        }
+    }
+
+    impl SharedSubject for Fresh {
+        fn open(&self) -> Box<dyn Store> {
+            Box::new(FolderStore { folder: self.store.folder.clone() })
+        }
+
+        fn in_processes(&self, count: usize, work: &dyn Fn(usize)) {
+            let children: Vec<_> = (0..count)
+                .map(|number| {
+                    // SAFETY: no other test runs in this process.
+                    match unsafe { fork() }.expect("a fork") {
+                        ForkResult::Parent { child } => child,
+                        ForkResult::Child => {
+                            let done = catch_unwind(AssertUnwindSafe(|| work(number)));
+                            std::process::exit(done.is_err().into())
+                        }
+                    }
+                })
+                .collect();
+            for child in children {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "a process failed");
+            }
+        }
+    }
+
+    /// Runs a test in a process of its own, so that it can fork: a fork copies only the thread that calls it, and
+    /// whatever other threads hold locked stays locked in the child.
+    fn in_own_process(test: &str, body: impl FnOnce()) {
+        const INNER: &str = "CUSTOM_STORE_TEST";
+        if std::env::var_os(INNER).is_some() {
+            return body();
+        }
+        let mut this_program = Command::new(std::env::current_exe().expect("a test program has a path"));
+        let output = this_program.args(["--exact", test]).env(INNER, test).output().expect("a test can be run");
+        assert!(output.status.success(), "{test} failed:\n{}", String::from_utf8_lossy(&output.stdout));
     }
 }

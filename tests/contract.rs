@@ -1,18 +1,102 @@
-//! Every store that comes with the library passes the suite.
+//! The stores of the library keep their contract: one test for each promise and store.
 
 #![allow(missing_docs)]
 
 mod support;
 
-use multi_process_session::contract::{Subject, check, check_shared};
-use multi_process_session::{MemoryStore, RecordKey, RedisStore, SqliteStore, Store, StoreErrorKind};
+use multi_process_session::contract::{SharedSubject, Subject};
+use multi_process_session::{
+    MemoryStore, RecordKey, RedisStore, SqliteStore, Store, contract_tests, shared_contract_tests,
+};
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
+use support::clock;
 use support::cluster::Cluster;
 use support::fork::{children, in_own_process};
 use support::place::Place;
-use support::redis::{Redis, rights};
-use support::{clock, failure, kind, manager, session_with};
+use support::redis::Redis;
+use support::shared::until_the_program_ends;
+use tempfile::TempDir;
+
+// ---- One process ----
+
+contract_tests!(memory, memory());
+contract_tests!(sqlite, InPlace::sqlite(Place::sqlite()));
+contract_tests!(sqlite_by_clock, sqlite_by_clock(&tempfile::tempdir().unwrap()));
+contract_tests!(redis, *REDIS);
+contract_tests!(redis_6_0, *REDIS_6_0);
+contract_tests!(redis_with_the_rights_of_the_readme, *REDIS_WITH_RIGHTS);
+contract_tests!(cluster, *CLUSTER);
+
+// All tests of a store share its server.
+static REDIS: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| InPlace::redis(Place::redis()));
+static CLUSTER: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| InPlace::redis(Place::Cluster(Cluster::start(3))));
+
+/// A server without the commands that Redis 6.0 does not have.
+static REDIS_6_0: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| {
+    let redis = Redis::start();
+    let newer = commands_after_6_0(&redis);
+    for name in &newer {
+        redis.run::<()>(&["ACL", "SETUSER", "default", &format!("-{name}")]);
+    }
+    assert!(newer.is_empty() || newer.iter().any(|name| name == "zmscore"), "{newer:?}");
+    InPlace::redis(Place::Redis(redis))
+});
+
+/// A user with the rights that the README names, and with those for the namespaces of the checks.
+static REDIS_WITH_RIGHTS: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| {
+    let redis = Redis::start();
+    redis.add_user_of_the_readme();
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "~contract*"]);
+    let store = RedisStore::new(&Redis::as_user(&redis.url())).unwrap();
+    InPlace(store, until_the_program_ends(Place::Redis(redis)))
+});
+
+/// The commands that came after Redis 6.0, as this server tells.
+fn commands_after_6_0(redis: &Redis) -> Vec<String> {
+    let Ok(docs) = redis.try_run::<HashMap<String, HashMap<String, ::redis::Value>>>(&["COMMAND", "DOCS"]) else {
+        return Vec::new(); // Servers before Redis 7 do not tell.
+    };
+    let is_newer = |about: &HashMap<String, ::redis::Value>| {
+        let since: String = ::redis::from_redis_value(about["since"].clone()).unwrap();
+        let mut numbers = since.split('.').map(|number| number.parse::<u32>().unwrap());
+        (numbers.next().unwrap(), numbers.next().unwrap()) > (6, 0)
+    };
+    docs.into_iter().filter(|(_, about)| is_newer(about)).map(|(name, _)| name).collect()
+}
+
+struct InPlace<S>(S, Place);
+
+impl InPlace<RedisStore> {
+    fn redis(place: Place) -> InPlace<RedisStore> {
+        InPlace(open_redis(&place), until_the_program_ends(place))
+    }
+}
+
+impl InPlace<SqliteStore> {
+    fn sqlite(place: Place) -> InPlace<SqliteStore> {
+        InPlace(open_sqlite(&place), place)
+    }
+}
+
+impl<S: Store> Subject for InPlace<S> {
+    fn store(&self) -> &dyn Store {
+        &self.0
+    }
+
+    fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
+        self.1.let_time_pass_for(key, time);
+    }
+}
+
+fn open_redis(place: &Place) -> RedisStore {
+    RedisStore::new(&place.url()).unwrap()
+}
+
+fn open_sqlite(place: &Place) -> SqliteStore {
+    SqliteStore::with_clock(place.url().strip_prefix("sqlite://").unwrap(), SystemTime::now)
+}
 
 struct ByClock<S, F>(S, F);
 
@@ -26,142 +110,34 @@ impl<S: Store, F: Fn(Duration)> Subject for ByClock<S, F> {
     }
 }
 
-struct ByPlace<S>(S, Place);
-
-impl<S: Store> Subject for ByPlace<S> {
-    fn store(&self) -> &dyn Store {
-        &self.0
-    }
-
-    fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration) {
-        self.1.let_time_pass_for(key, time);
-    }
-}
-
-#[test]
-fn memory_keeps_the_contract() {
+fn memory() -> impl Subject {
     let (now, pass) = clock();
-    check(&ByClock(MemoryStore::with_clock(now), pass));
+    ByClock(MemoryStore::with_clock(now), pass)
 }
 
-#[test]
-fn sqlite_keeps_the_contract() {
+fn sqlite_by_clock(folder: &TempDir) -> impl Subject {
     let (now, pass) = clock();
-    let folder = tempfile::tempdir().unwrap();
-    check(&ByClock(SqliteStore::with_clock(folder.path().join("sessions.db"), now), pass));
-    let place = Place::sqlite();
-    check(&ByPlace(open_sqlite(&place), place));
+    ByClock(SqliteStore::with_clock(folder.path().join("sessions.db"), now), pass)
 }
 
-#[test]
-fn redis_keeps_the_contract() {
-    let redis = Redis::start();
-    check(&ByPlace(RedisStore::new(&redis.url()).unwrap(), Place::Redis(redis)));
-}
+// ---- Several processes ----
 
-#[test]
-fn the_rights_that_the_readme_names_are_enough() {
-    let redis = Redis::start();
-    assert!(rights().contains(&"~mps:*"));
-    redis.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..]].concat());
-    let url = format!("{}?user=sessions&pass=password", redis.url());
-    let manager = manager(&url);
-    manager.ping().unwrap();
-    let mut session = manager.load(None).unwrap();
-    session.set_group_name("ada");
-    session.save().unwrap();
-    let header = session_with(&manager, &[("a", "1")]);
-    assert_eq!(manager.group("ada").clear().unwrap(), 1);
-    let as_user = redis::Client::open(&*url).unwrap();
-    for dangerous in [["CLIENT", "LIST"], ["CONFIG", "RESETSTAT"], ["KEYS", "*"], ["FLUSHALL", "SYNC"]] {
-        let answer = redis::cmd(dangerous[0]).arg(dangerous[1]).exec(&mut as_user.get_connection().unwrap());
-        assert_eq!(answer.unwrap_err().code(), Some("NOPERM"), "{dangerous:?}");
+shared_contract_tests!(sqlite_among_processes, Forks(Place::sqlite(), open_sqlite), in_own_process);
+shared_contract_tests!(redis_among_processes, Forks(Place::redis(), open_redis), in_own_process);
+shared_contract_tests!(cluster_among_processes, Forks(Place::Cluster(Cluster::start(3)), open_redis), in_own_process);
+
+/// A place, and what opens the store in it.
+struct Forks<S>(Place, fn(&Place) -> S);
+
+impl<S: Store> SharedSubject for Forks<S> {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new((self.1)(&self.0))
     }
-    redis.run::<()>(&["ACL", "SETUSER", "sessions", "-time"]);
-    assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Rejected);
-    // The suite has namespaces of its own.
-    redis.run::<()>(&["ACL", "SETUSER", "sessions", "+time", "allkeys"]);
-    check(&ByPlace(RedisStore::new(&url).unwrap(), Place::Redis(redis)));
-}
 
-/// The commands that came after this version of Redis, such as 6.0, as this server tells.
-fn newer_commands(redis: &Redis, version: (u32, u32)) -> Vec<String> {
-    let Ok(docs) = redis.try_run::<HashMap<String, HashMap<String, redis::Value>>>(&["COMMAND", "DOCS"]) else {
-        return Vec::new(); // Before Redis 7 servers do not tell.
-    };
-    let is_newer = |about: &HashMap<String, redis::Value>| {
-        let since: String = redis::from_redis_value(about["since"].clone()).unwrap();
-        let mut numbers = since.split('.').map(|number| number.parse::<u32>().unwrap());
-        (numbers.next().unwrap(), numbers.next().unwrap()) > version
-    };
-    docs.into_iter().filter(|(_, about)| is_newer(about)).map(|(name, _)| name).collect()
-}
-
-#[test]
-fn no_command_that_redis_6_0_lacks_is_needed() {
-    let redis = Redis::start();
-    let newer = newer_commands(&redis, (6, 0));
-    for name in &newer {
-        redis.run::<()>(&["ACL", "SETUSER", "default", &format!("-{name}")]);
+    fn in_processes(&self, count: usize, work: &dyn Fn(usize)) {
+        children(count, |number| {
+            work(number);
+            String::new()
+        });
     }
-    assert!(newer.is_empty() || newer.iter().any(|name| name == "zmscore"), "{newer:?}");
-    check(&ByPlace(RedisStore::new(&redis.url()).unwrap(), Place::Redis(redis)));
-}
-
-#[test]
-fn a_new_id_that_a_missing_right_breaks_off_is_never_said_to_be_saved() {
-    let redis = Redis::start();
-    let manager = manager(&redis.url());
-    let mut session = manager.load(None).unwrap();
-    session.set_group_name("ada");
-    session.save().unwrap();
-    session.regenerate();
-    redis.run::<()>(&["ACL", "SETUSER", "default", "-zrem"]);
-    assert_eq!(kind(session.save()), StoreErrorKind::Rejected);
-    for right in ["-zrem", "+zrem"] {
-        redis.run::<()>(&["ACL", "SETUSER", "default", right]);
-        let (what, message) = failure(session.save());
-        assert!(what == StoreErrorKind::Backend && message.contains("rights"), "{message}");
-    }
-}
-
-#[test]
-fn a_cluster_keeps_the_contract() {
-    let cluster = Cluster::start(3);
-    check(&ByPlace(RedisStore::new(&cluster.url()).unwrap(), Place::Cluster(cluster)));
-}
-
-#[test]
-fn a_cluster_keeps_the_contract_among_processes() {
-    in_own_process("a_cluster_keeps_the_contract_among_processes", || {
-        let cluster = Cluster::start(3);
-        check_shared(|| RedisStore::new(&cluster.url()).unwrap(), in_children);
-    });
-}
-
-#[test]
-fn sqlite_keeps_the_contract_among_processes() {
-    in_own_process("sqlite_keeps_the_contract_among_processes", || {
-        let place = Place::sqlite();
-        check_shared(|| open_sqlite(&place), in_children);
-    });
-}
-
-#[test]
-fn redis_keeps_the_contract_among_processes() {
-    in_own_process("redis_keeps_the_contract_among_processes", || {
-        let redis = Redis::start();
-        check_shared(|| RedisStore::new(&redis.url()).unwrap(), in_children);
-    });
-}
-
-fn open_sqlite(place: &Place) -> SqliteStore {
-    SqliteStore::with_clock(place.url().strip_prefix("sqlite://").unwrap(), SystemTime::now)
-}
-
-fn in_children(count: usize, work: &dyn Fn(usize)) {
-    children(count, |number| {
-        work(number);
-        String::new()
-    });
 }

@@ -14,6 +14,7 @@ pub mod place;
 pub mod proxy;
 pub mod redis;
 pub mod sentinel;
+pub mod shared;
 pub mod sick;
 pub mod tls;
 

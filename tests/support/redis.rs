@@ -81,6 +81,16 @@ impl Redis {
         nix::unistd::Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Adds the user that the README adds.
+    pub fn add_user_of_the_readme(&self) {
+        self.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..]].concat());
+    }
+
+    /// This URL of a server for that user.
+    pub fn as_user(url: &str) -> String {
+        format!("{url}?user=sessions&pass=password")
+    }
+
     /// A connection past the library, to look at what is really there.
     pub fn connect(&self) -> redis::Connection {
         self.try_connect().expect("the server answers")
