@@ -2,24 +2,29 @@
 
 use crate::context::{Context, Limits, Lines};
 use crate::cookie::{CookieSettings, SameSite};
-use crate::defaults;
+use crate::defaults::{OPERATION_TIMEOUT, POOL_SIZE};
 use crate::error::ConfigError;
+use crate::id::Digests;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::manager::SessionManager;
+use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::metered::Metered;
 use crate::store::open::open;
 use crate::store::record::Size;
-use crate::token::{Scope, Secret, Signer};
+use crate::token::Signer;
+use crate::token::scope::Scope;
 use std::fmt;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// The longest operation timeout: a longer wait for an answer is of no use.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest operation timeout. Nobody waits longer for an answer.
 const LONGEST_OPERATION: Duration = MINUTE.saturating_mul(60);
 const LARGEST_POOL: u32 = 1000;
 const LARGEST_GROUP: usize = 100_000;
-/// The most accepted secrets: a forged token is compared with the signature of each of them.
+/// The most accepted secrets. A forged token is checked with each of them.
 const MOST_ACCEPTED_SECRETS: usize = 16;
 const LARGEST_SESSION: Size = Size { keys: 100_000, bytes: 512 << 20 };
 
@@ -61,45 +66,35 @@ impl SessionManager {
     }
 }
 
-enum StoreChoice {
-    None,
-    Url(String),
-    Own(Box<dyn Store>),
-}
-
 impl SessionManagerBuilder {
     fn new(secret: Secret) -> SessionManagerBuilder {
         SessionManagerBuilder {
             secret,
             accepted: Vec::new(),
             store: StoreChoice::None,
-            namespace: defaults::NAMESPACE.to_owned(),
-            lifetime: Lifetime {
-                idle_timeout: defaults::IDLE_TIMEOUT,
-                absolute_timeout: None,
-                refresh: defaults::REFRESH,
-            },
-            unconfirmed_timeout: defaults::UNCONFIRMED_TIMEOUT,
-            operation_timeout: defaults::OPERATION_TIMEOUT,
-            pool_size: defaults::POOL_SIZE,
-            size_limit: defaults::SIZE_LIMIT,
+            namespace: "mps".to_owned(),
+            lifetime: Lifetime { idle_timeout: 7 * DAY, absolute_timeout: None, refresh: Refresh::After(MINUTE) },
+            unconfirmed_timeout: 30 * MINUTE,
+            operation_timeout: OPERATION_TIMEOUT,
+            pool_size: POOL_SIZE,
+            size_limit: Size { keys: 1000, bytes: 1 << 20 },
             max_sessions_per_group: None,
             cookie: CookieSettings {
-                name: defaults::COOKIE_NAME.to_owned(),
-                path: defaults::PATH.to_owned(),
+                name: "sid".to_owned(),
+                path: "/".to_owned(),
                 domain: None,
                 secure: true,
                 http_only: true,
-                same_site: SameSite::default(),
+                same_site: SameSite::Lax,
                 partitioned: false,
                 persistent: true,
             },
         }
     }
 
-    /// Says by a URL where sessions are kept. Call either this or [`store`](Self::store).
+    /// Sets the store by a URL. Call either this or [`store`](Self::store).
     ///
-    /// Default: none. [`build`](Self::build) refuses a builder without a store.
+    /// Default: none. Without a store, [`build`](Self::build) answers [`ConfigError::NoStore`].
     ///
     /// Applications that share a store each need a [`namespace`](Self::namespace) of their own, whatever their secrets
     /// are.
@@ -109,10 +104,10 @@ impl SessionManagerBuilder {
     /// | `redis://[user:password@]host[:port][/database]` | Redis over TCP (feature `redis`, on by default) |
     /// | `redis+unix:///path/to/socket[?db=0&user=…&pass=…]` | Redis over a unix socket |
     /// | `rediss://[user:password@]host[:port][/database][?ca=…&cert=…&key=…]` | Redis over TLS (feature `tls`) |
-    /// | `redis-sentinel://[user:password@]host[:port],…[/database]#name` | Redis by Sentinel (feature `sentinel`) |
-    /// | `rediss-sentinel://…` | the same, with TLS to the Sentinels too (both features) |
-    /// | `redis-cluster://[user:password@]host[:port],…` | a Redis Cluster (feature `cluster`) |
-    /// | `rediss-cluster://…` | the same over TLS (both features) |
+    /// | `redis-sentinel://[user:password@]host[:port],…[/database]#name` | the primary that Redis Sentinels name |
+    /// | `rediss-sentinel://…` | the same, with TLS to the Sentinels too (feature `tls`) |
+    /// | `redis-cluster://[user:password@]host[:port],…` | a Redis Cluster |
+    /// | `rediss-cluster://…` | the same over TLS (feature `tls`) |
     /// | `sqlite:///path/to/file[?synchronous=full]` | one SQLite file (feature `sqlite`) |
     /// | `memory:` | the memory of this one process: [`MemoryStore`](crate::MemoryStore) |
     ///
@@ -168,7 +163,9 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Keeps sessions in a store of your own. See [`Store`].
+    /// Sets a store of your own. See [`Store`].
+    ///
+    /// Default: none.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = StoreChoice::Own(Box::new(store));
         self
@@ -188,7 +185,7 @@ impl SessionManagerBuilder {
     /// of the other's users, read them with [`sessions_with`](crate::Group::sessions_with), and end them.
     ///
     /// # Errors
-    /// Refused unless it is 1 to 64 ASCII letters, digits, `-`, `_` or `.`.
+    /// Refused unless it has 1 to 64 characters, each an ASCII letter, a digit, `-`, `_` or `.`.
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.namespace = namespace.to_owned();
         self
@@ -198,7 +195,7 @@ impl SessionManagerBuilder {
     ///
     /// Default: none.
     ///
-    /// This secret never signs. A token that it verified is signed anew with the next answer.
+    /// This secret never signs. A token that it has signed is accepted, and the next answer replaces that token.
     ///
     /// To change the secret without logging anyone out:
     /// 1. Accept the new secret in all workers, while they sign with the old one.
@@ -208,7 +205,7 @@ impl SessionManagerBuilder {
     /// After that, a token of the old secret is refused without asking the store. Groups do not depend on the secret.
     ///
     /// # Errors
-    /// Refused if there are more than 16.
+    /// Refused if there are more than 16 accepted secrets.
     pub fn accept_secret(mut self, secret: Secret) -> Self {
         self.accepted.push(secret);
         self
@@ -223,7 +220,7 @@ impl SessionManagerBuilder {
     /// own](crate::Session::set_idle_timeout) keeps that one.
     ///
     /// # Errors
-    /// Refused if zero, over 100 years, or longer than the absolute timeout.
+    /// Refused if shorter than a millisecond, over 100 years, or longer than the absolute timeout.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.lifetime.idle_timeout = timeout;
         self
@@ -237,7 +234,7 @@ impl SessionManagerBuilder {
     /// existing sessions too. If it is made longer, existing sessions keep the end that they have.
     ///
     /// # Errors
-    /// Refused if zero, over 100 years, or shorter than the idle timeout.
+    /// Refused if shorter than a millisecond, over 100 years, or shorter than the idle timeout.
     ///
     /// # Security
     /// OWASP ASVS 7.3.2 asks for an absolute timeout.
@@ -252,8 +249,8 @@ impl SessionManagerBuilder {
     ///
     /// A client that asks for a page without a cookie, and gets a session, may never come back: a robot, or an attacker
     /// who fills the store with sessions. Such a session ends soon. The first request that brings the cookie gives the
-    /// session its full life. The cookie itself has its full `Max-Age` from the start. A session that is created in a
-    /// [group](crate::Session::set_group_name), by a login, has its full life at once.
+    /// session its full life. The cookie itself has its full `Max-Age` from the start. A session that a login creates
+    /// in a [group](crate::Session::set_group_name) has its full life at once.
     ///
     /// # Errors
     /// Refused if shorter than a millisecond or over 100 years.
@@ -272,7 +269,7 @@ impl SessionManagerBuilder {
     /// Default: once a minute, [`Refresh::After`]`(60 s)`.
     ///
     /// # Errors
-    /// `Refresh::After` is refused with less than a millisecond or with over 100 years.
+    /// Refused if it is a `Refresh::After` of less than a millisecond or of over 100 years.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.lifetime.refresh = refresh;
         self
@@ -370,7 +367,7 @@ impl SessionManagerBuilder {
     /// Default: [`SameSite::Lax`].
     ///
     /// # Errors
-    /// `SameSite::None` is refused without `secure`.
+    /// `SameSite::None` is refused without `Secure`.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.cookie.same_site = same_site;
         self
@@ -387,7 +384,7 @@ impl SessionManagerBuilder {
     /// cookie beside the new one until it expires, and sends both, which does no harm.
     ///
     /// # Errors
-    /// Refused without `secure`.
+    /// `true` is refused without `Secure`.
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.cookie.partitioned = partitioned;
         self
@@ -416,7 +413,7 @@ impl SessionManagerBuilder {
     /// timeout.
     ///
     /// # Errors
-    /// Refused if zero or over an hour.
+    /// Refused if shorter than a millisecond or over an hour.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
@@ -425,12 +422,13 @@ impl SessionManagerBuilder {
     /// Sets how many connections each process may have open.
     ///
     /// Default: 8. As many connections as the process has threads are enough. Calls that find all connections in use
-    /// are served in the order in which they came.
+    /// wait, and get a connection in the order in which they came.
     ///
-    /// The server sees up to workers × pool size connections. In a cluster, every node does. With Sentinel, each process
-    /// keeps one more connection, to a Sentinel. With 64 workers of 8 threads, that is 512. Keep this number below the server's
-    /// `maxclients` (10,000 by default) and its limit of open files. Beyond it, new connections are refused with
-    /// [`Unavailable`](crate::StoreErrorKind::Unavailable), and calls that have a connection go on.
+    /// The server sees up to workers × pool size connections: 512 from 64 workers with 8 connections each. In a
+    /// cluster, every node does. With Sentinel, each process keeps one more connection, to a Sentinel. Keep the number below the
+    /// server's `maxclients` (10,000 by default) and its limit of open files. Beyond it, the server refuses new
+    /// connections, and their calls fail with [`Unavailable`](crate::StoreErrorKind::Unavailable). Calls that have a
+    /// connection go on.
     ///
     /// # Errors
     /// Refused if zero or over 1,000.
@@ -482,26 +480,50 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Checks the settings and makes the manager. This opens nothing, so it works before forking and while the store is
-    /// down.
+    /// Checks the settings and makes the manager.
+    ///
+    /// This opens nothing, so it works before forking and while the store is down.
     ///
     /// # Errors
-    /// A [`ConfigError`] says which setting is wrong and what to do.
+    /// A [`ConfigError`] that says which setting is wrong and what to do.
     pub fn build(self) -> Result<SessionManager, ConfigError> {
-        check_timeout("idle_timeout", self.lifetime.idle_timeout)?;
+        self.check()?;
+        let cookie = self.cookie.checked()?;
+        let signer = |scope| Signer::new(&scope, &self.secret, &self.accepted);
+        Ok(SessionManager::new(Context {
+            store: Metered::new(self.store.open(self.pool_size, self.operation_timeout)?),
+            digests: Digests::new(&self.namespace),
+            cookie_signer: signer(Scope::of_cookies(&self.namespace, &cookie)),
+            token_signer: signer(Scope::of_bearer_tokens(&self.namespace)),
+            namespace: self.namespace,
+            cookie,
+            limits: Limits {
+                lifetime: self.lifetime,
+                unconfirmed_timeout: self.unconfirmed_timeout,
+                size_limit: self.size_limit,
+                max_sessions: self.max_sessions_per_group,
+            },
+            operation_timeout: self.operation_timeout,
+            lines: Lines::default(),
+        }))
+    }
+
+    /// Checks all settings except those of the cookie and of the store.
+    fn check(&self) -> Result<(), ConfigError> {
+        let Lifetime { idle_timeout, absolute_timeout, refresh } = self.lifetime;
+        check_timeout("idle_timeout", idle_timeout)?;
         check_timeout("unconfirmed_timeout", self.unconfirmed_timeout)?;
         check_timeout("operation_timeout", self.operation_timeout)?;
         if self.operation_timeout > LONGEST_OPERATION {
             return Err(ConfigError::TimeoutTooLong { setting: "operation_timeout", longest: "an hour" });
         }
-        if let Refresh::After(interval) = self.lifetime.refresh {
+        if let Refresh::After(interval) = refresh {
             check_timeout("refresh", interval)?;
         }
-        if let Some(absolute) = self.lifetime.absolute_timeout {
+        if let Some(absolute) = absolute_timeout {
             check_timeout("absolute_timeout", absolute)?;
-            let idle = self.lifetime.idle_timeout;
-            if idle > absolute {
-                return Err(ConfigError::IdleBeyondAbsolute { idle, absolute });
+            if idle_timeout > absolute {
+                return Err(ConfigError::IdleBeyondAbsolute { idle: idle_timeout, absolute });
             }
         }
         if !(1..=LARGEST_POOL).contains(&self.pool_size) {
@@ -519,49 +541,11 @@ impl SessionManagerBuilder {
         if self.accepted.len() > MOST_ACCEPTED_SECRETS {
             return Err(ConfigError::TooManySecrets);
         }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !(1..=64).contains(&self.namespace.len()) || !self.namespace.bytes().all(allowed) {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=64).contains(&self.namespace.len()) || !self.namespace.bytes().all(is_allowed) {
             return Err(ConfigError::Namespace);
         }
-        let cookie = self.cookie.checked()?;
-        let of_tokens = Scope {
-            namespace: &self.namespace,
-            transport: "token",
-            cookie_name: "",
-            path: "",
-            domain: "",
-            secure: false,
-            partitioned: false,
-        };
-        let of_cookies = Scope {
-            transport: "cookie",
-            cookie_name: &cookie.name,
-            path: &cookie.path,
-            domain: cookie.domain.as_deref().unwrap_or_default(),
-            secure: cookie.secure,
-            partitioned: cookie.partitioned,
-            ..of_tokens
-        };
-        let signer = |scope| Signer::new(scope, &self.secret, &self.accepted);
-        Ok(SessionManager::new(Context {
-            cookie_signer: signer(&of_cookies),
-            token_signer: signer(&of_tokens),
-            store: Metered::new(match self.store {
-                StoreChoice::None => return Err(ConfigError::NoStore),
-                StoreChoice::Url(url) => open(&url, self.pool_size, self.operation_timeout)?,
-                StoreChoice::Own(store) => store,
-            }),
-            namespace: self.namespace,
-            cookie,
-            limits: Limits {
-                lifetime: self.lifetime,
-                unconfirmed_timeout: self.unconfirmed_timeout,
-                size_limit: self.size_limit,
-                max_sessions: self.max_sessions_per_group,
-            },
-            operation_timeout: self.operation_timeout,
-            lines: Lines::default(),
-        }))
+        Ok(())
     }
 }
 
@@ -571,6 +555,23 @@ fn check_timeout(setting: &'static str, timeout: Duration) -> Result<(), ConfigE
         timeout if timeout < Duration::from_millis(1) => Err(ConfigError::ZeroTimeout { setting }),
         timeout if timeout > LONGEST_TIMEOUT => Err(ConfigError::TimeoutTooLong { setting, longest: "100 years" }),
         _ => Ok(()),
+    }
+}
+
+/// The store that the application has chosen.
+enum StoreChoice {
+    None,
+    Url(String),
+    Own(Box<dyn Store>),
+}
+
+impl StoreChoice {
+    fn open(self, pool_size: u32, operation_timeout: Duration) -> Result<Box<dyn Store>, ConfigError> {
+        match self {
+            StoreChoice::None => Err(ConfigError::NoStore),
+            StoreChoice::Url(url) => open(&url, pool_size, operation_timeout),
+            StoreChoice::Own(store) => Ok(store),
+        }
     }
 }
 

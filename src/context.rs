@@ -3,19 +3,21 @@
 use crate::cookie::{CookieSettings, SetCookie};
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::id::{Digests, GroupTag, PublicId};
 use crate::lifetime::Lifetime;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::metered::Metered;
 use crate::store::record::Size;
 use crate::store::stats::Counted;
 use crate::throttle::Throttle;
-use crate::token::{GroupTag, Identity, PublicId, Signer};
+use crate::token::{Identity, Signer};
 use std::time::Duration;
 
-/// The store, the signers and the settings. All sessions and groups of a manager share one.
+/// The store, the signers and the settings of a manager. All its sessions and groups share them.
 pub(crate) struct Context {
     pub(crate) store: Metered,
     pub(crate) namespace: String,
+    pub(crate) digests: Digests,
     pub(crate) cookie_signer: Signer,
     pub(crate) token_signer: Signer,
     pub(crate) cookie: CookieSettings,
@@ -24,7 +26,7 @@ pub(crate) struct Context {
     pub(crate) lines: Lines,
 }
 
-/// Limits how often the log lines that a client can cause at will are written.
+/// The log lines that a client can cause at will. Each is written at most once a minute.
 #[derive(Default)]
 pub(crate) struct Lines {
     pub(crate) many_cookies: Throttle,
@@ -44,38 +46,44 @@ pub(crate) struct Limits {
 }
 
 impl Context {
+    /// Counts one event in the statistics.
     pub(crate) fn count(&self, what: Counted) {
         self.store.add(what, 1);
     }
 
+    /// Gives the deadline of an operation that begins now.
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.operation_timeout)
     }
 
     pub(crate) fn public_id(&self, identity: &Identity) -> PublicId {
-        self.cookie_signer.public_id(identity)
+        self.digests.public_id(&identity.id)
     }
 
+    /// Gives the key of the record of a session.
     pub(crate) fn key(&self, identity: &Identity) -> RecordKey<'_> {
         RecordKey { namespace: &self.namespace, tag: identity.tag, id: self.public_id(identity) }
     }
 
     pub(crate) fn group_tag(&self, name: &str) -> GroupTag {
-        self.cookie_signer.group_tag(name)
+        self.digests.group_tag(name)
     }
 
     pub(crate) fn group_key(&self, tag: GroupTag) -> GroupKey<'_> {
         GroupKey { namespace: &self.namespace, tag }
     }
 
+    /// Makes the cookie of a session.
     pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
         self.cookie.carry(self.cookie_signer.sign(identity), expires_in)
     }
 
+    /// Makes the bearer token of a session.
     pub(crate) fn token(&self, identity: &Identity) -> String {
         self.token_signer.sign(identity)
     }
 
+    /// Makes a form token of a session. Sessions of bearer tokens have form tokens of the same kind.
     pub(crate) fn csrf_token(&self, id: &PublicId) -> Result<String, Error> {
         self.cookie_signer.csrf_token(id)
     }

@@ -79,8 +79,9 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// Checks everything that the `cookie` crate writes out unchecked and everything that makes browsers drop the
-    /// cookie, and gives the name the strictest prefix whose conditions hold: `__Host-`, else `__Secure-`.
+    /// Checks the settings, and gives the name the strictest prefix whose conditions hold: `__Host-`, else `__Secure-`.
+    ///
+    /// The check covers all that the `cookie` crate writes without a check, and all that makes browsers drop the cookie.
     pub(crate) fn checked(mut self) -> Result<CookieSettings, ConfigError> {
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(is_token_byte) {
             return Err(ConfigError::CookieName);
@@ -103,7 +104,7 @@ impl CookieSettings {
         Ok(self)
     }
 
-    /// Whether the name has a prefix already. Browsers compare them without regard to case (RFC 6265bis, section 5.7).
+    /// Says whether the name has a prefix already. Browsers ignore the case of a prefix (RFC 6265bis, section 5.7).
     fn has_valid_prefix(&self) -> Result<bool, ConfigError> {
         let name = self.name.to_ascii_lowercase();
         let host = "Secure, Path=/ and no Domain";
@@ -124,20 +125,20 @@ impl CookieSettings {
         self.secure && self.path == "/" && self.domain.is_none()
     }
 
-    /// The values of all cookies of our name in a `Cookie` header, as the bytes they are.
+    /// Gives the values of all cookies of our name in a `Cookie` header, byte for byte.
     pub(crate) fn values<'h>(&self, header: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
         header
             .split(|byte| *byte == b';')
             .filter_map(|pair| trim(pair).strip_prefix(self.name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")))
     }
 
-    /// The cookie that carries this token.
+    /// Makes the cookie that carries this token.
     pub(crate) fn carry(&self, token: String, expires_in: Duration) -> SetCookie {
         let seconds = expires_in.min(MAX_AGE).as_millis().div_ceil(1000) as i64;
         self.write(token, self.persistent.then_some(seconds))
     }
 
-    /// The cookie that takes the session's cookie away.
+    /// Makes the cookie that deletes the session's cookie.
     pub(crate) fn removal(&self) -> SetCookie {
         self.write(String::new(), Some(0))
     }
@@ -161,13 +162,13 @@ impl CookieSettings {
     }
 }
 
-/// The bytes of a cookie's name: an HTTP token (RFC 9110, section 5.6.2).
+/// Says whether a cookie's name may contain this byte: it is an HTTP token (RFC 9110, section 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether a request's path can begin with this one, as browsers write paths: where they percent-encode a byte, or take
-/// a segment out, the cookie would never be sent.
+/// Says whether the path of a browser's request can begin with this path. If browsers percent-encode a byte of it, or
+/// take a segment out, they never send the cookie.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= 1024
@@ -178,14 +179,15 @@ fn is_path(path: &str) -> bool {
         })
 }
 
-/// The bytes that browsers leave as they are in a path, without those that end an attribute (`;`) or, for some readers,
-/// a header (`,`). The URL standard encodes all the others but `|`, which Chromium encodes, and `\`, which becomes `/`.
+/// Says whether browsers leave this byte of a path as it is. `;` and `,` do not count: the first ends an attribute, and
+/// for some readers the second ends a header. The URL standard encodes the other bytes, except `|`, which Chromium
+/// encodes, and `\`, which becomes `/`.
 fn is_path_byte(byte: u8) -> bool {
     (0x21..0x7f).contains(&byte) && !b"\"#<>?\\^`{|},;".contains(&byte)
 }
 
-/// Refuses what is not a host name, and what browsers never take for a domain. A public suffix such as `co.uk` is not
-/// recognised: the list of them changes by the week.
+/// Refuses a text that is not a host name, and a host name that browsers never accept as a domain. A public suffix such
+/// as `co.uk` is not recognised, because the list of them changes every week.
 fn check_domain(domain: &str) -> Result<(), ConfigError> {
     if domain.contains(':') && domain.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_ok() {
         return Err(ConfigError::CookieDomainDropped { what: "an IP address" });
@@ -193,7 +195,7 @@ fn check_domain(domain: &str) -> Result<(), ConfigError> {
     if !is_host_name(domain) {
         return Err(ConfigError::CookieDomain);
     }
-    // The URL standard takes every host for an IPv4 address whose last label is a number.
+    // By the URL standard, a host whose last label is a number is an IPv4 address.
     let last = domain.rsplit('.').next().unwrap_or_default();
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
     if last.bytes().all(|byte| byte.is_ascii_digit())
@@ -217,7 +219,7 @@ fn is_host_name(domain: &str) -> bool {
     domain.len() <= 253 && domain.split('.').all(label)
 }
 
-/// Without the spaces and tabs around it: all that RFC 6265bis lets a server take away.
+/// Removes the spaces and tabs around a pair. RFC 6265bis lets a server remove nothing else.
 fn trim(pair: &[u8]) -> &[u8] {
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = pair.iter().position(|byte| !blank(byte)).unwrap_or(pair.len());

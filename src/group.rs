@@ -2,12 +2,12 @@
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::id::{GroupTag, PublicId};
 use crate::session::Session;
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::key::GroupKey;
 use crate::store::record::SessionInfo;
-use crate::token::{GroupTag, PublicId};
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;

@@ -122,6 +122,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base64url;
 mod builder;
 mod context;
 mod cookie;
@@ -130,11 +131,13 @@ mod defaults;
 mod error;
 mod group;
 pub mod guide;
+mod id;
 mod json;
 mod lifetime;
 mod manager;
 mod process;
 mod random;
+mod secret;
 mod session;
 pub mod store;
 mod throttle;
@@ -144,9 +147,11 @@ pub use builder::SessionManagerBuilder;
 pub use cookie::{SameSite, SetCookie};
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
 pub use group::Group;
+pub use id::{ParsePublicIdError, PublicId};
 pub use lifetime::Refresh;
 pub use manager::SessionManager;
-pub use session::identity::MAX_GROUP_NAME_BYTES;
+pub use secret::Secret;
+pub use session::new_id::MAX_GROUP_NAME_BYTES;
 pub use session::{MAX_KEY_BYTES, Session};
 pub use store::fork_guard::ForkGuard;
 pub use store::memory::MemoryStore;
@@ -156,7 +161,6 @@ pub use store::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteStore;
 pub use store::stats::Stats;
-pub use token::{ParsePublicIdError, PublicId, Secret};
 
 // To be taken out once the tests name their modules.
 #[cfg(feature = "contract")]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The longest timeout: a longer one is refused.
+/// The longest timeout that is accepted: 100 years.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// When the use of a session extends its idle timeout (and its cookie).
+/// Says when the use of a session extends its idle timeout, and renews its cookie.
 ///
 /// An extension costs a write in the store and a `Set-Cookie`. So, by default, it is made at most once a minute. The
 /// stored life and the cookie's `Max-Age` are longer than the idle timeout by this interval, so that a session never
@@ -23,7 +23,7 @@ pub enum Refresh {
     After(Duration),
     /// On every load. Each answer then carries a `Set-Cookie`.
     EveryLoad,
-    /// Never. The session ends one idle timeout after it was created (or given a new id), even if it is used.
+    /// Never. The session ends one idle timeout after it was created or got a new id, even if it is used.
     Never,
 }
 

@@ -1,38 +1,43 @@
 //! One client's session, as one request sees it.
 
 mod csrf;
+mod destroy;
+mod drop;
 mod flash;
-pub(crate) mod identity;
+mod identity;
+mod life;
+pub(crate) mod new_id;
+mod pending;
 mod previous;
 mod save;
+mod send;
+mod snapshot;
 pub(crate) mod transaction;
+mod transport;
+mod view;
 
 use crate::context::Context;
 use crate::error::{Error, Oversize};
-pub(crate) use crate::json::from_json;
-use crate::json::to_json;
-use crate::session::identity::NewId;
-use crate::store::call::Nonce;
-use crate::store::key::RecordKey;
-use crate::store::record::{Record, RecordInfo, Values, size};
-use crate::store::update::{Change, ChangeSet, add};
-use crate::token::{Identity, PublicId, Transport, Verified};
+use crate::json::{from_json, to_json};
+use crate::session::pending::{InFlight, Pending};
+use crate::session::snapshot::Snapshot;
+use crate::store::record::{Record, size};
+use crate::store::update::{Change, add};
+use crate::token::{Identity, Transport, Verified};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
 /// The longest that a key may be, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The values kept for one client, as one request sees them.
 ///
-/// [`SessionManager::load`] gives one for each request. Changes stay in the session until [`save`](Session::save),
-/// which sends only the changed keys: what other requests change at the same time under other keys stays. A session in
-/// which nothing was set is not kept, and costs nothing.
+/// [`SessionManager::load`](crate::SessionManager::load) gives one for each request. Changes stay in the session until
+/// [`save`](Session::save), which sends only the changed keys: what other requests change at the same time under other
+/// keys stays. A session in which nothing was set is not kept, and costs nothing.
 ///
 /// A page that sets a value in every session, such as a counter of visits, keeps a session for each visitor who sends
 /// no cookie. Such visitors are robots, and requests that another site causes and whose cookie
@@ -64,59 +69,42 @@ pub const MAX_KEY_BYTES: usize = 1024;
 pub struct Session {
     context: Arc<Context>,
     transport: Transport,
+    /// The id and the group in the client's token.
     identity: Identity,
-    /// The id that the session has now, if it was reached by an id that was replaced a moment ago.
-    forwarded_to: Option<PublicId>,
-    /// The group that it is in.
-    group_name: Option<String>,
-    /// The state of the record in the store's last answer; `None` until there is a record.
-    info: Option<RecordInfo>,
-    /// When that answer came.
-    heard_at: Instant,
-    /// The values in the store's last answer.
-    values: Values,
-    /// Whether these are all values that the record held at that time. Other requests may have changed the record
-    /// between its load and a save.
-    complete: bool,
-    /// Changes that were sent to the store and got no answer. They may have been applied, so they go first, under their
-    /// old nonce.
-    unanswered: Option<Sent>,
+    /// The record as the store's last answer showed it.
+    record: Snapshot,
+    /// Changes that were sent and got no answer. They go first.
+    in_flight: Option<InFlight>,
     /// Changes that were not sent yet.
-    changes: ChangeSet,
-    /// Whether the session is kept although nothing is set in it.
-    keep: bool,
-    /// A new id that was not sent yet.
-    new_id: Option<NewId>,
-    /// Whether a save needs the record as it was loaded: see `transact`.
-    pub(crate) exclusive: bool,
-    /// Whether a save was refused because another request had changed the record.
-    pub(crate) conflicted: bool,
-    pub(crate) cookie_due: bool,
-    /// Whether this request created the session, and its cookie has to come back before the session gets its full life.
-    is_unconfirmed: bool,
-    /// Whether the application knows what happened to its changes: then a drop loses nothing unnoticed.
-    pub(crate) settled: bool,
+    pending: Pending,
+    transaction: Transaction,
+    /// Whether the next save gives a cookie.
+    cookie_due: bool,
+    /// Whether a drop with unsaved changes is logged. If the application knows that they are not saved, it is not.
+    warn_on_drop: bool,
 }
 
-struct Sent {
-    nonce: Nonce,
-    changes: ChangeSet,
-    /// The session's identity after these changes, if it gets a new id.
-    new_id: Option<NewId>,
+/// Whether the session is in a [transaction](crate::SessionManager::transact).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transaction {
+    None,
+    /// A save needs the record as it was loaded.
+    Running,
+    /// A save was refused because another request had changed the record. The transaction has to begin again.
+    Conflicted,
 }
 
 impl Session {
+    /// Gives a session that has no record yet.
     pub(crate) fn new(context: Arc<Context>, transport: Transport) -> Result<Session, Error> {
         Ok(Session::of(context, transport, Identity::random(None)?))
     }
 
+    /// Gives the session of a record that was loaded just now, by the id in a token.
     pub(crate) fn loaded(context: Arc<Context>, transport: Transport, verified: Verified, record: Record) -> Session {
         let mut session = Session::of(context, transport, verified.identity);
-        session.info = Some(record.info);
-        session.values = record.values;
-        session.group_name = record.group_name;
-        session.forwarded_to = record.forwarded_to;
         session.cookie_due = verified.outdated || record.refreshed;
+        session.record = Snapshot::of(record);
         session
     }
 
@@ -125,25 +113,14 @@ impl Session {
             context,
             transport,
             identity,
-            forwarded_to: None,
-            group_name: None,
-            info: None,
-            heard_at: Instant::now(),
-            values: Values::new(),
-            complete: true,
-            unanswered: None,
-            changes: ChangeSet::default(),
-            keep: false,
-            new_id: None,
-            exclusive: false,
-            conflicted: false,
+            record: Snapshot::empty(),
+            in_flight: None,
+            pending: Pending::default(),
+            transaction: Transaction::None,
             cookie_due: false,
-            is_unconfirmed: false,
-            settled: false,
+            warn_on_drop: true,
         }
     }
-
-    // ---- values ----
 
     /// Gives the value of a key, or `None` if the key has no value.
     ///
@@ -209,13 +186,13 @@ impl Session {
     /// if the key is too long. [`Error::ReservedKey`] if the key begins with a NUL character.
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
         self.check_key(key)?;
-        let change = if self.layers().any(|layer| layer.overriding(key).is_some()) {
+        let change = if self.overrides(key) {
             Change::Set(add(key, self.json(key)?.as_deref(), by)?.to_string())
         } else {
             let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::NotAnInteger { key: key.to_owned() });
-            // What was sent without an answer may have to be sent again as one with this.
-            add(self.pending(key).unwrap_or(0))?;
-            Change::Increment(add(self.changes.increment(key).unwrap_or(0))?)
+            // What is in flight may be refused, and then be sent as one increment with this one.
+            add(self.increment_of(key).unwrap_or(0))?;
+            Change::Increment(add(self.pending.increment(key).unwrap_or(0))?)
         };
         self.change(key, change);
         Ok(())
@@ -227,24 +204,11 @@ impl Session {
         !is_reserved(key) && self.holds(key)
     }
 
-    /// Says whether a key has a value, even a key of the library's own.
-    fn holds(&self, key: &str) -> bool {
-        for layer in self.layers() {
-            match layer.keys.get(key) {
-                Some(Change::Remove) => return false,
-                Some(_) => return true,
-                None if layer.clear => return false,
-                None => {}
-            }
-        }
-        self.values.contains_key(key)
-    }
-
     /// Gives all keys, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
-        let changed = self.layers().flat_map(|layer| layer.keys.keys());
-        let all: BTreeSet<&str> = changed.chain(self.values.keys()).map(String::as_str).collect();
+        let changed = self.layers().flat_map(|layer| layer.changes.keys.keys());
+        let all: BTreeSet<&str> = changed.chain(self.record.values.keys()).map(String::as_str).collect();
         all.into_iter().filter(|key| self.contains_key(key)).collect()
     }
 
@@ -262,91 +226,23 @@ impl Session {
 
     /// Removes all values, including those that other requests set meanwhile. The session lives on.
     pub fn clear(&mut self) {
-        self.settled = false;
-        self.changes.keys.clear();
-        self.changes.clear = true;
+        let changes = &mut self.edit().changes;
+        changes.keys.clear();
+        changes.clear = true;
     }
 
-    // ---- identity and life ----
-
-    /// Gives this one session another idle timeout, which begins when the session is saved.
-    ///
-    /// The timeout is at least a second and at most 100 years: a shorter or a longer one counts as that. The absolute
-    /// timeout still holds.
-    ///
-    /// This is "remember me" if cookies outlive the browser, as they do by default. With
-    /// [`persistent(false)`](crate::SessionManagerBuilder::persistent), the cookie is deleted when the browser is
-    /// closed, whatever this timeout is.
-    pub fn set_idle_timeout(&mut self, timeout: Duration) {
-        let longest = crate::lifetime::LONGEST_TIMEOUT;
-        self.settled = false;
-        self.changes.idle_timeout = Some(timeout.clamp(Duration::from_secs(1), longest));
+    fn is_in_transaction(&self) -> bool {
+        self.transaction != Transaction::None
     }
 
-    /// Gives a digest of the session's id, for logs and lists. It changes when the id does.
-    #[must_use]
-    pub fn public_id(&self) -> PublicId {
-        self.key().id
-    }
-
-    /// Says whether the store has no record of this session yet.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.info.is_none()
-    }
-
-    /// Says when the session was created, by the store's clock. A new id does not change this. `None` before the first
-    /// save.
-    #[must_use]
-    pub fn created_at(&self) -> Option<SystemTime> {
-        self.info.as_ref().map(|info| info.created_at)
-    }
-
-    /// Says when the session ends if it is not used, by the store's clock. `None` before the first save.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.info.as_ref().map(|info| info.expires_at)
-    }
-
-    /// Gives the time by the store's clock, which may differ from this machine's. `None` before the first save.
-    fn store_now(&self) -> Option<SystemTime> {
-        let info = self.info.as_ref()?;
-        info.expires_at.checked_sub(info.expires_in)?.checked_add(self.heard_at.elapsed())
-    }
-
-    /// Gives the key of the session's record.
-    fn key(&self) -> RecordKey<'_> {
-        let key = self.context.key(&self.identity);
-        RecordKey { id: self.forwarded_to.unwrap_or(key.id), ..key }
-    }
-
-    // ---- the view ----
-
-    /// Gives the changes since the store's last answer, latest first.
-    fn layers(&self) -> impl Iterator<Item = &ChangeSet> {
-        std::iter::once(&self.changes).chain(self.unanswered.as_ref().map(|sent| &sent.changes))
-    }
-
-    /// Gives the JSON text of a key as this request sees it.
-    fn json(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
-        if let Some(json) = self.layers().find_map(|layer| layer.overriding(key)) {
-            return Ok(json.map(|json| json.as_str().into()));
-        }
-        let json = self.values.get(key).map(String::as_str);
-        match self.pending(key) {
-            Some(by) => Ok(Some(add(key, json, by)?.to_string().into())),
-            None => Ok(json.map(Cow::from)),
-        }
-    }
-
-    /// Gives the sum that this request adds to a key that it does not set.
-    fn pending(&self, key: &str) -> Option<i64> {
-        self.layers().filter_map(|layer| layer.increment(key)).reduce(i64::saturating_add)
+    /// Gives the pending changes, to add one.
+    fn edit(&mut self) -> &mut Pending {
+        self.warn_on_drop = true;
+        &mut self.pending
     }
 
     fn change(&mut self, key: &str, change: Change) {
-        self.settled = false;
-        self.changes.keys.insert(key.to_owned(), change);
+        self.edit().changes.keys.insert(key.to_owned(), change);
     }
 
     fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
@@ -372,25 +268,6 @@ impl Session {
 /// Says whether this is one of the library's own keys.
 fn is_reserved(key: &str) -> bool {
     key.starts_with('\0')
-}
-
-impl ChangeSet {
-    fn increment(&self, key: &str) -> Option<i64> {
-        match self.keys.get(key) {
-            Some(Change::Increment(by)) => Some(*by),
-            _ => None,
-        }
-    }
-
-    /// Gives what this change set sets a key to, whatever was there before; `None` if it leaves the key or adds to it.
-    fn overriding(&self, key: &str) -> Option<Option<&String>> {
-        match self.keys.get(key) {
-            Some(Change::Set(json)) => Some(Some(json)),
-            Some(Change::Remove) => Some(None),
-            Some(Change::Increment(_)) => None,
-            None => self.clear.then_some(None),
-        }
-    }
 }
 
 impl fmt::Debug for Session {

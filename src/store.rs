@@ -22,6 +22,7 @@ pub(crate) mod stats;
 pub(crate) mod update;
 
 pub use crate::deadline::Deadline;
+pub use crate::id::{GroupTag, ParseGroupTagError};
 pub use crate::lifetime::Lifetime;
 pub use crate::store::call::{Call, Nonce};
 pub use crate::store::fork_guard::ForkGuard;
@@ -32,11 +33,10 @@ pub use crate::store::refusal::Refusal;
 pub use crate::store::state::RecordState;
 pub use crate::store::stats::Stats;
 pub use crate::store::update::{Change, ChangeSet, Update, Updated};
-pub use crate::token::GroupTag;
 
 use crate::error::{Error, StoreError, StoreErrorKind};
+use crate::id::PublicId;
 use crate::lifetime::Refresh;
-use crate::token::PublicId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

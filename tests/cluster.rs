@@ -488,7 +488,9 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         ($name:literal) => {
             concat!(
                 include_str!("../src/store/redis/scripts/prelude.lua"),
-                "\n",
+                include_str!("../src/store/redis/scripts/shared/record.lua"),
+                include_str!("../src/store/redis/scripts/shared/change.lua"),
+                include_str!("../src/store/redis/scripts/shared/group.lua"),
                 include_str!(concat!("../src/store/redis/scripts/", $name, ".lua"))
             )
         };
@@ -504,22 +506,23 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         redis::from_redis_value(words[1].clone()).unwrap()
     };
     let prepare = || {
-        let arguments = ["nonce001", "2", "1", "0", "9999999", "0", "1", "3", "60000", "0", "", ":a", "1"];
-        run(script!("pending"), &new, &arguments)
+        let arguments = ["nonce001", "2", "1", "", "9999999", "0", "1", "3", "60000", "0", "", "1", ":a", "1"];
+        run(script!("handover_prepare"), &new, &arguments)
     };
     let settings = ["60000", "9999999", ""];
-    let take = || {
+    let end = || {
         let arguments = [&["nonce001"][..], &settings, &["1", "20000", "60000", &id, "60000"]].concat();
-        run(script!("take"), &old, &arguments)
+        run(script!("handover_end"), &old, &arguments)
     };
-    assert_eq!((prepare(), take()), ("ok".to_owned(), "ok".to_owned()));
+    assert_eq!((prepare(), end()), ("ok".to_owned(), "ok".to_owned()));
     assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
     for _ in 0..2 {
         manager.destroy(&*header).unwrap();
     }
-    assert_eq!((prepare(), take()), ("gone".to_owned(), "ok".to_owned()));
-    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "", "1", "", "", "", "", ""]].concat();
-    assert_eq!(run(script!("activate"), &new, &arguments), "gone");
+    assert_eq!((prepare(), end()), ("gone".to_owned(), "ok".to_owned()));
+    let no_nonces = ["4", "", "", "", ""];
+    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "0", "1", ""], &no_nonces, &["0"]].concat();
+    assert_eq!(run(script!("handover_activate"), &new, &arguments), "gone");
     assert!(manager.load(&*header).unwrap().is_new());
 }
 

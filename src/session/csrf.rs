@@ -1,8 +1,8 @@
 //! Tokens against cross-site request forgery.
 
 use crate::error::Error;
+use crate::id::PublicId;
 use crate::session::Session;
-use crate::token::PublicId;
 use log::Level;
 
 impl Session {
@@ -41,13 +41,13 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn csrf_token(&mut self) -> String {
-        self.settled &= self.info.is_some();
-        self.keep = true;
-        let context = self.context.clone();
-        let id = self.next_public_id();
-        id.and_then(|id| context.csrf_token(&id)).unwrap_or_else(|error| {
+        if self.is_new() {
+            self.edit().keep = true;
+        }
+        let token = self.next_public_id().and_then(|id| self.context.csrf_token(&id));
+        token.unwrap_or_else(|error| {
             let line = format_args!("no token can be made for a form: {error}");
-            context.lines.no_form_token.log(Level::Error, line);
+            self.context.lines.no_form_token.log(Level::Error, line);
             String::new()
         })
     }
@@ -56,7 +56,7 @@ impl Session {
     /// wrong token.
     #[must_use]
     pub fn verify_csrf(&self, token: &str) -> bool {
-        // A page that was made before the id was replaced a moment ago has a token of that.
+        // A page that was made before the id was replaced has a token of the old id.
         let own_id = self.context.public_id(&self.identity);
         let is_of = |id: PublicId| self.context.verify_csrf(&id, token);
         is_of(self.public_id()) || is_of(own_id) || self.previous_ids().any(|(id, _)| is_of(id))
@@ -64,9 +64,14 @@ impl Session {
 
     /// Gives the id that the session will have after the save, as far as that is known.
     fn next_public_id(&mut self) -> Result<PublicId, Error> {
-        match self.forwarded_to {
-            Some(id) => Ok(id),
-            None => Ok(self.context.clone().public_id(&self.next_identity()?)),
+        let Session { context, identity, record, in_flight, pending, .. } = self;
+        if let Some(id) = record.forwarded_to {
+            return Ok(id);
         }
+        let next = match &mut pending.new_id {
+            Some(new_id) if record.info.is_some() => new_id.draw(identity, context)?,
+            _ => in_flight.as_ref().and_then(|sent| sent.pending.new_identity()).unwrap_or(identity),
+        };
+        Ok(context.public_id(next))
     }
 }

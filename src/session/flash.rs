@@ -7,7 +7,7 @@ use crate::session::Session;
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::refusal::Refusal;
-use crate::store::update::{Change, ChangeSet, Update, Updated};
+use crate::store::update::{Change, ChangeSet, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,30 +58,30 @@ impl Session {
     /// [`Error::Store`].
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let deadline = self.context.deadline();
-        let sent = self.send(deadline);
-        self.counted(sent)?;
+        let answer = self.send(deadline);
+        self.counted(answer)?;
         let own_key = flash_key(key);
-        let json = self.values.get(&own_key).filter(|_| !self.changes.clear).cloned();
-        let (Some(info), Some(json)) = (&self.info, json) else { return Ok(None) };
+        let json = self.record.values.get(&own_key).filter(|_| !self.pending.changes.clear).cloned();
+        let (Some(info), Some(json)) = (&self.record.info, json) else { return Ok(None) };
         let value = json.split_once(',').and_then(|(_, value)| value.strip_suffix(']'));
         let value = from_json(key, value.unwrap_or(&json))?;
-        let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
-        if self.exclusive {
-            self.values.remove(&own_key);
-            self.changes.keys.entry(own_key).or_insert(Change::Remove);
+        if self.is_in_transaction() {
+            // It is removed when the transaction is saved.
+            self.record.values.remove(&own_key);
+            self.pending.changes.keys.entry(own_key).or_insert(Change::Remove);
             return Ok(value);
         }
+        let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
         let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
         let taken = self.context.store.update(&self.key(), &taking, &Call::until(deadline)?);
         match taken {
-            Ok(Updated { info, forwarded_to, .. }) => {
-                self.note(info, forwarded_to);
-                self.values.remove(&own_key);
+            Ok(updated) => {
+                self.record.update(removal, updated);
                 Ok(value)
             }
-            // Another request was faster, or has put another in its place.
+            // Another request has taken the value, or has put another one in its place.
             Err(Refusal::Conflict) => {
-                self.values.remove(&own_key);
+                self.record.values.remove(&own_key);
                 Ok(None)
             }
             Err(refusal) => self.counted(Err(refusal.into())),

@@ -1,69 +1,26 @@
 //! A new id for the session, and the group that it is in.
 
-use crate::error::{Error, Oversize};
+use crate::id::PublicId;
 use crate::session::Session;
+use crate::session::new_id::{GroupChange, NewId};
 use crate::store::forward::LONGEST_GRACE;
-use crate::store::record::Join;
-use crate::token::Identity;
+use crate::store::key::RecordKey;
 use std::time::{Duration, SystemTime};
 
-/// The longest that a group's name may be, in bytes.
-pub const MAX_GROUP_NAME_BYTES: usize = 1024;
-
-/// A new id that the session gets when it is saved.
-pub(super) struct NewId {
-    /// Drawn when it is first needed.
-    pub(super) identity: Option<Identity>,
-    pub(super) group: GroupChange,
-    /// How long the old id still reaches the session.
-    pub(super) grace: Option<Duration>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum GroupChange {
-    None,
-    Join(String),
-    Leave,
-}
-
-impl NewId {
-    /// Combines this request for a new id with a `later` one.
-    pub(super) fn followed_by(self, later: NewId) -> NewId {
-        NewId {
-            identity: later.identity.or(self.identity),
-            group: if later.group == GroupChange::None { self.group } else { later.group },
-            grace: self.grace.and(later.grace),
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), Error> {
-        match &self.group {
-            GroupChange::Join(name) if name.len() > MAX_GROUP_NAME_BYTES => Err(Error::TooLarge {
-                key: String::new(),
-                what: Oversize::GroupName,
-                size: name.len(),
-                limit: MAX_GROUP_NAME_BYTES,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn join(&self, max_sessions: Option<usize>) -> Option<Join<'_>> {
-        match &self.group {
-            GroupChange::Join(name) => Some(Join { name, max_sessions }),
-            GroupChange::None | GroupChange::Leave => None,
-        }
-    }
-}
-
 impl Session {
+    /// Gives a digest of the session's id, for logs and lists. It changes when the id does.
+    #[must_use]
+    pub fn public_id(&self) -> PublicId {
+        self.key().id
+    }
+
     /// Gives the session a new id when it is saved. The values stay, and the old id is dead from then on.
     ///
     /// Do this whenever the rights of the client change (OWASP ASVS 7.2.4), so that an id that someone planted or saw
     /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does this by itself. If two
     /// requests do this at once, one wins, and the other's save answers [`Error::Gone`].
     pub fn regenerate(&mut self) {
-        self.renew(GroupChange::None, None);
+        self.renew(GroupChange::Stay, None);
     }
 
     /// Like [`regenerate`](Session::regenerate), but the old id keeps working for `grace`, so that requests already in
@@ -81,7 +38,7 @@ impl Session {
     ///
     /// If this request also asks for a new id without a grace, there is no grace.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {
-        self.renew(GroupChange::None, Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
+        self.renew(GroupChange::Stay, Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
     }
 
     /// Lets the session join a group when it is saved: the login of this user (the npm module's `setGroupName`).
@@ -132,15 +89,14 @@ impl Session {
     /// Gives the name of the group that the session is in, or joins when it is saved.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
-        let sent = self.unanswered.as_ref().and_then(|sent| sent.new_id.as_ref());
-        for new_id in self.new_id.iter().chain(sent) {
-            match &new_id.group {
+        for layer in self.layers() {
+            match layer.group() {
                 GroupChange::Join(name) => return Some(name),
                 GroupChange::Leave => return None,
-                GroupChange::None => {}
+                GroupChange::Stay => {}
             }
         }
-        self.group_name.as_deref()
+        self.record.group_name.as_deref()
     }
 
     /// Says when the session joined its group, by the store's clock: the last login. `None` if it is in no group.
@@ -149,7 +105,7 @@ impl Session {
     /// machine's clock may differ from the store's.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
-        self.info.as_ref().and_then(|info| info.joined_at)
+        self.record.info.as_ref().and_then(|info| info.joined_at)
     }
 
     /// Says whether the last login was within this time, by the store's clock. `false` if the session is in no group.
@@ -174,45 +130,18 @@ impl Session {
     /// ```
     #[must_use]
     pub fn authenticated_within(&self, time: Duration) -> bool {
-        let (Some(login), Some(now)) = (self.authenticated_at(), self.store_now()) else { return false };
+        let (Some(login), Some(now)) = (self.authenticated_at(), self.record.now()) else { return false };
         let apart = now.duration_since(login).unwrap_or_else(|ahead| ahead.duration());
         apart <= time
     }
 
+    /// Gives the key of the session's record.
+    pub(super) fn key(&self) -> RecordKey<'_> {
+        let key = self.context.key(&self.identity);
+        RecordKey { id: self.record.forwarded_to.unwrap_or(key.id), ..key }
+    }
+
     fn renew(&mut self, group: GroupChange, grace: Option<Duration>) {
-        self.settled = false;
-        let wish = NewId { identity: None, group, grace };
-        self.new_id = Some(match self.new_id.take() {
-            Some(earlier) => earlier.followed_by(wish),
-            None => wish,
-        });
-    }
-
-    /// Gives the identity that the session will have after the save, as far as that is known.
-    pub(super) fn next_identity(&mut self) -> Result<Identity, Error> {
-        if self.info.is_some()
-            && let Some(mut new_id) = self.new_id.take()
-        {
-            let identity = self.draw(&mut new_id);
-            self.new_id = Some(new_id);
-            return identity;
-        }
-        let sent = self.unanswered.as_ref().and_then(|sent| sent.new_id.as_ref());
-        Ok(sent.and_then(|new_id| new_id.identity.clone()).unwrap_or_else(|| self.identity.clone()))
-    }
-
-    /// Gives the new identity, which is drawn once. Its group may have changed since.
-    pub(super) fn draw(&self, new_id: &mut NewId) -> Result<Identity, Error> {
-        let tag = match &new_id.group {
-            GroupChange::None => self.identity.tag,
-            GroupChange::Join(name) => Some(self.context.group_tag(name)),
-            GroupChange::Leave => None,
-        };
-        let identity = match &new_id.identity {
-            Some(identity) => identity.tagged(tag),
-            None => Identity::random(tag)?,
-        };
-        new_id.identity = Some(identity.clone());
-        Ok(identity)
+        self.edit().renew(NewId::new(group, grace));
     }
 }

@@ -1,14 +1,15 @@
-//! The previous ids of a session that are still in their grace. Pages that were made with them hold form tokens of
-//! them.
+//! The previous ids of a session that are still in their grace.
 //!
-//! They are kept among the values, under keys that begin with NUL, each with the time at which its grace ends. A
-//! session gets a new id only from a request that came with its present id, and that request knows all previous ids.
+//! Pages that were made with a previous id hold form tokens of that id. So the previous ids are kept among the values,
+//! under keys that begin with NUL, each with the time at which its grace ends. A session gets a new id only from a
+//! request that came with its present id, and that request knows all previous ids.
 
+use crate::id::PublicId;
 use crate::session::Session;
+use crate::session::pending::Pending;
 use crate::store;
 use crate::store::record::Size;
 use crate::store::update::{Change, ChangeSet};
-use crate::token::PublicId;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PREFIX: &str = "\0before:";
@@ -18,9 +19,9 @@ const MOST: usize = 16;
 impl Session {
     /// Gives the previous ids whose grace has not ended, and when it ends.
     pub(super) fn previous_ids(&self) -> impl Iterator<Item = (PublicId, SystemTime)> {
-        let now = self.store_now();
-        let kept =
-            self.values.range(PREFIX.to_owned()..).map_while(|(key, json)| Some((key.strip_prefix(PREFIX)?, json)));
+        let now = self.record.now();
+        let kept = self.record.values.range(PREFIX.to_owned()..);
+        let kept = kept.map_while(|(key, json)| Some((key.strip_prefix(PREFIX)?, json)));
         let read = kept.filter_map(|(id, json)| {
             let until = Duration::from_millis(json.parse().ok()?);
             Some((id.parse().ok()?, UNIX_EPOCH.checked_add(until)?))
@@ -28,21 +29,22 @@ impl Session {
         read.filter(move |(_, until)| now.is_some_and(|now| *until > now))
     }
 
-    /// Adds the changes of the previous ids to a change set. If the session gets a new id, its present id becomes a
-    /// previous id for this `grace`. Without a grace, no earlier form is valid any more.
-    pub(super) fn keep_previous_ids(&self, changes: &mut ChangeSet, gets_new_id: bool, grace: Option<Duration>) {
-        if !gets_new_id && !changes.clear {
+    /// Adds the changes of the previous ids to changes that are about to be sent. If the session gets a new id, its
+    /// present id becomes a previous id for the grace. Without a grace, no earlier form is valid any more.
+    pub(super) fn keep_previous_ids(&self, Pending { changes, new_id, .. }: &mut Pending) {
+        if new_id.is_none() && !changes.clear {
             return;
         }
         let mut previous: Vec<_> = self.previous_ids().collect();
-        match (gets_new_id, grace.zip(self.store_now())) {
-            (true, Some((grace, now))) => previous.push((self.context.public_id(&self.identity), now + grace)),
-            (true, None) => previous.clear(),
-            (false, _) => {}
+        if let Some(new_id) = new_id {
+            match new_id.grace.zip(self.record.now()) {
+                Some((grace, now)) => previous.push((self.context.public_id(&self.identity), now + grace)),
+                None => previous.clear(),
+            }
         }
         previous.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
         previous.truncate(MOST);
-        let known = self.values.keys().filter(|key| key.starts_with(PREFIX));
+        let known = self.record.values.keys().filter(|key| key.starts_with(PREFIX));
         changes.keys.extend(known.map(|key| (key.clone(), Change::Remove)));
         changes.keys.extend(previous.into_iter().map(|(id, until)| {
             let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -50,10 +52,10 @@ impl Session {
         }));
     }
 
-    /// Gives the size of the previous ids in a record that is changed in this way. It is not taken from the
+    /// Gives the size of the previous ids in a record to which these changes are applied. It does not count against the
     /// application's limit.
     pub(super) fn size_of_previous_ids(&self, changes: &ChangeSet) -> Size {
-        let kept = self.values.iter().map(|(key, json)| (key, json.as_str()));
+        let kept = self.record.values.iter().map(|(key, json)| (key, json.as_str()));
         let added = changes.keys.iter().filter_map(|(key, change)| match change {
             Change::Set(json) => Some((key, json.as_str())),
             _ => None,
@@ -61,9 +63,9 @@ impl Session {
         total(kept.chain(added).filter(|(key, _)| key.starts_with(PREFIX)))
     }
 
-    /// Gives the size of all other values of the record in the store's last answer.
+    /// Gives the size of all other values of the record, as the store last showed it.
     pub(super) fn size_of_other_values(&self) -> Size {
-        let kept = self.values.iter().map(|(key, json)| (key, json.as_str()));
+        let kept = self.record.values.iter().map(|(key, json)| (key, json.as_str()));
         total(kept.filter(|(key, _)| !key.starts_with(PREFIX)))
     }
 }
@@ -75,7 +77,7 @@ fn total<'a>(values: impl Iterator<Item = (&'a String, &'a str)>) -> Size {
     })
 }
 
-/// Removes the previous ids from a change set that was not applied.
+/// Removes the previous ids from changes that were not applied.
 pub(super) fn forget(changes: &mut ChangeSet) {
     changes.keys.retain(|key, _| !key.starts_with(PREFIX));
 }

@@ -4,15 +4,15 @@ use crate::context::Context;
 use crate::cookie::SetCookie;
 use crate::error::Error;
 use crate::random;
-use crate::session::Session;
+use crate::session::{Session, Transaction};
 use crate::store::stats::Counted;
 use std::time::Duration;
 
-/// How often a transaction is tried before it answers `Conflict`.
+/// How often a transaction is tried before the answer is `Conflict`.
 const TRIES: u32 = 32;
 
-/// Does `work` on a session and saves it, unless another request changed the session meanwhile: then it begins again.
-/// Gives the result of `work`, and what the client is sent.
+/// Does `work` on a session and saves the session. If another request changed the session meanwhile, it begins again.
+/// Gives the result of `work`, and the cookie or the token for the client.
 pub(crate) fn transact<R, E: From<Error>>(
     context: &Context,
     load: impl Fn() -> Result<Session, Error>,
@@ -26,33 +26,41 @@ pub(crate) fn transact<R, E: From<Error>>(
             return Err(Error::Gone.into());
         }
         was_live = !session.is_new();
-        session.exclusive = true;
-        // A refresh is due once: the next attempt would not see it.
+        // Only one load refreshes the session, and the attempt of that load may fail.
         session.cookie_due |= cookie_due;
         cookie_due = session.cookie_due;
-        match work(&mut session) {
-            Ok(result) => match session.save() {
-                Ok(set_cookie) => {
-                    session.settled = true;
-                    return Ok((result, set_cookie, session.token()));
-                }
-                Err(Error::Conflict) => {}
-                Err(error) => return Err(error.into()),
-            },
-            // It has saved by itself, and met another request.
-            Err(_) if session.conflicted => {}
-            Err(error) => {
-                session.settled = true;
-                return Err(error);
-            }
+        if let Some((result, set_cookie)) = session.attempt(&mut work)? {
+            return Ok((result, set_cookie, session.token()));
         }
-        session.settled = true;
         if deadline.has_passed() {
             break;
         }
         back_off(attempt)?;
     }
     Err(Error::Conflict.into())
+}
+
+impl Session {
+    /// Does the work and saves the session. Gives `None` if another request has changed the session since it was loaded.
+    fn attempt<R, E: From<Error>>(
+        &mut self,
+        work: &mut impl FnMut(&mut Session) -> Result<R, E>,
+    ) -> Result<Option<(R, Option<SetCookie>)>, E> {
+        self.transaction = Transaction::Running;
+        let outcome = match work(self) {
+            Ok(result) => match self.save() {
+                Ok(set_cookie) => Ok(Some((result, set_cookie))),
+                Err(Error::Conflict) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+            // The work has called `save` itself, and that save met another request.
+            Err(_) if self.transaction == Transaction::Conflicted => Ok(None),
+            Err(error) => Err(error),
+        };
+        // What is not saved now is lost on purpose.
+        self.warn_on_drop = false;
+        outcome
+    }
 }
 
 /// Waits for a random time that grows with the attempts, so that competing requests fall out of step.

@@ -1,7 +1,7 @@
 //! Ids that were replaced, and how they lead to the present one.
 
+use crate::id::PublicId;
 use crate::store::key::RecordKey;
-use crate::token::PublicId;
 use std::time::Duration;
 
 /// The longest [grace](Update::grace). A grace that ends later than that is over: it was given before the clock was put

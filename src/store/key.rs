@@ -1,6 +1,6 @@
 //! The keys of records and groups.
 
-use crate::token::{GroupTag, PublicId};
+use crate::id::{GroupTag, PublicId};
 
 /// The key of a record.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! Sessions in the memory of this process.
 
 use crate::error::{StoreError, StoreErrorKind};
+use crate::id::{GroupTag, PublicId};
 use crate::lifetime::Lifetime;
 use crate::process::Process;
 use crate::store::Store;
@@ -11,7 +12,6 @@ use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo, Size, Val
 use crate::store::refusal::Refusal;
 use crate::store::state::{RecordState, TRACE};
 use crate::store::update::{Update, Updated};
-use crate::token::{GroupTag, PublicId};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::convert::Infallible;

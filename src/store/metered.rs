@@ -1,6 +1,7 @@
 //! A store whose calls are counted.
 
 use crate::error::{StoreError, StoreErrorKind};
+use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::call::Call;
@@ -11,7 +12,6 @@ use crate::store::refusal::Refusal;
 use crate::store::stats::{Counted, Counters, Stats};
 use crate::store::update::{Update, Updated};
 use crate::throttle::Throttle;
-use crate::token::PublicId;
 use log::Level;
 use std::fmt;
 

@@ -47,7 +47,7 @@ fn missing(scheme: &str, feature: &'static str) -> ConfigError {
 mod tests {
     use crate::error::ConfigError;
     use crate::manager::SessionManager;
-    use crate::token::Secret;
+    use crate::secret::Secret;
 
     #[test]
     fn what_was_not_built_in_is_named() {

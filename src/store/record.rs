@@ -1,10 +1,10 @@
 //! Records: the values of sessions, and what stores keep beside them.
 
 use crate::error::Error;
+use crate::id::PublicId;
 use crate::json::from_json;
 use crate::lifetime::Lifetime;
 use crate::store::refusal::Refusal;
-use crate::token::PublicId;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,10 +1,10 @@
 //! Updates: what one request changes in a record, and on what conditions.
 
+use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
 use crate::store::record::{Join, RecordInfo, Size, Values};
 use crate::store::refusal::Refusal;
-use crate::token::PublicId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;

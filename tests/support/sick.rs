@@ -98,7 +98,7 @@ pub fn array(parts: &[Vec<u8>]) -> Vec<u8> {
 pub fn record(nonce: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
     let standing = ["1", "1700000000000", "", "1700000000000", "0", "604800000", "1700000000000", "604800000"];
     let standing = array(&standing.map(|number| bulk(number.as_bytes())));
-    array(&[bulk(nonce), bulk(b"ok"), standing, bulk(b"0"), array(fields)])
+    array(&[bulk(nonce), bulk(b"ok"), standing, array(fields)])
 }
 
 type Answer = Arc<dyn Fn(&Request) -> Vec<Act> + Send + Sync>;

@@ -1,15 +1,14 @@
 //! What the checks share: keys, records, changes, and calls that have to work.
 
 use crate::deadline::Deadline;
+use crate::id::{GroupTag, PublicId};
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::SessionInfo;
-use crate::store::record::{Join, NewRecord, Record, RecordInfo, Size};
+use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo, Size};
 use crate::store::refusal::Refusal;
 use crate::store::update::{Change, ChangeSet, Update, Updated};
-use crate::token::{GroupTag, PublicId};
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 

@@ -2,17 +2,18 @@
 
 use crate::store::redis::servers::slots::{SLOTS, slot_of};
 
-/// Under which keys generations are kept.
+/// The keys under which generations are kept.
 pub(crate) enum Generations {
     /// `<namespace>:generation`.
     One,
-    /// In a cluster every slot has its own, since a script can name keys of one slot only:
-    /// `<namespace>:generation:{<text>}`. These are texts of the slots, in order.
+    /// In a cluster, `<namespace>:generation:{<text>}`. Every slot has a generation of its own, because all keys of a
+    /// script have to be in one slot. These are the texts for all slots, in order.
     OfSlots(Vec<u32>),
 }
 
 impl Generations {
-    /// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
+    /// The keys for a cluster. They are made with the store, and not on first use: a lock that is held while they are
+    /// made could be copied by a fork.
     pub(crate) fn of_slots() -> Generations {
         let (mut texts, mut missing) = (vec![None; usize::from(SLOTS)], SLOTS);
         for text in 0.. {
@@ -27,7 +28,7 @@ impl Generations {
         Generations::OfSlots(texts.into_iter().flatten().collect())
     }
 
-    /// The one that what is kept under `key` depends on.
+    /// The key of the generation that decides about what is kept under `key`.
     pub(crate) fn key(&self, namespace: &str, key: &str) -> String {
         match self {
             Generations::One => format!("{namespace}:generation"),
@@ -35,7 +36,7 @@ impl Generations {
         }
     }
 
-    /// All of a namespace, in a cluster in the order of their slots.
+    /// The keys of all generations of a namespace; in a cluster in the order of their slots.
     pub(crate) fn keys(&self, namespace: &str) -> Vec<String> {
         match self {
             Generations::One => vec![self.key(namespace, "")],

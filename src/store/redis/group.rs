@@ -1,54 +1,60 @@
-//! Groups, a batch of sessions at a time.
+//! Groups: listed, limited and cleared, a batch of sessions at a time.
 
 use crate::error::StoreError;
+use crate::id::PublicId;
 use crate::store::forward::MOST_FORWARDS;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::SessionInfo;
 use crate::store::redis::keys::{ended_key, field, own_key};
 use crate::store::redis::operation::Operation;
-use crate::store::redis::optional;
-use crate::store::redis::reply::Surplus;
-use crate::token::PublicId;
+use crate::store::redis::reply::OverLimit;
 use std::collections::BTreeSet;
+use std::iter;
 
-/// How many sessions a script reads or removes, and how many ids it lists: so many take Redis a few milliseconds.
+// Redis serves nobody else while a script runs. These limits keep each script within a few milliseconds.
+
+/// The most sessions that a script reads or removes.
 const BATCH: usize = 500;
+/// The most ids that a script lists.
 const PAGE: usize = 5_000;
-/// How many values a script looks for, and after how many bytes of them it stops.
+/// The most fields that a script reads.
 const LOOKUPS: usize = 15_000;
-const ROOM: usize = 256 * 1024;
-/// After how many bytes of removed records a script stops.
-const SWEPT: usize = 4 << 20;
+/// The fields of a record that a script reads besides values.
+const OWN_FIELDS: usize = 6;
+/// A script that reads values stops after this many bytes of them.
+const MOST_BYTES_READ: usize = 256 * 1024;
+/// A script that removes records stops after this many bytes of values.
+const MOST_BYTES_REMOVED: usize = 4 << 20;
 
 impl Operation<'_> {
-    pub(crate) fn read_group(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
-        let ids: Vec<PublicId> = self.ids(group)?.into_iter().collect();
-        let (script, mut ids, mut sessions) = (&self.scripts().group_read, &*ids, Vec::new());
-        let most = (LOOKUPS / (keys.len() + 6)).clamp(1, BATCH);
+    pub(crate) fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
+        let ids: Vec<PublicId> = self.group_ids(group)?.into_iter().collect();
+        let (mut ids, mut sessions) = (&*ids, Vec::new());
+        let most_sessions = (LOOKUPS / (keys.len() + OWN_FIELDS)).clamp(1, BATCH);
         while !ids.is_empty() {
-            let batch = &ids[..ids.len().min(most)];
-            let own_keys = batch.iter().map(|id| own_key(&group.session(*id)));
-            let command_keys: Vec<String> = self.group_keys(group).into_iter().chain(own_keys).collect();
-            let mut command = self.command(script, &command_keys);
-            command.arg(ROOM);
-            for key in keys {
-                command.arg(field(key));
-            }
-            let mut reply = self.run(script, &command)?;
+            let batch = &ids[..ids.len().min(most_sessions)];
+            let records = batch.iter().map(|id| own_key(&group.session(*id)));
+            let call = self
+                .scripts()
+                .group_read
+                .on(self.group_keys(group).into_iter().chain(records).collect())
+                .arg(MOST_BYTES_READ)
+                .list(keys.iter().map(|key| field(key)));
+            let mut reply = self.run(&call)?;
             sessions.extend(reply.sessions(keys)?);
-            ids = &ids[reply.number::<usize>()?.clamp(1, batch.len())..];
+            let seen: usize = reply.number()?;
+            ids = &ids[seen.clamp(1, batch.len())..];
         }
         Ok(sessions)
     }
 
-    /// The ids of a group's sessions. One that is used meanwhile may come twice, on a later page.
-    fn ids(&self, group: &GroupKey<'_>) -> Result<BTreeSet<PublicId>, StoreError> {
-        let script = &self.scripts().group_ids;
+    /// Lists the ids of a group's sessions, by expiry. A session that is used meanwhile may come twice: its expiry
+    /// moves it to a later page.
+    fn group_ids(&self, group: &GroupKey<'_>) -> Result<BTreeSet<PublicId>, StoreError> {
         let (mut ids, mut from, mut left_out) = (BTreeSet::new(), String::new(), 0);
         loop {
-            let mut command = self.command(script, &self.group_keys(group));
-            command.arg(from).arg(left_out).arg(PAGE);
-            let mut page = self.run(script, &command)?;
+            let call = self.scripts().group_ids.on(self.group_keys(group)).arg(from).arg(left_out).arg(PAGE);
+            let mut page = self.run(&call)?;
             ids.extend(page.ids()?);
             (from, left_out) = (page.text()?, page.number::<usize>()?);
             if from.is_empty() {
@@ -57,44 +63,45 @@ impl Operation<'_> {
         }
     }
 
-    pub(crate) fn end_group(&self, group: &GroupKey<'_>, except: Option<PublicId>) -> Result<u64, StoreError> {
-        let script = &self.scripts().group_clear;
-        let (mut except, mut since, mut forwards) = (except, None::<u64>, 0);
+    pub(crate) fn group_len(&self, group: &GroupKey<'_>) -> Result<usize, StoreError> {
+        self.run(&self.scripts().group_len.on(self.group_keys(group)))?.number()
+    }
+
+    pub(crate) fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>) -> Result<u64, StoreError> {
+        let (mut except, mut replaced_in, mut forwards) = (except, None::<u64>, 0);
         loop {
             let mut keys = self.group_keys(group);
             keys.push(ended_key(group, self.call.nonce));
             keys.extend(except.map(|id| own_key(&group.session(id))));
-            let mut command = self.command(script, &keys);
-            command.arg(optional(since)).arg(BATCH).arg(self.memory());
-            let mut reply = self.run(script, &command)?;
-            if reply.status() == "forward" {
-                forwards += 1;
-                // One that leads on and on leads to no session that could stay.
-                except = Some(reply.id()?).filter(|_| forwards <= MOST_FORWARDS);
-                let since_then = reply.number()?;
-                since = Some(since.map_or(since_then, |before| before.min(since_then)));
-                continue;
+            let call =
+                self.scripts().group_clear.on(keys).arg(replaced_in).arg(BATCH).arg(self.trace_lifetime()).and_wait();
+            let mut reply = self.run(&call)?;
+            if reply.status() != "forward" {
+                let (ended, ids) = (reply.number()?, reply.ids()?);
+                self.sweep(group, ids);
+                return Ok(ended);
             }
-            let (ended, ids) = (reply.number()?, reply.ids()?);
-            self.sweep(group, ids);
-            return Ok(ended);
+            forwards += 1;
+            // An id that leads on and on leads to no session that could stay.
+            except = Some(reply.id()?).filter(|_| forwards <= MOST_FORWARDS);
+            let version = reply.number()?;
+            replaced_in = Some(replaced_in.map_or(version, |earlier| earlier.min(version)));
         }
     }
 
-    /// After a login in the group of this key: ends the sessions that are too many still, and removes the records of
-    /// all that have ended, within half of the time that the call has left.
-    pub(crate) fn finish_login(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut surplus: Surplus) {
+    /// After a session joined the group of this key: ends the others that are still over the limit, and removes the
+    /// records of all that have ended. Takes at most half of the time that the call has left.
+    pub(crate) fn finish_join(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut over_limit: OverLimit) {
         let (Some(tag), Some(ended_key)) = (key.tag, self.ended_key(key)) else { return };
-        let (script, deadline) = (&self.scripts().group_limit, self.call.deadline.halfway());
-        while surplus.more {
-            let mut keys = self.keys(key);
+        let deadline = self.call.deadline.halfway();
+        while over_limit.more {
+            let mut keys = self.record_keys(key);
             keys.push(ended_key.clone());
-            let mut command = self.command(script, &keys);
-            command.arg(optional(max_sessions)).arg(self.memory());
-            match self.run_until(deadline, script, &command).and_then(|mut reply| reply.surplus()) {
+            let call = self.scripts().group_limit.on(keys).arg(max_sessions).arg(self.trace_lifetime());
+            match self.run_until(deadline, &call).and_then(|mut reply| reply.over_limit()) {
                 Ok(next) => {
-                    surplus.more = next.more;
-                    surplus.ended.extend(next.ended);
+                    over_limit.more = next.more;
+                    over_limit.ended.extend(next.ended);
                 }
                 Err(error) => {
                     log::warn!("a group has more sessions than its limit until the next login: {error}");
@@ -102,24 +109,27 @@ impl Operation<'_> {
                 }
             }
         }
-        for batch in surplus.ended.chunks(BATCH) {
+        for batch in over_limit.ended.chunks(BATCH) {
             self.sweep(&key.group(tag), batch.to_vec());
         }
     }
 
-    /// Removes these records, and all others that the call has ended, within half of the time that it has left. They
-    /// are dead already; what is left of them expires.
+    /// Removes these records, and all others in the ended set of this call. Takes at most half of the time that the
+    /// call has left. Their sessions have ended already, so a record that is left just expires.
     fn sweep(&self, group: &GroupKey<'_>, mut ids: Vec<PublicId>) {
-        let script = &self.scripts().sweep;
         let deadline = self.call.deadline.halfway();
         while !ids.is_empty() {
             let has_time = !deadline.has_passed();
-            let own_keys = ids.iter().filter(|_| has_time).map(|id| own_key(&group.session(*id)));
-            let keys: Vec<String> = std::iter::once(ended_key(group, self.call.nonce)).chain(own_keys).collect();
-            let mut command = self.command(script, &keys);
-            command.arg(if has_time { BATCH } else { 0 }).arg(SWEPT).arg(self.memory());
+            let records = ids.iter().filter(|_| has_time).map(|id| own_key(&group.session(*id)));
+            let call = self
+                .scripts()
+                .sweep
+                .on(iter::once(ended_key(group, self.call.nonce)).chain(records).collect())
+                .arg(if has_time { BATCH } else { 0 })
+                .arg(MOST_BYTES_REMOVED)
+                .arg(self.trace_lifetime());
             let until = if has_time { deadline } else { self.call.deadline };
-            match self.run_until(until, script, &command).and_then(|mut reply| reply.ids()) {
+            match self.run_until(until, &call).and_then(|mut reply| reply.ids()) {
                 Ok(more) => ids = more,
                 Err(error) => return log::debug!("records of ended sessions are left to expire: {error}"),
             }

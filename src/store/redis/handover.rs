@@ -1,201 +1,199 @@
-//! A new id whose key is in another slot of a cluster, where no script can move the record in one step.
+//! A new id whose key is in another slot of a cluster, where no single script can move the record.
 //!
-//! 1. The new record is prepared: complete, but not alive, and gone soon.
-//! 2. The old one is ended, if it has not been changed since it was read; else all begins again.
-//! 3. The new one is brought to life, and only then is its id handed out.
+//! 1. *Prepare* the new record. It is complete, but nobody knows its id, and it expires soon.
+//! 2. *End* the old record, if it still has the version that was read. Otherwise begin again.
+//! 3. *Activate* the new record: the session goes on there. Only now is the new id handed out.
 //!
-//! So there is one winner, no write of another process is lost, and never are two ids good. A worker that dies between
-//! 2 and 3 has logged the session out.
+//! So exactly one of several calls wins, no write of another process is lost, and a session never has two good ids. If
+//! a worker dies between 2 and 3, the session has ended. If a call is refused after 1, it *discards* the prepared
+//! record.
 
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
 use crate::store::record::{RecordInfo, Size, Values};
-use crate::store::redis::keys::field;
+use crate::store::redis::keys::{field, own_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::reply::Reply;
-use crate::store::redis::{lifetime, milliseconds, optional};
 use crate::store::refusal::Refusal;
 use crate::store::update::{Update, Updated};
 use redis::Value;
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-impl Operation<'_> {
-    pub(crate) fn hand_over(
-        &self,
-        key: &RecordKey<'_>,
-        new_key: &RecordKey<'_>,
-        update: &Update<'_>,
-    ) -> Result<Updated, Refusal> {
-        let mut known = update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
-        // By this call, or by an earlier try of it that nobody has an answer to.
-        let mut prepared = known.is_none();
+/// An update that gives a session a new id in another slot.
+pub(crate) struct Handover<'a> {
+    operation: &'a Operation<'a>,
+    key: &'a RecordKey<'a>,
+    new_key: &'a RecordKey<'a>,
+    update: &'a Update<'a>,
+}
+
+impl<'a> Handover<'a> {
+    /// The handover that this update needs; `None` if one script can make the update.
+    pub(crate) fn needed(
+        operation: &'a Operation<'a>,
+        key: &'a RecordKey<'a>,
+        update: &'a Update<'a>,
+    ) -> Option<Handover<'a>> {
+        let new_key = update.new_key.as_ref()?;
+        let is_one_slot = operation.shared.source.are_together(&own_key(key), &own_key(new_key));
+        (!is_one_slot).then_some(Handover { operation, key, new_key, update })
+    }
+
+    pub(crate) fn run(&self) -> Result<Updated, Refusal> {
+        let mut copy = self.update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
+        // Only the first attempt of a call comes with the caller's copy. Before a later attempt, an earlier one may
+        // have prepared the new record.
+        let mut may_be_prepared = copy.is_none();
         loop {
-            let (info, values) = match known.take() {
-                Some(known) => known,
-                None => match self.load(key, &Lifetime { refresh: Refresh::Never, ..update.lifetime })? {
+            let (info, values) = match copy.take() {
+                Some(copy) => copy,
+                None => match self.operation.load(self.key, &self.without_refresh())? {
                     Some(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
-                    // It has ended or got another id: by this very call, if that was made before.
-                    _ => return self.bring(key, new_key, update, None)?.ok_or(Refusal::Gone),
+                    // The old record has ended. If an earlier attempt of this call ended it, the handover goes on.
+                    _ => return self.end_and_activate(None)?.ok_or(Refusal::Gone),
                 },
             };
-            match self.prepare(key, new_key, &info, &values, update) {
-                Ok(()) => prepared = true,
+            match self.prepare(&info, &values) {
+                Ok(()) => may_be_prepared = true,
                 Err(fault @ Refusal::Fault(_)) => return Err(fault),
-                // Another request may have changed what stood in the way.
+                // The caller's copy may be out of date: look at the record itself.
                 Err(_) if matches!(values, Cow::Borrowed(_)) => continue,
                 Err(refusal) => {
-                    if prepared {
-                        self.discard(new_key);
+                    if may_be_prepared {
+                        self.discard();
                     }
                     return Err(refusal);
                 }
             }
-            if let Some(updated) = self.bring(key, new_key, update, Some(info.version))? {
+            if let Some(updated) = self.end_and_activate(Some(info.version))? {
                 return Ok(updated);
             }
         }
     }
 
-    /// Ends the old record, if it still has this version, and brings the new one to life. `None` if it has another
-    /// version.
-    fn bring(
-        &self,
-        key: &RecordKey<'_>,
-        new_key: &RecordKey<'_>,
-        update: &Update<'_>,
-        version: Option<u64>,
-    ) -> Result<Option<Updated>, Refusal> {
-        let mut command = self.command(&self.scripts().take, &self.keys(key));
-        command
-            .arg(&lifetime(&update.lifetime))
-            .arg(optional(version))
-            .arg(optional(update.grace.map(milliseconds)))
-            .arg(optional((key.tag == new_key.tag).then_some(milliseconds(TRAIL))))
-            .arg(new_key.id.to_string())
-            .arg(self.memory());
-        let reply = self.run(&self.scripts().take, &command)?;
-        match reply.status() {
-            "ok" => {
-                // What cannot be waited for must not keep the new one from coming to life.
-                let updated = self.activate(key, new_key, update, reply);
-                if self.store.wait.is_some() {
-                    self.run(&self.scripts().take_again, &command)?;
-                }
-                updated.map(Some)
-            }
-            "moved" => Ok(None),
-            "gone" => {
-                self.discard(new_key);
-                Err(Refusal::Gone)
-            }
-            _ => Err(reply.unexpected().into()),
-        }
+    fn without_refresh(&self) -> Lifetime {
+        Lifetime { refresh: Refresh::Never, ..self.update.lifetime }
     }
 
-    /// Removes a prepared record that nobody knows of.
-    fn discard(&self, new_key: &RecordKey<'_>) {
-        let script = &self.scripts().discard;
-        if let Err(error) = self.run(script, &self.command(script, &self.keys(new_key))) {
-            log::debug!("a record that nobody knows of is left to expire: {error}");
-        }
-    }
-
-    /// Prepares the new record, unless this call was made before, and it is alive already.
-    fn prepare(
-        &self,
-        key: &RecordKey<'_>,
-        new_key: &RecordKey<'_>,
-        info: &RecordInfo,
-        values: &Values,
-        update: &Update<'_>,
-    ) -> Result<(), Refusal> {
-        let differs = update.expected.is_some_and(|expected| expected != info.version);
-        let lacks = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
-        if differs || lacks {
+    /// Prepares the new record. If an earlier attempt of this call has activated it already, it stays as it is.
+    fn prepare(&self, info: &RecordInfo, values: &Values) -> Result<(), Refusal> {
+        let update = self.update;
+        let has_other_version = update.expected.is_some_and(|expected| expected != info.version);
+        let lacks_value = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
+        if has_other_version || lacks_value {
             return Err(Refusal::Conflict);
         }
-        let before = Size::of(values);
+        let size_before = Size::of(values);
         let values = update.changes.apply(values)?;
         let size = Size::of(&values);
-        update.check_size(before, size)?;
+        update.check_size(size_before, size)?;
         let own_idle_timeout = update.changes.idle_timeout;
-        let idle_timeout = own_idle_timeout.unwrap_or(match update.leaves_group(key) {
+        let idle_timeout = own_idle_timeout.unwrap_or(match update.leaves_group(self.key) {
             true => update.lifetime.idle_timeout,
             false => info.idle_timeout,
         });
-        let script = &self.scripts().pending;
-        let mut command = self.command(script, &self.keys(new_key));
-        command
+        let operation = self.operation;
+        let call = operation
+            .scripts()
+            .handover_prepare
+            .on(operation.record_keys(self.new_key))
             .arg(info.version + 1)
-            .arg(since_1970(info.created_at))
-            .arg(info.ends_at.map_or(0, since_1970))
-            .arg(milliseconds(idle_timeout))
-            .arg(u8::from(own_idle_timeout.is_some()))
-            .arg(size.keys)
-            .arg(size.bytes)
-            .arg(self.memory())
-            .arg(u8::from(update.join.is_some()))
-            .arg(update.join.map_or("", |join| join.name));
-        for (key, json) in &values {
-            command.arg(field(key)).arg(json);
-        }
-        let reply = self.run(script, &command)?;
+            .arg(info.created_at)
+            .arg(info.ends_at)
+            .arg(idle_timeout)
+            .arg(own_idle_timeout.is_some())
+            .arg(size)
+            .arg(operation.trace_lifetime())
+            .arg(update.join.is_some())
+            .arg(update.join.map(|join| join.name))
+            .list(values.iter().map(|(key, json)| (field(key), json.as_str())));
+        let reply = operation.run(&call)?;
         match reply.status() {
-            "ok" | "done" => Ok(()),
+            "ok" | "activated" => Ok(()),
             "exists" => Err(Refusal::IdTaken),
             "gone" => Err(Refusal::Gone),
             _ => Err(reply.unexpected().into()),
         }
     }
 
-    /// Brings the new record to life, with what was `taken` from the old one.
-    fn activate(
-        &self,
-        key: &RecordKey<'_>,
-        new_key: &RecordKey<'_>,
-        update: &Update<'_>,
-        mut taken: Reply,
-    ) -> Result<Updated, Refusal> {
-        let script = &self.scripts().activate;
-        let (nonces, own_idle_timeout) = (taken.list()?, taken.text()?);
-        let (began, unconfirmed_until) = (taken.text()?, taken.text()?);
+    /// Ends the old record if it has this version, and activates the new one. `None` if the old record has another
+    /// version. If no version is given, goes on only if an earlier attempt of this call has ended the old record.
+    fn end_and_activate(&self, version: Option<u64>) -> Result<Option<Updated>, Refusal> {
+        let operation = self.operation;
+        let is_same_group = self.key.tag == self.new_key.tag;
+        let end = operation
+            .scripts()
+            .handover_end
+            .on(operation.record_keys(self.key))
+            .arg(&self.update.lifetime)
+            .arg(version)
+            .arg(self.update.grace)
+            .arg(is_same_group.then_some(TRAIL))
+            .arg(self.new_key.id)
+            .arg(operation.trace_lifetime());
+        let reply = operation.run(&end)?;
+        match reply.status() {
+            "ok" => {
+                let updated = self.activate(reply);
+                // The end of the old record waits for replicas and disk only now: if that fails, the session goes on
+                // all the same. The script runs again, because Redis waits for the last write of a connection.
+                if operation.shared.wait.is_some() {
+                    operation.run(&end.and_wait())?;
+                }
+                updated.map(Some)
+            }
+            "changed" => Ok(None),
+            "gone" => {
+                self.discard();
+                Err(Refusal::Gone)
+            }
+            _ => Err(reply.unexpected().into()),
+        }
+    }
+
+    /// Activates the new record. `ended` is the reply of the script that ended the old one.
+    fn activate(&self, mut ended: Reply) -> Result<Updated, Refusal> {
+        let (operation, update) = (self.operation, self.update);
+        let nonces = ended.list()?.into_iter().map(|nonces| match nonces {
+            Value::BulkString(nonces) => nonces,
+            _ => Vec::new(),
+        });
+        let has_own_idle_timeout = ended.flag();
+        let (began_at, unconfirmed_until) = (ended.text()?, ended.text()?);
         let max_sessions = update.join.and_then(|join| join.max_sessions);
-        let mut keys = self.keys(new_key);
-        keys.extend(self.ended_key(new_key));
-        let mut command = self.command(script, &keys);
-        command
-            .arg(&lifetime(&update.lifetime))
-            .arg(u8::from(update.join.is_some()))
-            .arg(optional(max_sessions))
-            .arg(self.memory())
-            .arg(if update.leaves_group(key) { "" } else { &own_idle_timeout })
-            .arg(began)
-            .arg(unconfirmed_until);
-        for nonces in nonces {
-            match nonces {
-                Value::BulkString(nonces) => command.arg(nonces),
-                _ => command.arg(""),
-            };
-        }
-        for (key, _) in update.changes.increments() {
-            command.arg(field(key));
-        }
-        let mut reply = self.run(script, &command)?;
+        let mut keys = operation.record_keys(self.new_key);
+        keys.extend(operation.ended_key(self.new_key));
+        let call = operation
+            .scripts()
+            .handover_activate
+            .on(keys)
+            .arg(&update.lifetime)
+            .arg(update.join.is_some())
+            .arg(max_sessions)
+            .arg(operation.trace_lifetime())
+            .arg(has_own_idle_timeout && !update.leaves_group(self.key))
+            .arg(began_at)
+            .arg(unconfirmed_until)
+            .list(nonces)
+            .list(update.changes.increments().map(|(key, _)| field(key)));
+        let mut reply = operation.run(&call.and_wait())?;
         match reply.status() {
             "ok" => {}
             "gone" => return Err(Refusal::Gone),
             _ => return Err(reply.unexpected().into()),
         }
-        let (info, surplus) = (reply.info()?, reply.surplus()?);
-        let totals = reply.totals(update.changes.increments().map(|(key, _)| key.to_owned()))?;
-        self.finish_login(new_key, max_sessions, surplus);
+        let (info, over_limit) = (reply.info()?, reply.over_limit()?);
+        let totals = reply.totals(update.changes)?;
+        operation.finish_join(self.new_key, max_sessions, over_limit);
         Ok(Updated { info, totals, forwarded_to: None })
     }
-}
 
-/// In milliseconds.
-fn since_1970(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+    /// Removes the prepared record. If that fails, it expires.
+    fn discard(&self) {
+        let call = self.operation.scripts().handover_discard.on(self.operation.record_keys(self.new_key));
+        if let Err(error) = self.operation.run(&call) {
+            log::debug!("a record that nobody knows of is left to expire: {error}");
+        }
+    }
 }

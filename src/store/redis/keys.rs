@@ -1,19 +1,17 @@
-//! What things are called in Redis.
+//! The names of keys and fields in Redis.
 
 use crate::store::call::Nonce;
 use crate::store::key::{GroupKey, RecordKey};
 
-/// The keys of a record: its own, and within a group the group's two.
-///
-/// A record is `<namespace>:<id>`, within a group `<namespace>:{<tag>}:<id>`, so that session and group share a cluster
-/// slot.
+/// The keys of a record: its own, and in a group the group's two.
 pub(crate) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
     let Some(tag) = key.tag else { return vec![own_key(key)] };
     let [members, joined] = group_keys(&key.group(tag));
     vec![own_key(key), members, joined]
 }
 
-/// The key of a record alone.
+/// The key of a record itself: `<namespace>:<id>`, and in a group `<namespace>:{<tag>}:<id>`. So a group and its
+/// sessions share a cluster slot.
 pub(crate) fn own_key(key: &RecordKey<'_>) -> String {
     match key.tag {
         None => format!("{}:{}", key.namespace, key.id),
@@ -28,13 +26,13 @@ pub(crate) fn group_keys(group: &GroupKey<'_>) -> [String; 2] {
     [members, joined]
 }
 
-/// Where the sessions that a call has ended are remembered until their records are removed.
+/// The key of a call's ended set: the sessions of a group that the call has ended, until their records are removed.
 pub(crate) fn ended_key(group: &GroupKey<'_>, nonce: Nonce) -> String {
     let [members, _] = group_keys(group);
     format!("{members}:ended:{}", String::from_utf8_lossy(&nonce))
 }
 
-/// The hash field of a key: values stand under `:key`.
+/// The hash field of a value with this key.
 pub(crate) fn field(key: &str) -> String {
     format!(":{key}")
 }

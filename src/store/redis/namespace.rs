@@ -1,34 +1,43 @@
-//! The end of all sessions of a namespace: its generation goes.
+//! The end of all sessions of a namespace: its generation is removed.
 //!
-//! In a cluster every slot has a generation, and they go one after the other. Meanwhile a login may take a session from
-//! a slot that is still to be cleared into one that is. So each slot remembers the time of the call: nothing moves in
-//! that was created up to then (pending.lua). That time is the latest of all nodes' clocks, when the call begins. So a
-//! session that was there before is not younger, whichever node's clock it was created by. If the clocks differ, a
-//! session that is created just after the call by a clock that is behind may end when it moves.
+//! In a cluster every slot has a generation, and they are removed one after the other. Meanwhile a login may move a
+//! session from a slot that is not cleared yet into one that is. So each cleared slot keeps the time of the call, and
+//! no session moves in that was created by then (handover_prepare.lua). The nodes' clocks may differ, so the time of
+//! the call is the latest time that one of them shows when the call begins: no session that was there is younger. A
+//! session that is created just after the call, by a clock that is behind, may end when it moves.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
 use crate::store::redis::operation::Operation;
+use crate::store::redis::script::ScriptCall;
 use crate::store::redis::servers::health::Shows;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
-use redis::{Cmd, FromRedisValue, Value, cmd};
+use redis::{FromRedisValue, Value, cmd};
 use std::cell::{Cell, RefCell};
 
-/// How many slots of a cluster's node are cleared by what is sent to it at once.
+/// How many slots of a node are cleared at once.
 const BATCH: usize = 512;
 
-/// What is to be cleared at a node.
+/// Generations that one node keeps, as far as is known.
 struct Batch<'k> {
     keys: &'k [String],
-    /// The time of the call (ms).
+    /// The time of the call, in milliseconds since 1970. Without a cluster it is 0.
     time: u64,
 }
 
 impl Operation<'_> {
-    /// Ends all sessions of a namespace, by the removal of its generation; in a cluster, slot by slot.
-    pub(crate) fn end_namespace(&self, namespace: &str) -> Result<(), StoreError> {
-        let keys = self.store.generations.keys(namespace);
+    /// Ends all sessions of a namespace. Then removes records for at most half of the time that the call has left, so
+    /// that a full memory has room again. The other records expire.
+    pub(crate) fn clear_namespace(&self, namespace: &str) -> Result<(), StoreError> {
+        self.end_namespace(namespace)?;
+        self.sweep_namespace(namespace);
+        Ok(())
+    }
+
+    /// Ends all sessions of a namespace; in a cluster, slot by slot.
+    fn end_namespace(&self, namespace: &str) -> Result<(), StoreError> {
+        let keys = self.shared.generations.keys(namespace);
         if keys.len() == 1 {
             return self.clear_batch(&Batch { keys: &keys, time: 0 });
         }
@@ -42,7 +51,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// What the clock says that is ahead of those of all other servers (ms).
+    /// The latest time that a server's clock shows, in milliseconds since 1970.
     fn latest_time(&self) -> Result<u64, StoreError> {
         let (mut echo, latest) = (cmd("ECHO"), Cell::new(0));
         echo.arg(&self.call.nonce);
@@ -62,7 +71,8 @@ impl Operation<'_> {
         Ok(latest.get())
     }
 
-    /// Clears all at the node that serves the first one; what that has given away meanwhile, afterwards one by one.
+    /// Clears all slots of a batch at the node that serves the first one. Slots that this node has given away meanwhile
+    /// are cleared afterwards, one by one.
     fn clear_batch(&self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let elsewhere = RefCell::new(Vec::new());
         let deadline = self.call.deadline;
@@ -72,40 +82,38 @@ impl Operation<'_> {
             deadline,
             |connection, until| {
                 *elsewhere.borrow_mut() = self.clear_at(connection, until, batch)?;
-                self.store.wait.map_or(Ok(()), |wait| wait.on(connection, deadline))
+                self.wait(connection, deadline)
             },
         )?;
-        for command in elsewhere.take() {
-            self.run(&self.scripts().namespace_clear, &command)?;
+        for call in elsewhere.take() {
+            self.run(&call.and_wait())?;
         }
         Ok(())
     }
 
-    /// Clears the first key, and then all others at once. Gives the commands for those that this node does not serve.
+    /// Clears the first slot of a batch, and then all others at once. Gives the calls for the slots that this node does
+    /// not serve.
     fn clear_at(
         &self,
         connection: &mut Connection,
         deadline: Deadline,
         batch: &Batch<'_>,
-    ) -> Result<Vec<Cmd>, Failure> {
-        let script = &self.scripts().namespace_clear;
-        let command = |key| {
-            let mut command = self.command(script, std::slice::from_ref(key));
-            command.arg(batch.time).arg(self.memory());
-            command
+    ) -> Result<Vec<ScriptCall<'_>>, Failure> {
+        let clear = |key: &String| {
+            self.scripts().namespace_clear.on(vec![key.clone()]).arg(batch.time).arg(self.trace_lifetime())
         };
         let (first, others) = (&batch.keys[0], &batch.keys[1..]);
-        self.reply(connection, deadline, script, &command(first))?;
-        let others: Vec<Cmd> = others.iter().map(command).collect();
+        self.ask(connection, deadline, &clear(first))?;
+        let others: Vec<ScriptCall<'_>> = others.iter().map(clear).collect();
         if others.is_empty() || connection.asking {
             return Ok(others);
         }
-        let replies = self.replies(connection, deadline, &others)?;
+        let replies = self.ask_all(connection, deadline, &others)?;
         let mut elsewhere = Vec::new();
-        for (command, reply) in others.into_iter().zip(replies) {
+        for (call, reply) in others.into_iter().zip(replies) {
             match reply {
                 Ok(_) => {}
-                Err(Failure::Redirected(_) | Failure::NoScript) => elsewhere.push(command),
+                Err(Failure::Redirected(_) | Failure::NoScript) => elsewhere.push(call),
                 Err(failure) => return Err(failure),
             }
         }

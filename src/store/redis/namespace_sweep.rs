@@ -1,24 +1,26 @@
-//! Removes records of sessions that have ended with their namespace, so that a full memory has room again.
+//! Removes the records of sessions that have ended with their namespace, so that a full memory has room again.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
 use crate::store::redis::operation::Operation;
+use crate::store::redis::script::ScriptCall;
 use crate::store::redis::servers::health::Shows;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
-use redis::{Cmd, FromRedisValue, Value, cmd};
+use redis::{FromRedisValue, Value, cmd};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::iter;
 
-/// At how many keys Redis looks for each request, and how many of them a script is given.
+/// How many keys Redis looks at in one SCAN.
 const SCANNED: usize = 500;
+/// The most keys that a script gets.
 const BATCH: usize = 100;
-/// How long an id is, as a key ends with it.
+/// The length of an id, with which the key of a record ends.
 const ID: usize = 24;
 
 impl Operation<'_> {
-    /// Removes what it finds within half of the time that the call has left, in small steps. The rest is dead, too, and
-    /// expires.
+    /// Removes records in small steps, for at most half of the time that the call has left. The others expire.
     pub(crate) fn sweep_namespace(&self, namespace: &str) {
         if let Err(error) = self.try_to_sweep(namespace) {
             log::debug!("records of ended sessions are left to expire: {error}");
@@ -31,11 +33,11 @@ impl Operation<'_> {
         let tags = servers.a_tag_for_each(deadline)?;
         for (at, tag) in tags.iter().enumerate() {
             // Each server gets its share of the time.
-            let enough = deadline.share_of((tags.len() - at) as u32);
+            let share = deadline.share_of((tags.len() - at) as u32);
             let key = format!("{namespace}:{{{tag}}}");
             let shows = Cell::new(Shows::Reads);
             servers.request(key.as_bytes(), &shows, self.call.deadline, |connection, until| {
-                self.sweep_server(connection, until, namespace, enough)
+                self.sweep_server(connection, until, namespace, share)
             })?;
         }
         Ok(())
@@ -46,15 +48,15 @@ impl Operation<'_> {
         connection: &mut Connection,
         deadline: Deadline,
         namespace: &str,
-        enough: Deadline,
+        share: Deadline,
     ) -> Result<(), Failure> {
         let mut cursor = 0_u64;
-        while !enough.has_passed() {
+        while !share.has_passed() {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{namespace}:*")).arg("COUNT").arg(SCANNED);
             let keys;
             (cursor, keys) = scanned(connection.request(&scan, deadline)?)?;
-            self.run_sweeps(connection, deadline, &self.sweeps(namespace, keys))?;
+            self.sweep_keys(connection, deadline, &self.sweep_calls(namespace, keys))?;
             if cursor == 0 {
                 break;
             }
@@ -62,37 +64,40 @@ impl Operation<'_> {
         Ok(())
     }
 
-    fn run_sweeps(&self, connection: &mut Connection, deadline: Deadline, commands: &[Cmd]) -> Result<(), Failure> {
-        // A slot may be on its way to another node, which then does without.
+    fn sweep_keys(
+        &self,
+        connection: &mut Connection,
+        deadline: Deadline,
+        calls: &[ScriptCall<'_>],
+    ) -> Result<(), Failure> {
+        // A slot that is on its way to another node is left out.
         let done = |reply| match reply {
             Ok(_) | Err(Failure::Redirected(_) | Failure::NoScript) => Ok(()),
             Err(failure) => Err(failure),
         };
-        let Some((first, others)) = commands.split_first() else { return Ok(()) };
-        done(self.reply(connection, deadline, &self.scripts().namespace_sweep, first))?;
-        self.replies(connection, deadline, others)?.into_iter().try_for_each(done)
+        let Some((first, others)) = calls.split_first() else { return Ok(()) };
+        done(self.ask(connection, deadline, first))?;
+        self.ask_all(connection, deadline, others)?.into_iter().try_for_each(done)
     }
 
-    /// The calls of the script for these keys: each is given only keys of one slot.
-    fn sweeps(&self, namespace: &str, keys: Vec<String>) -> Vec<Cmd> {
+    /// The calls of the script for these keys. Each gets only keys of one slot.
+    fn sweep_calls(&self, namespace: &str, keys: Vec<String>) -> Vec<ScriptCall<'_>> {
         let mut by_generation = BTreeMap::<String, Vec<String>>::new();
         for key in keys.into_iter().filter(|key| is_of_sessions(namespace, key)) {
-            by_generation.entry(self.store.generations.key(namespace, &key)).or_default().push(key);
+            by_generation.entry(self.shared.generations.key(namespace, &key)).or_default().push(key);
         }
-        let mut commands = Vec::new();
+        let mut calls = Vec::new();
         for (generation, keys) in by_generation {
             for batch in keys.chunks(BATCH) {
-                let mut command =
-                    self.command(&self.scripts().namespace_sweep, &[std::slice::from_ref(&generation), batch].concat());
-                command.arg(self.memory());
-                commands.push(command);
+                let keys = iter::once(&generation).chain(batch).cloned().collect();
+                calls.push(self.scripts().namespace_sweep.on(keys).arg(self.trace_lifetime()));
             }
         }
-        commands
+        calls
     }
 }
 
-/// Whether a key is that of a record, or one of a group's sets. What is left to be swept of a group expires soon.
+/// Whether a key is that of a record, or of one of a group's two sets. Ended sets are left out: they expire soon.
 fn is_of_sessions(namespace: &str, key: &str) -> bool {
     let Some(rest) = key.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(':')) else { return false };
     let in_group = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(_, rest)| rest);
@@ -104,7 +109,7 @@ fn is_of_sessions(namespace: &str, key: &str) -> bool {
     }
 }
 
-/// Where the next scan goes on (0: nowhere), and the keys of this one. Keys that are no text are not ours.
+/// The cursor of the next SCAN (0 if there is none), and the keys of this one. A key that is not text is not ours.
 fn scanned(reply: Value) -> Result<(u64, Vec<String>), Failure> {
     let nonsense = || Failure::not_ours("SCAN came back with something else");
     let (cursor, keys) = <(u64, Vec<Vec<u8>>)>::from_redis_value(reply).map_err(|_| nonsense())?;

@@ -1,116 +1,98 @@
-//! The scripts: each is an operation, and one round trip.
+//! The scripts: each is one operation, in one round trip.
 
-use crate::store::call::Call;
-use redis::{Arg, Cmd, cmd};
+use crate::store::redis::script::Script;
+use crate::store::redis::servers::health::Shows;
 
-/// A script and the hash that Redis knows it by.
-pub(crate) struct Script {
-    text: String,
-    hash: String,
-    /// Whether it changes what a session is, and not only how long it lives.
-    pub(crate) writes: bool,
-    /// Whether it adds to what Redis keeps whenever it answers "ok", so that it is refused where the memory is full.
-    pub(crate) adds: bool,
-    /// Whether it extends the life of a session on the way, and tells what kept it from doing so.
-    pub(crate) refreshes: bool,
+/// The text of a file in `scripts/`.
+macro_rules! lua {
+    ($name:expr) => {
+        include_str!(concat!("scripts/", $name, ".lua"))
+    };
 }
 
-impl Script {
-    fn reading(body: &str) -> Script {
-        Script { writes: false, ..Script::writing(body) }
-    }
+const PRELUDE: &str = lua!("prelude");
+// Functions that several scripts share. Redis makes each of them anew whenever a script runs, so a script gets only the
+// files that it needs.
+const RECORD: &str = lua!("shared/record");
+const CHANGE: &str = lua!("shared/change");
+const GROUP: &str = lua!("shared/group");
+const TRACE: &str = lua!("shared/trace");
+const INTEGER: &str = lua!("shared/integer");
 
-    fn refreshing(body: &str) -> Script {
-        Script { refreshes: true, ..Script::reading(body) }
-    }
-
-    fn adding(body: &str) -> Script {
-        Script { adds: true, ..Script::writing(body) }
-    }
-
-    fn writing(body: &str) -> Script {
-        Script::alone(&[include_str!("scripts/prelude.lua"), body].join("\n"))
-    }
-
-    /// A writing script that needs nothing of the prelude.
-    fn alone(text: &str) -> Script {
-        let text = text.to_owned();
-        let hash = redis::Script::new(&text).get_hash().to_owned();
-        Script { text, hash, writes: true, adds: false, refreshes: false }
-    }
-
-    /// A call of this script on these keys, its nonce the first argument.
-    pub(crate) fn call(&self, keys: &[String], call: &Call) -> Cmd {
-        let mut command = cmd("EVALSHA");
-        command.arg(&self.hash).arg(keys.len()).arg(keys).arg(&call.nonce);
-        command
-    }
-
-    /// The first key of a call.
-    pub(crate) fn key(call: &Cmd) -> &[u8] {
-        match call.args_iter().nth(3) {
-            Some(Arg::Simple(key)) => key,
-            _ => &[],
+/// Makes `Scripts` of a table: the name of a script, what its "ok" shows about the server, and the texts that it needs
+/// before its own.
+macro_rules! scripts {
+    ($($name:ident: $ok_shows:ident, [$($text:ident),*];)*) => {
+        /// All scripts. They are made with the store, and not on first use: a lock that is held while they are made
+        /// could be copied by a fork.
+        pub(crate) struct Scripts {
+            $(pub(crate) $name: Script,)*
         }
-    }
 
-    /// The same call for a server that does not have the script.
-    pub(crate) fn in_full(&self, call: &Cmd) -> Cmd {
-        let mut command = cmd("EVAL");
-        command.arg(&self.text);
-        for argument in call.args_iter().skip(2) {
-            if let Arg::Simple(bytes) = argument {
-                command.arg(bytes);
+        impl Scripts {
+            pub(crate) fn new() -> Scripts {
+                Scripts { $($name: Script::new(Shows::$ok_shows, &[$($text,)* lua!(stringify!($name))]),)* }
+            }
+
+            #[cfg(test)]
+            fn by_name(&self) -> Vec<(&str, &Script)> {
+                vec![$((stringify!($name), &self.$name),)*]
             }
         }
-        command
+    };
+}
+
+// An "ok" shows that the server takes writes if the script always adds: then a full memory refuses the script.
+scripts! {
+    record_create: Writes, [PRELUDE, RECORD, CHANGE, GROUP];
+    record_load: Reads, [PRELUDE, RECORD];
+    record_update: Writes, [PRELUDE, RECORD, CHANGE, GROUP, INTEGER];
+    record_delete: Reads, [PRELUDE, RECORD, GROUP, TRACE];
+    group_ids: Reads, [PRELUDE, RECORD, GROUP];
+    group_len: Reads, [PRELUDE, RECORD, GROUP];
+    group_read: Reads, [PRELUDE, RECORD, GROUP];
+    group_clear: Reads, [PRELUDE, RECORD, GROUP, TRACE];
+    group_limit: Reads, [PRELUDE, RECORD, GROUP];
+    sweep: Reads, [PRELUDE, TRACE];
+    namespace_clear: Reads, [];
+    namespace_sweep: Reads, [PRELUDE, RECORD, GROUP, TRACE];
+    handover_prepare: Reads, [PRELUDE, RECORD, CHANGE];
+    handover_end: Reads, [PRELUDE, RECORD, CHANGE, GROUP];
+    handover_activate: Writes, [PRELUDE, RECORD, CHANGE, GROUP];
+    handover_discard: Reads, [PRELUDE, RECORD, CHANGE];
+    probe: Writes, [PRELUDE];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The names that a text declares at the beginning of a line.
+    fn declared(lua: &str) -> BTreeSet<&str> {
+        let declarations = lua.lines().filter_map(|line| line.strip_prefix("local "));
+        let names = declarations.flat_map(|line| match line.strip_prefix("function ") {
+            Some(function) => vec![function.split('(').next().unwrap_or_default()],
+            None => line.split('=').next().unwrap_or_default().split(',').map(str::trim).collect(),
+        });
+        names.collect()
     }
-}
 
-/// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
-pub(crate) struct Scripts {
-    pub(crate) create: Script,
-    pub(crate) load: Script,
-    pub(crate) update: Script,
-    pub(crate) delete: Script,
-    pub(crate) group_ids: Script,
-    pub(crate) group_len: Script,
-    pub(crate) group_read: Script,
-    pub(crate) group_clear: Script,
-    pub(crate) group_limit: Script,
-    pub(crate) namespace_clear: Script,
-    pub(crate) namespace_sweep: Script,
-    pub(crate) sweep: Script,
-    pub(crate) pending: Script,
-    pub(crate) take: Script,
-    /// The same, waiting for it to be where it is to be.
-    pub(crate) take_again: Script,
-    pub(crate) activate: Script,
-    pub(crate) discard: Script,
-    pub(crate) probe: Script,
-}
+    /// The words of a text that are not in comments.
+    fn words(lua: &str) -> BTreeSet<&str> {
+        let code = lua.lines().filter_map(|line| line.split("--").next());
+        code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_')).collect()
+    }
 
-impl Scripts {
-    pub(crate) fn new() -> Scripts {
-        Scripts {
-            create: Script::adding(include_str!("scripts/create.lua")),
-            load: Script::refreshing(include_str!("scripts/load.lua")),
-            update: Script::adding(include_str!("scripts/update.lua")),
-            delete: Script::writing(include_str!("scripts/delete.lua")),
-            group_ids: Script::reading(include_str!("scripts/group_ids.lua")),
-            group_len: Script::reading(include_str!("scripts/group_len.lua")),
-            group_read: Script::reading(include_str!("scripts/group_read.lua")),
-            group_clear: Script::writing(include_str!("scripts/group_clear.lua")),
-            group_limit: Script::reading(include_str!("scripts/group_limit.lua")),
-            namespace_clear: Script::alone(include_str!("scripts/namespace_clear.lua")),
-            namespace_sweep: Script::reading(include_str!("scripts/namespace_sweep.lua")),
-            sweep: Script::reading(include_str!("scripts/sweep.lua")),
-            pending: Script::reading(include_str!("scripts/pending.lua")),
-            take: Script::reading(include_str!("scripts/take.lua")),
-            take_again: Script::writing(include_str!("scripts/take.lua")),
-            activate: Script::adding(include_str!("scripts/activate.lua")),
-            discard: Script::reading(include_str!("scripts/discard.lua")),
-            probe: Script::adding(include_str!("scripts/probe.lua")),
+    #[test]
+    fn every_script_has_all_functions_that_it_calls() {
+        let texts = [PRELUDE, RECORD, CHANGE, GROUP, TRACE, INTEGER];
+        let mut shared: BTreeSet<&str> = texts.into_iter().flat_map(declared).collect();
+        shared.retain(|name| !["KEYS", "ARGV"].contains(name)); // Redis itself declares them.
+        for (name, script) in Scripts::new().by_name() {
+            let (words, declared) = (words(&script.text), declared(&script.text));
+            let missing = words.difference(&declared).find(|word| shared.contains(*word));
+            assert_eq!(missing, None, "in {name}.lua");
         }
     }
 }

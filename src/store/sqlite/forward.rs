@@ -1,9 +1,9 @@
 //! Ids that were replaced, and where they lead.
 
+use crate::id::PublicId;
 use crate::store::forward::{TRAIL, follow};
 use crate::store::key::RecordKey;
 use crate::store::sqlite::{PURGED, milliseconds, tag};
-use crate::token::PublicId;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::{Duration, SystemTime};
 

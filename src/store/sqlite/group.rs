@@ -1,11 +1,11 @@
 //! Groups: the sessions with one serial of a group.
 
 use crate::deadline::Deadline;
+use crate::id::PublicId;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{SessionInfo, Values};
 use crate::store::sqlite::forward::{Purpose, end_graces, forwarded};
 use crate::store::sqlite::{milliseconds, next_serial, room, state, tag, trace, unsigned};
-use crate::token::PublicId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::time::SystemTime;
 

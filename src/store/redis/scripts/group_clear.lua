@@ -1,48 +1,55 @@
--- Ends all sessions of a group in one step, but one if need be: what is no member is dead. Their records are removed
--- afterwards, with sweep.lua.
--- KEYS: generation, the group's two, the one for what is left to be swept; the record's of the session that stays, if
---       one does.
--- ARGV: nonce, the version since the earliest of the ids by which the session that stays was reached ('' if it was its
---       own), how many ids to answer with, how long what is left to be swept is kept (ms).
-local members, joined, ended, stays = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local since, batch, memory = tonumber(ARGV[2]), ARGV[3], ARGV[4]
+-- Ends all sessions of a group but one in a single step: only members live. Their records are removed afterwards, by
+-- sweep.lua.
+-- KEYS: generation
+--       members, order of joining
+--       ended set
+--       own key of the record that stays, if one does
+-- ARGV: nonce
+--       version with which the earliest of the ids that led to the record that stays was replaced ('' if none did)
+--       the most ids to list
+--       how long the ended set lives (ms)
+-- Reply: 'ok', number of sessions that have ended, list of their ids
+--        'forward', id, version with which it replaced that of the record that was to stay
+local members, joined, ended, stays = next_key(), next_key(), next_key(), next_key()
+local replaced_in, most, ended_set_lifetime = next_number(), next_number(), next_number()
 
 local version, graces_ended
 if stays then
   version, graces_ended = unpack(try('HMGET', stays, 'v', 'e') or {})
-  local id, id_since = forward(stays)
+  local id, id_replaced_in = forward(stays)
   if id and not version then
-    return { nonce, 'forward', id, id_since }
+    return { nonce, 'forward', id, id_replaced_in }
   end
 end
-local of_generation = whole(try('HGET', KEYS[1], 'began'))
-if redis.call('EXISTS', ended) == 0 then -- Else this call was made before.
-  if redis.call('TYPE', members).ok ~= 'zset' or not is_of(members, of_generation) then
-    -- It is damaged, or has ended with its namespace, or is not there.
+local of_generation = whole(try('HGET', generation_key, 'began'))
+if redis.call('EXISTS', ended) == 0 then -- Otherwise this call is a repeated one.
+  if redis.call('TYPE', members).ok ~= 'zset' or not is_of_generation(members, of_generation) then
+    -- The group is damaged, has ended with its namespace, or is not there.
     if redis.call('UNLINK', members, joined) == 0 then
-      touch_nothing(ended)
+      write_nothing(ended)
     end
   else
-    local id = stays and stays:sub(-ID)
-    local expires = whole(version) and redis.call('ZSCORE', members, id)
-    if since and graces_ended and since <= (whole(graces_ended) or since) then
-      expires = false
+    local id = stays and stays:sub(-ID_LENGTH)
+    local expires_at = whole(version) and redis.call('ZSCORE', members, id)
+    if replaced_in and graces_ended and replaced_in <= (whole(graces_ended) or replaced_in) then
+      expires_at = false
     end
-    local order = expires and try('ZSCORE', joined, id) or string.format('%.0f', now_us())
-    if expires then
-      redis.call('HSET', stays, 'e', version) -- The first write adds, so that a full memory refuses it.
+    local order = expires_at and try('ZSCORE', joined, id) or string.format('%.0f', now_us())
+    if expires_at then
+      redis.call('HSET', stays, 'e', version) -- THE FIRST WRITE adds: a full memory refuses to let one session stay.
     end
     redis.call('RENAME', members, ended)
     redis.call('UNLINK', joined)
     redis.call('ZREM', ended, GENERATION)
-    if expires then
+    if expires_at then
       redis.call('ZREM', ended, id)
-      redis.call('ZADD', members, -of_generation, GENERATION, expires, id)
+      redis.call('ZADD', members, -of_generation, GENERATION, expires_at, id)
       redis.call('ZADD', joined, order, id)
-      redis.call('PEXPIREAT', members, whole(expires) or now_ms() + 1)
-      redis.call('PEXPIREAT', joined, whole(expires) or now_ms() + 1)
+      redis.call('PEXPIREAT', members, whole(expires_at) or now_ms() + 1)
+      redis.call('PEXPIREAT', joined, whole(expires_at) or now_ms() + 1)
     end
   end
 end
-redis.call('PEXPIRE', ended, memory) -- Of a call that was made before too: see touch.
-return { nonce, 'ok', redis.call('ZCOUNT', ended, now_ms(), '+inf'), redis.call('ZRANGE', ended, 0, batch - 1) }
+-- A repeated call writes this too: see `write_unchanged` in change.lua.
+redis.call('PEXPIRE', ended, ended_set_lifetime)
+return { nonce, 'ok', redis.call('ZCOUNT', ended, now_ms(), '+inf'), redis.call('ZRANGE', ended, 0, most - 1) }

@@ -1,20 +1,28 @@
--- The ids of a group's sessions, a page at a time, by expiry.
--- KEYS: generation, the group's two. ARGV: nonce, the expiry to begin at ('' now), how many of that to leave out, how
--- many ids to answer with. Says with which expiry the next page begins, and how many of that to leave out then; '' if
--- there is no more.
-local from, left_out, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-if not is_of(KEYS[2], generation()) then
+-- Lists the ids of a group's sessions by expiry, a page at a time.
+-- KEYS: generation
+--       members, order of joining
+-- ARGV: nonce
+--       expiry to begin at ('' for now)
+--       how many ids of this expiry to leave out
+--       the most ids to list
+-- Reply: 'ok', list of ids, expiry at which the next page begins ('' if there is none), how many ids of that expiry it
+--        leaves out
+local members = next_key()
+local from, left_out, most = next_text(), next_number(), next_number()
+
+if not is_of_generation(members, generation()) then
   return { nonce, 'ok', {}, '', 0 }
 end
 if from == '' then
   from = string.format('%.0f', now_ms())
 end
-local page = redis.call('ZRANGEBYSCORE', KEYS[2], from, '+inf', 'WITHSCORES', 'LIMIT', left_out, most)
+local page = redis.call('ZRANGEBYSCORE', members, from, '+inf', 'WITHSCORES', 'LIMIT', left_out, most)
 local ids, next_from, next_left_out = {}, from, left_out
 for at = 1, #page, 2 do
-  ids[#ids + 1] = page[at]
-  if page[at + 1] ~= next_from then
-    next_from, next_left_out = page[at + 1], 0
+  local id, expires_at = page[at], page[at + 1]
+  ids[#ids + 1] = id
+  if expires_at ~= next_from then
+    next_from, next_left_out = expires_at, 0
   end
   next_left_out = next_left_out + 1
 end

@@ -1,5 +1,13 @@
--- Goes on ending the sessions that joined first, where a login could not end all that are too many.
--- KEYS: generation, the record's of the session that stays, the one for what is left to be swept.
--- ARGV: nonce, how many sessions the group may have, how long what is left to be swept is kept (ms).
-local ended, more = enforce(record, tonumber(ARGV[2]), { key = KEYS[5], memory = ARGV[3] })
+-- Goes on ending the sessions of a group that joined first, if a join could not end all that are over the limit.
+-- KEYS: generation
+--       record of the session that joined
+--       ended set
+-- ARGV: nonce
+--       limit of the group
+--       how long the ended set lives (ms)
+-- Reply: 'ok', list of ids that have ended, whether others are still to end
+local record, ended_key = next_record(), next_key()
+local limit, ended_set_lifetime = next_number(), next_number()
+
+local ended, more = enforce_limit(record, limit, { key = ended_key, lifetime = ended_set_lifetime })
 return { nonce, 'ok', ended, more }

@@ -1,30 +1,37 @@
--- Reads about some sessions of a group, as many of them as fit into an answer. Says how many it has looked at.
--- KEYS: generation, the group's two, and a record's for each session.
--- ARGV: nonce, after how many bytes to stop, the fields asked for.
-local first_record, first_field, room = 4, 3, tonumber(ARGV[2])
-local members, sessions, now, of_generation = KEYS[2], {}, now_ms(), generation()
-local seen = 0
-for at = first_record, #KEYS do
-  local key, id = KEYS[at], KEYS[at]:sub(-ID)
-  local expires = redis.call('ZSCORE', members, id)
-  local about = expires and try('HMGET', key, 'v', 'c', 'j', 'r', 'a', 'i', 'x')
-  if about and about[1] and about[7] == of_generation and whole(expires) then
-    about[4] = about[4] == '0' and about[2] or about[4]
-    about[7], about[8] = now, math.max(expires - now, 0)
+-- Reads sessions of a group, as many of them as fit into a reply.
+-- KEYS: generation
+--       members, order of joining
+--       own key of each record
+-- ARGV: nonce
+--       after how many bytes of values to stop
+--       list of fields to read
+-- Reply: 'ok', list of sessions (id, info, list of values), how many of the records were looked at
+local members, joined = next_key(), next_key()
+local bytes_left = next_number()
+local first_field, last_field = next_list()
+
+local sessions, looked_at, now, of_generation = {}, 0, now_ms(), generation()
+for key in next_key do
+  local id = key:sub(-ID_LENGTH)
+  local expires_at = redis.call('ZSCORE', members, id)
+  local about = expires_at and try('HMGET', key, 'v', 'c', 'j', 'r', 'a', 'i', 'x')
+  local v, c, j, r, a, i, x = unpack(about or {})
+  if v and x == of_generation and whole(expires_at) then
     local values = {}
-    for from = first_field, #ARGV, CHUNK do
-      for _, value in ipairs(redis.call('HMGET', key, unpack(ARGV, from, math.min(from + CHUNK - 1, #ARGV)))) do
+    for from = first_field, last_field, CHUNK do
+      for _, value in ipairs(redis.call('HMGET', key, unpack(ARGV, from, math.min(from + CHUNK - 1, last_field)))) do
         values[#values + 1] = value
-        room = room - (value and #value or 0)
+        bytes_left = bytes_left - (value and #value or 0)
       end
     end
-    sessions[#sessions + 1] = { id, about, values }
+    local refreshed_at = r == '0' and c or r
+    sessions[#sessions + 1] = { id, { v, c, j, refreshed_at, a, i, now, math.max(expires_at - now, 0) }, values }
   elseif about and redis.call('EXISTS', key) == 0 then
-    leave({ id = id, members = members, joined = KEYS[3] }) -- Redis has evicted it.
+    leave({ id = id, members = members, joined = joined }) -- Redis has evicted the record.
   end
-  seen = seen + 1
-  if room < 0 then
+  looked_at = looked_at + 1
+  if bytes_left < 0 then
     break
   end
 end
-return { nonce, 'ok', sessions, seen }
+return { nonce, 'ok', sessions, looked_at }

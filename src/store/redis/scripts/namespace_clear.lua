@@ -1,7 +1,14 @@
--- Ends all sessions of a namespace, in a cluster all those of a slot: its generation goes. For a while it is remembered
--- when they were ended. This script runs for each of 16,384 slots, so the prelude does not come before it.
--- KEYS: generation. ARGV: nonce, the time of the call (ms, 0 without a cluster), how long to remember it (ms).
-redis.call('UNLINK', KEYS[1]) -- First, so that a full memory takes what adds.
-redis.call('HSET', KEYS[1], 'cleared', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return { ARGV[1], 'ok' }
+-- Ends all sessions of a namespace, in a cluster all those of a slot: removes the generation. The time of the call is
+-- kept for a while. This script runs for each of 16,384 slots, so it has no prelude.
+-- KEYS: generation
+-- ARGV: nonce
+--       time of the call (ms; 0 without a cluster)
+--       how long that time is kept (ms)
+-- Reply: 'ok'
+local generation_key = KEYS[1]
+local nonce, time, time_lifetime = unpack(ARGV)
+
+redis.call('UNLINK', generation_key) -- THE FIRST WRITE (see prelude.lua) removes: a full memory allows the next one.
+redis.call('HSET', generation_key, 'cleared', time)
+redis.call('PEXPIRE', generation_key, time_lifetime)
+return { nonce, 'ok' }

@@ -1,15 +1,20 @@
--- Removes what ended with its namespace from the memory: records, and the sets of groups.
--- KEYS: generation, and keys of the same namespace. ARGV: nonce, how long a trace is kept (ms).
-local of_generation, memory = generation(), ARGV[2]
-for at = 2, #KEYS do
-  local key = KEYS[at]
-  local type = redis.call('TYPE', key).ok
-  if type == 'hash' then
+-- Removes records and groups that have ended with an earlier generation of their namespace.
+-- KEYS: generation
+--       keys of the same namespace
+-- ARGV: nonce
+--       how long a trace lives (ms)
+-- Reply: 'ok'
+local trace_lifetime = next_number()
+
+local of_generation = generation()
+for key in next_key do
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'hash' then
     local x = redis.call('HGET', key, 'x')
     if x and x ~= of_generation then
-      bury(key, memory)
+      remove_record(key, trace_lifetime)
     end
-  elseif type == 'zset' and not is_of(key:gsub(':joined$', ''), of_generation) then
+  elseif kind == 'zset' and not is_of_generation(key:gsub(':joined$', ''), of_generation) then
     redis.call('UNLINK', key)
   end
 end

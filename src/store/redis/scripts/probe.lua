@@ -1,10 +1,14 @@
--- Does, under keys of its own, what all other scripts do, and removes these keys: so a server that refuses any of it
--- says so.
--- KEYS: a record's, its group's two, and another record's. ARGV: nonce.
-local key, members, joined, other = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Calls, on keys of its own, every command that the other scripts call, and then removes these keys. So a server that
+-- refuses one of these commands says so.
+-- KEYS: a record's key, the two keys of its group, another record's key
+-- ARGV: nonce
+-- Reply: 'ok', what was read
+--        an error that names the command
+local key, members, joined, other = next_key(), next_key(), next_key(), next_key()
+
 local LIFE = 10000
 local steps = {
-  { 'HSET', key, ':probe', nonce }, -- The first one adds, so that a full memory refuses it.
+  { 'HSET', key, ':probe', nonce }, -- THE FIRST WRITE adds: a full memory refuses the probe.
   { 'PEXPIRE', key, LIFE },
   { 'ZADD', members, 1, nonce },
   { 'PEXPIREAT', members, now_ms() + LIFE },

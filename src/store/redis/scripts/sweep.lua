@@ -1,23 +1,28 @@
--- Removes records of sessions that have ended, as many as Redis gives back the memory of in a few milliseconds, and
--- tells of more of them.
--- KEYS: the one for what is left to be swept, and a record's for each session.
--- ARGV: nonce, how many ids to answer with (0: nobody asks for the others any more), after how many bytes to stop, how
---       long a trace is kept (ms).
-local ended, batch, room, memory = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-if batch == 0 then
-  -- Redis would remove it all at once when it expires.
+-- Removes records of sessions that have ended, as many as Redis can free in a few milliseconds.
+-- KEYS: ended set
+--       own key of each record
+-- ARGV: nonce
+--       the most ids to list (0 if no more records will be removed)
+--       after how many bytes of values to stop
+--       how long a trace lives (ms)
+-- Reply: 'ok', list of ids whose records are still to be removed
+local ended = next_key()
+local most, bytes_left, trace_lifetime = next_number(), next_number(), next_number()
+
+if most == 0 then
+  -- UNLINK frees the ended set in the background. When it expires, Redis may free it at once.
   redis.call('UNLINK', ended)
   return { nonce, 'ok', {} }
 end
 local swept, left = {}, {}
-for at = 2, #KEYS do
-  local id = KEYS[at]:sub(-ID)
-  if room > 0 then
-    room = room - bury(KEYS[at], memory)
+for key in next_key do
+  local id = key:sub(-ID_LENGTH)
+  if bytes_left > 0 then
+    bytes_left = bytes_left - remove_record(key, trace_lifetime)
     swept[#swept + 1] = id
   else
     left[#left + 1] = id
   end
 end
 in_chunks('ZREM', ended, swept, 1, #swept)
-return { nonce, 'ok', #left > 0 and left or redis.call('ZRANGE', ended, 0, batch - 1) }
+return { nonce, 'ok', #left > 0 and left or redis.call('ZRANGE', ended, 0, most - 1) }

@@ -1,0 +1,35 @@
+//! The end of a session: a logout.
+
+use crate::cookie::SetCookie;
+use crate::error::Error;
+use crate::session::Session;
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::token::Transport;
+
+impl Session {
+    /// Ends the session at once: a logout.
+    ///
+    /// Gives the `Set-Cookie` header that deletes the cookie, or `None` for a session of a bearer token.
+    ///
+    /// It is not an error if the session has ended already. Requests that still hold the session get [`Error::Gone`]
+    /// when they save.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: the session may not have ended. Try again with
+    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie. A save that got no answer may
+    /// have given the session a new id. Nobody has that id, so that session just expires.
+    pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
+        self.warn_on_drop = false;
+        if !self.is_new() || self.in_flight.is_some() {
+            let deadline = self.context.deadline();
+            // The new id that a save without an answer may have given to the session comes second: after the first
+            // step, that save can no longer be carried out.
+            let new_identity = self.in_flight.as_ref().and_then(|sent| sent.pending.new_identity());
+            for key in std::iter::once(self.key()).chain(new_identity.map(|identity| self.context.key(identity))) {
+                self.context.store.delete(&key, &Call::until(deadline)?)?;
+            }
+        }
+        Ok((self.transport == Transport::Cookie).then(|| self.context.removal_cookie()))
+    }
+}

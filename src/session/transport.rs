@@ -1,0 +1,48 @@
+//! How the client gets its token: in a cookie, or as a bearer token.
+
+use crate::cookie::SetCookie;
+use crate::session::Session;
+use crate::store::record::RecordInfo;
+use crate::token::Transport;
+use std::mem;
+use std::time::Duration;
+
+impl Session {
+    /// Gives the cookie if it is due. Within a transaction it stays due, because only the cookie of the last save gets
+    /// to the client.
+    pub(super) fn due_cookie(&mut self) -> Option<SetCookie> {
+        let is_due = if self.is_in_transaction() { self.cookie_due } else { mem::take(&mut self.cookie_due) };
+        let info = self.record.info.as_ref().filter(|_| is_due && self.is_sent_by(Transport::Cookie))?;
+        Some(self.context.cookie(&self.identity, self.cookie_life(info)))
+    }
+
+    /// Gives the life of the cookie: that of the session, or the one that the session gets when the cookie comes back.
+    fn cookie_life(&self, info: &RecordInfo) -> Duration {
+        if !self.record.is_unconfirmed {
+            return info.expires_in;
+        }
+        let full = self.context.limits.lifetime.refresh.stored_life(info.idle_timeout);
+        let absolute = info.ends_at.map(|ends| ends.duration_since(info.created_at).unwrap_or_default());
+        absolute.map_or(full, |absolute| absolute.min(full))
+    }
+
+    /// Gives the bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once
+    /// the session is kept.
+    ///
+    /// Give the token to the client. It changes when the session's id changes, and when the secret that signed it was
+    /// only an accepted one. `None` for the session of a cookie, and for a session that was reached by an id that has
+    /// been [replaced](Session::regenerate_with_grace).
+    ///
+    /// # Security
+    /// A client that has the token has the session. Send it in the body, over https, and do not log it.
+    #[must_use]
+    pub fn token(&self) -> Option<String> {
+        (self.is_sent_by(Transport::Token) && !self.is_new()).then(|| self.context.token(&self.identity))
+    }
+
+    /// Says whether the answer may carry the session's token by this transport. If the request came with a replaced id,
+    /// it may not, because the token would overwrite that of the new id.
+    pub(super) fn is_sent_by(&self, transport: Transport) -> bool {
+        self.transport == transport && self.record.forwarded_to.is_none()
+    }
+}

@@ -1,0 +1,149 @@
+//! Records: created, loaded, updated and deleted, each by one script.
+
+use crate::error::{StoreError, StoreErrorKind};
+use crate::lifetime::Lifetime;
+use crate::store::forward::TRAIL;
+use crate::store::key::RecordKey;
+use crate::store::record::{NewRecord, Record, RecordInfo, Size};
+use crate::store::redis::keys::{field, own_key, record_keys};
+use crate::store::redis::operation::{Followed, Operation};
+use crate::store::redis::reply::Reply;
+use crate::store::redis::script::ScriptCall;
+use crate::store::refusal::Refusal;
+use crate::store::update::{Change, Update, Updated};
+
+impl<'a> Operation<'a> {
+    /// Creates a record; `size` is the size of its values.
+    pub(crate) fn create(
+        &self,
+        key: &RecordKey<'_>,
+        record: &NewRecord<'_>,
+        size: Size,
+    ) -> Result<RecordInfo, Refusal> {
+        let mut keys = self.record_keys(key);
+        keys.extend(self.ended_key(key));
+        let max_sessions = record.join.and_then(|join| join.max_sessions);
+        let call = self
+            .scripts()
+            .record_create
+            .on(keys)
+            .arg(&record.lifetime)
+            .arg(record.idle_timeout)
+            .arg(record.unconfirmed_timeout)
+            .arg(size)
+            .arg(record.join.map(|join| join.name))
+            .arg(max_sessions)
+            .arg(self.trace_lifetime())
+            .list(record.values.iter().map(|(key, json)| (field(key), json.as_str())));
+        let mut reply = self.run(&call.and_wait())?;
+        match reply.status() {
+            "ok" => {}
+            "gone" => return Err(Refusal::Gone),
+            "exists" => return Err(Refusal::IdTaken),
+            _ => return Err(reply.unexpected().into()),
+        }
+        let info = reply.info()?;
+        self.finish_join(key, max_sessions, reply.over_limit()?);
+        Ok(info)
+    }
+
+    pub(crate) fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<Record>, StoreError> {
+        let (reply, at) = self.run_following(key, |at| {
+            self.scripts().record_load.on(self.record_keys(&at.key)).arg(lifetime).arg(at.replaced_in)
+        })?;
+        let Some(mut reply) = reply else { return Ok(None) };
+        let refreshed = match reply.status() {
+            "ok" | "not refreshed" => false,
+            "refreshed" => true,
+            "gone" => return Ok(None),
+            _ => return Err(reply.unexpected()),
+        };
+        let info = reply.info()?;
+        let (values, group_name) = reply.fields()?;
+        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to: at.forwarded_to }))
+    }
+
+    /// Updates a record. If the update has a new key, it is in the same slot: see `Handover` for the others.
+    pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Refusal> {
+        let (reply, at) = self.run_following(key, |at| self.update_call(at, update))?;
+        let Some(mut reply) = reply else { return Err(Refusal::Gone) };
+        if reply.status() != "ok" {
+            return Err(refusal(reply, update)?);
+        }
+        let (info, over_limit) = (reply.info()?, reply.over_limit()?);
+        let totals = reply.totals(update.changes)?;
+        if let Some(new_key) = &update.new_key {
+            self.finish_join(new_key, update.join.and_then(|join| join.max_sessions), over_limit);
+        }
+        Ok(Updated { info, totals, forwarded_to: at.forwarded_to })
+    }
+
+    /// The call of the script for a record to which the id of the update `at` led.
+    fn update_call(&self, at: &Followed<'_>, update: &Update<'_>) -> ScriptCall<'a> {
+        let mut keys = self.record_keys(&at.key);
+        if let Some(new_key) = &update.new_key {
+            // Before the new record, the script reads the generation and three keys of the old record. Without a group,
+            // all three are its own.
+            keys.resize(1 + 3, own_key(&at.key));
+            keys.extend(record_keys(new_key));
+            keys.extend(self.ended_key(new_key));
+        }
+        let changes = update.changes;
+        let (mut sets, mut removes, mut increments) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, change) in &changes.keys {
+            match change {
+                Change::Set(json) => sets.push((field(key), json.as_str())),
+                Change::Remove => removes.push(field(key)),
+                Change::Increment(by) => increments.push((field(key), *by)),
+            }
+        }
+        self.scripts()
+            .record_update
+            .on(keys)
+            .arg(&update.lifetime)
+            .arg(at.replaced_in)
+            .arg(at.is_repeated)
+            .arg(update.expected)
+            .arg(update.holds.map(|(key, _)| field(key)))
+            .arg(update.holds.map(|(_, json)| json))
+            .arg(update.size_limit)
+            .arg(update.grace)
+            .arg(TRAIL)
+            .arg(update.join.is_some())
+            .arg(update.join.map(|join| join.name))
+            .arg(update.join.and_then(|join| join.max_sessions))
+            .arg(self.trace_lifetime())
+            .arg(changes.idle_timeout)
+            .arg(changes.clear)
+            .list(sets)
+            .list(removes)
+            .list(increments)
+            .and_wait()
+    }
+
+    pub(crate) fn delete(&self, key: &RecordKey<'_>) -> Result<bool, StoreError> {
+        let (reply, at) = self.run_following(key, |at| {
+            self.scripts().record_delete.on(self.record_keys(&at.key)).arg(self.trace_lifetime()).and_wait()
+        })?;
+        Ok(at.was_alive || reply.is_some_and(|mut reply| reply.flag()))
+    }
+}
+
+/// Why the script did not make the update.
+fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError> {
+    let (largest_key, limit) = (|| update.changes.largest_key().to_owned(), update.size_limit);
+    Ok(match reply.status() {
+        "gone" => Refusal::Gone,
+        "conflict" => Refusal::Conflict,
+        "exists" => Refusal::IdTaken,
+        "not an integer" => Refusal::NotAnInteger { key: reply.key()? },
+        "too large" => Refusal::TooLarge { key: largest_key(), bytes: reply.number()?, limit: limit.bytes },
+        "too many keys" => Refusal::TooManyKeys { key: largest_key(), keys: reply.number()?, limit: limit.keys },
+        "broken off" => {
+            let message = "the server broke the change off half way; check that its user has all rights that the \
+                           README names, and load the session again";
+            Refusal::Fault(StoreError::new(StoreErrorKind::Backend, message))
+        }
+        _ => Refusal::Fault(reply.unexpected()),
+    })
+}

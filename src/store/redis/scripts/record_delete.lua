@@ -1,0 +1,25 @@
+-- Ends a session, whatever its key holds.
+-- KEYS: generation
+--       record
+-- ARGV: nonce
+--       how long a trace lives (ms)
+-- Reply: 'ok', whether the session was alive
+--        'forward', id, 0, whether the session was alive: the key leads elsewhere, and the session is to be ended there
+local record, trace_lifetime = next_record(), next_number()
+
+local version, of_generation, leads = unpack(try('HMGET', record.key, 'v', 'x', 'f') or {})
+local was_alive = version and of_generation and of_generation == try('HGET', generation_key, 'began')
+local id = leads and forward(record.key, 'end')
+remove_record(record.key, trace_lifetime)
+if record.members then
+  was_alive = try('ZREM', record.members, record.id) == 1 and was_alive
+  try('ZREM', record.joined, record.id)
+  if try('ZCARD', record.members) == 1 and try('ZSCORE', record.members, GENERATION) then
+    redis.call('UNLINK', record.members, record.joined)
+  end
+end
+was_alive = was_alive and 1 or 0
+if id then
+  return { nonce, 'forward', id, 0, was_alive }
+end
+return { nonce, 'ok', was_alive }

@@ -1,0 +1,55 @@
+-- Loads a record, and refreshes it if that is due.
+-- KEYS: generation
+--       record
+-- ARGV: nonce
+--       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
+--       version with which the earliest of the ids that led here was replaced ('' if none did)
+-- Reply: 'ok' or 'refreshed', info, fields and values by turns
+--        'not refreshed', error of Redis, info, fields and values by turns
+--        'gone'
+--        'forward', id, version with which the record's own id was replaced
+local record, lifetime, replaced_in = next_record(), next_lifetime(), next_number()
+
+local fields = redis.call('HGETALL', record.key)
+if #fields == 0 then
+  return { nonce, 'gone' }
+end
+local state, refusal, id, version = live_state(record, lifetime, replaced_in)
+if not state then
+  return { nonce, refusal, id, version }
+elseif state.is_prepared and not replaced_in then
+  return { nonce, 'gone' } -- Nobody knows the id. Only a grace can lead here.
+end
+
+local now, expires_at, refreshed_at = state.now, state.expires_at, state.refreshed_at
+local full = full_life(state, lifetime.refresh_interval)
+local is_used_up = lifetime.refresh_interval >= 0 and expires_at < now + state.idle_timeout and full > expires_at
+-- The clock was put back, or the timeouts are stricter now.
+local is_too_long = expires_at > full_life(state, math.huge) + ROUNDING
+local is_due = refreshed_at == 0 or is_used_up or is_too_long or now - refreshed_at >= LONGEST_WITHOUT_REFRESH
+if not is_due or state.is_prepared then
+  return { nonce, 'ok', info(state), fields }
+end
+
+if lifetime.refresh_interval < 0 then
+  -- After its first load, a session lives as if it had been loaded when it was created.
+  full = math.min(full, refreshed_at == 0 and math.min(state.created_at, now) + state.idle_timeout or expires_at)
+  full = math.max(full, now + 1)
+end
+-- A refresh that cannot be written (a full memory, a replica) does not fail the load. The first write shows that.
+local written
+if record.members then
+  written = redis.pcall('ZADD', record.members, full, record.id)
+else
+  written = redis.pcall('PEXPIREAT', record.key, full)
+end
+if type(written) ~= 'number' then
+  return { nonce, 'not refreshed', written.err, info(state), fields }
+end
+expire(record, full)
+redis.pcall('HSET', record.key, 'r', now, 'i', state.idle_timeout, 'a', state.ends_at)
+if state.is_clock_put_back then
+  redis.pcall('HSET', record.key, 'b', state.began_at)
+end
+state.refreshed_at, state.expires_at = now, full
+return { nonce, 'refreshed', info(state), fields }

@@ -1,0 +1,116 @@
+-- Groups: their members, and their limit.
+
+local GENERATION = 'generation'
+-- How many sessions of a group one step ends or removes, and the largest limit that one step can enforce on a group of
+-- any size.
+local BATCH, LARGEST_LIMIT = 500, 1000
+
+-- Whether a group is of this generation. Otherwise its sessions have ended, and it begins anew.
+local function is_of_generation(members, of_generation)
+  local mark = of_generation and redis.call('ZSCORE', members, GENERATION)
+  return mark and tonumber(mark) == -of_generation
+end
+
+-- Removes ids from the group of a record.
+local function remove_members(record, ids)
+  in_chunks('ZREM', record.members, ids, 1, #ids)
+  in_chunks('ZREM', record.joined, ids, 1, #ids)
+end
+
+-- Takes a record out of its group. The last member takes the group with it.
+local function leave(record)
+  if record.members then
+    remove_members(record, { record.id })
+    if redis.call('ZCARD', record.members) == 1 and redis.call('ZSCORE', record.members, GENERATION) then
+      redis.call('UNLINK', record.members, record.joined)
+    end
+  end
+end
+
+-- Ends all sessions of a group but the record's and those that joined last, however many that are: the members become
+-- the ended set, and those that stay begin a new group. Says whether it has found as many as the limit allows.
+local function keep_latest(record, limit, now, ended_set)
+  local is_kept, kept = { [record.id] = true }, { record.id }
+  local function look_at(ids)
+    for _, id in ipairs(ids) do
+      local expires_at = #kept < limit and not is_kept[id] and redis.call('ZSCORE', record.members, id)
+      if expires_at and tonumber(expires_at) >= now then
+        is_kept[id], kept[#kept + 1] = true, id
+      end
+    end
+  end
+  look_at(redis.call('ZREVRANGE', record.joined, 0, 2 * LARGEST_LIMIT))
+  look_at(redis.call('ZREVRANGE', record.members, 0, 2 * LARGEST_LIMIT)) -- Redis may have evicted the order of joining.
+  if #kept < limit then
+    return false
+  end
+  local members, joined = { redis.call('ZSCORE', record.members, GENERATION), GENERATION }, {}
+  for _, id in ipairs(kept) do
+    members[#members + 1], members[#members + 2] = redis.call('ZSCORE', record.members, id), id
+    joined[#joined + 1], joined[#joined + 2] = redis.call('ZSCORE', record.joined, id) or 0, id
+  end
+  redis.call('RENAME', record.members, ended_set.key)
+  redis.call('UNLINK', record.joined)
+  in_chunks('ZADD', record.members, members, 1, #members)
+  in_chunks('ZADD', record.joined, joined, 1, #joined)
+  redis.call('ZREM', ended_set.key, GENERATION)
+  in_chunks('ZREM', ended_set.key, kept, 1, #kept)
+  redis.call('PEXPIRE', ended_set.key, ended_set.lifetime)
+  expire_with_members(record, now)
+  return true
+end
+
+-- Ends the sessions that joined first, until the group of the record has no more than `limit`. The record's own stays.
+-- Gives the ids of up to a BATCH that have ended, and 1 if others are still to end: that is so if more than a BATCH are
+-- to end and the limit is above LARGEST_LIMIT. Other sessions that have ended are in the ended set, for sweep.lua.
+local function enforce_limit(record, limit, ended_set)
+  local now, live, gone = now_ms(), {}, {}
+  local excess = redis.call('ZCOUNT', record.members, now, '+inf') - limit
+  if excess <= 0 then
+    return {}, 0
+  end
+  local function look_at(ids, only_those_without_order)
+    for _, id in ipairs(ids) do
+      local expires_at = redis.call('ZSCORE', record.members, id)
+      if not expires_at or tonumber(expires_at) < now then
+        gone[#gone + 1] = id
+      elseif #live < excess and id ~= record.id
+        and not (only_those_without_order and redis.call('ZSCORE', record.joined, id)) then
+        live[#live + 1] = id
+      end
+    end
+  end
+  if excess <= BATCH or limit > LARGEST_LIMIT then
+    if redis.call('ZCARD', record.members) - 1 > redis.call('ZCARD', record.joined) then
+      -- Redis has evicted the order of joining. The sessions that are missing there count as the first to have joined.
+      look_at(redis.call('ZRANGEBYSCORE', record.members, now, '+inf', 'LIMIT', 0, BATCH), true)
+    end
+    if #live < math.min(excess, BATCH) then
+      look_at(redis.call('ZRANGE', record.joined, 0, BATCH))
+    end
+  end
+  if #live < excess and limit <= LARGEST_LIMIT and keep_latest(record, limit, now, ended_set) then
+    return redis.call('ZRANGE', ended_set.key, 0, BATCH - 1), 0
+  end
+  remove_members(record, gone)
+  remove_members(record, live)
+  return live, #live < excess and #live + #gone > 0 and 1 or 0
+end
+
+-- Lets a record join its group, and then enforces the limit (nil for none). Answers as `enforce_limit`.
+local function join(record, expires_at, of_generation, limit, ended_set)
+  if not is_of_generation(record.members, of_generation) then
+    redis.call('UNLINK', record.members, record.joined)
+    redis.call('ZADD', record.members, -of_generation, GENERATION)
+  end
+  local past = string.format('(%.0f', now_ms())
+  remove_members(record, redis.call('ZRANGEBYSCORE', record.members, 0, past, 'LIMIT', 0, BATCH))
+  -- No two sessions of a group join at the same time, whatever the clock says.
+  local last = whole(redis.call('ZREVRANGE', record.joined, 0, 0, 'WITHSCORES')[2]) or 0
+  redis.call('ZADD', record.joined, string.format('%.0f', math.max(now_us(), last + 1)), record.id)
+  expire(record, expires_at)
+  if not limit then
+    return {}, 0
+  end
+  return enforce_limit(record, limit, ended_set)
+end

@@ -1,0 +1,34 @@
+-- Integers of 64 bits. Lua's numbers have only 53.
+local BILLION, HIGHEST, LOWEST = 1e9, '9223372036854775807', '9223372036854775808'
+
+-- An integer as Redis reads it, in two numbers: its billions, and the nine digits below. nil if the text is not one.
+local function halves(text)
+  local sign, digits = text:match('^(%-?)(%d+)$')
+  if not digits or #digits > 19 or (digits:sub(1, 1) == '0' and text ~= '0') then
+    return nil
+  elseif #digits == 19 and digits > (sign == '-' and LOWEST or HIGHEST) then
+    return nil
+  end
+  local factor = sign == '-' and -1 or 1
+  return factor * (tonumber(digits:sub(1, -10)) or 0), factor * tonumber(digits:sub(-9))
+end
+
+-- The sum of two integers, as text. nil if one of the three is not an integer of 64 bits.
+local function sum(one, other)
+  local high, low = halves(one)
+  local other_high, other_low = halves(other)
+  if not high or not other_high then
+    return nil
+  end
+  high, low = high + other_high, low + other_low
+  -- Both halves get the same sign.
+  local carry = math.floor(low / BILLION)
+  high, low = high + carry, low - carry * BILLION
+  if high < 0 and low > 0 then
+    high, low = high + 1, low - BILLION
+  end
+  local sign = (high < 0 or low < 0) and '-' or ''
+  high, low = math.abs(high), math.abs(low)
+  local text = sign .. (high > 0 and string.format('%.0f%09.0f', high, low) or string.format('%.0f', low))
+  return halves(text) and text
+end

@@ -1,0 +1,133 @@
+-- Records: their keys, their state and their life. The first key of a script that has this file is that of the
+-- generation.
+
+-- The longest timeout, the longest grace, how long a record may go without a refresh, and what rounding adds to an
+-- expiry (ms).
+local LONGEST_TIMEOUT, LONGEST_GRACE, LONGEST_WITHOUT_REFRESH, ROUNDING = 3153600000000, 300000, 2592000000, 1000
+
+local generation_key = next_key()
+
+-- The next keys, as those of a record: its own, and the group's two. Without a group they are its own three times, or,
+-- if no other keys follow, once. nil if there is none left.
+local function next_record()
+  local key, members, joined = next_key(), next_key(), next_key()
+  if not key then
+    return nil
+  elseif members == key then
+    members, joined = nil, nil
+  end
+  return { key = key, id = key:sub(-ID_LENGTH), members = members, joined = joined }
+end
+
+-- The settings of a call: refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; nil for
+-- none).
+local function next_lifetime()
+  return { refresh_interval = next_number(), idle_timeout = next_number(), absolute_timeout = next_number() }
+end
+
+-- The generation of the namespace, as text. nil if there is none, or something else is in its place.
+local function generation()
+  local began = try('HGET', generation_key, 'began')
+  return whole(began) and began
+end
+
+-- The id that a key leads to (nil if it leads nowhere), the version with which the key's own id was replaced, and
+-- whether the key has a forward or a trace. Outside its grace, a key leads on only for the purpose 'end'.
+local function forward(key, purpose)
+  local id, grace_ends, version, trace = unpack(redis.call('HMGET', key, 'f', 'u', 'm', 't'))
+  local leads = id and #id == ID_LENGTH and not id:find('[^%w_-]') and id ~= key:sub(-ID_LENGTH)
+  -- A grace that ends later than the longest was given by a clock that has been put back since: it is over.
+  local grace_left = (whole(grace_ends) or 0) - now_ms()
+  leads = leads and (purpose == 'end' or grace_left > 0 and grace_left <= LONGEST_GRACE)
+  return leads and id or nil, whole(version) or 0, trace or id
+end
+
+-- Whether a record is of the present generation, and a member of its group if it has one.
+local function belongs(record, of_generation)
+  if not of_generation or of_generation ~= generation() then
+    return false
+  end
+  return not record.members or redis.call('ZSCORE', record.members, record.id)
+end
+
+-- The state of a live record, by the stricter of its own timeouts and those of the call. `replaced_in` is the version
+-- with which the earliest of the ids that led to the record was replaced; nil if none did. If the record does not live,
+-- gives nil, a status, and for the status 'forward' the id and the version of `forward`.
+local function live_state(record, lifetime, replaced_in)
+  local v, c, j, b, r, a, i, o, x, p, e =
+    unpack(redis.call('HMGET', record.key, 'v', 'c', 'j', 'b', 'r', 'a', 'i', 'o', 'x', 'p', 'e'))
+  if not v then
+    local id, version, has_ended = forward(record.key)
+    if id then
+      return nil, 'forward', id, version
+    end
+    return nil, (has_ended or redis.call('EXISTS', record.key) == 0) and 'gone' or 'corrupt'
+  elseif not belongs(record, x) or (e and replaced_in and replaced_in <= (whole(e) or replaced_in)) then
+    return nil, 'gone'
+  end
+  -- The clock is read after PTTL, so that the expiry is not too early by a millisecond, which a refresh would win.
+  local left = redis.call('PTTL', record.key)
+  local now = now_ms()
+  local state = {
+    version = whole(v), created_at = whole(c), joined_at = j and whole(j), refreshed_at = whole(r), ends_at = whole(a),
+    began_at = whole(b or j or c), idle_timeout = whole(i), has_own_idle_timeout = o, is_prepared = p, generation = x,
+    now = now, expires_at = left >= 0 and now + left or math.huge,
+  }
+  if not (state.version and state.created_at and state.joined_at ~= nil and state.refreshed_at and state.ends_at
+    and state.began_at and state.idle_timeout and state.idle_timeout <= LONGEST_TIMEOUT) then
+    return nil, 'corrupt'
+  end
+  -- The last use may be later than the last refresh by the longest interval that there can be.
+  local longest_interval = math.floor(state.idle_timeout / 100)
+  if not o then
+    state.idle_timeout = math.min(state.idle_timeout, lifetime.idle_timeout)
+  end
+  if state.began_at > now then
+    -- The clock was put back. A load sets the life anew, so that its end does not move along.
+    state.is_clock_put_back, state.began_at, state.refreshed_at = true, now, 0
+  end
+  if lifetime.absolute_timeout then
+    local strictest_end = state.began_at + lifetime.absolute_timeout
+    state.ends_at = state.ends_at > 0 and math.min(state.ends_at, strictest_end) or strictest_end
+  end
+  local unused_at = state.refreshed_at > 0 and state.refreshed_at + state.idle_timeout + longest_interval or math.huge
+  if math.min(state.expires_at, unused_at, state.ends_at > 0 and state.ends_at or math.huge) <= now then
+    return nil, 'gone'
+  end
+  return state
+end
+
+-- When a full life ends that begins now, with this refresh interval.
+local function full_life(state, refresh_interval)
+  local longest_interval = math.floor(state.idle_timeout / 100)
+  local at = state.now + state.idle_timeout + math.max(0, math.min(refresh_interval, longest_interval))
+  if state.ends_at > 0 then
+    at = math.min(at, state.ends_at)
+  end
+  return math.max(at, state.now + 1)
+end
+
+-- The state of a record as replies have it: version, created at, joined at, refreshed at, ends at, idle timeout, now,
+-- time left.
+local function info(state)
+  local refreshed_at = state.refreshed_at > 0 and state.refreshed_at or state.created_at
+  local expires_at = math.min(state.expires_at, full_life(state, math.huge))
+  return { state.version, state.created_at, state.joined_at, refreshed_at, state.ends_at, state.idle_timeout, state.now,
+    math.max(expires_at - state.now, 0) }
+end
+
+-- Lets the sets of a group expire with the last of its members.
+local function expire_with_members(record, at)
+  local last = whole(redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]) or at
+  redis.call('PEXPIREAT', record.members, last)
+  redis.call('PEXPIREAT', record.joined, last)
+end
+
+-- Sets when a record expires.
+local function expire(record, at)
+  redis.call('PEXPIREAT', record.key, at)
+  if record.members then
+    redis.call('ZADD', record.members, at, record.id)
+    expire_with_members(record, at)
+  end
+end
