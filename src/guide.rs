@@ -61,28 +61,64 @@
 //! replicas, each acknowledged write is on all of them. But then saves fail while a single replica is down.
 //!
 //! # SQLite
-//! - **Give the sessions a folder of their own, and mount the folder, not the file.** SQLite keeps the newest writes in
-//!   a second file, whose name ends in `-wal`. All workers share memory through a third file, whose name ends in
-//!   `-shm`. If containers mount the main file alone, each container has a `-wal` and a `-shm` of its own, and they
-//!   ruin the main file.
+//! - **Give the sessions a folder of their own, and mount the folder, not the file.** Three companions lie beside the
+//!   file, and the server has to be able to create them. If containers mount the main file alone, each container has
+//!   companions of its own, and they ruin the main file.
 //! - **Keep the folder on a local disk**: SQLite's locks do not work over network file systems.
-//! - **Never delete the `-wal` or the `-shm` file.** The `-wal` file holds acknowledged saves. If one of them is
-//!   deleted, workers notice within a second. Until all of them have noticed, calls wait; a call whose deadline comes
-//!   first answers [`Unavailable`](crate::StoreErrorKind::Unavailable). Then restart the workers that are idle.
+//! - **Let nobody else write the file**: who can write it can log in as anybody. The log warns of such a file.
+//!
+//! The file does not shrink. New sessions take the place of those that have ended.
+//!
+//! ## The companions
+//! | name ends in | what it holds |
+//! |---|---|
+//! | `-wal` | SQLite's log, with the newest saves, which the main file does not have yet |
+//! | `-shm` | memory that all workers share |
+//! | `-reserve` | room for logouts on a full disk; if it is deleted, workers make it again |
+//!
+//! SQLite removes `-wal` and `-shm` when the last worker closes the file.
+//!
+//! **Never delete the `-wal` or the `-shm` file.** If one of them is deleted, workers notice at their first call after
+//! a second, and nothing that was saved is lost. Until all workers have noticed, calls wait; a call whose deadline
+//! comes first answers [`Unavailable`](crate::StoreErrorKind::Unavailable). Then restart the workers that are idle.
+//!
+//! If the main file is deleted or replaced, workers notice in the same way, and go on with the file that is there then.
+//! The saves of that second may be lost.
+//!
+//! ## Backups
 //! - **Back up with SQLite's own tools.** A copy made with `cp` lacks the writes in the `-wal` file, or is damaged:
 //!
 //!   ```text
 //!   sqlite3 /var/lib/app/sessions.db "VACUUM INTO '/backup/sessions.db'"
 //!   ```
 //!
-//!   The command `.backup /backup/sessions.db` of the same program works as well.
+//!   The command `.backup /backup/sessions.db` of the same program works as well. Workers can run meanwhile.
 //! - **Restore while no worker runs.** Move the file and its companions (`-wal`, `-shm` and `-reserve`) away, then move
-//!   the backup to the place of the file. Do not copy the backup over the file. Give the application a [new
-//!   secret](crate::SessionManagerBuilder::accept_secret), and do not accept the old one: a backup brings back the
-//!   sessions that were logged out after it was made.
-//! - **Leave 8 MB of the disk free beside the sessions.** The log takes some of it. A third companion, whose name ends
-//!   in `-reserve`, keeps 1 MB or more for logouts. When the disk is full, logouts still work. Logins, saves and
-//!   refreshes are refused with [`Rejected`](crate::StoreErrorKind::Rejected) until there is room again.
+//!   the backup to the place of the file. Do not copy the backup over the file, because nothing can notice that. If the
+//!   log of another file lies beside the backup, the store leaves the backup as it is, and answers
+//!   [`Unavailable`](crate::StoreErrorKind::Unavailable), or [`Backend`](crate::StoreErrorKind::Backend) for a damaged
+//!   file.
+//! - **Give the application a [new secret](crate::SessionManagerBuilder::accept_secret) then, and do not accept the old
+//!   one.** A backup brings back the sessions that were logged out after it was made. So does a damaged log, because
+//!   SQLite drops its last part.
+//! - **Move the file while no worker runs.** If there still is a `-wal` file, write its contents into the main file
+//!   first:
+//!
+//!   ```text
+//!   sqlite3 /var/lib/app/sessions.db 'PRAGMA wal_checkpoint(TRUNCATE)'
+//!   ```
+//!
+//! ## A full disk
+//! **Leave 8 MB of the disk free beside the sessions.** The log takes some of it, and keeps 2 MiB for logouts. The
+//! reserve keeps 1 MiB or more.
+//!
+//! When the disk is full, sessions can be loaded and ended: logouts still work, as do a group's
+//! [`clear`](crate::Group::clear) and [`clear_except`](crate::Group::clear_except). Logins, saves and refreshes are
+//! refused with [`Rejected`](crate::StoreErrorKind::Rejected) until there is room again. Sessions that expire make
+//! room.
+//!
+//! If another program keeps a transaction open on the file, there is room for about 50 logouts until that transaction
+//! ends.
 //!
 //! # Cookies and caches
 //! - **"Remember me" needs [`persistent`](crate::SessionManagerBuilder::persistent) cookies**, which are the default.

@@ -3,6 +3,8 @@
 pub(crate) mod call;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub(crate) mod entries;
+pub(crate) mod entry;
 pub(crate) mod fork_guard;
 pub(crate) mod forward;
 pub(crate) mod key;
@@ -19,12 +21,16 @@ pub(crate) mod refusal;
 pub(crate) mod sqlite;
 pub(crate) mod state;
 pub(crate) mod stats;
+pub(crate) mod stored_record;
+pub(crate) mod trace;
 pub(crate) mod update;
 
 pub use crate::deadline::Deadline;
 pub use crate::id::{GroupTag, ParseGroupTagError};
 pub use crate::lifetime::Lifetime;
 pub use crate::store::call::{Call, Nonce};
+pub use crate::store::entries::Entries;
+pub use crate::store::entry::Entry;
 pub use crate::store::fork_guard::ForkGuard;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
 pub use crate::store::key::{GroupKey, RecordKey};

@@ -4,7 +4,7 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::random;
 
-/// Eight random characters that tell one call from every other.
+/// Eight random characters that tell one call from every other call.
 pub type Nonce = [u8; 8];
 
 /// One call: its deadline and its nonce.

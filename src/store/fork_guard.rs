@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A guard during whose life the process may fork: see
+/// A guard: the process may fork while the guard lives. See
 /// [`SessionManager::before_fork`](crate::SessionManager::before_fork).
 #[must_use = "the process may fork only while this guard lives"]
 #[derive(Default)]

@@ -10,7 +10,7 @@ pub struct RecordKey<'a> {
     pub namespace: &'a str,
     /// The tag of the group that the session is in.
     pub tag: Option<GroupTag>,
-    /// The digest of the session's id, which depends on the namespace too.
+    /// The digest of the session's id. The digest depends on the namespace too.
     pub id: PublicId,
 }
 
@@ -20,6 +20,20 @@ impl<'a> RecordKey<'a> {
     pub fn group(&self, tag: GroupTag) -> GroupKey<'a> {
         GroupKey { namespace: self.namespace, tag }
     }
+
+    /// Gives the name under which [`Entries`](crate::store::Entries) keep the entry of this key.
+    pub(crate) fn name(&self) -> String {
+        match self.tag {
+            None => format!("{}:{}", self.namespace, self.id),
+            Some(tag) => format!("{}{}", self.group(tag).prefix(), self.id),
+        }
+    }
+
+    /// Gives the id of this key, if it is not the id with which a call came: the value of
+    /// [`Record::forwarded_to`](crate::store::Record::forwarded_to).
+    pub(crate) fn forwarded_from(&self, called: &RecordKey<'_>) -> Option<PublicId> {
+        (self.id != called.id).then_some(self.id)
+    }
 }
 
 /// The key of a group.
@@ -28,7 +42,7 @@ impl<'a> RecordKey<'a> {
 pub struct GroupKey<'a> {
     /// Keeps two applications on one store apart.
     pub namespace: &'a str,
-    /// The digest of the group's name, which depends on the namespace too.
+    /// The digest of the group's name. The digest depends on the namespace too.
     pub tag: GroupTag,
 }
 
@@ -37,5 +51,38 @@ impl<'a> GroupKey<'a> {
     #[must_use]
     pub fn session(&self, id: PublicId) -> RecordKey<'a> {
         RecordKey { namespace: self.namespace, tag: Some(self.tag), id }
+    }
+
+    /// Gives the beginning of the names of all entries of this group.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}:{{{}}}:", self.namespace, self.tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::token::Signer;
+    use crate::token::scope::Scope;
+
+    /// Stores of others keep entries under these names.
+    #[test]
+    fn names_are_the_same_in_every_version() {
+        let scope = Scope {
+            namespace: "mps",
+            transport: "cookie",
+            cookie_name: "",
+            path: "",
+            domain: "",
+            secure: true,
+            partitioned: false,
+        };
+        let tag = Signer::new(&scope, &Secret::new([1; 32]).unwrap(), &[]).group_tag("ada");
+        let alone = RecordKey { namespace: "mps", tag: None, id: PublicId::from_bytes([7; 18]) };
+        assert_eq!(alone.name(), "mps:BwcHBwcHBwcHBwcHBwcHBwcH");
+        let member = RecordKey { tag: Some(tag), ..alone };
+        assert_eq!(member.name(), "mps:{srZDbXU8Menqh8dnOkHJK19c}:BwcHBwcHBwcHBwcHBwcHBwcH");
+        assert_eq!(alone.group(tag).prefix(), "mps:{srZDbXU8Menqh8dnOkHJK19c}:");
     }
 }

@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 /// The values of a session: JSON text by key.
 pub type Values = BTreeMap<String, String>;
 
-/// The size of some values together, or a limit for it.
+/// The size of the values of a session together, or a limit for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// The number of keys.
     pub keys: usize,
-    /// All keys and their JSON texts together, in bytes.
+    /// The length of all keys and their JSON texts together, in bytes.
     pub bytes: usize,
 }
 
@@ -29,8 +29,8 @@ impl Size {
         Size { keys: values.len(), bytes: values.iter().map(|(key, json)| size(key, json)).sum() }
     }
 
-    /// Checks whether this size is within `limit`, or at least not larger than `before`. If not, the error names this
-    /// key.
+    /// Checks whether this size is within `limit`, or at least not larger than `before`. Otherwise the error names
+    /// `key`.
     pub(crate) fn check(self, before: Size, limit: Size, key: &str) -> Result<(), Refusal> {
         if self.bytes > limit.bytes.max(before.bytes) {
             return Err(Refusal::TooLarge { key: key.to_owned(), bytes: self.bytes, limit: limit.bytes });
@@ -54,25 +54,25 @@ pub fn size(key: &str, json: &str) -> usize {
 pub struct NewRecord<'a> {
     /// Its values.
     pub values: Values,
-    /// How large the values may be together.
+    /// The largest size of the values together.
     pub size_limit: Size,
-    /// The settings that decide how long it lives.
+    /// The settings that decide how long the session lives.
     pub lifetime: Lifetime,
     /// An idle timeout for this one session.
     pub idle_timeout: Option<Duration>,
-    /// How long the session lives until it is loaded for the first time, if that is shorter.
+    /// How long the session lives until its first load, if that is shorter than its idle timeout.
     pub unconfirmed_timeout: Option<Duration>,
-    /// The group that the session joins. Given if its key has a tag.
+    /// The group that the session joins. Given if the key of the record has a tag.
     pub join: Option<Join<'a>>,
 }
 
-/// The wish that a session joins the group of its key, or of its new key.
+/// The request that a session joins the group of its key.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Join<'a> {
-    /// The group's name, kept with the record.
+    /// The name of the group. The store keeps it with the record.
     pub name: &'a str,
-    /// How many live sessions the group may have after that.
+    /// The largest number of live sessions that the group may have then.
     pub max_sessions: Option<usize>,
 }
 
@@ -96,36 +96,36 @@ pub struct RecordInfo {
     pub version: u64,
     /// When the session was created.
     pub created_at: SystemTime,
-    /// When it joined its group, if it is in one.
+    /// When the session joined its group, if it is in one.
     pub joined_at: Option<SystemTime>,
     /// When the session last got a full life: created, refreshed, moved, or given another idle timeout.
     pub refreshed_at: SystemTime,
     /// When the session ends at the latest, by its absolute timeout.
     pub ends_at: Option<SystemTime>,
-    /// Its idle timeout.
+    /// The idle timeout of the session.
     pub idle_timeout: Duration,
-    /// When it ends if it is not used.
+    /// When the session ends if it is not used.
     pub expires_at: SystemTime,
-    /// How long it is until `expires_at`.
+    /// The time until `expires_at`.
     pub expires_in: Duration,
 }
 
-/// A record as it was loaded.
+/// A loaded record.
 #[derive(Clone)]
 pub struct Record {
-    /// How it stands.
+    /// Its state.
     pub info: RecordInfo,
     /// Its values.
     pub values: Values,
-    /// The name of the group that it is in.
+    /// The name of the group that the session is in.
     pub group_name: Option<String>,
     /// Whether this load extended the session's life.
     pub refreshed: bool,
-    /// The id that it has now, where it was reached by one that it had before.
+    /// The id that the session has now, if the call came with an earlier one.
     pub forwarded_to: Option<PublicId>,
 }
 
-/// One session of a group, as [`Group::sessions`] lists it.
+/// One session of a group, as [`Group::sessions`](crate::Group::sessions) lists it.
 #[derive(Clone)]
 pub struct SessionInfo {
     pub(crate) public_id: PublicId,
@@ -140,7 +140,7 @@ impl SessionInfo {
         SessionInfo { public_id, info, values }
     }
 
-    /// Gives the public id of the session, for a "log out" button and [`Group::remove`].
+    /// Gives the public id of the session, for a "log out" button and [`Group::remove`](crate::Group::remove).
     #[must_use]
     pub fn public_id(&self) -> PublicId {
         self.public_id
@@ -177,8 +177,8 @@ impl SessionInfo {
         self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
     }
 
-    /// Gives a value that [`Group::sessions_with`] was asked for. As with [`Session::get`], it is `None` if the session
-    /// has no value of that key.
+    /// Gives a value that [`Group::sessions_with`](crate::Group::sessions_with) was asked for. The result is `None` if
+    /// the session does not have a value of that key, as with [`Session::get`](crate::Session::get).
     ///
     /// # Errors
     /// [`Error::Decode`] if the value cannot be read as a `T`.
@@ -197,7 +197,7 @@ impl fmt::Debug for SessionInfo {
     }
 }
 
-// Values may be anything, passwords included: they are counted, not shown.
+// Values can be anything, passwords included. So `Debug` shows their number only.
 
 impl fmt::Debug for NewRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

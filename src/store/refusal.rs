@@ -4,7 +4,7 @@ use crate::error::{Error, Oversize, StoreError};
 
 /// Why a store did not make a change.
 ///
-/// The manager turns it into an [`Error`] for the application.
+/// The manager turns a refusal into an [`Error`] for the application.
 #[derive(Debug)]
 pub enum Refusal {
     /// The session has ended. See [`Error::Gone`].

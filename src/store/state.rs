@@ -8,38 +8,35 @@ use crate::store::refusal::Refusal;
 use crate::store::update::Update;
 use std::time::{Duration, SystemTime};
 
-/// The longest refresh interval. Processes may have different intervals, and a longer one is not a reason to shorten a
-/// life.
+/// The longest refresh interval. Processes may have different intervals, and a longer interval of another process is
+/// not a reason to shorten a life.
 const LONGEST_REFRESH: Refresh = Refresh::After(Duration::MAX);
-/// How long after its creation a session that has ended is known to the call that made it.
-pub(crate) const TRACE: Duration = Duration::from_secs(60);
-
 /// The number of nonces that a record remembers.
 const REMEMBERED: usize = 32;
 
-/// The state of a record besides its values, and the rules by which calls change it. For stores that work in Rust.
+/// The state of a record besides its values, and the rules by which calls change that state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordState {
     /// The version of the record, which every change increases.
     pub version: u64,
     /// When the session was created.
     pub created_at: SystemTime,
-    /// When it joined its group, if it is in one.
+    /// When the session joined its group, if it is in one.
     pub joined_at: Option<SystemTime>,
     /// When the absolute timeout began: at the creation, or when the session last joined a group.
     pub began_at: SystemTime,
-    /// When the session last got a full life. If it was given a [shorter one](NewRecord::unconfirmed_timeout), this is
-    /// `None` until it is loaded for the first time.
+    /// When the session last got a full life. If it was created with a [shorter
+    /// life](NewRecord::unconfirmed_timeout), this is `None` until its first load.
     pub refreshed_at: Option<SystemTime>,
-    /// When it ends at the latest.
+    /// When the session ends at the latest, by its absolute timeout.
     pub ends_at: Option<SystemTime>,
-    /// Its idle timeout.
+    /// The idle timeout of the session.
     pub idle_timeout: Duration,
     /// Whether the idle timeout was set for this one session.
     pub has_own_idle_timeout: bool,
-    /// When it ends if it is not used.
+    /// When the session ends if it is not used.
     pub expires_at: SystemTime,
-    /// The nonces of the last calls that changed the record, newest first, one after the other.
+    /// The nonces of the last calls that changed the record, one after the other. The newest comes first.
     pub nonces: Vec<u8>,
 }
 
@@ -72,13 +69,13 @@ impl RecordState {
     /// Applies these settings where they are stricter than those of the record. Gives `None` if the session has ended.
     #[must_use]
     pub fn alive(mut self, lifetime: &Lifetime, now: SystemTime) -> Option<RecordState> {
-        // The last use may be later than the last refresh by the longest interval that there can be.
+        // The last use can be later than the last refresh, by the longest interval that the idle timeout allows.
         let longest_interval = self.idle_timeout / 100;
         if !self.has_own_idle_timeout {
             self.idle_timeout = self.idle_timeout.min(lifetime.idle_timeout);
         }
         if self.began_at > now {
-            // The clock was put back. A load sets the life anew, so that its end does not move along.
+            // The clock was put back. The next load sets the life anew, so that the session still ends.
             (self.began_at, self.refreshed_at) = (now, None);
         }
         let strictest_end = lifetime.absolute_timeout.map(|timeout| self.began_at + timeout);
@@ -103,7 +100,7 @@ impl RecordState {
         }
     }
 
-    /// Refreshes the record, if that is due. Says whether it was.
+    /// Refreshes the record if a refresh is due. Says whether it was due.
     #[must_use]
     pub fn refresh(&mut self, refresh: Refresh, now: SystemTime) -> bool {
         let due = self.is_refresh_due(refresh, now);
@@ -121,7 +118,7 @@ impl RecordState {
         let Some(refreshed_at) = self.refreshed_at else { return true };
         let is_used_up =
             refresh != Refresh::Never && self.expires_at < now + self.idle_timeout && full > self.expires_at;
-        // The clock was put back, or the timeouts are stricter now.
+        // The clock was put back, or the timeouts have become stricter.
         let is_too_long = self.expires_at > self.full_life(LONGEST_REFRESH, now);
         let unrefreshed = now.duration_since(refreshed_at).unwrap_or_default();
         is_used_up || is_too_long || unrefreshed >= Lifetime::LONGEST_WITHOUT_REFRESH
@@ -163,7 +160,7 @@ impl RecordState {
         }
         if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
             match self.refreshed_at {
-                // Its cookie has not come back yet.
+                // The cookie of the session has not come back yet, so its life stays short.
                 None if update.join.is_none() => {
                     self.expires_at = self.expires_at.min(self.full_life(update.lifetime.refresh, now));
                 }

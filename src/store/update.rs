@@ -1,56 +1,56 @@
-//! Updates: what one request changes in a record, and on what conditions.
+//! Updates: what one request changes in a record, and the conditions for it.
 
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
-use crate::store::record::{Join, RecordInfo, Size, Values};
+use crate::store::record::{Join, RecordInfo, Size, Values, size};
 use crate::store::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What is to become of one key.
+/// The change of one key.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It gets this JSON text.
+    /// The key gets this JSON text.
     Set(String),
-    /// It goes.
+    /// The key is removed.
     Remove,
-    /// This much is added to it; a missing value counts as 0.
+    /// The value of the key, an integer, grows by this much. A missing value counts as 0.
     Increment(i64),
 }
 
-/// What one request changed. All of it is applied, or nothing.
+/// The changes of one request. A store applies all of them, or none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChangeSet {
-    /// Forget all values first, also those that this request has not seen.
+    /// Whether all values are removed first, also those that this request has not seen.
     pub clear: bool,
-    /// What is to become of which key.
+    /// The changes by key.
     pub keys: BTreeMap<String, Change>,
     /// A new idle timeout for this session.
     pub idle_timeout: Option<Duration>,
 }
 
 impl ChangeSet {
-    /// Whether it changes nothing.
+    /// Says whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.clear && self.keys.is_empty() && self.idle_timeout.is_none()
     }
 
-    /// The key whose change is the largest, to be named where the result would be too large.
+    /// Gives the key with the largest change, for the error that says that the result would be too large.
     #[must_use]
     pub fn largest_key(&self) -> &str {
         let bytes = |key: &str, change: &Change| match change {
-            Change::Set(json) => super::size(key, json),
+            Change::Set(json) => size(key, json),
             Change::Remove | Change::Increment(_) => 0,
         };
-        // Keys of the library's own say nothing to the application.
+        // The library's own keys say nothing to the application.
         let own = |key: &str| key.starts_with('\0');
         self.keys.iter().max_by_key(|(key, change)| (!own(key), bytes(key, change))).map_or("", |(key, _)| key)
     }
 
-    /// What is to be added to which key.
+    /// Gives the keys that are incremented, and by how much.
     pub fn increments(&self) -> impl Iterator<Item = (&str, i64)> {
         self.keys.iter().filter_map(|(key, change)| match change {
             Change::Increment(by) => Some((key.as_str(), *by)),
@@ -58,7 +58,7 @@ impl ChangeSet {
         })
     }
 
-    /// The values that `values` become.
+    /// Gives the values that `values` become.
     ///
     /// # Errors
     /// [`Refusal::NotAnInteger`].
@@ -81,7 +81,7 @@ impl ChangeSet {
         Ok(result)
     }
 
-    /// This change set and then `later`, as one.
+    /// Gives one change set for this one and then `later`.
     pub(crate) fn followed_by(mut self, later: ChangeSet) -> ChangeSet {
         if later.clear {
             self.clear = true;
@@ -89,7 +89,7 @@ impl ChangeSet {
         }
         for (key, change) in later.keys {
             match (self.keys.get_mut(&key), change) {
-                // A key that was set or removed is not incremented afterwards: that folds into it. See Session.
+                // An increment never follows a `Set` or a `Remove`: Session folds it into that.
                 (Some(Change::Increment(sum)), Change::Increment(by)) => *sum = sum.saturating_add(by),
                 (_, change) => drop(self.keys.insert(key, change)),
             }
@@ -119,7 +119,7 @@ impl fmt::Debug for Change {
     }
 }
 
-/// Adds to a value that is an integer of 64 bits, or missing.
+/// Adds to a value, which has to be an integer of 64 bits or missing.
 pub(crate) fn add(key: &str, value: Option<&str>, by: i64) -> Result<i64, Refusal> {
     integer(value.unwrap_or("0"))
         .and_then(|value| value.checked_add(by))
@@ -132,7 +132,7 @@ fn integer(json: &str) -> Option<i64> {
     (number.to_string() == json).then_some(number)
 }
 
-/// A change set and the conditions for it.
+/// A change set, and the conditions for it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Update<'a> {
@@ -142,40 +142,40 @@ pub struct Update<'a> {
     pub expected: Option<u64>,
     /// A key, and the JSON text that the key has to hold, if that matters.
     pub holds: Option<(&'a str, &'a str)>,
-    /// How large the values may be together. A change that makes a record smaller is always allowed.
+    /// The largest size of the values together. A change that makes a record smaller is always allowed.
     pub size_limit: Size,
-    /// The settings that decide how long it lives.
+    /// The settings that decide how long the session lives.
     pub lifetime: Lifetime,
-    /// The key that the record moves to, if the session gets a new id. There the record has a full life from now, and
-    /// under the old key there is nothing any more. If the new key has no tag, the session leaves its group.
+    /// The key that the record moves to, if the session gets a new id. The record then has a full life from now, and
+    /// there is not a record under the old key. If the new key does not have a tag, the session leaves its group.
     pub new_key: Option<RecordKey<'a>>,
-    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`]. Only for a move within a group, or
-    /// without one.
+    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`](crate::store::LONGEST_GRACE). Only for
+    /// a move within a group, or without one.
     pub grace: Option<Duration>,
-    /// Given if the session joins the new key's group, even if it is in that group already. Then the absolute timeout
-    /// begins anew.
+    /// Given if the session joins the group of the new key, even if the session is in that group already. The absolute
+    /// timeout then begins anew.
     pub join: Option<Join<'a>>,
-    /// The record as the caller knows it, if the caller knows all of its values. A store that cannot move a record in
-    /// one step then need not read it.
+    /// The caller's copy of the record, if the copy is complete. A store that has to move a record in several steps can
+    /// use the copy instead of reading the record.
     pub known: Option<(&'a RecordInfo, &'a Values)>,
 }
 
 /// The result of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Updated {
-    /// How the record stands now.
+    /// The state of the record now.
     pub info: RecordInfo,
     /// The new value of each key that was incremented.
     pub totals: Vec<(String, i64)>,
-    /// The id that it has now, where it was reached by one that it had before.
+    /// The id that the session has now, if the call came with an earlier one.
     pub forwarded_to: Option<PublicId>,
 }
 
 impl Update<'_> {
-    /// Checks whether values that were `before` large together may become `after` large.
+    /// Checks whether the size of the values may change from `before` to `after`.
     ///
     /// # Errors
-    /// [`Refusal::TooLarge`].
+    /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
     pub fn check_size(&self, before: Size, after: Size) -> Result<(), Refusal> {
         after.check(before, self.size_limit, self.changes.largest_key())
     }

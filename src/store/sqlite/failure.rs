@@ -1,14 +1,21 @@
 //! How a call to SQLite can fail.
 
 use crate::error::{StoreError, StoreErrorKind};
-use rusqlite::ErrorCode;
+use crate::store::refusal::Refusal;
+use rusqlite::{ErrorCode, ffi};
 use std::path::Path;
 
-/// Why some work was not done.
+/// The reason why some work was not done.
 pub(crate) enum Failure<E> {
-    /// The store's contract refuses it. The connection is fine.
+    /// The store's contract refuses the work. The connection is fine.
     Refused(E),
     Sqlite(rusqlite::Error),
+}
+
+impl From<Refusal> for Failure<Refusal> {
+    fn from(refusal: Refusal) -> Failure<Refusal> {
+        Failure::Refused(refusal)
+    }
 }
 
 impl<E> From<rusqlite::Error> for Failure<E> {
@@ -17,13 +24,19 @@ impl<E> From<rusqlite::Error> for Failure<E> {
     }
 }
 
-/// Whether a connection opened now may do what one opened earlier could not.
+/// Says whether a connection that is opened now may do what an earlier connection could not.
 pub(crate) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
     use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
 }
 
-/// The fault as the caller is told it.
+pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        // A quota that is used up is not ENOSPC.
+        || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)
+}
+
+/// Gives the error that the caller gets.
 pub(crate) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Timeout, Unavailable};
     let (kind, what) = match error.sqlite_error_code() {
@@ -41,7 +54,7 @@ pub(crate) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
              move all three files away, or only the -wal and -shm files",
         ),
         Some(_) => (Backend, "SQLite failed"),
-        // What was read is not of the type that we wrote.
+        // A column holds something of another type, or a number that the store never writes.
         None => (Corrupt, "the session's record is damaged; destroy() still ends it"),
     };
     StoreError::new(kind, format!("{}: {what}", path.display())).caused_by(error)

@@ -23,14 +23,14 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_expiry ON sessions (expires);
 CREATE INDEX sessions_by_group ON sessions (in_group, join_order) WHERE in_group > 0;
 
--- A session lives only as long as its namespace is here: to end all of them, its row goes. The next one of the same name
--- has another serial: AUTOINCREMENT never gives one twice.
+-- A session lives only as long as its namespace is here: to end all sessions of a namespace, its row goes. The next
+-- namespace of the same name has another serial: AUTOINCREMENT never gives one twice.
 CREATE TABLE namespaces (
   serial INTEGER PRIMARY KEY AUTOINCREMENT,
   name   TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- In the same way, a session in a group lives only as long as that is here.
+-- In the same way, a session in a group lives only as long as its group is here.
 CREATE TABLE groups (
   serial INTEGER PRIMARY KEY AUTOINCREMENT,
   tag    BLOB NOT NULL UNIQUE -- the digest of the group's name
@@ -43,7 +43,7 @@ CREATE TABLE session_values (
   PRIMARY KEY (session, key)
 ) STRICT, WITHOUT ROWID;
 
--- Ids that were replaced a while ago: until the grace ends they reach the session, and until they expire they end it.
+-- Ids that were replaced: they reach the session until the grace ends, and they end it until they expire.
 CREATE TABLE forwards (
   id         BLOB NOT NULL,
   tag        BLOB NOT NULL,
@@ -57,7 +57,7 @@ CREATE INDEX forwards_by_new_id ON forwards (new_id, tag);
 
 CREATE INDEX forwards_by_expiry ON forwards (expires);
 
--- Sessions that ended within a minute after they were created: the call that made one may be sent once more.
+-- Sessions that ended within a minute after their creation: the call that created one may be sent again.
 CREATE TABLE ended (
   id      BLOB NOT NULL,
   nonce   BLOB NOT NULL, -- of the call that made it
@@ -67,7 +67,7 @@ CREATE TABLE ended (
 
 CREATE INDEX ended_by_expiry ON ended (expires);
 
--- Unlike a foreign key, this needs no switch to be on.
+-- A foreign key would need a setting of each connection. A trigger does not.
 CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
   DELETE FROM session_values WHERE session = OLD.serial;
 END;
@@ -83,7 +83,7 @@ WHEN OLD.in_group > 0 AND NEW.in_group <> OLD.in_group BEGIN
   WHERE serial = OLD.in_group AND NOT EXISTS (SELECT 1 FROM sessions WHERE in_group = OLD.in_group AND in_group > 0);
 END;
 
--- When the file was made, in nanoseconds since 1970. A log is believed only beside the file that it was written for.
+-- When the file was made, in nanoseconds since 1970. A log is used only beside the file that it was written for.
 CREATE TABLE file (
   born    INTEGER,
   touched INTEGER NOT NULL DEFAULT 0 -- for a commit that changes nothing else

@@ -1,14 +1,15 @@
-//! What this process has open through SQLite.
+//! The connections that this process has open through SQLite.
 //!
 //! SQLite's table of file locks is global to the process, and a fork copies it: the child of a process that has a
 //! database open takes the parent's locks for its own, and acknowledged writes can vanish
-//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.6). So a child that was forked while there were connections
-//! never touches SQLite. Global to the process, too, is what SQLite knows of the companions of an open database: a new
-//! connection would use those that were there before. Like SQLite's, this record is global, whatever stores there are.
+//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.6). So a child never touches SQLite if it was forked while
+//! there were connections. What SQLite knows of the companions of an open database is global to the process, too: a new
+//! connection would use the companions that were there before. So this list is global as well, whatever stores there
+//! are.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::process::Process;
-use crate::store::sqlite::file::Identities;
+use crate::store::sqlite::files::Identities;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,13 +24,15 @@ struct Open {
     connections: Vec<(u64, Identities)>,
 }
 
-/// The right to have one connection open. Got before it is opened, given back after it is closed.
+/// The right to have one connection open. A connection gets it before it is opened, and gives it back after it has been
+/// closed.
 pub(crate) struct Permit {
     number: u64,
 }
 
 impl Permit {
-    /// `None` if this process has the same database open with companions that do not stand beside it any more.
+    /// Gives a permit for a connection to these files. Gives `None` if this process has the same database open with
+    /// companions that do not stand beside it any more.
     pub(crate) fn get(files: Identities) -> Result<Option<Permit>, StoreError> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         change(|connections| {
@@ -43,18 +46,18 @@ impl Permit {
             if connections.iter().any(|(_, other)| is_other_log(other, &files)) {
                 return Ok((None, connections));
             }
-            // What is missing will be made.
+            // SQLite makes the companions that are missing.
             let whole = if files.is_whole() { files } else { Identities { log: None, shared_memory: None, ..files } };
             Ok((Some(Permit { number }), with(connections, number, whole)))
         })
     }
 
-    /// Notes which files it is for, once their companions are there.
+    /// Notes the files that the connection has open, once their companions are there.
     pub(crate) fn settle(&self, files: Identities) {
         let _ = change(|connections| connections.map(|others| ((), with(others, self.number, files))));
     }
 
-    /// Whether another connection of this process has these files open.
+    /// Says whether another connection of this process has these files open.
     pub(crate) fn has_others(&self, files: Identities) -> bool {
         OPEN.load().as_ref().is_some_and(|open| {
             open.connections.iter().any(|(number, other)| *number != self.number && *other == files)
@@ -72,11 +75,11 @@ impl Drop for Permit {
     }
 }
 
-/// The connections are those of a process that this one was forked from.
+/// The connections of the process that this one was forked from are in the list.
 struct Inherited;
 
 fn is_other_log(open: &Identities, now: &Identities) -> bool {
-    // While a connection is being opened its companions may not be there yet.
+    // While a connection is being opened, its companions may not be there yet.
     open.database == now.database
         && open.log.is_some()
         && (open.log, open.shared_memory) != (now.log, now.shared_memory)
@@ -88,7 +91,7 @@ fn with(mut connections: Vec<(u64, Identities)>, number: u64, files: Identities)
     connections
 }
 
-/// Changes the record, unless `work` refuses it.
+/// Changes the list, unless `work` refuses.
 fn change<R, E>(
     work: impl Fn(Result<Vec<(u64, Identities)>, Inherited>) -> Result<(R, Vec<(u64, Identities)>), E>,
 ) -> Result<R, E> {

@@ -1,31 +1,31 @@
-//! Workers that still use a `-wal` or `-shm` file which was deleted, and how a new connection stays away from them.
+//! Keeps new connections away from workers that still use a `-wal` or `-shm` file which was deleted.
 //!
-//! SQLite keeps the locks of writers in the `-shm` file. Whoever opens the database makes the companions that are
-//! missing; with two `-shm` files, two workers could write one log at once and ruin the database. So while a companion is
-//! missing, a connection is opened only once nobody else has the database open. Each connection holds a shared lock on
-//! the database file itself, so an exclusive one is given only then.
+//! SQLite keeps the locks of writers in the `-shm` file, and makes the companions that are missing when it opens the
+//! database. With two `-shm` files, two workers could write one log at once and ruin the database. So while a companion
+//! is missing, a connection is opened only once nobody else has the database open. Each connection has a shared lock on
+//! the database file, so nobody gets an exclusive lock before.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::random;
-use crate::store::sqlite::connection::wait;
 use crate::store::sqlite::failure::store_error;
-use crate::store::sqlite::file::{Files, Identities};
+use crate::store::sqlite::files::{Files, Identities};
+use crate::store::sqlite::lock_wait::pause;
 use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
-/// Waits, as for locks, until the companions are both there, or nobody else has the database open. Gives what is there
-/// then.
+/// Waits, as for locks, until both companions are there or nobody else has the database open. Gives the files that
+/// stand there then.
 pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identities, StoreError> {
     loop {
         let found = files.identities();
         if found.is_whole() || is_alone(path).map_err(|error| store_error(error, path))? {
             return Ok(found);
         }
-        // Those who try at the same moment see one another. The next time they are to miss each other.
+        // Two workers that try at the same moment see each other. With different pauses they do not meet again.
         let jitter = random::nonce().map_or(0, |nonce| u64::from(nonce[0]) % 16);
-        if !wait(Duration::from_micros(500 * (1 + jitter))) {
+        if !pause(Duration::from_micros(500 * (1 + jitter))) {
             let message = format!(
                 "{}: its -wal or -shm file was removed while workers run, and some of them still use it; \
                  they let go of it at their next request; otherwise restart them",
@@ -36,7 +36,7 @@ pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identiti
     }
 }
 
-/// Whether no other connection of any process has the database open. Writes nothing.
+/// Says whether no other connection of any process has the database open. Writes nothing.
 fn is_alone(path: &Path) -> rusqlite::Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sqlite = rusqlite::Connection::open_with_flags(path, flags)?;
@@ -45,7 +45,8 @@ fn is_alone(path: &Path) -> rusqlite::Result<bool> {
     if sqlite.is_readonly("main")? {
         return Ok(true);
     }
-    // In this mode SQLite keeps what -shm is for in its own memory, and needs the exclusive lock to read anything.
+    // In this mode SQLite keeps in its own memory what otherwise is in the -shm file, and needs the exclusive lock to
+    // read anything.
     sqlite.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     match sqlite.execute_batch("BEGIN EXCLUSIVE; ROLLBACK") {
         Ok(()) => Ok(true),

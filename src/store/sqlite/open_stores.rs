@@ -1,17 +1,17 @@
-//! The stores of this process, whose connections are closed together.
+//! The stores of this process: their connections are closed together.
 
 use crate::deadline::Deadline;
 use crate::store::fork_guard::ForkGuard;
-use crate::store::sqlite::engine;
-use crate::store::sqlite::engine::Processes;
+use crate::store::process::per_process::PerProcess;
+use crate::store::sqlite::pool::Pool;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Weak};
 
-/// Swapped, never locked: a fork could copy a lock while it is held.
-static STORES: ArcSwapOption<Vec<Weak<Processes>>> = ArcSwapOption::const_empty();
+/// The pools of all stores. The list is swapped, never locked: a fork could copy a lock while it is held.
+static STORES: ArcSwapOption<Vec<Weak<PerProcess<Pool>>>> = ArcSwapOption::const_empty();
 
-/// Counts a store in.
-pub(crate) fn register(store: &Arc<Processes>) {
+/// Adds a store to the list.
+pub(crate) fn register(store: &Arc<PerProcess<Pool>>) {
     STORES.rcu(|stores| {
         let known = stores.iter().flat_map(|stores| stores.iter());
         let mut stores: Vec<_> = known.filter(|store| store.strong_count() > 0).cloned().collect();
@@ -20,8 +20,8 @@ pub(crate) fn register(store: &Arc<Processes>) {
     });
 }
 
-/// Closes all connections of this process: those to one database must have ended before the first one of a new
-/// beginning. Says whether all calls under way have ended by the deadline.
+/// Closes all connections of this process. The old connections to a database have to be closed before the first new one
+/// is opened. Says whether all calls under way have ended by the deadline.
 pub(crate) fn close_all(deadline: Deadline) -> bool {
     hold_all_back(deadline).1
 }
@@ -30,9 +30,9 @@ pub(crate) fn close_all(deadline: Deadline) -> bool {
 /// under way have ended by the deadline.
 pub(crate) fn hold_all_back(deadline: Deadline) -> (ForkGuard, bool) {
     let stores = STORES.load_full();
-    let stores: Vec<Arc<Processes>> =
+    let stores: Vec<Arc<PerProcess<Pool>>> =
         stores.iter().flat_map(|stores| stores.iter()).filter_map(Weak::upgrade).collect();
-    let held: Vec<_> = stores.iter().map(|store| store.hold_back(deadline, engine::close_idle)).collect();
+    let held: Vec<_> = stores.iter().map(|store| store.hold_back(deadline, Pool::close_idle)).collect();
     let quiet = held.iter().all(|(_, quiet)| *quiet);
     (ForkGuard::new(move || drop(held)), quiet)
 }

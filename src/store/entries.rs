@@ -1,0 +1,397 @@
+//! Stores that keep entries under names: what such a store has to bring, and what the library makes of it.
+
+use crate::error::{StoreError, StoreErrorKind};
+use crate::id::PublicId;
+use crate::lifetime::Lifetime;
+use crate::store::call::Call;
+use crate::store::entry::{Entry, Kind};
+use crate::store::forward::{Forward, Purpose, follow};
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::refusal::Refusal;
+use crate::store::stored_record::StoredRecord;
+use crate::store::trace::Trace;
+use crate::store::update::{Update, Updated};
+use std::time::SystemTime;
+
+/// Entries under names. This is the shortest way to a [`Store`](crate::store::Store) of your own.
+///
+/// Implement the first four methods, for a map under a lock or for a transaction of a database. Then answer each call
+/// of [`Store`](crate::store::Store) by the method of the same name, which keeps the promises of the contract. Do not
+/// implement those methods yourself. `examples/custom_store.rs` is such a store.
+///
+/// A call makes several steps, and all of them have to be one step for every other call. So hold the lock, or the
+/// transaction, for the whole call, and ask for the time once you have it.
+///
+/// A name is ASCII text, with the namespace first: `mps:AR7H9A_cQ_iNivqJNnu2ovXw` for a session without a group,
+/// `mps:{srZDbXU8Menqh8dnOkHJK19c}:AR7H9A_cQ_iNivqJNnu2ovXw` for one in a group. A name has at most 116 bytes. None of
+/// them is a `/`, so a name can be the name of a file.
+///
+/// # Examples
+/// A map. Put it into a [`Mutex`](std::sync::Mutex), and the result is nearly a
+/// [`MemoryStore`](crate::MemoryStore).
+/// ```
+/// use multi_process_session::StoreError;
+/// use multi_process_session::store::{Entries, Entry};
+/// use std::collections::BTreeMap;
+///
+/// struct Map(BTreeMap<String, Entry>);
+///
+/// impl Entries for Map {
+///     fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
+///         Ok(self.0.get(name).cloned())
+///     }
+///
+///     fn put(&mut self, name: &str, entry: Entry) -> Result<(), StoreError> {
+///         self.0.insert(name.to_owned(), entry);
+///         Ok(())
+///     }
+///
+///     fn remove(&mut self, name: &str) -> Result<(), StoreError> {
+///         self.0.remove(name);
+///         Ok(())
+///     }
+///
+///     fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+///         Ok(self.0.keys().filter(|name| name.starts_with(prefix)).cloned().collect())
+///     }
+/// }
+/// ```
+pub trait Entries {
+    /// Gives the entry with this name.
+    ///
+    /// # Errors
+    /// A [`StoreError`]: of the kind [`Corrupt`](StoreErrorKind::Corrupt) if the entry is damaged.
+    fn get(&self, name: &str) -> Result<Option<Entry>, StoreError>;
+
+    /// Keeps an entry under this name, in the place of any other.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn put(&mut self, name: &str, entry: Entry) -> Result<(), StoreError>;
+
+    /// Removes the entry with this name, even if the entry is damaged. There may be none.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn remove(&mut self, name: &str) -> Result<(), StoreError>;
+
+    /// Gives all names that begin with `prefix`, in any order.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Answers [`Store::create`](crate::store::Store::create).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn create(
+        &mut self,
+        key: &RecordKey<'_>,
+        record: &NewRecord<'_>,
+        call: &Call,
+        now: SystemTime,
+    ) -> Result<RecordInfo, Refusal> {
+        let mut new = StoredRecord::new(record, call, now)?;
+        match self.get(&key.name())? {
+            Some(Entry(Kind::Record(found))) if found.is_alive(now) => {
+                return if found.state.knows(call.nonce) { Ok(found.state.info(now)) } else { Err(Refusal::IdTaken) };
+            }
+            Some(Entry(Kind::Trace(trace))) if trace.knows(call.nonce, now) => return Err(Refusal::Gone),
+            _ => {}
+        }
+        let info = new.state.info(now);
+        let surplus = join(self, &mut new, record.join, key, key, now)?;
+        self.put(&key.name(), Entry(Kind::Record(new)))?;
+        end_all(self, &surplus, now)?;
+        Ok(info)
+    }
+
+    /// Answers [`Store::load`](crate::store::Store::load).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn load(
+        &mut self,
+        key: &RecordKey<'_>,
+        lifetime: &Lifetime,
+        now: SystemTime,
+    ) -> Result<Option<Record>, StoreError> {
+        let at = present_key(self, key, Purpose::Use, now)?;
+        let Some(mut record) = live_record(self, &at, now)? else { return Ok(None) };
+        let Some(loaded) = record.load(lifetime, now) else { return Ok(None) };
+        // A refresh that cannot be written does not fail the load.
+        let refreshed = loaded.refreshed && self.put(&at.name(), Entry(Kind::Record(record))).is_ok();
+        Ok(Some(Record { refreshed, forwarded_to: at.forwarded_from(key), ..loaded }))
+    }
+
+    /// Answers [`Store::update`](crate::store::Store::update).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn update(
+        &mut self,
+        key: &RecordKey<'_>,
+        update: &Update<'_>,
+        call: &Call,
+        now: SystemTime,
+    ) -> Result<Updated, Refusal> {
+        let Some(new_key) = &update.new_key else {
+            let at = present_key(self, key, Purpose::Use, now)?;
+            let mut record = live_record(self, &at, now)?.ok_or(Refusal::Gone)?;
+            let updated = record.apply(key, update, call, now)?;
+            self.put(&at.name(), Entry(Kind::Record(record)))?;
+            return Ok(Updated { forwarded_to: at.forwarded_from(key), ..updated });
+        };
+        if let Some(mut found) = live_record(self, new_key, now)? {
+            let made_before = found.state.knows(call.nonce);
+            return if made_before { found.apply(key, update, call, now) } else { Err(Refusal::IdTaken) };
+        }
+        // An id that was replaced cannot be replaced once more.
+        let mut record = live_record(self, key, now)?.ok_or(Refusal::Gone)?;
+        let updated = record.apply(key, update, call, now)?;
+        let surplus = join(self, &mut record, update.join, key, new_key, now)?;
+        self.put(&new_key.name(), Entry(Kind::Record(record)))?;
+        if new_key.tag == key.tag {
+            self.put(&key.name(), Entry(Kind::Forward(Forward::new(new_key.id, update.grace, now))))?;
+        } else {
+            self.remove(&key.name())?;
+        }
+        end_all(self, &surplus, now)?;
+        Ok(updated)
+    }
+
+    /// Answers [`Store::delete`](crate::store::Store::delete).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn delete(&mut self, key: &RecordKey<'_>, now: SystemTime) -> Result<bool, StoreError> {
+        let at = present_key(self, key, Purpose::End, now).unwrap_or(*key);
+        end(self, &at.name(), now)
+    }
+
+    /// Answers [`Store::group_sessions`](crate::store::Store::group_sessions).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn group_sessions(
+        &self,
+        group: &GroupKey<'_>,
+        keys: &[&str],
+        now: SystemTime,
+    ) -> Result<Vec<SessionInfo>, StoreError> {
+        let members = members(self, group, now)?;
+        Ok(members.iter().map(|(id, record)| record.session_info(*id, keys, now)).collect())
+    }
+
+    /// Answers [`Store::group_len`](crate::store::Store::group_len).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn group_len(&self, group: &GroupKey<'_>, now: SystemTime) -> Result<usize, StoreError> {
+        Ok(members(self, group, now)?.len())
+    }
+
+    /// Answers [`Store::clear_group`](crate::store::Store::clear_group).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn clear_group(
+        &mut self,
+        group: &GroupKey<'_>,
+        except: Option<PublicId>,
+        now: SystemTime,
+    ) -> Result<u64, StoreError> {
+        let except = except.map(|id| present_key(self, &group.session(id), Purpose::Use, now)).transpose()?;
+        let mut names = self.names(&group.prefix())?;
+        if let Some(spared) = except {
+            names.retain(|name| *name != spared.name());
+            for name in &names {
+                end_grace(self, name, spared.id, now)?;
+            }
+        }
+        end_all(self, &names, now)
+    }
+
+    /// Answers [`Store::clear_namespace`](crate::store::Store::clear_namespace).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn clear_namespace(&mut self, namespace: &str, now: SystemTime) -> Result<(), StoreError> {
+        let names = self.names(&format!("{namespace}:"))?;
+        end_all(self, &names, now).map(drop)
+    }
+}
+
+/// Gives the key that a session has now.
+fn present_key<'a>(
+    entries: &(impl Entries + ?Sized),
+    key: &RecordKey<'a>,
+    purpose: Purpose,
+    now: SystemTime,
+) -> Result<RecordKey<'a>, StoreError> {
+    follow(key, purpose, now, |key| {
+        Ok(match entries.get(&key.name())? {
+            Some(Entry(Kind::Forward(forward))) => Some(forward),
+            _ => None,
+        })
+    })
+}
+
+fn live_record(
+    entries: &(impl Entries + ?Sized),
+    key: &RecordKey<'_>,
+    now: SystemTime,
+) -> Result<Option<StoredRecord>, StoreError> {
+    Ok(match entries.get(&key.name())? {
+        Some(Entry(Kind::Record(record))) if record.is_alive(now) => Some(record),
+        _ => None,
+    })
+}
+
+/// Gives the live sessions of a group, in the order in which they joined. Damaged ones are left out.
+fn members(
+    entries: &(impl Entries + ?Sized),
+    group: &GroupKey<'_>,
+    now: SystemTime,
+) -> Result<Vec<(PublicId, StoredRecord)>, StoreError> {
+    let prefix = group.prefix();
+    let mut members = Vec::new();
+    for name in entries.names(&prefix)? {
+        match (entries.get(&name), name[prefix.len()..].parse()) {
+            (Ok(Some(Entry(Kind::Record(record)))), Ok(id)) if record.is_alive(now) => members.push((id, record)),
+            (Err(error), _) if error.kind() != StoreErrorKind::Corrupt => return Err(error),
+            _ => {}
+        }
+    }
+    members.sort_by_key(|(_, record)| record.join_order);
+    Ok(members)
+}
+
+/// Puts a session that joins the group of `new_key` behind all other sessions of the group. Gives the names of those
+/// that end then, because the group has a limit. `key` is the key that the session has until now.
+fn join(
+    entries: &(impl Entries + ?Sized),
+    record: &mut StoredRecord,
+    join: Option<Join<'_>>,
+    key: &RecordKey<'_>,
+    new_key: &RecordKey<'_>,
+    now: SystemTime,
+) -> Result<Vec<String>, StoreError> {
+    let (Some(tag), Some(join)) = (new_key.tag, join) else { return Ok(Vec::new()) };
+    let group = new_key.group(tag);
+    let mut others = members(entries, &group, now)?;
+    others.retain(|(id, _)| *id != key.id);
+    record.join_order = others.last().map_or(1, |(_, last)| last.join_order + 1);
+    let surplus = join.max_sessions.map_or(0, |max_sessions| (others.len() + 1).saturating_sub(max_sessions));
+    Ok(others.iter().take(surplus).map(|(id, _)| group.session(*id).name()).collect())
+}
+
+/// Ends the sessions with these names, and gives the number of those that were alive.
+fn end_all(entries: &mut (impl Entries + ?Sized), names: &[String], now: SystemTime) -> Result<u64, StoreError> {
+    let mut ended = 0;
+    for name in names {
+        ended += u64::from(end(entries, name, now)?);
+    }
+    Ok(ended)
+}
+
+/// Ends a session, even if its record is damaged. Says whether the session was alive.
+fn end(entries: &mut (impl Entries + ?Sized), name: &str, now: SystemTime) -> Result<bool, StoreError> {
+    match entries.get(name) {
+        Ok(Some(Entry(Kind::Record(record)))) => {
+            match Trace::of(&record.state, now) {
+                Some(trace) => entries.put(name, Entry(Kind::Trace(trace)))?,
+                None => entries.remove(name)?,
+            }
+            Ok(record.is_alive(now))
+        }
+        Ok(_) => Ok(false),
+        Err(_) => entries.remove(name).map(|()| false),
+    }
+}
+
+/// Ends the grace in which the id with this name leads to the session with the id `to`.
+fn end_grace(
+    entries: &mut (impl Entries + ?Sized),
+    name: &str,
+    to: PublicId,
+    now: SystemTime,
+) -> Result<(), StoreError> {
+    match entries.get(name) {
+        Ok(Some(Entry(Kind::Forward(forward)))) if forward.new_id == to => {
+            let grace_ends = forward.grace_ends.min(now);
+            entries.put(name, Entry(Kind::Forward(Forward { grace_ends, ..forward })))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::Deadline;
+    use crate::id::GroupTag;
+    use crate::lifetime::Refresh;
+    use crate::store::record::{Size, Values};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    /// Keeps JSON texts.
+    #[derive(Default)]
+    struct Texts(BTreeMap<String, String>);
+
+    impl Entries for Texts {
+        fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
+            self.0.get(name).map(|json| Entry::from_json(json)).transpose()
+        }
+
+        fn put(&mut self, name: &str, entry: Entry) -> Result<(), StoreError> {
+            self.0.insert(name.to_owned(), entry.to_json());
+            Ok(())
+        }
+
+        fn remove(&mut self, name: &str) -> Result<(), StoreError> {
+            self.0.remove(name);
+            Ok(())
+        }
+
+        fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+            Ok(self.0.keys().filter(|name| name.starts_with(prefix)).cloned().collect())
+        }
+    }
+
+    #[test]
+    fn a_damaged_session_can_be_ended_and_hides_no_other() {
+        let (mut texts, now) = (Texts::default(), SystemTime::now());
+        let group = GroupKey { namespace: "mps", tag: GroupTag::random().unwrap() };
+        let keys = [(); 4].map(|()| {
+            let key = group.session(PublicId::random().unwrap());
+            let record = NewRecord {
+                values: Values::new(),
+                size_limit: Size { keys: 0, bytes: 0 },
+                lifetime: Lifetime {
+                    idle_timeout: Duration::from_secs(60),
+                    absolute_timeout: None,
+                    refresh: Refresh::Never,
+                },
+                idle_timeout: None,
+                unconfirmed_timeout: None,
+                join: Some(Join { name: "ada", max_sessions: None }),
+            };
+            texts.create(&key, &record, &Call::until(Deadline::after(Duration::ZERO)).unwrap(), now).unwrap();
+            key
+        });
+        for damaged in &keys[..2] {
+            texts.0.insert(damaged.name(), "{".to_owned());
+            assert_eq!(texts.get(&damaged.name()).unwrap_err().kind(), StoreErrorKind::Corrupt);
+        }
+        assert_eq!(texts.group_len(&group, now).unwrap(), 2);
+        assert!(!texts.delete(&keys[0], now).unwrap(), "it is not known whether it was alive");
+        assert!(texts.get(&keys[0].name()).unwrap().is_none());
+        assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap(), 1);
+        assert!(texts.get(&keys[1].name()).unwrap().is_none());
+        assert_eq!(texts.group_len(&group, now).unwrap(), 1);
+    }
+}

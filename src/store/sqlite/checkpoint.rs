@@ -1,0 +1,97 @@
+//! Checkpoints: the log is copied into the database, so that it can begin anew.
+
+use crate::deadline::Deadline;
+use crate::store::sqlite::failure::is_disk_full;
+use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
+use crate::store::sqlite::{reserve, wal};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The log is copied when it has this many pages. A page has 4 kB.
+const CHECKPOINT_AT: u32 = 1000;
+/// With this many pages the log has to begin anew, so readers are waited for.
+const RESTART_AT: u32 = 2 * CHECKPOINT_AT;
+/// How long readers are waited for, for each thousand pages.
+const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
+
+/// How far a checkpoint goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Checkpoint {
+    /// Copies what the readers and writers of the log allow.
+    Passive,
+    /// Waits for readers and writers, as for locks. The next writer begins the log anew.
+    Restart,
+    /// As `Restart`, and empties the log.
+    Truncate,
+}
+
+/// Copies the log into the database. Says whether all of it was copied, so that the log can begin anew.
+pub(crate) fn checkpoint(sqlite: &rusqlite::Connection, checkpoint: Checkpoint) -> rusqlite::Result<bool> {
+    let sql = match checkpoint {
+        Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Checkpoint::Restart => "PRAGMA wal_checkpoint(RESTART)",
+        Checkpoint::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    let run = || {
+        let mut statement = sqlite.prepare_cached(sql)?;
+        statement.query_row([], |row| Ok(!row.get(0)? && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?))
+    };
+    let is_whole = match run() {
+        // The database has to grow by pages that are in the log alone.
+        Err(error) if is_disk_full(&error) && reserve::give_up(sqlite) => run(),
+        done => done,
+    }?;
+    if is_whole {
+        wal::set_pages(0);
+    }
+    Ok(is_whole)
+}
+
+/// Keeps the log of one store short.
+#[derive(Default)]
+pub(crate) struct Checkpoints {
+    /// The number of pages in the log, as far as this store knows.
+    pages: AtomicU32,
+    /// The number of pages at which the next checkpoint is due.
+    due_at: AtomicU32,
+}
+
+impl Checkpoints {
+    /// Tells this thread the number of pages in the log, before it works.
+    pub(crate) fn begin(&self) {
+        wal::set_pages(self.pages.load(Ordering::Relaxed));
+    }
+
+    /// Remembers the number of pages in the log, after this thread has worked.
+    pub(crate) fn end(&self) {
+        self.pages.store(wal::pages(), Ordering::Relaxed);
+    }
+
+    /// Copies the log if it is long: first what can be copied without a wait, and then all of it, holding other writers
+    /// back. New readers do not need the log then, and earlier ones are waited for.
+    pub(crate) fn keep_log_short(&self, sqlite: &rusqlite::Connection, deadline: Deadline) -> rusqlite::Result<()> {
+        let pages = wal::pages();
+        let due_at = self.due_at.load(Ordering::Relaxed);
+        if pages < CHECKPOINT_AT {
+            self.due_at.store(CHECKPOINT_AT, Ordering::Relaxed);
+            return Ok(());
+        }
+        let next = pages + CHECKPOINT_AT / 4;
+        let is_ours = || self.due_at.compare_exchange(due_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if pages < due_at || !is_ours() {
+            return Ok(());
+        }
+        let mut copied = checkpoint(sqlite, Checkpoint::Passive);
+        if pages >= RESTART_AT {
+            // The longer the log, the longer the wait. After a wait in vain, the next one comes when the log is twice
+            // as long.
+            let wait = Deadline::after(pages / CHECKPOINT_AT * WAIT_FOR_READERS);
+            wait_for_locks_until(wait.min(deadline.share_of(4)));
+            copied = checkpoint(sqlite, Checkpoint::Restart);
+            take_waited();
+            let next = if matches!(copied, Ok(true)) { CHECKPOINT_AT } else { pages.saturating_mul(2) };
+            self.due_at.store(next, Ordering::Relaxed);
+        }
+        copied.map(drop)
+    }
+}

@@ -1,0 +1,232 @@
+//! Gives each call a connection, and looks after the disk and the log around its work.
+
+use crate::deadline::Deadline;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::call::Call;
+use crate::store::process::per_process::PerProcess;
+use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, checkpoint};
+use crate::store::sqlite::connection::{Connection, NotOpened};
+use crate::store::sqlite::failure::{Failure, is_disk_full, is_worth_reopening, store_error};
+use crate::store::sqlite::files::{Files, Identities};
+use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
+use crate::store::sqlite::operation::Operation;
+use crate::store::sqlite::pool::Pool;
+use crate::store::sqlite::purge::purge;
+use crate::store::sqlite::{open_stores, reserve, wal};
+use crate::store::stats::{Counted, Counters};
+use arc_swap::ArcSwapOption;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// How many expired sessions are removed at once if the disk is full.
+const PURGED_AT_ONCE: i64 = 50;
+/// The pause before a file that was just replaced is opened again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The file of a store, and the connections to it.
+pub(crate) struct Database {
+    pub(crate) path: PathBuf,
+    pub(crate) full_sync: bool,
+    pub(crate) pool_size: u32,
+    pub(crate) clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    pub(crate) pool: Arc<PerProcess<Pool>>,
+    pub(crate) counters: Arc<Counters>,
+    /// The files that were opened last.
+    opened: ArcSwapOption<Identities>,
+    checkpoints: Checkpoints,
+}
+
+/// What a call does if the disk stays full.
+#[derive(Clone, Copy, PartialEq)]
+enum OnFullDisk {
+    Fail,
+    UseReserve,
+}
+
+impl Database {
+    /// Opens nothing yet.
+    pub(crate) fn new(
+        path: PathBuf,
+        pool_size: u32,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Database {
+        let pool = Arc::new(PerProcess::new());
+        open_stores::register(&pool);
+        Database {
+            path,
+            full_sync: false,
+            pool_size,
+            clock: Box::new(clock),
+            pool,
+            counters: Arc::default(),
+            opened: ArcSwapOption::empty(),
+            checkpoints: Checkpoints::default(),
+        }
+    }
+
+    /// Does some work on a connection of this process.
+    pub(crate) fn run<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        work: impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        self.run_with(call, OnFullDisk::Fail, &work)
+    }
+
+    /// Does some work that ends sessions, even if the disk is full.
+    pub(crate) fn end<R>(
+        &self,
+        call: &Call,
+        work: impl Fn(&Operation<'_>) -> Result<R, Failure<StoreError>>,
+    ) -> Result<R, StoreError> {
+        self.run_with(call, OnFullDisk::UseReserve, &work)
+    }
+
+    fn run_with<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        on_full_disk: OnFullDisk,
+        work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        let (mut reopened, mut gave_up_reserve) = (false, false);
+        loop {
+            let process = self.pool.enter(call.deadline)?;
+            let pool = process.get_or_open(|| Pool::new(self.pool_size, &self.counters))?;
+            let mut place = pool.places.take(call.deadline)?;
+            wait_for_locks_until(call.deadline);
+            let is_reused = place.is_some();
+            let connection = match self.connection(place.take()) {
+                Ok(connection) => connection,
+                Err(NotOpened::Replaced) if !call.deadline.has_passed() => {
+                    drop((place, process));
+                    open_stores::close_all(call.deadline);
+                    thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(NotOpened::Replaced) => {
+                    let message = format!("{}: the file or its log is being replaced", self.path.display());
+                    return Err(StoreError::new(StoreErrorKind::Unavailable, message).into());
+                }
+                Err(NotOpened::Fault(error)) => {
+                    let by_disk = matches!(error.kind(), StoreErrorKind::Rejected | StoreErrorKind::Unavailable);
+                    if by_disk && !gave_up_reserve && reserve::give_up_for_companions(Files::of(&self.path).database())
+                    {
+                        gave_up_reserve = true;
+                        continue;
+                    }
+                    return Err(error.into());
+                }
+            };
+            if pool.is_first_caller() {
+                self.announce(&connection);
+            }
+            match self.work_on(&connection, call, on_full_disk, work) {
+                Err(Failure::Sqlite(error)) if is_reused && !reopened && is_worth_reopening(&error) => reopened = true,
+                // A connection that failed is not used again.
+                Err(Failure::Sqlite(error)) => return Err(store_error(error, &self.path).into()),
+                Err(Failure::Refused(refusal)) => {
+                    *place = Some(connection);
+                    return Err(refusal);
+                }
+                Ok(result) => {
+                    *place = Some(connection);
+                    return Ok(result);
+                }
+            }
+        }
+    }
+
+    /// Gives the connection of a place, or a new one.
+    fn connection(&self, open: Option<Connection>) -> Result<Connection, NotOpened> {
+        match open {
+            Some(connection) if connection.is_current(&self.path) => Ok(connection),
+            Some(connection) => {
+                connection.rescue_deleted_log();
+                Err(NotOpened::Replaced)
+            }
+            None => {
+                self.counters.add(Counted::Connections, 1);
+                let before = self.opened.load().as_deref().copied();
+                let connection = Connection::open(&self.path, self.full_sync, before)?;
+                if before != Some(connection.opened()) {
+                    self.opened.store(Some(Arc::new(connection.opened())));
+                }
+                Ok(connection)
+            }
+        }
+    }
+
+    /// Does the work. If the disk is full, makes room and does the work again.
+    fn work_on<R, E>(
+        &self,
+        connection: &Connection,
+        call: &Call,
+        on_full_disk: OnFullDisk,
+        work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, Failure<E>> {
+        let sqlite = &connection.sqlite;
+        self.checkpoints.begin();
+        let mut operation = Operation { sqlite, call, clock: &*self.clock, disk_is_full: false };
+        let mut result = work(&operation);
+        if is_full(&result) {
+            operation.disk_is_full = true;
+            make_room_in_log(sqlite, call.deadline, on_full_disk);
+            result = work(&operation);
+        }
+        if is_full(&result) {
+            match on_full_disk {
+                // Somebody reads the log, so it has to grow.
+                OnFullDisk::UseReserve if reserve::give_up(sqlite) => result = work(&operation),
+                OnFullDisk::UseReserve => {}
+                // The next call may have room then.
+                OnFullDisk::Fail => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),
+            }
+        }
+        let waited = take_waited();
+        if !waited.is_zero() {
+            self.counters.add(Counted::LockWaits, 1);
+            self.counters.add(Counted::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
+        }
+        if result.is_ok()
+            && let Err(error) = self.checkpoints.keep_log_short(sqlite, call.deadline)
+        {
+            log::debug!("{}: the log was not copied into the database: {error}", self.path.display());
+        }
+        self.checkpoints.end();
+        result
+    }
+
+    /// Logs what this process uses.
+    fn announce(&self, connection: &Connection) {
+        let pragma = |name| connection.sqlite.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+        log::info!(
+            "{}: SQLite {}, journal mode {}, synchronous={}, up to {} connections in this process",
+            self.path.display(),
+            rusqlite::version(),
+            pragma("journal_mode").unwrap_or_default(),
+            if self.full_sync { "full" } else { "normal" },
+            self.pool_size,
+        );
+        connection.files().warn_of_other_writers();
+    }
+}
+
+/// Copies the log into the database, so that the log has room again.
+fn make_room_in_log(sqlite: &rusqlite::Connection, deadline: Deadline, on_full_disk: OnFullDisk) {
+    let mode = match on_full_disk {
+        OnFullDisk::Fail => Checkpoint::Passive,
+        OnFullDisk::UseReserve => Checkpoint::Restart,
+    };
+    wait_for_locks_until(deadline.halfway());
+    let is_copied = matches!(checkpoint(sqlite, mode), Ok(true));
+    wait_for_locks_until(deadline);
+    if is_copied && on_full_disk == OnFullDisk::Fail {
+        let _ = wal::shorten(sqlite);
+    }
+}
+
+fn is_full<R, E>(result: &Result<R, Failure<E>>) -> bool {
+    matches!(result, Err(Failure::Sqlite(error)) if is_disk_full(error))
+}

@@ -1,0 +1,42 @@
+//! Rows that have expired are removed a few at a time, whenever the store writes.
+
+use crate::store::sqlite::columns::milliseconds;
+use rusqlite::{Connection, params};
+use std::time::SystemTime;
+
+/// How many expired rows of a table are removed when a row is inserted. That is more than one, so that the file stops
+/// growing.
+pub(crate) const PURGED: i64 = 3;
+
+/// Removes expired sessions, up to `most`, and some expired forwards and traces.
+pub(crate) fn purge(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<()> {
+    sqlite
+        .prepare_cached(
+            "DELETE FROM sessions WHERE serial IN
+             (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![milliseconds(now), most])?;
+    purge_forwards(sqlite, now)?;
+    purge_traces(sqlite, now)
+}
+
+/// Removes some expired forwards.
+pub(crate) fn purge_forwards(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<()> {
+    sqlite
+        .prepare_cached(
+            "DELETE FROM forwards WHERE (id, tag) IN
+             (SELECT id, tag FROM forwards WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![milliseconds(now), PURGED])
+        .map(drop)
+}
+
+fn purge_traces(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<()> {
+    sqlite
+        .prepare_cached(
+            "DELETE FROM ended WHERE (id, nonce) IN
+             (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![milliseconds(now), PURGED])
+        .map(drop)
+}

@@ -1,0 +1,217 @@
+//! The operations on one session.
+
+use crate::error::StoreError;
+use crate::id::PublicId;
+use crate::lifetime::Lifetime;
+use crate::store::forward::{Forward, Purpose};
+use crate::store::key::RecordKey;
+use crate::store::record::{NewRecord, Record, RecordInfo, Size};
+use crate::store::refusal::Refusal;
+use crate::store::sqlite::failure::Failure;
+use crate::store::sqlite::lock_wait::wait_for_locks_until;
+use crate::store::sqlite::operation::Operation;
+use crate::store::sqlite::purge::{PURGED, purge, purge_forwards};
+use crate::store::sqlite::rows::{Found, Move, NewRow};
+use crate::store::sqlite::{disk_space, forward, group, namespace, rows, trace, values};
+use crate::store::state::RecordState;
+use crate::store::update::{Update, Updated};
+use rusqlite::Connection;
+use std::time::SystemTime;
+
+impl Operation<'_> {
+    /// Creates a record whose values have this size.
+    pub(crate) fn create(
+        &self,
+        key: &RecordKey<'_>,
+        record: &NewRecord<'_>,
+        size: Size,
+    ) -> Result<RecordInfo, Failure<Refusal>> {
+        let transaction = self.begin()?;
+        let now = self.now();
+        if let Some(found) = rows::find(&transaction, key, now)? {
+            let made_before = found.state.knows(self.call.nonce);
+            return if made_before { Ok(found.state.info(now)) } else { Err(Refusal::IdTaken.into()) };
+        }
+        if trace::is_known(&transaction, key, self.call.nonce, now)? {
+            return Err(Refusal::Gone.into());
+        }
+        // A record that has expired may be there still.
+        rows::remove(&transaction, key, now)?;
+        purge(&transaction, now, PURGED)?;
+        let state = RecordState::new(record, self.call, now);
+        let in_group = group::serial(&transaction, key)?;
+        let row = NewRow {
+            key,
+            namespace: namespace::serial(&transaction, key.namespace)?,
+            in_group,
+            group_name: record.join.map(|join| join.name),
+            join_order: group::next_in_order(&transaction, in_group)?,
+            size,
+            state: &state,
+        };
+        let serial = rows::insert(&transaction, &row)?;
+        for (key, json) in &record.values {
+            values::set(&transaction, serial, key, json)?;
+        }
+        let surplus = self.limit_group(&transaction, key, record.join, now)?;
+        disk_space::commit(transaction)?;
+        self.sweep_group(surplus);
+        Ok(state.info(now))
+    }
+
+    /// Loads a record, and refreshes it if that is due.
+    pub(crate) fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<Record>, Failure<StoreError>> {
+        let now = self.now();
+        let found = match rows::read(self.sqlite, key, now)? {
+            Some(found) => Some((*key, found)),
+            None => {
+                let transaction = self.sqlite.unchecked_transaction()?;
+                forward::reach(&transaction, key, Purpose::Use, now, |key| rows::read(&transaction, key, now))?
+            }
+        };
+        let Some((mut at, found)) = found else { return Ok(None) };
+        let Some(state) = found.state.alive(lifetime, now) else { return Ok(None) };
+        let (mut info, mut refreshed) = (state.info(now), false);
+        if state.is_refresh_due(lifetime.refresh, now) {
+            // A refresh that cannot be written does not fail the load, and does not take all of its time.
+            wait_for_locks_until(self.call.deadline.halfway());
+            match self.extend(&at, lifetime) {
+                Ok(Some((id, extended))) => {
+                    // The values were read with this version, whatever was written since.
+                    info = RecordInfo { version: info.version, ..extended };
+                    (at.id, refreshed) = (id, true);
+                }
+                Ok(None) => return Ok(None),
+                Err(error) => log::debug!("session {}: not refreshed: {error}", key.id),
+            }
+        }
+        Ok(Some(Record {
+            info,
+            values: found.values,
+            group_name: found.group_name,
+            refreshed,
+            forwarded_to: at.forwarded_from(key),
+        }))
+    }
+
+    /// Refreshes a record, and gives the id and the state that it has now. Gives `None` if the session has ended
+    /// meanwhile.
+    fn extend(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> rusqlite::Result<Option<(PublicId, RecordInfo)>> {
+        let transaction = self.begin()?;
+        let now = self.now();
+        let Some((at, mut found)) = find(&transaction, key, now)? else { return Ok(None) };
+        let Some(state) = found.state.alive(lifetime, now) else { return Ok(None) };
+        found.state = state;
+        if found.state.refresh(lifetime.refresh, now) {
+            rows::write_life(&transaction, &found)?;
+            disk_space::commit(transaction)?;
+        }
+        Ok(Some((at.id, found.state.info(now))))
+    }
+
+    /// Applies a change set.
+    pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Failure<Refusal>> {
+        let transaction = self.begin()?;
+        let now = self.now();
+        let (mut found, forwarded_to) = self.find_for(&transaction, key, update, now)?;
+        found.state = found.state.alive(&update.lifetime, now).ok_or(Refusal::Gone)?;
+        let mut surplus = None;
+        if !found.state.knows(self.call.nonce) {
+            found.state = found.state.after(key, update, self.call, now)?;
+            change(&transaction, &found, update)?;
+            if let Some(new_key) = &update.new_key {
+                move_to(&transaction, &found, key, new_key, update, now)?;
+                surplus = self.limit_group(&transaction, new_key, update.join, now)?;
+            }
+        }
+        let totals = values::totals(&transaction, found.serial, update.changes)?;
+        disk_space::commit(transaction)?;
+        self.sweep_group(surplus);
+        Ok(Updated { info: found.state.info(now), totals, forwarded_to })
+    }
+
+    /// Finds the record that an update is for, and gives the id that it has now, if that is another one. If this call
+    /// was made before, the record has its new key already.
+    fn find_for(
+        &self,
+        sqlite: &Connection,
+        key: &RecordKey<'_>,
+        update: &Update<'_>,
+        now: SystemTime,
+    ) -> Result<(Found, Option<PublicId>), Failure<Refusal>> {
+        let Some(new_key) = &update.new_key else {
+            let (at, found) = find(sqlite, key, now)?.ok_or(Refusal::Gone)?;
+            return Ok((found, at.forwarded_from(key)));
+        };
+        match rows::find(sqlite, new_key, now)? {
+            Some(found) if found.state.knows(self.call.nonce) => Ok((found, None)),
+            Some(_) => Err(Refusal::IdTaken.into()),
+            // An id that was replaced cannot be replaced once more.
+            None => Ok((rows::find(sqlite, key, now)?.ok_or(Refusal::Gone)?, None)),
+        }
+    }
+
+    /// Ends a session, and says whether it was alive.
+    pub(crate) fn delete(&self, key: &RecordKey<'_>) -> Result<bool, Failure<StoreError>> {
+        let now = self.now();
+        let transaction = self.begin()?;
+        let ended = forward::reach(&transaction, key, Purpose::End, now, |key| {
+            if let Some(serial) = rows::serial(&transaction, key)? {
+                self.leave_trace(&transaction, serial, now)?;
+            }
+            rows::remove(&transaction, key, now)
+        })?;
+        transaction.commit()?;
+        Ok(ended.is_some_and(|(_, was_alive)| was_alive))
+    }
+}
+
+/// Finds the live record of a key, or of the key that this one leads to.
+fn find<'a>(
+    sqlite: &Connection,
+    key: &RecordKey<'a>,
+    now: SystemTime,
+) -> rusqlite::Result<Option<(RecordKey<'a>, Found)>> {
+    forward::reach(sqlite, key, Purpose::Use, now, |key| rows::find(sqlite, key, now))
+}
+
+/// Changes the values of a record, and writes its state.
+fn change(sqlite: &Connection, found: &Found, update: &Update<'_>) -> Result<(), Failure<Refusal>> {
+    if let Some((key, json)) = update.holds
+        && values::get(sqlite, found.serial, key)?.is_none_or(|held| held != json)
+    {
+        return Err(Refusal::Conflict.into());
+    }
+    let size = values::change(sqlite, found.serial, found.size, update.changes)?;
+    update.check_size(found.size, size)?;
+    rows::write_change(sqlite, found, size)?;
+    if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
+        rows::write_life(sqlite, found)?;
+    }
+    Ok(())
+}
+
+/// Moves a record from `key` to its new key.
+fn move_to(
+    sqlite: &Connection,
+    found: &Found,
+    key: &RecordKey<'_>,
+    new_key: &RecordKey<'_>,
+    update: &Update<'_>,
+    now: SystemTime,
+) -> rusqlite::Result<()> {
+    // A record that has expired may be there still.
+    rows::remove(sqlite, new_key, now)?;
+    let in_group = group::serial(sqlite, new_key)?;
+    let join_order = match update.join {
+        Some(_) => Some(group::next_in_order(sqlite, in_group)?),
+        None => (in_group == 0).then_some(0),
+    };
+    let to = Move { new_key, in_group, group_name: update.join.map(|join| join.name), join_order };
+    rows::write_key(sqlite, found, &to)?;
+    if new_key.tag == key.tag {
+        purge_forwards(sqlite, now)?;
+        forward::insert(sqlite, key, &Forward::new(new_key.id, update.grace, now))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Opens the files beside the database, and makes them longer.
+//!
+//! Others may be able to put something else in the place of such a file: a link to a file of their choice, for us to
+//! write to, or a pipe, for us to wait for. So a file is opened only if it is a regular file without another name.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+/// Opens a regular file that has no other name.
+pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if is_regular(&file.metadata()?) { Ok(file) } else { Err(io::Error::other("not a regular file of its own")) }
+}
+
+/// Opens such a file to write at its end.
+pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().append(true))
+}
+
+/// Makes a new, empty file for its owner alone.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Gives the length of such a file; 0 if there is none.
+pub(crate) fn length(path: &Path) -> u64 {
+    fs::symlink_metadata(path).ok().filter(is_regular).map_or(0, |file| file.len())
+}
+
+/// Makes a file longer by this many zeros.
+pub(crate) fn add_zeros(mut file: File, zeros: u64) -> io::Result<()> {
+    let mut left = zeros as usize;
+    while left > 0 {
+        left -= file.write(&ZEROS[..left.min(ZEROS.len())])?;
+    }
+    Ok(())
+}
+
+/// Says whether the disk has no room for what was to be added. Any other error tells nothing about that: perhaps the
+/// process may not write such a file at all.
+pub(crate) fn has_no_room(added: io::Result<()>) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    added.is_err_and(|error| matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+}
+
+fn is_regular(file: &Metadata) -> bool {
+    file.is_file() && file.nlink() == 1
+}

@@ -1,0 +1,106 @@
+//! Whole records, as `Entries` keep them.
+
+use crate::id::PublicId;
+use crate::lifetime::Lifetime;
+use crate::store::call::Call;
+use crate::store::key::RecordKey;
+use crate::store::record::{NewRecord, Record, SessionInfo, Size, Values};
+use crate::store::refusal::Refusal;
+use crate::store::state::RecordState;
+use crate::store::update::{Update, Updated};
+use std::fmt;
+use std::time::SystemTime;
+
+/// A whole record, and what calls make of it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StoredRecord {
+    /// The name of the group that the session is in.
+    pub(crate) group_name: Option<String>,
+    /// The place of the session in the order in which the sessions of its group joined. The time cannot tell who was
+    /// first: it stands still between two joins, or is put back.
+    pub(crate) join_order: u64,
+    /// The values of the session.
+    pub(crate) values: Values,
+    /// The state of the record besides its values.
+    pub(crate) state: RecordState,
+}
+
+impl StoredRecord {
+    /// Makes a record that is created now, unless its values are too large.
+    pub(crate) fn new(record: &NewRecord<'_>, call: &Call, now: SystemTime) -> Result<StoredRecord, Refusal> {
+        record.check_size()?;
+        Ok(StoredRecord {
+            group_name: record.join.map(|join| join.name.to_owned()),
+            join_order: 0,
+            values: record.values.clone(),
+            state: RecordState::new(record, call, now),
+        })
+    }
+
+    /// Says whether the record has not expired. With stricter settings the session may have ended all the same: `load`
+    /// and `apply` know that.
+    pub(crate) fn is_alive(&self, now: SystemTime) -> bool {
+        self.state.expires_at > now
+    }
+
+    /// Loads the record, and refreshes it if that is due. Gives `None` if the session has ended.
+    pub(crate) fn load(&mut self, lifetime: &Lifetime, now: SystemTime) -> Option<Record> {
+        self.state = self.state.clone().alive(lifetime, now)?;
+        let refreshed = self.state.refresh(lifetime.refresh, now);
+        Some(Record {
+            info: self.state.info(now),
+            values: self.values.clone(),
+            group_name: self.group_name.clone(),
+            refreshed,
+            forwarded_to: None,
+        })
+    }
+
+    /// Applies an update of the session under `key`, unless this same call has done that before. If the update is
+    /// refused, the record stays as it is.
+    pub(crate) fn apply(
+        &mut self,
+        key: &RecordKey<'_>,
+        update: &Update<'_>,
+        call: &Call,
+        now: SystemTime,
+    ) -> Result<Updated, Refusal> {
+        let mut state = self.state.clone().alive(&update.lifetime, now).ok_or(Refusal::Gone)?;
+        if !state.knows(call.nonce) {
+            state = state.after(key, update, call, now)?;
+            if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
+                return Err(Refusal::Conflict);
+            }
+            let values = update.changes.apply(&self.values)?;
+            update.check_size(Size::of(&self.values), Size::of(&values))?;
+            self.values = values;
+            if let Some(join) = update.join {
+                self.group_name = Some(join.name.to_owned());
+            } else if update.new_key.is_some_and(|new_key| new_key.tag.is_none()) {
+                self.group_name = None;
+            }
+        }
+        self.state = state;
+        let total = |key: &str| self.values.get(key)?.parse().ok();
+        let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), total(key)?)));
+        Ok(Updated { info: self.state.info(now), totals: totals.collect(), forwarded_to: None })
+    }
+
+    /// Gives the entry of the session in the list of its group, with the values of these keys.
+    pub(crate) fn session_info(&self, id: PublicId, keys: &[&str], now: SystemTime) -> SessionInfo {
+        let asked = self.values.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+        let values = asked.map(|(key, json)| (key.clone(), json.clone())).collect();
+        SessionInfo::new(id, self.state.info(now), values)
+    }
+}
+
+// Values can be anything, passwords included. So `Debug` shows their number only.
+impl fmt::Debug for StoredRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredRecord")
+            .field("join_order", &self.join_order)
+            .field("values", &self.values.len())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
