@@ -44,7 +44,7 @@ fn main() {
             let start = Instant::now();
             while start.elapsed() < Duration::from_secs(seconds) {
                 let (time, ()) = timed(|| {
-                    let mut session = manager.load(&*header).unwrap();
+                    let mut session = manager.load(&header).unwrap();
                     session.set("count", &count).unwrap();
                     session.save().unwrap();
                 });
@@ -61,7 +61,7 @@ fn main() {
         go.wait();
         let (time, ended) = timed(|| group.clear().unwrap());
         assert_eq!(ended, sessions as u64);
-        assert!(manager.load(&*last).unwrap().is_new());
+        assert!(manager.load(&last).unwrap().is_new());
         println!("{name}: clear of {ended} sessions {time:?}; {}", other.join());
     }
 }

@@ -151,7 +151,7 @@ impl Bench {
         self.fill(Fill::Live);
         self.measure("clear", || group.clear().unwrap());
         self.fill(Fill::Live);
-        let session = manager.load(&*login(manager)).unwrap();
+        let session = manager.load(&login(manager)).unwrap();
         self.measure("clear_except", || group.clear_except(&session).unwrap());
         self.measure("destroy_every_session", || manager.destroy_every_session().unwrap());
     }
@@ -184,7 +184,7 @@ impl Bench {
             let header = change("log in", &header, &|session| session.set_group_name("bob"));
             let header = change("renew the id", &header, &|session| session.regenerate());
             change("clear", &header, &|session| session.clear());
-            self.measure(&about("destroy"), || self.manager.destroy(&*header).unwrap());
+            self.measure(&about("destroy"), || drop(self.manager.destroy(&header).unwrap()));
         }
     }
 
@@ -202,7 +202,7 @@ impl Bench {
             large(&self.manager);
         }
         let header = self.measure("create a session of 1 MB", || large(&self.manager));
-        self.measure("load a session of 1 MB", || self.manager.load(&*header).unwrap());
+        self.measure("load a session of 1 MB", || self.manager.load(&header).unwrap());
         let group = self.manager.group("ada");
         self.measure(&format!("list {sessions} sessions of 1 MB"), || group.sessions_with(&["device"]).unwrap().len());
         self.measure(&format!("clear {sessions} sessions of 1 MB"), || group.clear().unwrap());

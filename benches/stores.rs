@@ -58,10 +58,10 @@ fn alone(redis: &Place, sqlite: &Place) {
     // In blocks, since a processor that has just waited for Redis is slow to wake up.
     for block in 0..if is_measured() { 200 } else { 2 } {
         for number in [0, 1] {
-            let mut session = managers[number].load(&*headers[number]).unwrap();
+            let mut session = managers[number].load(&headers[number]).unwrap();
             for count in 0..100 {
                 let start = Instant::now();
-                drop(managers[number].load(&*headers[number]).unwrap());
+                drop(managers[number].load(&headers[number]).unwrap());
                 loads[number].push(start.elapsed());
                 session.set("count", &(block * 100 + count)).unwrap();
                 let start = Instant::now();
@@ -109,13 +109,13 @@ fn together(place: &Place, processes: usize, of: usize) -> Times {
 fn work(manager: &SessionManager, of: usize) -> String {
     let header = session_with(manager, &VALUES);
     let (mut requests, mut said) = (0, String::new());
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     let start = Instant::now();
     let time = if is_measured() { SECOND } else { SECOND / 10 };
     while start.elapsed() < time {
         requests += 1;
         if requests % of > 0 {
-            session = manager.load(&*header).unwrap();
+            session = manager.load(&header).unwrap();
             continue;
         }
         session.set("count", &requests).unwrap();

@@ -2,8 +2,8 @@
 //! once more before something sensitive.
 //!
 //! ```text
-//! cargo run --release --example login --features sqlite
-//! cargo run --release --example login -- --store redis://127.0.0.1:6379
+//! cargo run --release --example login --features sqlite,tiny_http
+//! cargo run --release --example login --features tiny_http -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL it prints in two browsers, log in with both, and see one of them end the other. The way of a request
@@ -22,7 +22,7 @@ use std::io::Read;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, SystemTime};
-use support::{Answer, Failure, Options, cookies, escape, fail, header, parse, without_login};
+use support::{Answer, Failure, Options, escape, fail, header, parse, without_login};
 use tiny_http::{Method, Request, Response, Server};
 
 const USAGE: &str = "\
@@ -135,19 +135,20 @@ fn page(site: &Site, request: &mut Request) -> Page {
         Ok(form) => form,
         Err(status) => return Ok((html(status, "This form cannot be read", ""), None)),
     };
-    let (method, path) = (request.method().clone(), request.url().split('?').next().unwrap_or_default().to_owned());
-    let mut session = match site.manager.load_all(cookies(request)) {
+    let request = &*request;
+    let (method, path) = (request.method(), request.url().split('?').next().unwrap_or_default());
+    let mut session = match site.manager.load(request) {
         // A damaged record cannot be loaded, and no form checked with it. Its owner can leave all the same; other sites
         // cannot have them do so, since browsers keep a `SameSite=Lax` cookie from their forms.
-        Err(Error::Store(fault)) if is_damage(&fault) && (&method, path.as_str()) == (&Method::Post, "/logout") => {
-            return Ok((see_other("/login"), site.manager.destroy_all(cookies(request))?));
+        Err(Error::Store(fault)) if is_damage(&fault) && (method, path) == (&Method::Post, "/logout") => {
+            return Ok((see_other("/login"), Some(site.manager.destroy(request)?)));
         }
         loaded => loaded?,
     };
 
     // Being logged in is being in a user's group. The store ends the membership when it ends the session.
     let user = session.group_name().map(str::to_owned);
-    match (&method, path.as_str(), user) {
+    match (method, path, user) {
         (Method::Get, "/", Some(user)) => account(site, session, &user),
         (Method::Get, "/login", None) => login_form(session),
         // Who is logged in has no need to. Another user logs out first, so that nothing is left for them to see.
@@ -298,7 +299,7 @@ impl Site {
 /// Ends one session of this user. One of another user is not in the group, so it is not touched.
 fn revoke(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
     let ended = match field(form, "id").parse::<PublicId>() {
-        Ok(id) => site.manager.group(user).remove(&id)?,
+        Ok(id) => site.manager.group(user).remove(id)?,
         Err(_) => false,
     };
     session

@@ -1,8 +1,8 @@
 //! A server of several worker processes on one port: whichever answers, the visitor has the same session.
 //!
 //! ```text
-//! cargo run --release --example prefork --features sqlite
-//! cargo run --release --example prefork -- --store redis://127.0.0.1:6379
+//! cargo run --release --example prefork --features sqlite,tiny_http
+//! cargo run --release --example prefork --features tiny_http -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL it prints and reload the page: another worker answers, with the same session. Kill a worker: nothing is
@@ -19,7 +19,7 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 use std::{mem, panic, process, thread};
-use support::{Answer, Failure, Options, cookies, escape, fail, header, parse, without_login};
+use support::{Answer, Failure, Options, escape, fail, header, parse, without_login};
 use tiny_http::{Method, Request, Response, Server};
 
 const USAGE: &str = "\
@@ -213,7 +213,7 @@ fn answer(manager: &SessionManager, request: &Request) -> Answer {
 }
 
 fn home(manager: &SessionManager, request: &Request) -> Page {
-    let mut session = load(manager, request)?;
+    let mut session = manager.load(request)?;
     // The store does the sum, so no visit is lost, however many workers count at once.
     session.increment(VISITS, 1)?;
     let cookie = session.save()?;
@@ -228,7 +228,7 @@ fn set_session(manager: &SessionManager, request: &Request) -> Page {
     if key == VISITS {
         return Ok((text(400, "visits are counted by the server"), None));
     }
-    let mut session = load(manager, request)?;
+    let mut session = manager.load(request)?;
     session.set(&key, &value)?;
     Ok((text(200, "saved"), session.save()?))
 }
@@ -237,7 +237,7 @@ fn get_session(manager: &SessionManager, request: &Request) -> Page {
     let Some(key) = parameter(request, "key") else {
         return Ok((text(400, "give a key: /get-session?key=name"), None));
     };
-    let mut session = load(manager, request)?;
+    let mut session = manager.load(request)?;
     let answer = match session.get::<Value>(&key)? {
         Some(value) => text(200, plain(&value)),
         None => text(404, "the session has no such key"),
@@ -248,7 +248,7 @@ fn get_session(manager: &SessionManager, request: &Request) -> Page {
 
 /// A logout: the session ends in the store, so its cookie is worthless, wherever it was copied to.
 fn clear_session(manager: &SessionManager, request: &Request) -> Page {
-    Ok((text(200, "the session has ended"), manager.destroy_all(cookies(request))?))
+    Ok((text(200, "the session has ended"), Some(manager.destroy(request)?)))
 }
 
 fn refusal(error: &Error) -> Answer {
@@ -287,10 +287,6 @@ fn html(session: &Session) -> Result<String, Error> {
 </html>
 "#
     ))
-}
-
-fn load(manager: &SessionManager, request: &Request) -> Result<Session, Error> {
-    manager.load_all(cookies(request))
 }
 
 /// What stands behind `name=` in the URL.

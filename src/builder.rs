@@ -163,9 +163,24 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Sets a store of your own. See [`Store`].
+    /// Keeps sessions in this store. Call either this or [`store_url`](Self::store_url).
     ///
     /// Default: none.
+    ///
+    /// Use it for a store [of your own](Store), or for a store that several managers share. An `Arc<dyn Store>` is a
+    /// store as well. `Arc::from` makes one of a `Box<dyn Store>`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multi_process_session::store::Store;
+    /// use multi_process_session::{MemoryStore, Secret, SessionManager};
+    /// use std::sync::Arc;
+    ///
+    /// let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    /// let shop = SessionManager::builder(Secret::generate()?).store(store.clone()).namespace("shop").build()?;
+    /// let blog = SessionManager::builder(Secret::generate()?).store(store).namespace("blog").build()?;
+    /// # Ok::<(), multi_process_session::ConfigError>(())
+    /// ```
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = StoreChoice::Own(Box::new(store));
         self

@@ -9,7 +9,7 @@ use std::time::Duration;
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Says when a browser sends the cookie with a request that another site caused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SameSite {
     /// Never, not even when the user follows a link from another site.
     Strict,
@@ -30,7 +30,7 @@ pub enum SameSite {
 /// # Security
 /// The text holds the session's token. Send it to its client, and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
-#[must_use = "the client keeps its session only if this is sent as its Set-Cookie header"]
+#[must_use = "the client gets it only as the Set-Cookie header of the answer"]
 pub struct SetCookie(String);
 
 impl SetCookie {

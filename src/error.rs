@@ -1,14 +1,21 @@
 //! The errors of calls ([`Error`]), of the store ([`StoreError`]), and of the settings ([`ConfigError`]).
+//!
+//! The text of an error carries its cause, because applications print `{error}`. `source()` gives only what the text
+//! has not said, so that nothing stands twice in a printed chain.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-type Source = Box<dyn StdError + Send + Sync>;
+/// Gives the first error of a chain of causes whose text is not a part of `text`.
+fn unsaid<'e>(text: &str, cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(cause), |&cause| cause.source()).find(|cause| !text.contains(&cause.to_string()))
+}
 
-/// Why a call on a session or on the manager failed.
+/// The error of a call on a session, a group or the manager.
 ///
-/// No message holds a secret, a token, a session id or a value: only keys and public ids.
+/// The text, `{error}`, carries the cause. `source()` gives only what the text has not said. No text holds a secret, a
+/// token, a session id or a value: only keys and public ids.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -34,7 +41,7 @@ pub enum Error {
         /// The key of the value.
         key: String,
         /// What was wrong, and where; not what serde says, which shows values.
-        source: Source,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A value cannot be read as the type asked for. The value stays where it is.
     #[non_exhaustive]
@@ -42,10 +49,10 @@ pub enum Error {
         /// The key of the value.
         key: String,
         /// What was wrong, and where; not what serde says, which shows values.
-        source: Source,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), a group's name is longer than
-    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), or the session would grow beyond
+    /// A key is longer than [`MAX_KEY_BYTES`](crate::Session::MAX_KEY_BYTES), a group's name is longer than
+    /// [`MAX_GROUP_NAME_BYTES`](crate::Session::MAX_GROUP_NAME_BYTES), or the session would grow beyond
     /// [`max_session_bytes`](crate::SessionManagerBuilder::max_session_bytes) or
     /// [`max_session_keys`](crate::SessionManagerBuilder::max_session_keys). Nothing was written.
     #[non_exhaustive]
@@ -66,14 +73,14 @@ pub enum Error {
         key: String,
     },
     /// The operating system gave no random bytes. No session starts with a weaker id instead.
-    Randomness(Source),
+    Randomness(Box<dyn std::error::Error + Send + Sync>),
     /// The operating system's generator gave a session id that another session has. Nothing was written. Do not trust
     /// this machine's generator.
     IdTaken,
 }
 
 /// The part that is too large, in an [`Error::TooLarge`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Oversize {
     /// A key's name.
@@ -84,21 +91,6 @@ pub enum Oversize {
     Keys,
     /// The name of the group that the session joins.
     GroupName,
-}
-
-impl Error {
-    pub(crate) fn encode<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
-        let what = match error.classify() {
-            serde_json::error::Category::Syntax => "a map in it has a key that is neither text nor a number",
-            _ => "its Serialize implementation failed",
-        };
-        let source = format!("{what} ({})", std::any::type_name::<T>()).into();
-        Error::Encode { key: key.to_owned(), source }
-    }
-
-    pub(crate) fn decode<T>(key: &str, error: &serde_json::Error) -> Error {
-        Error::Decode { key: key.to_owned(), source: Box::new(JsonError::new::<T>(error)) }
-    }
 }
 
 impl fmt::Display for Error {
@@ -150,11 +142,12 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Error::Store(error) => Some(error),
-            Error::Encode { source, .. } | Error::Decode { source, .. } | Error::Randomness(source) => Some(&**source),
-            _ => None,
-        }
+        let cause: &(dyn StdError + 'static) = match self {
+            Error::Store(error) => error,
+            Error::Encode { source, .. } | Error::Decode { source, .. } | Error::Randomness(source) => &**source,
+            _ => return None,
+        };
+        unsaid(&self.to_string(), cause)
     }
 }
 
@@ -164,38 +157,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// The fault that `serde_json` found, without the value that its own message shows.
-#[derive(Debug)]
-struct JsonError {
-    what: &'static str,
-    wanted: &'static str,
-    line: usize,
-    column: usize,
-}
-
-impl JsonError {
-    fn new<T>(error: &serde_json::Error) -> JsonError {
-        use serde_json::error::Category;
-        let what = match error.classify() {
-            Category::Data => "it is of another type",
-            Category::Eof => "it ends too early",
-            Category::Syntax => "it is not JSON",
-            Category::Io => "it cannot be read",
-        };
-        JsonError { what, wanted: std::any::type_name::<T>(), line: error.line(), column: error.column() }
-    }
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let JsonError { what, wanted, line, column } = self;
-        write!(f, "{what} ({wanted}, line {line}, column {column})")
-    }
-}
-
-impl StdError for JsonError {}
-
-/// The kind of fault of a [`StoreError`].
+/// The kind of a fault of the store. [`StoreError::kind`] gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -220,7 +182,7 @@ pub enum StoreErrorKind {
 pub struct StoreError {
     kind: StoreErrorKind,
     message: String,
-    source: Option<Source>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StoreError {
@@ -231,7 +193,7 @@ impl StoreError {
 
     /// Adds the cause of the fault.
     #[must_use]
-    pub fn caused_by(mut self, source: impl Into<Source>) -> StoreError {
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
         self.source = Some(source.into());
         self
     }
@@ -255,7 +217,7 @@ impl fmt::Display for StoreError {
 
 impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        unsaid(&self.to_string(), self.source.as_deref()?)
     }
 }
 
@@ -270,7 +232,7 @@ pub enum ConfigError {
         bytes: usize,
     },
     /// The operating system gave no random bytes for [`Secret::generate`](crate::Secret::generate).
-    Randomness(Source),
+    Randomness(Box<dyn std::error::Error + Send + Sync>),
     /// Neither `store_url` nor `store` was called.
     NoStore,
     /// A store URL with a scheme that this library does not know.
@@ -307,13 +269,13 @@ pub enum ConfigError {
         /// What the file has to contain.
         content: &'static str,
         /// What is wrong with it.
-        source: Source,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No certificates of authorities to trust are installed on this system, and the store URL names none.
     #[non_exhaustive]
     NoRootCertificates {
         /// The fault that occurred while looking for them.
-        source: Source,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A namespace that is empty, longer than 64 bytes, or has a character other than ASCII letters, digits, `-`, `_`
     /// and `.`.
@@ -480,8 +442,104 @@ impl StdError for ConfigError {
         match self {
             ConfigError::Randomness(source)
             | ConfigError::PemFile { source, .. }
-            | ConfigError::NoRootCertificates { source } => Some(&**source),
+            | ConfigError::NoRootCertificates { source } => unsaid(&self.to_string(), &**source),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    type Source = Box<dyn StdError + Send + Sync>;
+
+    /// A cause with a cause of its own, which its text may carry.
+    #[derive(Debug)]
+    struct Cause {
+        text: &'static str,
+        source: Option<Source>,
+        carries_source: bool,
+    }
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match &self.source {
+                Some(source) if self.carries_source => write!(f, "{}: {source}", self.text),
+                _ => f.write_str(self.text),
+            }
+        }
+    }
+
+    impl StdError for Cause {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        }
+    }
+
+    const CAUSES: [&str; 3] = ["a first cause", "a second one", "and a third"];
+
+    /// Chains of causes: some causes carry the text of their own cause, as those of many libraries do.
+    fn causes() -> impl Iterator<Item = Source> {
+        [(false, false), (true, false), (true, true)].into_iter().flat_map(|(first, second)| {
+            let cause = move || {
+                let cause = |text, source, carries_source| Source::from(Cause { text, source, carries_source });
+                let third = cause(CAUSES[2], None, false);
+                cause(CAUSES[0], Some(cause(CAUSES[1], Some(third), second)), first)
+            };
+            [cause(), Box::new(io::Error::other(cause()))]
+        })
+    }
+
+    /// The texts of an error and of all its causes. Fails if one of them repeats another.
+    fn texts(error: &dyn StdError) -> Vec<String> {
+        let texts: Vec<_> = std::iter::successors(Some(error), |&e| e.source()).map(|e| e.to_string()).collect();
+        for (position, text) in texts.iter().enumerate() {
+            for cause in &texts[position + 1..] {
+                assert!(!text.contains(cause), "{text:?} says {cause:?} already");
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn every_cause_is_said_and_none_is_said_twice() {
+        let key = || "key".to_owned();
+        let store_error = |cause| StoreError::new(StoreErrorKind::Backend, "a fault").caused_by(cause);
+        let with_cause: [&dyn Fn(Source) -> Box<dyn StdError>; 8] = [
+            &|cause| store_error(cause).into(),
+            &|cause| Error::Store(store_error(cause)).into(),
+            &|source| Error::Encode { key: key(), source }.into(),
+            &|source| Error::Decode { key: key(), source }.into(),
+            &|cause| Error::Randomness(cause).into(),
+            &|cause| ConfigError::Randomness(cause).into(),
+            &|source| ConfigError::PemFile { parameter: "ca", content: "a certificate", source }.into(),
+            &|source| ConfigError::NoRootCertificates { source }.into(),
+        ];
+        for (error, cause) in with_cause.iter().flat_map(|error| causes().map(move |cause| (error, cause))) {
+            let texts = texts(&*error(cause));
+            assert!(texts[0].contains(CAUSES[0]), "{texts:?} carries its cause");
+            for cause in CAUSES {
+                assert_eq!(texts.iter().filter(|text| text.contains(cause)).count(), 1, "{texts:?} says {cause:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_store_says_a_cause_twice() {
+        use crate::manager::SessionManager;
+        use crate::secret::Secret;
+        // Nothing listens on port 1, and the folder is missing.
+        for url in ["redis://127.0.0.1:1", "redis+unix:///missing/socket", "sqlite:///missing/folder/sessions.db"] {
+            match SessionManager::builder(Secret::generate().unwrap()).store_url(url).build() {
+                Ok(manager) => assert!(!texts(&manager.ping().unwrap_err()).is_empty()),
+                Err(error) => assert!(matches!(error, ConfigError::FeatureMissing { .. }), "{error}"),
+            }
+        }
+        let error = SessionManager::builder(Secret::generate().unwrap()).store_url("rediss://a?ca=/missing").build();
+        texts(&error.unwrap_err());
+        let error = crate::json::from_json::<u8>("key", "\"text\"").unwrap_err();
+        assert_eq!(texts(&error).len(), 1);
     }
 }

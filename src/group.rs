@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 /// All sessions that have one group name, usually those of one user.
 ///
-/// [`SessionManager::group`] gives a group, and [`Session::set_group_name`] lets a session join it. A session in a
-/// group lives only as long as it is a member. So a group can be ended in one step, whatever its sessions are doing.
+/// [`SessionManager::group`](crate::SessionManager::group) gives a group, and [`Session::set_group_name`] lets a
+/// session join it. A session in a group lives only as long as it is a member. So a group can be ended in one step,
+/// whatever its sessions are doing.
 ///
 /// # Examples
 /// ```
@@ -119,8 +120,8 @@ impl Group {
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
-    pub fn remove(&self, id: &PublicId) -> Result<bool, Error> {
-        Ok(self.context.store.delete(&self.key().session(*id), &self.call()?)?)
+    pub fn remove(&self, id: PublicId) -> Result<bool, Error> {
+        Ok(self.context.store.delete(&self.key().session(id), &self.call()?)?)
     }
 
     fn key(&self) -> GroupKey<'_> {

@@ -36,8 +36,7 @@
 //! | `min-replicas-to-write` | `1`, if there are replicas | a cut-off primary then accepts nothing that is lost later, except in its last seconds |
 //!
 //! Use Redis 6.0 or later. Keep sessions on a server of their own, or at least apart from caches, because caches need
-//! an eviction policy. Give the library a [user with the rights that it
-//! needs](https://docs.rs/multi-process-session#running-it) and no others.
+//! an eviction policy. Give the library a user with the rights that the README names under "Running it", and no others.
 //!
 //! In Redis, a session lives only as long as the key `<namespace>:generation` exists. That key is small and never
 //! expires. In a cluster, each slot has such a key. If the key is evicted or removed, every session of the namespace
@@ -163,5 +162,5 @@
 //! | the secret was stolen | build with a new secret, and do not accept the old one: everyone is logged out |
 //! | all sessions have to end | [`destroy_every_session`](crate::SessionManager::destroy_every_session), or a new secret |
 //! | the store was restored from a backup | give the application a new secret: the backup brings ended sessions back |
-//! | one session cannot be loaded, because its record is damaged | [`manager.destroy(cookie)`](crate::SessionManager::destroy) still ends the session |
+//! | one session cannot be loaded, because its record is damaged | [`manager.destroy(&request)`](crate::SessionManager::destroy) still ends the session |
 //! | a SQLite file is damaged | stop the workers, and move the file and its companions away; workers make a new one |

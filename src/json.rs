@@ -3,6 +3,8 @@
 use crate::error::Error;
 use serde::de::DeserializeOwned;
 use serde::ser::{self, Serialize, Serializer};
+use serde_json::error::Category;
+use std::any::type_name;
 use std::fmt;
 
 /// The deepest that a value may be nested: `serde_json` reads nothing deeper.
@@ -15,7 +17,7 @@ pub(super) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Str
         Ok(()) | Err(Unreadable::Other) => {}
         Err(unreadable) => return Err(Error::Encode { key: key.to_owned(), source: Box::new(unreadable) }),
     }
-    serde_json::to_string(value).map_err(|error| Error::encode::<T>(key, &error))
+    serde_json::to_string(value).map_err(|error| unwritable::<T>(key, &error))
 }
 
 /// Gives the value of a JSON text. A `null` is `None` if a `T` cannot be null: an `Option` was set to `None`.
@@ -23,9 +25,47 @@ pub(crate) fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<Op
     match serde_json::from_str(json) {
         Ok(value) => Ok(Some(value)),
         Err(_) if json == "null" => Ok(None),
-        Err(error) => Err(Error::decode::<T>(key, &error)),
+        Err(error) => Err(Error::Decode { key: key.to_owned(), source: Box::new(JsonFault::new::<T>(&error)) }),
     }
 }
+
+fn unwritable<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
+    let what = match error.classify() {
+        Category::Syntax => "a map in it has a key that is neither text nor a number",
+        _ => "its Serialize implementation failed",
+    };
+    Error::Encode { key: key.to_owned(), source: format!("{what} ({})", type_name::<T>()).into() }
+}
+
+/// The fault that `serde_json` found, without the value that its own message shows.
+#[derive(Debug)]
+struct JsonFault {
+    what: &'static str,
+    wanted: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl JsonFault {
+    fn new<T>(error: &serde_json::Error) -> JsonFault {
+        let what = match error.classify() {
+            Category::Data => "it is of another type",
+            Category::Eof => "it ends too early",
+            Category::Syntax => "it is not JSON",
+            Category::Io => "it cannot be read",
+        };
+        JsonFault { what, wanted: type_name::<T>(), line: error.line(), column: error.column() }
+    }
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let JsonFault { what, wanted, line, column } = self;
+        write!(f, "{what} ({wanted}, line {line}, column {column})")
+    }
+}
+
+impl std::error::Error for JsonFault {}
 
 /// Refuses a value that `serde_json` would write and could not read again. Writes nothing.
 #[derive(Clone, Copy)]

@@ -4,32 +4,24 @@
 //! request's `Cookie` header to [`SessionManager::load`], works with the [`Session`], and calls [`Session::save`]. If
 //! `save` gives a `Set-Cookie` header, the application sends it with the answer. Any worker can answer any request.
 //!
-//! # A first program
-//! ```no_run
-//! use multi_process_session::{Secret, SessionManager};
-//! use tiny_http::{Header, Response, Server};
+//! # Contents
+//! | | |
+//! |---|---|
+//! | [`SessionManager`] | made once; loads and ends sessions; [`SessionManagerBuilder`] has all settings |
+//! | [`Session`] | the values of one client; login, new ids, form tokens; [`save`](Session::save) |
+//! | [`Group`] | all sessions of one user: list them, end them |
+//! | [`Error`], [`StoreError`], [`ConfigError`] | the errors of calls, of the store, and of settings |
+//! | [`guide`] | how to run all of this in production |
+//! | [`store`] | for authors of stores |
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//!     let manager = SessionManager::builder(Secret::new(std::env::var("SESSION_SECRET")?)?)
-//!         .store_url("redis://127.0.0.1:6379")
-//!         .secure(false) // for plain http, while developing
-//!         .build()?;
-//!     for request in Server::http("127.0.0.1:8080")?.incoming_requests() {
-//!         let cookies = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
-//!         let mut session = manager.load_all(cookies.map(|header| header.value.as_str()))?;
-//!         session.increment("visits", 1)?;
-//!         let set_cookie = session.save()?;
-//!         let visits = session.get::<u64>("visits")?.unwrap_or(0);
-//!         let mut response = Response::from_string(format!("{visits} visits\n"));
-//!         if let Some(set_cookie) = set_cookie {
-//!             response.add_header(Header::from_bytes("Set-Cookie", set_cookie.as_str()).expect("it is ASCII"));
-//!             response.add_header(Header::from_bytes("Cache-Control", "no-store").expect("it is ASCII"));
-//!         }
-//!         request.respond(response)?;
-//!     }
-//!     Ok(())
-//! }
+//! # A first program
+#![cfg_attr(feature = "tiny_http", doc = "```no_run")]
+#![cfg_attr(not(feature = "tiny_http"), doc = "```ignore")]
+#![doc = include_str!("../examples/first.rs")]
 //! ```
+//!
+//! This is `examples/first.rs`. [`CookieHeader`] says what else [`load`](SessionManager::load) takes, for other servers
+//! than `tiny_http`.
 //!
 //! # The life of a session
 //! A request without a session gets a new session. The session is kept, and a cookie is written, only once a value is
@@ -44,7 +36,7 @@
 //! A value that is set in the session of every visitor makes a record for each of them, robots included. It can also
 //! replace the cookie of a login: see [`Session`].
 //!
-//! Clients of an API use no cookies. Use [`SessionManager::load_token`] and [`Session::token`] for them.
+//! Clients of an API use bearer tokens instead of cookies: see [`SessionManager::load_token`] and [`Session::token`].
 //!
 //! # Logins
 //! At a login, call [`Session::set_group_name`] with the user's name or number. The session gets a new id, so an id
@@ -98,8 +90,6 @@
 //! damaged records, and requests with several sessions. Lines that a client can cause at will are written once a minute
 //! at most. Each of them tells how many were left out.
 //!
-//! [`guide`] says how to run all of this in production.
-//!
 //! # Security
 //! A cookie carries 192 random bits and an HMAC-SHA256. The HMAC covers the bits and all settings that the cookie is
 //! valid for. A cookie that is forged, or that was made for other settings, is refused without asking the store. An id
@@ -110,22 +100,24 @@
 //! # Features
 //! | feature | default | what it brings |
 //! |---|---|---|
-//! | `redis` | yes | `RedisStore`; `redis://` and `redis+unix://` in [`store_url`](SessionManagerBuilder::store_url) |
-//! | `tls` | no | Redis over TLS: `rediss://`; builds *ring*, so it needs a C compiler |
-//! | `sentinel` | no | the primary that Sentinels name: `redis-sentinel://`, with `tls` also `rediss-sentinel://` |
-//! | `cluster` | no | a Redis Cluster: `redis-cluster://`, with `tls` also `rediss-cluster://` |
-//! | `sqlite` | no | `SqliteStore`, and `sqlite://`; builds SQLite, so it needs a C compiler |
-//! | `contract` | no | the tests that every store has to pass, for authors of stores |
+//! | `redis` | yes | [Redis](SessionManagerBuilder::store_url): one server, Sentinels or a cluster; `RedisStore` |
+//! | `tls` | no | Redis over TLS: `rediss://…`; builds *ring*, so it needs a C compiler |
+//! | `sqlite` | no | one SQLite file: `sqlite://…`; `SqliteStore`; builds SQLite, so it needs a C compiler |
+//! | `tiny_http` | no | [`load`](SessionManager::load)`(&request)` for `tiny_http` 0.12 |
+//! | `http` | no | [`load`](SessionManager::load)`(&headers)` for the header map of `http` 1 |
+//! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
 //!
-//! Without any feature there is [`MemoryStore`], for examples and for programs of one process, and the [`Store`] trait,
-//! for stores of your own.
+//! Without any feature there is [`MemoryStore`], for examples and for programs of one process, and the trait
+//! [`Store`](store::Store), for stores of your own.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod base64url;
 mod builder;
 mod context;
 mod cookie;
+mod cookie_header;
 mod deadline;
 mod defaults;
 mod error;
@@ -145,14 +137,14 @@ mod token;
 
 pub use builder::SessionManagerBuilder;
 pub use cookie::{SameSite, SetCookie};
+pub use cookie_header::CookieHeader;
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
 pub use group::Group;
 pub use id::{ParsePublicIdError, PublicId};
 pub use lifetime::Refresh;
 pub use manager::SessionManager;
 pub use secret::Secret;
-pub use session::new_id::MAX_GROUP_NAME_BYTES;
-pub use session::{MAX_KEY_BYTES, Session};
+pub use session::Session;
 pub use store::fork_guard::ForkGuard;
 pub use store::memory::MemoryStore;
 pub use store::record::SessionInfo;
@@ -162,17 +154,26 @@ pub use store::redis::RedisStore;
 pub use store::sqlite::SqliteStore;
 pub use store::stats::Stats;
 
-// To be taken out once the tests name their modules.
-#[cfg(feature = "contract")]
-#[doc(hidden)]
-pub use store::contract;
-#[doc(hidden)]
-pub use store::{
-    Call, Change, ChangeSet, GroupKey, GroupTag, Join, LONGEST_GRACE, Lifetime, NewRecord, Nonce, Record, RecordInfo,
-    RecordKey, RecordState, Size, Store, TRAIL, Update, Updated, Values, size,
-};
-
-/// The README's program is compiled with the tests.
-#[cfg(doctest)]
+/// The listings of the README are tested with the documentation.
+#[cfg(all(doctest, feature = "tiny_http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_may_go_to_another_thread() {
+        fn check<T: Send + Sync>() {}
+        check::<(SessionManager, SessionManagerBuilder, Session, Group, SessionInfo, Stats, MemoryStore)>();
+        check::<(Secret, SetCookie, PublicId, ParsePublicIdError, Refresh, SameSite)>();
+        check::<(Error, Oversize, StoreError, StoreErrorKind, ConfigError)>();
+        check::<(store::Record, store::NewRecord<'_>, store::Update<'_>, store::Updated, store::RecordState)>();
+        check::<(store::Call, store::Refusal, Box<dyn store::Store>)>();
+        #[cfg(feature = "redis")]
+        check::<RedisStore>();
+        #[cfg(feature = "sqlite")]
+        check::<SqliteStore>();
+    }
+}

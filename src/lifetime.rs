@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The longest timeout that is accepted: 100 years.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Says when the use of a session extends its idle timeout, and renews its cookie.
+/// Says when the use of a session extends its life, and renews its cookie.
 ///
 /// An extension costs a write in the store and a `Set-Cookie`. So, by default, it is made at most once a minute. The
 /// stored life and the cookie's `Max-Age` are longer than the idle timeout by this interval, so that a session never
@@ -13,7 +13,7 @@ pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 
 ///
 /// With every choice, the cookie of a live session is renewed at least once in 30 days of use, because browsers keep no
 /// cookie for longer than 400 days (RFC 6265bis, section 5.6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refresh {
     /// On the first load that comes this long after the last extension. An interval of more than a hundredth of the
@@ -35,8 +35,7 @@ impl Default for Refresh {
 
 impl Refresh {
     /// Gives how long a record lives in the store from now: the idle timeout and the refresh interval.
-    #[must_use]
-    pub fn stored_life(self, idle_timeout: Duration) -> Duration {
+    pub(crate) fn stored_life(self, idle_timeout: Duration) -> Duration {
         match self {
             Refresh::After(interval) => idle_timeout + interval.min(idle_timeout / 100),
             Refresh::EveryLoad | Refresh::Never => idle_timeout,
@@ -49,7 +48,7 @@ impl Refresh {
 /// A record keeps the timeouts that it was made with. If the settings of a call are stricter, they hold from the next
 /// use on. The idle timeout of a call does not hold for a session that was given [one of its
 /// own](crate::Session::set_idle_timeout).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Lifetime {
     /// How long a session lives from its last use.

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::cookie::SetCookie;
+use crate::cookie_header::CookieHeader;
 use crate::error::Error;
 use crate::group::Group;
 use crate::id::PublicId;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 /// The most cookies of our name that one request may bring: more are an attack.
 const MAX_COOKIES: usize = 8;
 
-/// Loads and ends sessions. One manager is enough for an application. Clones share it, and so do forked processes.
+/// Loads, changes and ends sessions.
+///
+/// One manager is enough for an application. Clones share it, and so do forked processes.
 ///
 /// Build the manager before or after forking: it opens nothing until it is used, and every process opens its own
 /// connections. A process needs [`before_fork`](SessionManager::before_fork) in two cases only: if it forks while other
@@ -53,7 +56,9 @@ impl SessionManager {
         SessionManager { context: Arc::new(context) }
     }
 
-    /// Loads the session that a request's `Cookie` header names: `"a=b"`, `Some("a=b")` or `None`.
+    /// Loads the session that a request's `Cookie` header names.
+    ///
+    /// Hand over the header's text, `None`, or the request itself: see [`CookieHeader`].
     ///
     /// Gives a new session if there is no cookie, if we did not sign the cookie, or if its session has ended. A new
     /// session is kept only if a value is set in it. A load costs one round trip, and none without a cookie that we
@@ -64,13 +69,14 @@ impl SessionManager {
     /// [`Error::Randomness`].
     ///
     /// # Security
-    /// An id that a client brings is never used for a new session (OWASP: session fixation).
-    pub fn load<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Session, Error> {
-        self.load_all(cookie_header.into())
+    /// An id that a client brings is never used for a new session (OWASP: session fixation). A request may bring
+    /// cookies of several sessions: see [`load_headers`](SessionManager::load_headers).
+    pub fn load(&self, cookie_header: impl CookieHeader) -> Result<Session, Error> {
+        self.load_headers(cookie_header.cookie_headers())
     }
 
-    /// Like [`load`](SessionManager::load), for requests with several `Cookie` headers, or with bytes that are not
-    /// UTF-8.
+    /// Loads a session like [`load`](SessionManager::load), from the values of several `Cookie` headers, or from bytes
+    /// that are not UTF-8.
     ///
     /// # Errors
     /// Those of `load`.
@@ -80,7 +86,7 @@ impl SessionManager {
     /// that one is loaded. Each further cookie costs a round trip. If two of them are alive, the request gets a new
     /// session: a neighbouring subdomain may have planted one of the cookies ("cookie tossing"). A request with more
     /// than 8 cookies of our name gets a new session too. [`Stats::tossed`] counts both.
-    pub fn load_all<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
+    pub fn load_headers<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
         self.session(Transport::Cookie, self.presented(cookie_headers))
     }
 
@@ -110,12 +116,12 @@ impl SessionManager {
     /// session.save()?;
     /// let token = session.token().expect("something was set"); // for the body of the answer
     ///
-    /// let session = manager.load_token(token.as_str())?;
+    /// let session = manager.load_token(Some(&token))?;
     /// assert_eq!(session.get::<String>("user")?.as_deref(), Some("ada"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn load_token<'t>(&self, token: impl Into<Option<&'t str>>) -> Result<Session, Error> {
-        self.session(Transport::Token, self.verified_token(token.into()))
+    pub fn load_token(&self, token: Option<&str>) -> Result<Session, Error> {
+        self.session(Transport::Token, self.verified_token(token))
     }
 
     /// Gives the one live session among those that a request presents, or else a new one.
@@ -148,14 +154,16 @@ impl SessionManager {
         }
     }
 
-    /// Loads a session, does `work` on it and saves it. If another request changed the session meanwhile, `transact`
-    /// starts again. Use it for changes that depend on the current values, such as taking the last item from a cart.
+    /// Loads a session, does `work` on it and saves it.
+    ///
+    /// If another request changed the session meanwhile, `transact` starts again. Use it for changes that depend on the
+    /// current values, such as taking the last item from a cart.
     ///
     /// `work` may be called several times, each time with the session as it is then. If `work` fails, nothing is saved.
     /// `work` should not call `save` itself, and must not after asking for a new id: the new cookie would be lost.
     ///
-    /// For counting, [`Session::increment`] is cheaper and never conflicts. Several `Cookie` headers may be joined with
-    /// `"; "`.
+    /// For counting, [`Session::increment`] is cheaper and never conflicts. If a request has several
+    /// `Cookie` headers, hand over the request, or join the headers with `"; "`.
     ///
     /// # Errors
     /// The error of `work`, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or when the
@@ -174,68 +182,67 @@ impl SessionManager {
     /// assert_eq!(left, 9);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn transact<'h, R, E: From<Error>>(
+    pub fn transact<R, E: From<Error>>(
         &self,
-        cookie_header: impl Into<Option<&'h str>>,
+        cookie_header: impl CookieHeader,
         work: impl FnMut(&mut Session) -> Result<R, E>,
     ) -> Result<(R, Option<SetCookie>), E> {
-        let cookie_header = cookie_header.into();
-        let (result, set_cookie, _) = transact(&self.context, || self.load(cookie_header), work)?;
+        let (result, set_cookie, _) = transact(&self.context, || self.load(&cookie_header), work)?;
         Ok((result, set_cookie))
     }
 
-    /// Like [`transact`](SessionManager::transact), for a bearer token. Gives the session's token as [`Session::token`]
-    /// does.
+    /// Changes the session that a bearer token names, like [`transact`](SessionManager::transact).
+    ///
+    /// Gives the session's token as [`Session::token`] does.
     ///
     /// # Errors
     /// Those of `transact`.
-    pub fn transact_token<'t, R, E: From<Error>>(
+    pub fn transact_token<R, E: From<Error>>(
         &self,
-        token: impl Into<Option<&'t str>>,
+        token: Option<&str>,
         work: impl FnMut(&mut Session) -> Result<R, E>,
     ) -> Result<(R, Option<String>), E> {
-        let token = token.into();
         let (result, _, token) = transact(&self.context, || self.load_token(token), work)?;
         Ok((result, token))
     }
 
     /// Ends the session that a `Cookie` header names: a logout.
     ///
-    /// The session is not loaded, so this works on a damaged record too. Always gives the `Set-Cookie` header that
-    /// deletes the cookie, whatever cookie came.
+    /// Gives the `Set-Cookie` header that deletes the cookie, whatever cookie came. The session is not loaded, so this
+    /// works on a damaged record too.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
-    pub fn destroy<'h>(&self, cookie_header: impl Into<Option<&'h str>>) -> Result<Option<SetCookie>, Error> {
-        self.destroy_all(cookie_header.into())
+    pub fn destroy(&self, cookie_header: impl CookieHeader) -> Result<SetCookie, Error> {
+        self.destroy_headers(cookie_header.cookie_headers())
     }
 
-    /// Like [`destroy`](SessionManager::destroy), for requests with several `Cookie` headers, or with bytes that are
-    /// not UTF-8.
+    /// Ends a session like [`destroy`](SessionManager::destroy), from the values of several `Cookie` headers, or from
+    /// bytes that are not UTF-8.
     ///
     /// If the headers name several sessions of ours, all of them end. So planted cookies do not keep the user's own
     /// session from ending.
     ///
     /// # Errors
     /// Those of `destroy`.
-    pub fn destroy_all<H: AsRef<[u8]>>(
+    pub fn destroy_headers<H: AsRef<[u8]>>(
         &self,
         cookie_headers: impl IntoIterator<Item = H>,
-    ) -> Result<Option<SetCookie>, Error> {
+    ) -> Result<SetCookie, Error> {
         let deadline = self.context.deadline();
         // Junk before the session's cookie does not hinder its logout.
         for verified in self.verified(cookie_headers, usize::MAX).0 {
             self.context.store.delete(&self.context.key(&verified.identity), &Call::until(deadline)?)?;
         }
-        Ok(Some(self.context.removal_cookie()))
+        Ok(self.context.removal_cookie())
     }
 
-    /// Like [`destroy`](SessionManager::destroy), for a bearer token.
+    /// Ends the session that a bearer token names, like [`destroy`](SessionManager::destroy).
     ///
     /// # Errors
     /// Those of `destroy`.
-    pub fn destroy_token<'t>(&self, token: impl Into<Option<&'t str>>) -> Result<(), Error> {
-        if let Some(verified) = self.verified_token(token.into()) {
+    pub fn destroy_token(&self, token: Option<&str>) -> Result<(), Error> {
+        if let Some(verified) = self.verified_token(token) {
             self.context.store.delete(&self.context.key(&verified.identity), &Call::until(self.context.deadline())?)?;
         }
         Ok(())
@@ -244,24 +251,24 @@ impl SessionManager {
     /// Gives the group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks the store
     /// nothing.
     ///
-    /// No session can join a group whose name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), so
-    /// such a group is always empty.
+    /// No session can join a group whose name is longer than
+    /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), so such a group is always empty.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
         Group::new(self.context.clone(), name)
     }
 
-    /// Ends every session of this manager's [namespace](SessionManagerBuilder::namespace), in one step.
+    /// Ends every session of this manager's [namespace](crate::SessionManagerBuilder::namespace), in one step.
     ///
     /// Use it after a breach, for instance (OWASP ASVS 7.4.5). How long it takes until all sessions have ended does not
-    /// depend on their number. Then the call removes their records, for at most half of the time that is left, so that a
-    /// full memory or disk takes logins again. Other records expire. Sessions that are created afterwards live.
+    /// depend on their number. Then the call removes their records, for at most half of the time that is left, so that
+    /// a full memory or disk takes logins again. Other records expire. Sessions that are created afterwards live.
     ///
-    /// In a Redis Cluster it is not one step: the call ends the sessions slot by slot. Afterwards no session that was there
-    /// when the call began is alive.
+    /// In a Redis Cluster it is not one step: the call ends the sessions slot by slot. Afterwards no session that was
+    /// there when the call began is alive.
     ///
     /// An operator can end all sessions without this call, by giving the application a new secret and not
-    /// [accepting](SessionManagerBuilder::accept_secret) the old one. On a single Redis or behind Sentinel,
+    /// [accepting](crate::SessionManagerBuilder::accept_secret) the old one. On a single Redis or behind Sentinel,
     /// `DEL <namespace>:generation` ends all sessions too.
     ///
     /// # Errors

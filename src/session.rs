@@ -21,7 +21,7 @@ use crate::error::{Error, Oversize};
 use crate::json::{from_json, to_json};
 use crate::session::pending::{InFlight, Pending};
 use crate::session::snapshot::Snapshot;
-use crate::store::record::{Record, size};
+use crate::store::record::{Record, Size};
 use crate::store::update::{Change, add};
 use crate::token::{Identity, Transport, Verified};
 use serde::Serialize;
@@ -29,9 +29,6 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-
-/// The longest that a key may be, in bytes.
-pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The values kept for one client, as one request sees them.
 ///
@@ -122,6 +119,9 @@ impl Session {
         }
     }
 
+    /// The longest key, in bytes.
+    pub const MAX_KEY_BYTES: usize = 1024;
+
     /// Gives the value of a key, or `None` if the key has no value.
     ///
     /// A key that was set to `None` holds a `null`. Read as an `Option<T>`, this is `Some(None)`. Read as a `T` that
@@ -140,9 +140,9 @@ impl Session {
     /// # Errors
     /// [`Error::Encode`] if the value cannot be written as JSON and read again: a number in it is NaN or infinite, it
     /// is nested more than 127 deep, a map has keys that are neither text nor numbers, or its `Serialize` fails.
-    /// [`Error::TooLarge`] if the key is longer than [`MAX_KEY_BYTES`], or if the key and the value alone are larger
-    /// than a session may be. [`Error::ReservedKey`] if the key begins with a NUL character. After an error, the
-    /// session is as it was.
+    /// [`Error::TooLarge`] if the key is longer than [`MAX_KEY_BYTES`](Session::MAX_KEY_BYTES), or if the key and the
+    /// value alone are larger than a session may be. [`Error::ReservedKey`] if the key begins with a NUL character.
+    /// After an error, the session is as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
         let json = to_json(key, value)?;
@@ -246,7 +246,7 @@ impl Session {
     }
 
     fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
-        let (bytes, limit) = (size(key, json), self.context.limits.size_limit.bytes);
+        let (bytes, limit) = (Size::of_value(key, json).bytes, self.context.limits.size_limit.bytes);
         if bytes > limit {
             return Err(Error::TooLarge { key: key.to_owned(), what: Oversize::Session, size: bytes, limit });
         }
@@ -257,11 +257,11 @@ impl Session {
         if is_reserved(key) {
             return Err(Error::ReservedKey { key: key.chars().take(64).collect() });
         }
-        if key.len() <= MAX_KEY_BYTES {
+        if key.len() <= Session::MAX_KEY_BYTES {
             return Ok(());
         }
         let beginning = key.chars().take(64).collect();
-        Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: MAX_KEY_BYTES })
+        Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: Session::MAX_KEY_BYTES })
     }
 }
 

@@ -1,4 +1,28 @@
-//! The [`Store`] trait, its contract, and the vocabulary of stores.
+//! The [`Store`] trait, its contract, and the vocabulary of stores, for authors of stores.
+//!
+//! Applications do not need this module. **It may change in every minor version before 1.0**, the trait included.
+//!
+//! | part | items |
+//! |---|---|
+//! | what a store does | [`Store`] |
+//! | where a record is | [`RecordKey`], [`GroupKey`], [`GroupTag`], [`PublicId`] |
+//! | what a record holds | [`NewRecord`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
+//! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`Updated`], [`Refusal`] |
+//! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
+//! | one call | [`Call`], [`Deadline`], [`Nonce`] |
+//! | the rules, for a store that works in Rust | [`RecordState`] |
+//! | the tests that a store has to pass | `contract`, with the feature of that name |
+//!
+//! `examples/custom_store.rs` is a whole store.
+//!
+//! # New fields
+//! The types that the library hands to a store are `#[non_exhaustive]`, so a new field does not break a store:
+//! [`Call`], [`RecordKey`], [`GroupKey`], [`NewRecord`], [`Join`], [`Update`], [`ChangeSet`] and [`Lifetime`]. So is
+//! [`Refusal`], because a store makes refusals and need not read them.
+//!
+//! The types that a store makes or keeps are not: [`Record`], [`RecordInfo`], [`Updated`], [`RecordState`] and
+//! [`Size`]. If one of them gets a new field, a store that does not fill that field must not compile. The same holds
+//! for [`Change`]: a store that does not know a kind of change would lose it.
 
 pub(crate) mod call;
 #[cfg(feature = "contract")]
@@ -31,18 +55,19 @@ pub use crate::lifetime::Lifetime;
 pub use crate::store::call::{Call, Nonce};
 pub use crate::store::entries::Entries;
 pub use crate::store::entry::Entry;
-pub use crate::store::fork_guard::ForkGuard;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
 pub use crate::store::key::{GroupKey, RecordKey};
-pub use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo, Size, Values, size};
+pub use crate::store::record::{Join, NewRecord, Record, RecordInfo, Size, Values};
 pub use crate::store::refusal::Refusal;
 pub use crate::store::state::RecordState;
-pub use crate::store::stats::Stats;
 pub use crate::store::update::{Change, ChangeSet, Update, Updated};
 
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::lifetime::Refresh;
+use crate::store::fork_guard::ForkGuard;
+use crate::store::record::SessionInfo;
+use crate::store::stats::Stats;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +89,8 @@ use std::time::Duration;
 ///    the result. If a [new key](Update::new_key) is given, the record moves there in the same step.
 /// 5. An update of an ended session changes nothing and answers [`Refusal::Gone`]. Only `create` makes a record.
 /// 6. Every update changes the record's version; a refresh does not. If the call expects a version and the record has
-///    another one, the answer is [`Refusal::Conflict`]. So it is if a key that has to [hold](Update::holds) a value holds
-///    another one.
+///    another one, the answer is [`Refusal::Conflict`]. So it is if a key that has to [hold](Update::holds) a value
+///    holds another one.
 /// 7. A [`delete`](Store::delete) of a record that is not there is not an error.
 /// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: under another tag there is nothing.
 ///    A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all members
@@ -77,8 +102,8 @@ use std::time::Duration;
 /// 10. All times are by the store's clock, never by the caller's.
 /// 11. Once one process was told that a change is saved, every process sees that change.
 /// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new key. They say so
-///     with the id that the session has [now](Record::forwarded_to). But a move with the old key is [`Refusal::Gone`]. A
-///     `clear_group` that spares the session ends its graces.
+///     with the id that the session has [now](Record::forwarded_to). But a move with the old key is [`Refusal::Gone`].
+///     A `clear_group` that spares the session ends its graces.
 /// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session
 ///     under its new key, with or without a grace. If there are more than 100 moves within the hour, this holds for the
 ///     last 100.
@@ -90,12 +115,12 @@ use std::time::Duration;
 ///
 /// Every call has to end by its [deadline](Call::deadline), with an error if need be.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Creates a record, and gives its state. Gives `None` if there is a live record of that key already, unless this
-    /// same call made that record.
+    /// Creates a record, and gives its state.
     ///
     /// # Errors
-    /// [`Refusal::Store`]. [`Refusal::TooLarge`] if the values are larger than the limit. [`Refusal::Gone`] if this same call
-    /// made the record, and the store still knows that its session has ended since.
+    /// [`Refusal::Fault`]. [`Refusal::IdTaken`] if there is a live record of that key already, unless this same call
+    /// made that record. [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`] if the values are larger than the limit.
+    /// [`Refusal::Gone`] if this same call made the record, and the store still knows that its session has ended since.
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal>;
 
     /// Loads a record, and refreshes it if that is due.
@@ -107,8 +132,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Applies a change set.
     ///
     /// # Errors
-    /// Each [`Refusal`]: [`Refusal::IdTaken`] if there is a record under the new key already, unless this same call moved
-    /// it there.
+    /// Each [`Refusal`]. [`Refusal::IdTaken`] if there is a record under the new key already, unless this same call
+    /// moved it there.
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal>;
 
     /// Ends the session, whatever state its record is in. Says whether the session was alive, as far as the store can
@@ -176,8 +201,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A store that several managers share.
-impl<S: Store> Store for Arc<S> {
+/// A store that several managers share, or whose type is chosen at run time.
+impl<S: Store + ?Sized> Store for Arc<S> {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         (**self).create(key, record, call)
     }
@@ -246,5 +271,27 @@ fn check_writes<S: Store + ?Sized>(store: &S, namespace: &str, call: &Call) -> R
         Err(other) => {
             Err(StoreError::new(StoreErrorKind::Backend, "a session cannot be created").caused_by(Error::from(other)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manager::SessionManager;
+    use crate::secret::Secret;
+    use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn a_store_may_be_chosen_at_run_time_and_shared() {
+        let store: Arc<dyn Store> = Arc::from(Box::new(MemoryStore::new()) as Box<dyn Store>);
+        let secret = Secret::generate().unwrap();
+        let managers = [(); 2]
+            .map(|()| SessionManager::builder(secret.clone()).store(store.clone()).secure(false).build().unwrap());
+        let mut session = managers[0].load(None).unwrap();
+        session.set("name", "Ada").unwrap();
+        let set_cookie = session.save().unwrap().unwrap();
+        let header = set_cookie.as_str().split(';').next();
+        assert_eq!(managers[1].load(header).unwrap().get::<String>("name").unwrap().as_deref(), Some("Ada"));
+        managers[1].check_writes().unwrap();
     }
 }

@@ -64,7 +64,7 @@ fn a_request_makes_few_round_trips() {
     // All nodes get to know all scripts.
     for number in 0..60 {
         let header = session_with(&manager, &[("a", "1")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("a", &2).unwrap();
         session.save().unwrap();
         session.regenerate();
@@ -81,9 +81,9 @@ fn a_request_makes_few_round_trips() {
             request();
             assert_eq!(scripts(&cluster) - before, expected, "{what}");
         };
-        count("a read", 1, &mut || drop(manager.load(&*header).unwrap()));
+        count("a read", 1, &mut || drop(manager.load(&header).unwrap()));
         count("read and write", 2, &mut || {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.set("a", &3).unwrap();
             session.save().unwrap();
         });
@@ -91,7 +91,7 @@ fn a_request_makes_few_round_trips() {
         // Prepare the new record, end the old one, bring the new one to life.
         count("a login", 4, &mut || header = login(&manager, Some(&header)));
         count("a new id in a group", 2, &mut || {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.regenerate();
             header = cookie(&session.save().unwrap().unwrap());
         });
@@ -112,7 +112,7 @@ fn a_moved_slot_is_followed_and_one_on_the_move_asked_for() {
         let (from, to) = if cluster.node_of(&key).port == one.port { (one, two) } else { (two, one) };
         let slot = slot_of(one, &key);
         let write = |value: u32| {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             assert!(!session.is_new());
             session.set("a", &value).unwrap();
             session.increment("count", 1).unwrap();
@@ -131,11 +131,11 @@ fn a_moved_slot_is_followed_and_one_on_the_move_asked_for() {
         from.redis.run::<()>(&["SCRIPT", "FLUSH"]);
         write(5);
         cluster.end_to_move(slot, from);
-        assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(4));
+        assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(4));
         // From then on nothing is sent the wrong way.
-        manager.load(&*header).unwrap();
+        manager.load(&header).unwrap();
         let before = scripts(&cluster);
-        manager.load(&*header).unwrap();
+        manager.load(&header).unwrap();
         assert_eq!(scripts(&cluster) - before, 1);
     }
 }
@@ -233,7 +233,7 @@ fn a_lost_node_is_replaced_by_its_replica() {
         assert!(failures > 0, "{signal}");
         let is_back = |header: &String| manager.load(&**header).is_ok_and(|session| !session.is_new());
         until(|| headers.iter().all(is_back));
-        let mut session = manager.load(&*headers[0]).unwrap();
+        let mut session = manager.load(&headers[0]).unwrap();
         session.set("a", &2).unwrap();
         session.save().unwrap();
         manager.ping().unwrap();
@@ -300,7 +300,7 @@ fn a_new_id_that_is_asked_for_again_after_a_fault_loses_no_write_of_another_requ
     // Between load and save, and by the old id while the new one is not brought to life yet.
     for with_grace in [false, true] {
         let header = session_with(&manager, &[("other", "old")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("mine", &1).unwrap();
         match with_grace {
             true => session.regenerate_with_grace(Duration::from_secs(60)),
@@ -312,11 +312,11 @@ fn a_new_id_that_is_asked_for_again_after_a_fault_loses_no_write_of_another_requ
             set(&header);
         }
         let new = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
-        let session = manager.load(&*new).unwrap();
+        let session = manager.load(&new).unwrap();
         assert_eq!(session.get::<String>("other").unwrap().as_deref(), Some("acknowledged"));
         assert_eq!(session.get("mine").unwrap(), Some(1));
         assert_eq!(session.get("count").unwrap(), Some(1 + u32::from(with_grace)));
-        assert_eq!(manager.load(&*header).unwrap().is_new(), !with_grace, "the old id");
+        assert_eq!(manager.load(&header).unwrap().is_new(), !with_grace, "the old id");
     }
 }
 
@@ -325,22 +325,22 @@ fn a_save_that_was_made_before_is_known_while_a_new_id_is_only_prepared() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());
     let header = session_with(&manager, &[("a", "1")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.increment("count", 1).unwrap();
     session.set_idle_timeout(Duration::from_secs(1000));
     // A fault that comes when all but the expiry is written.
     permit(&cluster, "-pexpireat");
     fault(session.save());
     permit(&cluster, "+pexpireat");
-    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
+    assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(1));
     // Another request's new id, which is not brought to life.
-    let mut other = manager.load(&*header).unwrap();
+    let mut other = manager.load(&header).unwrap();
     other.regenerate_with_grace(Duration::from_secs(60));
     break_off(&cluster, &mut other);
     session.save().unwrap();
     assert_eq!(session.get("count").unwrap(), Some(1));
     let new = cookie(&other.save().unwrap().expect("a new id needs a cookie"));
-    assert_eq!(manager.load(&*new).unwrap().get("count").unwrap(), Some(1));
+    assert_eq!(manager.load(&new).unwrap().get("count").unwrap(), Some(1));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn nodes_that_are_to_be_called_by_names_which_nobody_gave_them_are_found() {
     Cluster::begin_to_move(slot, from, to);
     Cluster::move_keys(slot, from, to);
     cluster.end_to_move(slot, to);
-    assert!(!manager.load(&*header).unwrap().is_new());
+    assert!(!manager.load(&header).unwrap().is_new());
 }
 
 #[test]
@@ -370,13 +370,13 @@ fn a_logout_between_the_steps_of_a_new_id_holds() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());
     let header = session_with(&manager, &[("a", "1")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.regenerate_with_grace(Duration::from_secs(60));
     break_off(&cluster, &mut session);
-    assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
-    manager.destroy(&*header).unwrap();
+    assert!(!manager.load(&header).unwrap().is_new(), "the old id leads to it already");
+    let _ = manager.destroy(&header).unwrap();
     assert!(matches!(session.save(), Err(Error::Gone)));
-    assert!(manager.load(&*header).unwrap().is_new());
+    assert!(manager.load(&header).unwrap().is_new());
 }
 
 #[test]
@@ -392,14 +392,14 @@ fn a_fork_waits_for_all_steps_of_a_new_id() {
             let mut held_back = 0;
             while held_back < ROUNDS {
                 let header = session_with(unhindered, &[("a", "1")]);
-                let login = manager.load(&*header).and_then(|mut session| {
+                let login = manager.load(&header).and_then(|mut session| {
                     session.set_group_name("ada");
                     session.save()
                 });
                 let Err(error) = login else { continue };
                 // On a busy machine it may be something else that takes too long.
                 if error.to_string().contains("ForkGuard") {
-                    assert!(!unhindered.load(&*header).unwrap().is_new(), "logged out half way");
+                    assert!(!unhindered.load(&header).unwrap().is_new(), "logged out half way");
                 }
                 held_back += 1;
                 tell.send(()).unwrap();
@@ -430,11 +430,11 @@ fn what_is_only_prepared_lives_for_as_long_as_the_call_may_take() {
             .build()
             .unwrap();
         let header = session_with(&manager, &[("a", "1")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.regenerate_with_grace(Duration::from_secs(60));
         break_off(&cluster, &mut session);
         // Whoever reaches it by the old id does not keep it.
-        let mut other = manager.load(&*header).unwrap();
+        let mut other = manager.load(&header).unwrap();
         other.set_idle_timeout(Duration::from_secs(1000));
         other.save().unwrap();
         let is_prepared = |key: &String| cluster.node_of(key).redis.run::<bool>(&["HEXISTS", key, "p"]);
@@ -444,7 +444,7 @@ fn what_is_only_prepared_lives_for_as_long_as_the_call_may_take() {
         assert!((most - 10..=most).contains(&lives()), "{timeout}: {}", lives());
         session.save().unwrap();
         assert!((990..=1010).contains(&lives()), "{timeout}: {}", lives());
-        manager.destroy(&*header).unwrap();
+        let _ = manager.destroy(&header).unwrap();
     }
 }
 
@@ -453,14 +453,14 @@ fn a_full_memory_does_not_break_a_new_id_off_at_its_last_step() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());
     let header = session_with(&manager, &[("a", "1")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.set_group_name("ada");
     break_off(&cluster, &mut session);
     for node in &cluster.nodes {
         node.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     }
     let new = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
-    assert_eq!(manager.load(&*new).unwrap().keys(), ["a"]);
+    assert_eq!(manager.load(&new).unwrap().keys(), ["a"]);
 }
 
 #[test]
@@ -468,16 +468,16 @@ fn a_new_id_that_is_refused_leaves_nothing_in_the_way_of_the_next_save() {
     let cluster = Cluster::start(3);
     let manager = manager(&cluster.url());
     let header = session_with(&manager, &[("a", "1")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.increment("count", 1).unwrap();
     session.set_group_name("ada");
-    let mut other = manager.load(&*header).unwrap();
+    let mut other = manager.load(&header).unwrap();
     other.set("count", "text").unwrap();
     other.save().unwrap();
     assert!(matches!(session.save(), Err(Error::NotAnInteger { .. })));
     session.remove("count");
     let new = cookie(&session.save().unwrap().expect("a new id needs a cookie"));
-    assert_eq!(manager.load(&*new).unwrap().keys(), ["a"]);
+    assert_eq!(manager.load(&new).unwrap().keys(), ["a"]);
 }
 
 /// What the scripts do if the steps of two attempts at one new id, and a logout by the old one in its grace, come in
@@ -515,15 +515,15 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         run(script!("handover_end"), &old, &arguments)
     };
     assert_eq!((prepare(), end()), ("ok".to_owned(), "ok".to_owned()));
-    assert!(!manager.load(&*header).unwrap().is_new(), "the old id leads to it already");
+    assert!(!manager.load(&header).unwrap().is_new(), "the old id leads to it already");
     for _ in 0..2 {
-        manager.destroy(&*header).unwrap();
+        let _ = manager.destroy(&header).unwrap();
     }
     assert_eq!((prepare(), end()), ("gone".to_owned(), "ok".to_owned()));
     let no_nonces = ["4", "", "", "", ""];
     let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "0", "1", ""], &no_nonces, &["0"]].concat();
     assert_eq!(run(script!("handover_activate"), &new, &arguments), "gone");
-    assert!(manager.load(&*header).unwrap().is_new());
+    assert!(manager.load(&header).unwrap().is_new());
 }
 
 #[test]
@@ -532,7 +532,7 @@ fn no_login_takes_a_session_past_the_end_of_all_of_them() {
     let manager = manager(&cluster.url());
     for _ in 0..5 {
         let sessions: Vec<Session> =
-            (0..200).map(|_| manager.load(&*session_with(&manager, &[("a", "1")])).unwrap()).collect();
+            (0..200).map(|_| manager.load(&session_with(&manager, &[("a", "1")])).unwrap()).collect();
         let begun = AtomicUsize::new(0);
         let log_in = |mut session: Session| {
             begun.fetch_add(1, Ordering::Relaxed);
@@ -594,9 +594,9 @@ fn no_session_outlives_the_end_of_all_of_them_by_moving_on_and_on() {
         assert_eq!(alive.count(), 0);
         assert_eq!(manager.group("ada").len().unwrap(), 0);
         // And who comes afterwards moves as before.
-        let mut session = manager.load(&*session_with(&manager, &[("a", "1")])).unwrap();
+        let mut session = manager.load(&session_with(&manager, &[("a", "1")])).unwrap();
         session.set_group_name("ada");
-        assert!(!manager.load(&*cookie(&session.save().unwrap().unwrap())).unwrap().is_new());
+        assert!(!manager.load(&cookie(&session.save().unwrap().unwrap())).unwrap().is_new());
     }
 }
 
@@ -610,10 +610,10 @@ fn a_damaged_group_is_found_before_the_session_is_ended() {
     node.redis.run::<i64>(&["DEL", &joined]);
     node.redis.run::<()>(&["SET", &joined, "something else", "EX", "100"]);
     let header = session_with(&manager, &[("a", "1")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.set_group_name("ada");
     assert_eq!(kind(session.save()), StoreErrorKind::Corrupt);
-    assert_eq!(manager.load(&*header).unwrap().keys(), ["a"]);
+    assert_eq!(manager.load(&header).unwrap().keys(), ["a"]);
 }
 
 #[test]
@@ -622,7 +622,7 @@ fn a_missing_replica_keeps_no_new_id_from_coming_to_life() {
     let url = format!("{}?wait_replicas=1", cluster.url());
     let waiting = builder(&url).operation_timeout(Duration::from_secs(4)).build().unwrap();
     let manager = manager(&cluster.url());
-    let mut session = waiting.load(&*session_with(&manager, &[("a", "1")])).unwrap();
+    let mut session = waiting.load(&session_with(&manager, &[("a", "1")])).unwrap();
     session.set_group_name("ada");
     assert_eq!(kind(session.save()), StoreErrorKind::Timeout);
     assert_eq!(manager.group("ada").len().unwrap(), 1, "the change was made");
@@ -728,14 +728,14 @@ fn a_silent_node_that_a_request_is_sent_on_to_is_a_timeout() {
     let patient = manager(&cluster.url());
     let manager = builder(&cluster.url()).operation_timeout(Duration::from_millis(500)).build().unwrap();
     let header = session_with(&patient, &[("a", "1")]);
-    until(|| manager.load(&*header).is_ok());
+    until(|| manager.load(&header).is_ok());
     let key = key(&patient, &header);
     let (from, to) = if cluster.node_of(&key).port == one.port { (one, two) } else { (two, one) };
     let slot = slot_of(one, &key);
     Cluster::begin_to_move(slot, from, to);
     Cluster::move_keys(slot, from, to);
     kill(to.redis.pid(), Signal::SIGSTOP).unwrap();
-    assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Timeout);
+    assert_eq!(kind(manager.load(&header)), StoreErrorKind::Timeout);
     kill(to.redis.pid(), Signal::SIGCONT).unwrap();
 }
 
@@ -778,7 +778,7 @@ fn a_cluster_may_speak_tls_and_resp3_and_ask_for_a_password() {
     manager.ping().unwrap();
     for _ in 0..10 {
         let header = login(&manager, Some(&session_with(&manager, &[("a", "1")])));
-        assert_eq!(manager.load(&*header).unwrap().keys(), ["a", "user"]);
+        assert_eq!(manager.load(&header).unwrap().keys(), ["a", "user"]);
     }
     assert_eq!(manager.group("ada").clear().unwrap(), 10);
     assert!(!format!("{manager:?}").contains("hunter2"));
@@ -868,7 +868,7 @@ fn the_log_is_told_once_of_slots_that_nobody_serves() {
         let manager = builder(&cut_off.url().replace("redis://", "redis-cluster://"));
         let manager = manager.operation_timeout(Duration::from_millis(1000)).build().unwrap();
         assert_eq!(
-            kind(manager.load(&*session_with(&support::manager("memory:"), &[("a", "1")]))),
+            kind(manager.load(&session_with(&support::manager("memory:"), &[("a", "1")]))),
             StoreErrorKind::Unavailable
         );
         let told: Vec<String> = of_cluster().collect();

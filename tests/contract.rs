@@ -4,10 +4,9 @@
 
 mod support;
 
-use multi_process_session::contract::{SharedSubject, Subject};
-use multi_process_session::{
-    MemoryStore, RecordKey, RedisStore, SqliteStore, Store, contract_tests, shared_contract_tests,
-};
+use multi_process_session::store::contract::{SharedSubject, Subject};
+use multi_process_session::store::{RecordKey, Store};
+use multi_process_session::{MemoryStore, RedisStore, SqliteStore, contract_tests, shared_contract_tests};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};

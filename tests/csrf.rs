@@ -16,7 +16,7 @@ fn a_token_is_good_for_its_session_and_for_no_other() {
     let redis = Redis::start();
     let manager = manager(&redis.url());
     let (one, two) = (session_with(&manager, &[("a", "1")]), session_with(&manager, &[("a", "2")]));
-    let mut session = manager.load(&*one).unwrap();
+    let mut session = manager.load(&one).unwrap();
     let tokens: BTreeSet<String> = (0..100).map(|_| session.csrf_token()).collect();
     assert_eq!(tokens.len(), 100, "masked anew each time");
     for position in 0..64 {
@@ -27,7 +27,7 @@ fn a_token_is_good_for_its_session_and_for_no_other() {
     assert_eq!(commands, Vec::<String>::new(), "nothing is stored");
 
     let token = tokens.first().unwrap();
-    let session = manager.load(&*one).unwrap();
+    let session = manager.load(&one).unwrap();
     assert!(tokens.iter().all(|token| session.verify_csrf(token)));
     for position in 0..token.len() {
         assert!(!session.verify_csrf(&token[..position]));
@@ -38,7 +38,7 @@ fn a_token_is_good_for_its_session_and_for_no_other() {
         }
     }
     assert!(!session.verify_csrf(&format!("{token}A")) && !session.verify_csrf(&one["sid=".len()..]));
-    assert!(!manager.load(&*two).unwrap().verify_csrf(token));
+    assert!(!manager.load(&two).unwrap().verify_csrf(token));
     assert!(!manager.load(None).unwrap().verify_csrf(token));
 }
 
@@ -51,7 +51,7 @@ fn a_new_session_is_kept_because_of_it() {
         assert!(session.is_empty());
         let header = cookie(&session.save().unwrap().expect("it is kept"));
         assert_eq!((session.save().unwrap(), place.records()), (None, 1));
-        assert!(manager.load(&*header).unwrap().verify_csrf(&token));
+        assert!(manager.load(&header).unwrap().verify_csrf(&token));
     }
 }
 
@@ -59,24 +59,24 @@ fn a_new_session_is_kept_because_of_it() {
 fn it_changes_with_the_id() {
     let manager = manager("memory:");
     let header = session_with(&manager, &[("a", "1")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     let before = session.csrf_token();
     session.regenerate();
     let after = session.csrf_token();
     assert!(session.verify_csrf(&before), "the form that made this request");
     let new_header = cookie(&session.save().unwrap().unwrap());
-    let session = manager.load(&*new_header).unwrap();
+    let session = manager.load(&new_header).unwrap();
     assert!(session.verify_csrf(&after) && !session.verify_csrf(&before));
 
     // A refused save does not change what was put into a page.
-    let mut session = manager.load(&*new_header).unwrap();
+    let mut session = manager.load(&new_header).unwrap();
     session.regenerate();
     let token = session.csrf_token();
     session.increment("a", 1).unwrap();
     assert!(session.save().is_err());
     session.remove("a");
     let header = cookie(&session.save().unwrap().unwrap());
-    assert!(manager.load(&*header).unwrap().verify_csrf(&token));
+    assert!(manager.load(&header).unwrap().verify_csrf(&token));
 }
 
 const GRACE: Duration = Duration::from_secs(60);
@@ -110,7 +110,7 @@ fn a_form_outlives_a_change_of_id_by_its_grace() {
             forms.push(form(&manager, &new));
             assert!(accepts(&header, forms.last().unwrap()), "the old id with a new form");
             // A request with the old id saves meanwhile.
-            let mut late = manager.load(&*header).unwrap();
+            let mut late = manager.load(&header).unwrap();
             late.increment("count", 1).unwrap();
             late.save().unwrap();
             header = new;
@@ -120,17 +120,17 @@ fn a_form_outlives_a_change_of_id_by_its_grace() {
         assert!(!forms.iter().any(|form| accepts(&stranger, form)));
 
         // Nothing of it is seen.
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         assert_eq!((session.keys(), session.len()), (vec!["a", "count"], 2));
         // Not even a session that forgets everything forgets its forms.
         session.clear();
         session.save().unwrap();
         assert!(session.is_empty() && forms.iter().all(|form| session.verify_csrf(form)));
-        let session = manager.load(&*header).unwrap();
+        let session = manager.load(&header).unwrap();
         assert!(session.is_empty() && forms.iter().all(|form| session.verify_csrf(form)));
 
         // A change of privilege is another matter.
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set_group_name("ada");
         let header = cookie(&session.save().unwrap().unwrap());
         assert!(!forms.iter().any(|form| accepts(&header, form)));
@@ -167,7 +167,7 @@ fn of_two_changes_at_once_the_form_outlives_the_one_that_was_made() {
         let manager = manager(&place.url());
         let old = session_with(&manager, &[("a", "1")]);
         let form = form(&manager, &old);
-        let [mut first, mut second] = [(), ()].map(|()| manager.load(&*old).unwrap());
+        let [mut first, mut second] = [(), ()].map(|()| manager.load(&old).unwrap());
         first.regenerate_with_grace(GRACE);
         second.regenerate_with_grace(GRACE);
         second.set("second", &1).unwrap();
@@ -178,14 +178,14 @@ fn of_two_changes_at_once_the_form_outlives_the_one_that_was_made() {
             assert!(session.verify_csrf(&form) && session.contains_key("second"));
         }
         // Refused, and made after all.
-        let mut session = manager.load(&*new).unwrap();
+        let mut session = manager.load(&new).unwrap();
         session.regenerate_with_grace(GRACE);
         session.set("a", "text").unwrap();
         session.increment("second", i64::MAX).unwrap();
         assert!(matches!(session.save(), Err(Error::NotAnInteger { .. })));
         session.remove("second");
         let newer = cookie(&session.save().unwrap().unwrap());
-        assert!(manager.load(&*newer).unwrap().verify_csrf(&form));
+        assert!(manager.load(&newer).unwrap().verify_csrf(&form));
     }
 }
 
@@ -205,26 +205,26 @@ fn what_is_kept_for_it_is_little_and_takes_nothing_from_the_application() {
         forms.push(form(&manager, &header));
         header = rotate(&manager, &header, GRACE);
     }
-    let session = manager.load(&*header).unwrap();
+    let session = manager.load(&header).unwrap();
     let accepted = forms.iter().filter(|form| session.verify_csrf(form)).count();
     assert_eq!((accepted, kept()), (16, 16));
     assert!(session.verify_csrf(&forms[4]) && !session.verify_csrf(&forms[3]), "the latest are kept");
 
     // The limit is what it was.
     let set = |length: usize| {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("b", &"x".repeat(length)).unwrap();
         session.remove("a");
         session.save().map(drop)
     };
     set(97).unwrap();
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.set("c", &1).unwrap();
     assert!(matches!(session.save(), Err(Error::TooLarge { key, .. }) if key == "c"));
     drop(session);
 
     // Without a grace nothing is left, and after it has ended nothing stays beyond the next change.
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.regenerate();
     header = cookie(&session.save().unwrap().unwrap());
     assert_eq!(kept(), 0);
@@ -244,7 +244,7 @@ fn it_takes_no_round_trip_more() {
     let header = rotate(&manager, &rotate(&manager, &header, GRACE), GRACE);
     let (commands, header) = redis.commands(|| rotate(&manager, &header, GRACE));
     assert_eq!(commands.len(), 2, "a load and a save: {commands:?}");
-    let (commands, ()) = redis.commands(|| assert!(manager.load(&*header).unwrap().verify_csrf(&form)));
+    let (commands, ()) = redis.commands(|| assert!(manager.load(&header).unwrap().verify_csrf(&form)));
     assert_eq!(commands.len(), 1);
 }
 
@@ -255,11 +255,11 @@ fn accepted_secrets_are_good_and_others_are_not() {
     let token = old.csrf_token();
     let header = cookie(&old.save().unwrap().unwrap());
     let new_secret = || SessionManager::builder(Secret::new([7; 32]).unwrap()).store_url(&place.url()).secure(false);
-    let mut session = new_secret().accept_secret(secret()).build().unwrap().load(&*header).unwrap();
+    let mut session = new_secret().accept_secret(secret()).build().unwrap().load(&header).unwrap();
     assert!(session.verify_csrf(&token));
     let renewed = session.csrf_token();
     let header = cookie(&session.save().unwrap().unwrap());
-    let session = new_secret().build().unwrap().load(&*header).unwrap();
+    let session = new_secret().build().unwrap().load(&header).unwrap();
     assert!(!session.verify_csrf(&token) && session.verify_csrf(&renewed));
     let other_setting = builder(&place.url()).path("/app").build().unwrap();
     assert!(!other_setting.load(None).unwrap().verify_csrf(&token));

@@ -73,9 +73,9 @@ fn is_alive(manager: &SessionManager, header: &str) -> bool {
 
 /// Logs 3 sessions of the user out, each in another way; the last one is left.
 fn log_out(manager: &SessionManager, user: &str, sessions: &[String]) {
-    manager.destroy(&*sessions[0]).unwrap();
-    manager.load(&*sessions[1]).unwrap().destroy().unwrap();
-    let kept = manager.load(&*sessions[3]).unwrap();
+    let _ = manager.destroy(&sessions[0]).unwrap();
+    manager.load(&sessions[1]).unwrap().destroy().unwrap();
+    let kept = manager.load(&sessions[3]).unwrap();
     assert_eq!(manager.group(user).clear_except(&kept).unwrap(), 1);
     let alive: Vec<bool> = sessions.iter().map(|header| is_alive(manager, header)).collect();
     assert_eq!(alive, [false, false, false, true]);
@@ -89,15 +89,15 @@ fn a_full_disk_refuses_saves_and_loses_nothing() {
             .build()
             .unwrap();
         let header = session_with(&manager, &[("user", "ada")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("big", &"x".repeat(9_000_000)).unwrap();
         let (kind, message) = failure(session.save());
         assert!(kind == StoreErrorKind::Rejected && message.contains("disk is full"), "{kind:?} {message}");
-        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+        assert_eq!(manager.load(&header).unwrap().keys(), ["user"]);
         session_with(&manager, &[("user", "grace")]);
         let check: String = sql(folder).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
-        manager.destroy(&*header).unwrap();
+        let _ = manager.destroy(&header).unwrap();
         assert!(!is_alive(&manager, &header));
     });
 }
@@ -161,7 +161,7 @@ fn whatever_ends_sessions_works_on_a_disk_that_others_filled() {
             // What is in the log has to go into a database that cannot grow.
             (0..20 * round).for_each(|_| visit(&manager, 5000).unwrap());
             fill(&filler);
-            let mut session = manager.load(&*sessions[0][0]).unwrap();
+            let mut session = manager.load(&sessions[0][0]).unwrap();
             session.set("more", &"x".repeat(100_000)).unwrap();
             // There is some room left in what is there already, but it comes to an end.
             until(|| visit(&manager, 10_000).is_err());
@@ -210,7 +210,7 @@ fn the_reserve_is_used_up_before_a_logout_is_refused() {
         assert!(ended < headers.len(), "more of them are needed to fill the disk");
         assert!(!folder.path().join("sessions.db-reserve").exists(), "{ended} logouts, and there is room");
         reader.execute_batch("COMMIT").unwrap();
-        manager.destroy(&*headers[ended]).unwrap();
+        let _ = manager.destroy(&headers[ended]).unwrap();
     });
 }
 
@@ -262,7 +262,7 @@ fn the_log_stays_short_while_there_is_always_a_reader() {
             }
         });
         let save = |number: u32| {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             // Another value on each page.
             session.set("value", &format!("{number:010}").repeat(10_000)).unwrap();
             session.save().unwrap();

@@ -31,7 +31,7 @@ fn every_change_waits_for_a_replica_and_no_load_does() {
     };
     // Redis gets to know the scripts.
     let header = login();
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.set("a", &1).unwrap();
     session.save().unwrap();
     session.destroy().unwrap();
@@ -43,8 +43,8 @@ fn every_change_waits_for_a_replica_and_no_load_does() {
         primary.redis.commands(work).0.into_iter().filter(|name| name != "replconf").collect::<Vec<_>>()
     };
     assert_eq!(commands(&mut || header = login()), ["evalsha", "wait"]);
-    assert_eq!(commands(&mut || drop(manager.load(&*header).unwrap())), ["evalsha"]);
-    let mut session = manager.load(&*header).unwrap();
+    assert_eq!(commands(&mut || drop(manager.load(&header).unwrap())), ["evalsha"]);
+    let mut session = manager.load(&header).unwrap();
     session.set("a", &1).unwrap();
     assert_eq!(commands(&mut || drop(session.save().unwrap())), ["evalsha", "wait"]);
     session.regenerate();
@@ -52,7 +52,7 @@ fn every_change_waits_for_a_replica_and_no_load_does() {
     // The records that are removed afterwards are dead already.
     assert_eq!(commands(&mut || assert_eq!(manager.group("ada").clear().unwrap(), 1)), ["evalsha", "wait", "evalsha"]);
     let header = login();
-    assert_eq!(commands(&mut || drop(manager.destroy(&*header).unwrap())), ["evalsha", "wait"]);
+    assert_eq!(commands(&mut || drop(manager.destroy(&header).unwrap())), ["evalsha", "wait"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
     let mut member = patient.load(None).unwrap();
     member.set_group_name("ada");
     member.save().unwrap();
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.increment("count", 1).unwrap();
     kill(replica.redis.pid(), Signal::SIGSTOP).unwrap();
     for _ in 0..2 {
@@ -77,10 +77,10 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
         primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     }
     for _ in 0..2 {
-        assert_eq!(fault(manager.destroy(&*other)).kind(), StoreErrorKind::Timeout);
+        assert_eq!(fault(manager.destroy(&other)).kind(), StoreErrorKind::Timeout);
         primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     }
-    assert!(manager.load(&*other).unwrap().is_new(), "the change was made");
+    assert!(manager.load(&other).unwrap().is_new(), "the change was made");
     for _ in 0..2 {
         assert_eq!(fault(manager.group("ada").clear()).kind(), StoreErrorKind::Timeout);
         primary.redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
@@ -89,7 +89,7 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
     // A full memory refuses nothing of that.
     primary.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     let again: [&mut dyn FnMut() -> Result<(), Error>; 3] =
-        [&mut || session.save().map(drop), &mut || manager.destroy(&*other).map(drop), &mut || {
+        [&mut || session.save().map(drop), &mut || manager.destroy(&other).map(drop), &mut || {
             manager.group("ada").clear().map(drop)
         }];
     for call in again {
@@ -99,8 +99,8 @@ fn what_a_replica_lacks_is_told_and_can_be_waited_for_again() {
     primary.redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     kill(replica.redis.pid(), Signal::SIGCONT).unwrap();
     support::until(|| session.save().is_ok());
-    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
-    support::until(|| manager.destroy(&*other).is_ok());
+    assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(1));
+    support::until(|| manager.destroy(&other).is_ok());
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_server_that_is_made_a_replica_while_it_is_waited_for_is_no_primary() {
     let primary = Server::primary(&[]);
     let replica = primary.replica();
     let patient = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
-    let mut session = patient.load(&*session_with(&patient, &[("a", "1")])).unwrap();
+    let mut session = patient.load(&session_with(&patient, &[("a", "1")])).unwrap();
     session.set("a", &2).unwrap();
     kill(replica.redis.pid(), Signal::SIGSTOP).unwrap();
     std::thread::scope(|scope| {

@@ -93,14 +93,14 @@ fn a_backup_beside_the_log_of_the_old_file_is_refused_and_left_alone() {
             }
             until(|| worker.ping().is_err());
             for manager in [&worker, &manager(&folder)] {
-                let (kind, message) = failure(manager.load(&*before));
+                let (kind, message) = failure(manager.load(&before));
                 assert!(is_refusal(kind, &message), "{how}: {message}");
             }
             assert!(fs::read(file(&folder, "")).unwrap() == content, "{how}: it is left alone");
 
             take_log_away(&folder);
             for manager in [&worker, &manager(&folder), &idle] {
-                until(|| manager.load(&*before).is_ok_and(|session| !session.is_new()));
+                until(|| manager.load(&before).is_ok_and(|session| !session.is_new()));
                 assert!(after.iter().all(|header| !is_alive(manager, header)), "{how}: saved after the backup");
             }
             let new = session_with(&worker, &[("user", "grace")]);
@@ -122,7 +122,7 @@ fn another_stores_file_beside_the_log_of_the_old_one_is_refused() {
     session_with(&worker, &[("user", "ada")]);
     fs::rename(file(&other, ""), file(&folder, "")).unwrap();
     until(|| worker.ping().is_err());
-    let (kind, message) = failure(worker.load(&*header));
+    let (kind, message) = failure(worker.load(&header));
     assert!(is_refusal(kind, &message), "{message}");
     take_log_away(&folder);
     assert!(is_alive(&worker, &header));
@@ -140,7 +140,7 @@ fn a_backup_beside_the_log_of_killed_workers_is_refused() {
         assert!(is_alive(&manager(&folder), &after), "the log of killed workers is believed");
         let after = leave_a_log(&folder);
         fs::rename(&backup, file(&folder, "")).unwrap();
-        let (kind, message) = failure(manager(&folder).load(&*before));
+        let (kind, message) = failure(manager(&folder).load(&before));
         assert!(is_refusal(kind, &message), "{message}");
         take_log_away(&folder);
         assert!(is_alive(&manager(&folder), &before) && !is_alive(&manager(&folder), &after));
@@ -156,7 +156,7 @@ fn files_that_are_moved_together_are_believed_when_their_log_has_been_written_in
         for ending in ["", "-wal", "-shm"] {
             fs::copy(file(&folder, ending), file(&copy, ending)).unwrap();
         }
-        assert_eq!(failure(manager(&copy).load(&*header)).0, StoreErrorKind::Unavailable);
+        assert_eq!(failure(manager(&copy).load(&header)).0, StoreErrorKind::Unavailable);
         sql(&copy).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         assert!(is_alive(&manager(&copy), &header));
     });
@@ -197,7 +197,7 @@ fn processes_that_were_parted_by_a_log_that_was_taken_away_meet_again() {
             });
             let header = fs::read_to_string(&header).unwrap();
             until(|| is_alive(&manager, &header));
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.set("seen", &true).unwrap();
             session.save().unwrap();
             String::new()
@@ -209,7 +209,7 @@ fn processes_that_were_parted_by_a_log_that_was_taken_away_meet_again() {
         fs::write(folder.path().join("header"), &saved).unwrap();
         fs::rename(folder.path().join("header"), &header).unwrap();
         old.join();
-        assert_eq!(manager.load(&*saved).unwrap().get("seen").unwrap(), Some(true));
+        assert_eq!(manager.load(&saved).unwrap().get("seen").unwrap(), Some(true));
         assert!(is_sound(&folder));
     });
 }
@@ -375,7 +375,7 @@ fn a_file_that_can_be_written_again_is_at_once() {
                 }
             };
             let save = |manager: &SessionManager| {
-                let mut session = manager.load(&*header)?;
+                let mut session = manager.load(&header)?;
                 session.increment("count", 1)?;
                 session.save().map(drop)
             };
@@ -391,7 +391,7 @@ fn a_file_that_can_be_written_again_is_at_once() {
 
             let worker = manager(&folder);
             mode(0o000);
-            assert_eq!(failure(worker.load(&*header)).0, StoreErrorKind::Unavailable);
+            assert_eq!(failure(worker.load(&header)).0, StoreErrorKind::Unavailable);
             mode(0o600);
             save(&worker).expect("it can be opened");
             String::new()

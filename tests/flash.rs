@@ -25,16 +25,16 @@ fn a_later_request_takes_it_once() {
         assert!(session.is_empty() && session.keys().is_empty() && !session.contains_key("notice"));
         let header = cookie(&session.save().unwrap().expect("a new session is kept because of it"));
 
-        let mut other = manager.load(&*header).unwrap();
+        let mut other = manager.load(&header).unwrap();
         other.set("notice", "no flash").unwrap();
         other.save().unwrap();
-        assert_eq!(manager.load(&*header).unwrap().keys(), ["notice"], "keys of their own");
+        assert_eq!(manager.load(&header).unwrap().keys(), ["notice"], "keys of their own");
 
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         assert!(matches!(session.take_flash::<u32>("notice"), Err(Error::Decode { key, .. }) if key == "notice"));
         assert_eq!((take(&mut session), take(&mut session)), (Some("saved".to_owned()), None));
         drop(session);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         assert_eq!((take(&mut session), session.get("notice").unwrap()), (None, Some("no flash".to_owned())));
     }
 }
@@ -45,33 +45,33 @@ fn of_two_requests_at_once_one_takes_it_and_a_newer_one_stays() {
         let manager = manager(&place.url());
         let header = session_with(&manager, &[("a", "1")]);
         let set = |text: &str| {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.flash("notice", text).unwrap();
             session.save().unwrap();
         };
         set("one");
-        let [mut first, mut second, mut late] = [(), (), ()].map(|()| manager.load(&*header).unwrap());
+        let [mut first, mut second, mut late] = [(), (), ()].map(|()| manager.load(&header).unwrap());
         assert_eq!((take(&mut first), take(&mut second)), (Some("one".to_owned()), None));
         // The same text again is another message.
         set("one");
         assert_eq!(take(&mut late), None, "what it has seen is taken already");
-        assert_eq!(take(&mut manager.load(&*header).unwrap()), Some("one".to_owned()));
+        assert_eq!(take(&mut manager.load(&header).unwrap()), Some("one".to_owned()));
 
         // What this request has forgotten it does not take.
         set("forgotten");
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.clear();
         assert_eq!(take(&mut session), None);
         session.save().unwrap();
-        assert_eq!(take(&mut manager.load(&*header).unwrap()), None);
+        assert_eq!(take(&mut manager.load(&header).unwrap()), None);
 
         // Taken and set again in one request.
         set("two");
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.flash("notice", "three").unwrap();
         assert_eq!(take(&mut session), Some("two".to_owned()));
         session.save().unwrap();
-        assert_eq!(take(&mut manager.load(&*header).unwrap()), Some("three".to_owned()));
+        assert_eq!(take(&mut manager.load(&header).unwrap()), Some("three".to_owned()));
     }
 }
 
@@ -83,25 +83,25 @@ fn whoever_does_not_take_it_does_not_eat_it() {
     session.flash("notice", &["a", "b"]).unwrap();
     let header = cookie(&session.save().unwrap().unwrap());
     for count in 0..3 {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("count", &count).unwrap();
         session.save().unwrap();
     }
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.regenerate();
     let header = cookie(&session.save().unwrap().unwrap());
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     let (commands, taken) = redis.commands(|| session.take_flash::<Vec<String>>("notice").unwrap());
     assert_eq!((commands.len(), taken), (1, Some(vec!["a".to_owned(), "b".to_owned()])));
-    let (commands, ()) = redis.commands(|| assert_eq!(take(&mut manager.load(&*header).unwrap()), None));
+    let (commands, ()) = redis.commands(|| assert_eq!(take(&mut manager.load(&header).unwrap()), None));
     assert_eq!(commands.len(), 1, "where there is none, only the load");
 
     // It ends with its session.
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.flash("notice", "late").unwrap();
     session.save().unwrap();
-    let mut session = manager.load(&*header).unwrap();
-    manager.destroy(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
+    let _ = manager.destroy(&header).unwrap();
     assert!(matches!(session.take_flash::<String>("notice"), Err(Error::Gone)));
 }
 
@@ -155,7 +155,7 @@ fn a_lost_reply_does_not_lose_it() {
     let mut session = manager.load(None).unwrap();
     session.flash("notice", "saved").unwrap();
     let header = cookie(&session.save().unwrap().unwrap());
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     proxy.next(&[Fault::LoseReply]);
     assert_eq!(take(&mut session), Some("saved".to_owned()));
 }
@@ -169,10 +169,10 @@ fn within_a_transaction_it_is_taken_when_that_is_saved() {
         let header = cookie(&session.save().unwrap().unwrap());
         let mut attempts = 0;
         let (taken, _) = manager
-            .transact(&*header, |session| -> Result<_, Error> {
+            .transact(&header, |session| -> Result<_, Error> {
                 attempts += 1;
                 if attempts == 1 {
-                    let mut other = manager.load(&*header)?;
+                    let mut other = manager.load(&header)?;
                     other.set("other", &1)?;
                     other.save()?;
                 }
@@ -181,7 +181,7 @@ fn within_a_transaction_it_is_taken_when_that_is_saved() {
             })
             .unwrap();
         assert_eq!((attempts, taken.as_deref()), (2, Some("saved")));
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         assert_eq!((take(&mut session), session.keys()), (None, vec!["mine", "other"]));
     }
 }
@@ -200,7 +200,7 @@ fn keys_that_are_the_librarys_own_are_refused_and_sizes_are_limited() {
 
     session.flash("notice", "x").unwrap();
     let header = cookie(&session.save().unwrap().unwrap());
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     let own = "\0flash:notice";
     assert!(!session.contains_key(own) && !session.remove(own));
     assert_eq!((session.get::<String>(own).unwrap(), session.take::<String>(own).unwrap()), (None, None));

@@ -20,17 +20,17 @@ fn every_changed_and_every_shortened_token_is_refused_without_a_round_trip() {
             for byte in (0..=255).filter(|byte| *byte != header.as_bytes()[position]) {
                 let mut forged = header.clone().into_bytes();
                 forged[position] = byte;
-                assert!(manager.load_all([&forged]).unwrap().is_new(), "{position} {byte}");
+                assert!(manager.load_headers([&forged]).unwrap().is_new(), "{position} {byte}");
             }
             assert!(manager.load(&header[..position]).unwrap().is_new(), "{position}");
         }
         for (forged, set_cookie) in [(&header[..50], None), ("sid=", None), ("", None)] {
             assert_eq!(manager.load(forged).unwrap().save().unwrap(), set_cookie);
-            manager.destroy(forged).unwrap();
+            let _ = manager.destroy(forged).unwrap();
         }
     });
     assert_eq!(commands, Vec::<String>::new());
-    assert!(!manager.load(&*header).unwrap().is_new());
+    assert!(!manager.load(&header).unwrap().is_new());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_token_of_another_setting_or_secret_is_refused_without_a_round_trip() {
             let stranger = stranger.build().unwrap();
             for name in ["sid", "other", "__Secure-sid"] {
                 let header = header.replacen("sid", name, 1);
-                assert!(stranger.load(&*header).unwrap().is_new());
+                assert!(stranger.load(&header).unwrap().is_new());
             }
         }
     });
@@ -76,15 +76,15 @@ fn a_switch_leaves_cookies_behind_that_are_worth_nothing_and_do_no_harm() {
     ] {
         let old = session_with(&before, &[("user", "ada")]);
         let new = session_with(&after, &[("user", "ada")]);
-        assert!(after.load(&*old).unwrap().is_new(), "{old}");
+        assert!(after.load(&old).unwrap().is_new(), "{old}");
         let (_, token) = old.split_once('=').unwrap();
         let (name, _) = new.split_once('=').unwrap();
-        assert!(after.load(&*format!("{name}={token}")).unwrap().is_new(), "under the other name");
+        assert!(after.load(&format!("{name}={token}")).unwrap().is_new(), "under the other name");
         for both in [format!("{old}; {new}"), format!("{new}; {old}")] {
-            assert_eq!(after.load(&*both).unwrap().get::<String>("user").unwrap().as_deref(), Some("ada"), "{both}");
+            assert_eq!(after.load(&both).unwrap().get::<String>("user").unwrap().as_deref(), Some("ada"), "{both}");
         }
-        let _ = after.destroy(&*format!("{old}; {new}")).unwrap();
-        assert!(after.load(&*new).unwrap().is_new());
+        let _ = after.destroy(&format!("{old}; {new}")).unwrap();
+        assert!(after.load(&new).unwrap().is_new());
     }
 }
 
@@ -95,7 +95,7 @@ fn a_signed_id_that_redis_does_not_know_is_not_adopted() {
     let header = session_with(&manager, &[("user", "ada")]);
     let _: () = redis.run(&["FLUSHALL"]);
 
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     assert!(session.is_new() && session.is_empty());
     let dead = session.public_id();
     assert_eq!(session.save().unwrap(), None, "no removal cookie: another tab may just have logged in");
@@ -105,8 +105,8 @@ fn a_signed_id_that_redis_does_not_know_is_not_adopted() {
     assert_ne!(fresh, header);
     assert_eq!(session.public_id(), dead, "the id was fresh from the start");
     assert_eq!(redis.keys(), [format!("mps:{}", session.public_id())]);
-    assert!(manager.load(&*header).unwrap().is_new());
-    assert_eq!(manager.load(&*fresh).unwrap().keys(), ["cart"]);
+    assert!(manager.load(&header).unwrap().is_new());
+    assert_eq!(manager.load(&fresh).unwrap().keys(), ["cart"]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_manager_used_before_the_fork_is_every_processs_own_after_it() {
         assert!(!inherited.is_empty(), "the parent has used it");
         let load_often = |who: usize| {
             for _ in 0..1200 {
-                let session = manager.load(&*headers[who]).expect("no error");
+                let session = manager.load(&headers[who]).expect("no error");
                 assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
             }
         };
@@ -82,7 +82,7 @@ fn a_busy_parent_forks_under_a_guard() {
         let manager = builder(&redis.url()).pool_size(2).build().unwrap();
         let headers: Vec<String> = (0..5).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
         let use_it = |who: usize| {
-            let mut session = manager.load(&*headers[who]).expect("no error");
+            let mut session = manager.load(&headers[who]).expect("no error");
             assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
             session.increment("uses", 1).unwrap();
             session.save().expect("no error");
@@ -116,7 +116,7 @@ fn a_busy_parent_forks_under_a_guard() {
                 assert_eq!(forked.join(), "right", "round {round}");
             }
         });
-        let uses_by = |who: usize| manager.load(&*headers[who]).unwrap().get::<u32>("uses").unwrap().unwrap();
+        let uses_by = |who: usize| manager.load(&headers[who]).unwrap().get::<u32>("uses").unwrap().unwrap();
         assert_eq!((0..4).map(uses_by).sum::<u32>(), uses.into_inner());
         assert_eq!(uses_by(4), 100);
     });
@@ -133,7 +133,7 @@ fn a_guard_closes_what_is_open_and_holds_calls_back() {
         let answered = AtomicBool::new(false);
         thread::scope(|scope| {
             let call = scope.spawn(|| {
-                let loaded = manager.load(&*header).map(|session| session.len());
+                let loaded = manager.load(&header).map(|session| session.len());
                 answered.store(true, Ordering::SeqCst);
                 loaded
             });
@@ -172,9 +172,9 @@ fn a_parent_whose_first_call_is_under_way_forks_under_a_guard() {
         for _ in 0..50 {
             let fresh = manager(&redis.url());
             thread::scope(|scope| {
-                scope.spawn(|| assert!(!fresh.load(&*header).unwrap().is_new()));
+                scope.spawn(|| assert!(!fresh.load(&header).unwrap().is_new()));
                 let guard = fresh.before_fork();
-                let forked = child(|| fresh.load(&*header).unwrap().is_new().to_string());
+                let forked = child(|| fresh.load(&header).unwrap().is_new().to_string());
                 drop(guard);
                 assert_eq!(forked.join(), "false");
             });
@@ -260,7 +260,7 @@ fn children_and_grandchildren_that_drop_the_manager_harm_nobody() {
         let only = Cell::new(Some(manager));
         let use_and_drop = || {
             let manager = only.take().expect("every process has its own cell");
-            let values = manager.load(&*header).expect("no error").len();
+            let values = manager.load(&header).expect("no error").len();
             drop(manager);
             values.to_string()
         };
@@ -313,7 +313,7 @@ fn reuse_the_id_of_a_process(managers: &[SessionManager; 2], headers: &[String; 
                         return String::new();
                     }
                     let [redis, sqlite] = managers;
-                    let redis = match redis.load(&*headers[0]) {
+                    let redis = match redis.load(&headers[0]) {
                         Ok(session) if session.get::<String>("user").unwrap().is_some() => "fine",
                         _ => "wrong",
                     };

@@ -23,7 +23,7 @@ fn what_a_client_can_cause_is_logged_by_public_ids_alone_and_once_a_minute() {
     // Each has its own minute.
     let manager = || builder("memory:").store(store.clone()).refresh(Refresh::EveryLoad).build().unwrap();
     let header = session_with(&manager(), &[("user", "ada")]);
-    let load = || manager().load(&*header).unwrap();
+    let load = || manager().load(&header).unwrap();
     let calm = |change: fn(&mut Session)| {
         let mut session = load();
         change(&mut session);
@@ -36,7 +36,7 @@ fn what_a_client_can_cause_is_logged_by_public_ids_alone_and_once_a_minute() {
     assert_eq!(lines(|| manager().load(None).unwrap()), Vec::<String>::new());
     assert_eq!(lines(|| load().destroy().is_ok()), Vec::<String>::new());
     let header = session_with(&manager(), &[("user", "ada")]);
-    let load = || manager().load(&*header).unwrap();
+    let load = || manager().load(&header).unwrap();
 
     let unsaved = |change: fn(&mut Session)| {
         let mut session = load();
@@ -67,7 +67,7 @@ fn what_a_client_can_cause_is_logged_by_public_ids_alone_and_once_a_minute() {
 
     let transacted = lines(|| {
         let set = |session: &mut Session| session.set("a", &1);
-        manager().transact(&*header, set).unwrap().1.unwrap()
+        manager().transact(&header, set).unwrap().1.unwrap()
     });
     assert_eq!(transacted, Vec::<String>::new(), "it was saved, and its cookie given");
 
@@ -86,9 +86,9 @@ fn what_a_client_can_cause_is_logged_by_public_ids_alone_and_once_a_minute() {
     assert_eq!(one_manager.stats().tossed, 5);
     let dropped = lines(|| {
         for _ in 0..3 {
-            one_manager.load(&*header).unwrap().set("a", &1).unwrap();
+            one_manager.load(&header).unwrap().set("a", &1).unwrap();
             next_millisecond();
-            drop(one_manager.load(&*header).unwrap());
+            drop(one_manager.load(&header).unwrap());
         }
     });
     assert_eq!(dropped.len(), 2, "{dropped:?}");

@@ -420,7 +420,7 @@ impl Run<'_> {
             }
             Op::RemoveFromGroup { cookie, group } => {
                 let Some((_, id)) = self.cookies.get(cookie) else { return };
-                let removed = self.manager.group(GROUPS[group]).remove(&self.public_ids[id]).unwrap();
+                let removed = self.manager.group(GROUPS[group]).remove(self.public_ids[id]).unwrap();
                 // The button of a list that is a moment old works, too: it ends the session of that id.
                 let current = self.model.ended_by(*id);
                 assert_eq!(
@@ -463,7 +463,7 @@ impl Run<'_> {
             }
             Op::DestroyByCookie { cookie } => {
                 let Some((header, id)) = self.cookies.get(cookie) else { return };
-                assert!(self.manager.destroy(header.as_str()).unwrap().is_some());
+                let _ = self.manager.destroy(header.as_str()).unwrap();
                 let current = self.model.ended_by(*id);
                 self.model.end(|record| record.id == current);
             }
@@ -519,7 +519,7 @@ impl Run<'_> {
             }
         }
         for (header, _) in &self.cookies {
-            self.manager.destroy(header.as_str()).unwrap();
+            let _ = self.manager.destroy(header.as_str()).unwrap();
         }
         for name in GROUPS {
             self.manager.group(name).clear().unwrap();

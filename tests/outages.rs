@@ -139,11 +139,11 @@ fn a_server_that_closes_idle_connections() {
     let alone = 1;
     assert!(clients() > alone);
     wait_until("the server has closed them", || clients() == alone);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     wait_until("the server has closed them", || clients() == alone);
     session.increment("count", 1).unwrap();
     session.save().unwrap();
-    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
+    assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(1));
 }
 
 #[test]
@@ -155,13 +155,13 @@ fn a_server_that_has_too_many_clients() {
     let others: Vec<_> = std::iter::from_fn(|| redis.try_connect()).collect();
     assert!(!others.is_empty());
     let start = Instant::now();
-    assert_eq!(kind(late.load(&*header)), StoreErrorKind::Unavailable);
+    assert_eq!(kind(late.load(&header)), StoreErrorKind::Unavailable);
     assert_eq!(kind(save(&late, "a")), StoreErrorKind::Unavailable);
     assert!(start.elapsed() < Duration::from_secs(20), "it is not waited out");
-    assert_eq!(early.load(&*header).unwrap().keys(), ["user"], "whoever is connected is served");
+    assert_eq!(early.load(&header).unwrap().keys(), ["user"], "whoever is connected is served");
     drop(others);
     wait_until("there is room again", || late.ping().is_ok());
-    assert_eq!(late.load(&*header).unwrap().keys(), ["user"]);
+    assert_eq!(late.load(&header).unwrap().keys(), ["user"]);
 }
 
 // ---- memory and disk ----
@@ -190,7 +190,7 @@ fn a_full_memory_without_eviction() {
     assert_eq!(kind(refused), StoreErrorKind::Rejected);
     assert_eq!(redis.keys().len(), headers.len(), "what was refused is not there, not even in part");
     // A change of several keys: all of it or nothing.
-    let mut session = manager.load(&*headers[0]).unwrap();
+    let mut session = manager.load(&headers[0]).unwrap();
     let key = format!("mps:{}", session.public_id());
     let before = redis.record(&key);
     session.set("value", &large(999)).unwrap();
@@ -202,8 +202,8 @@ fn a_full_memory_without_eviction() {
         assert_eq!(value(&manager, header), Some(large(who)));
     }
     for header in headers.drain(1..) {
-        manager.destroy(&*header).unwrap();
-        assert!(manager.load(&*header).unwrap().is_new());
+        let _ = manager.destroy(&header).unwrap();
+        assert!(manager.load(&header).unwrap().is_new());
     }
     session.save().unwrap();
     assert_eq!(value(&manager, &headers[0]), Some(large(999)));
@@ -243,7 +243,7 @@ fn a_full_memory_has_room_again_when_all_sessions_have_ended() {
     let header = log_in("0").unwrap();
     assert_eq!(manager.group("0").len().unwrap(), 1);
     manager.check_writes().unwrap();
-    assert!(!manager.load(&*header).unwrap().is_new());
+    assert!(!manager.load(&header).unwrap().is_new());
 }
 
 #[test]
@@ -272,8 +272,8 @@ fn a_full_memory_with_eviction() {
     let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "volatile-ttl"]);
     let manager = manager(&redis.url());
     let mut headers = vec![save(&manager, &large(0)).unwrap()];
-    let mut evicted = manager.load(&*headers[0]).unwrap();
-    while !manager.load(&*headers[0]).unwrap().is_new() {
+    let mut evicted = manager.load(&headers[0]).unwrap();
+    while !manager.load(&headers[0]).unwrap().is_new() {
         headers.push(save(&manager, &large(headers.len())).unwrap());
         assert!(headers.len() < 2000, "nothing is ever evicted");
     }
@@ -303,7 +303,7 @@ fn a_full_disk() {
             let filler = disk.path().join("filler");
             assert!(fs::write(&filler, vec![b'x'; 8 << 20]).is_err(), "it does not fit");
             let count_one = || {
-                let mut session = manager.load(&*header)?;
+                let mut session = manager.load(&header)?;
                 session.increment("count", 1)?;
                 session.save().map(drop)
             };
@@ -318,14 +318,14 @@ fn a_full_disk() {
             };
             assert!(refused.to_string().contains("MISCONF"), "{refused}");
             assert_eq!(kind::<()>(Err(refused)), StoreErrorKind::Rejected);
-            let count = || manager.load(&*header).unwrap().get("count").unwrap();
+            let count = || manager.load(&header).unwrap().get("count").unwrap();
             assert_eq!(count(), Some(acknowledged), "what is there can be read, and is whole");
-            assert_eq!(kind(manager.destroy(&*other)), StoreErrorKind::Rejected);
+            assert_eq!(kind(manager.destroy(&other)), StoreErrorKind::Rejected);
             assert_eq!(value(&manager, &other).as_deref(), Some("two"), "no logout is claimed that was none");
             fs::remove_file(&filler).unwrap();
             wait_until("changes are taken again", || count_one().is_ok());
             acknowledged += 1;
-            manager.destroy(&*other).unwrap();
+            let _ = manager.destroy(&other).unwrap();
             redis.kill();
             redis.restart();
             assert_eq!(count(), Some(acknowledged), "all that was acknowledged is on the disk");

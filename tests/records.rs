@@ -15,7 +15,7 @@ fn a_change_set_that_is_refused_leaves_the_record_as_it_was_to_the_last_field() 
     let redis = Redis::start();
     let manager = builder(&redis.url()).max_session_bytes(1000).build().unwrap();
     let header = session_with(&manager, &[("text", "x"), ("gone", "y")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.set("most", &i64::MAX).unwrap();
     session.set("count", &5).unwrap();
     session.save().unwrap();
@@ -35,7 +35,7 @@ fn a_change_set_that_is_refused_leaves_the_record_as_it_was_to_the_last_field() 
         ("big", |session| session.set("big", &"x".repeat(990)).unwrap()),
     ];
     for (number, (culprit, change)) in cases.iter().chain(&cases).enumerate() {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.increment("a", 1).unwrap();
         session.increment("count", 1).unwrap();
         session.set("b", "new").unwrap();
@@ -64,7 +64,7 @@ fn a_full_memory_refuses_changes_and_loses_nothing() {
     let key = redis.keys().remove(0);
     let _: () = redis.run(&["CONFIG", "SET", "maxmemory", "1"]);
     let _: i64 = redis.run(&["PEXPIRE", &key, "60000"]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     let before = redis.record(&key);
     assert_eq!(session.keys(), ["cart", "user"]);
     session.clear();
@@ -78,7 +78,7 @@ fn a_full_memory_refuses_changes_and_loses_nothing() {
         Err(Error::Store(error)) if error.kind() == StoreErrorKind::Rejected));
     assert_eq!(redis.keys(), [key]);
     // A logout needs no memory.
-    manager.destroy(&*header).unwrap();
+    let _ = manager.destroy(&header).unwrap();
     assert_eq!(redis.keys(), Vec::<String>::new());
 }
 
@@ -99,22 +99,22 @@ fn a_damaged_record_is_its_owners_problem_alone_and_a_logout_ends_it() {
         let header = session_with(&manager, &[("user", "ada")]);
         let key = redis.keys().remove(0);
         let other = session_with(&manager, &[("user", "grace")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.increment("count", 1).unwrap();
         for command in damage {
             let command: Vec<&str> = command.iter().map(|part| if *part == "KEY" { &key } else { *part }).collect();
             let _: redis::Value = redis.run(&command);
         }
         let before: Vec<u8> = redis.run(&["DUMP", &key]);
-        assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Corrupt, "{damage:?}");
+        assert_eq!(kind(manager.load(&header)), StoreErrorKind::Corrupt, "{damage:?}");
         assert_eq!(kind(session.save()), StoreErrorKind::Corrupt, "{damage:?}");
         session.regenerate();
         assert_eq!(kind(session.save()), StoreErrorKind::Corrupt, "{damage:?}");
         assert_eq!(redis.run::<Vec<u8>>(&["DUMP", &key]), before, "{damage:?}: nothing is made worse");
-        assert_eq!(manager.load(&*other).unwrap().keys(), ["user"]);
+        assert_eq!(manager.load(&other).unwrap().keys(), ["user"]);
 
-        assert!(manager.destroy(&*header).unwrap().is_some());
-        assert!(manager.load(&*header).unwrap().is_new());
+        let _ = manager.destroy(&header).unwrap();
+        assert!(manager.load(&header).unwrap().is_new());
         assert_eq!(redis.keys().len(), 1);
     }
 }
@@ -175,7 +175,7 @@ fn use_and_end(redis: &Redis, manager: &SessionManager, header: &str, what: &str
         change(&|session| session.set_idle_timeout(Duration::from_secs(60)));
         allowed(manager.group("ada").sessions_with(&["user"]).map(drop));
         allowed(manager.load(header).and_then(|session| manager.group("ada").clear_except(&session)).map(drop));
-        manager.destroy(header).unwrap_or_else(|error| panic!("{what}: a logout has to work: {error}"));
+        let _ = manager.destroy(header).unwrap_or_else(|error| panic!("{what}: a logout has to work: {error}"));
     });
     assert!(commands.len() < 20, "{what}: {} round trips", commands.len());
     assert!(manager.load(header).unwrap().is_new(), "{what}: it is alive after a logout");
@@ -253,7 +253,7 @@ fn what_stands_in_the_place_of_a_generation_ends_all_sessions_until_the_next_log
     let manager = manager(&redis.url());
     for command in [["SET", "mps:generation", "x"], ["RPUSH", "mps:generation", "x"], ["ZADD", "mps:generation", "1"]] {
         let headers = [member(&manager), session_with(&manager, &[("a", "1")])];
-        let mut under_way = manager.load(&*headers[0]).unwrap();
+        let mut under_way = manager.load(&headers[0]).unwrap();
         under_way.set("a", &2).unwrap();
         let _: i64 = redis.run(&["DEL", "mps:generation"]);
         let last: &[&str] = if command[0] == "ZADD" { &["x"] } else { &[] };
@@ -263,7 +263,7 @@ fn what_stands_in_the_place_of_a_generation_ends_all_sessions_until_the_next_log
         assert_eq!(manager.group("ada").len().unwrap(), 0);
         assert_eq!(manager.group("ada").sessions().unwrap().len(), 0);
         let new = member(&manager);
-        assert!(!manager.load(&*new).unwrap().is_new());
+        assert!(!manager.load(&new).unwrap().is_new());
         assert_eq!(manager.group("ada").len().unwrap(), 1);
         assert!(headers.iter().all(|header| manager.load(&**header).unwrap().is_new()));
         assert_eq!(redis.run::<i64>(&["PTTL", "mps:generation"]), -1);
@@ -285,9 +285,9 @@ fn a_logout_ends_both_what_is_there_and_where_it_leads() {
         let id = |header: &str| manager.load(header).unwrap().public_id().to_string();
         let key = |header: &str| redis.records().into_iter().find(|key| key.ends_with(&id(header))).unwrap();
         let _: i64 = redis.run(&["HSET", &key(&header), "f", &id(&other), "t", "whatever"]);
-        assert!(!manager.load(&*header).unwrap().is_new(), "it is a record all the same");
-        manager.destroy(&*header).unwrap();
-        assert!(manager.load(&*header).unwrap().is_new() && manager.load(&*other).unwrap().is_new());
+        assert!(!manager.load(&header).unwrap().is_new(), "it is a record all the same");
+        let _ = manager.destroy(&header).unwrap();
+        assert!(manager.load(&header).unwrap().is_new() && manager.load(&other).unwrap().is_new());
         // Two that lead to each other, and one to itself.
         let [one, two] = [make(&manager), make(&manager)];
         let [one_key, two_key] = [key(&one), key(&two)];
@@ -299,8 +299,8 @@ fn a_logout_ends_both_what_is_there_and_where_it_leads() {
                 redis.run::<i64>(&["PEXPIRE", from, "100000"]);
             }
             let (commands, ()) = redis.commands(|| {
-                assert!(manager.load(&*one).unwrap().is_new());
-                manager.destroy(&*one).unwrap();
+                assert!(manager.load(&one).unwrap().is_new());
+                let _ = manager.destroy(&one).unwrap();
             });
             assert!(commands.len() < 250, "{} round trips", commands.len());
         }
@@ -322,10 +322,10 @@ fn every_key_has_an_expiry() {
     for refresh in [Refresh::default(), Refresh::Never] {
         let _: i64 = redis.run(&["PERSIST", &key]);
         let manager = builder(&redis.url()).refresh(refresh).build().unwrap();
-        assert!(manager.load(&*header).unwrap().save().unwrap().is_some());
+        assert!(manager.load(&header).unwrap().save().unwrap().is_some());
         assert!(is_whole(lives()[0]), "{:?}", lives());
     }
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.set_idle_timeout(Duration::from_secs(100));
     let _ = session.save().unwrap();
     assert!((90_000..=101_000).contains(&lives()[0]), "{:?}", lives());
@@ -333,7 +333,7 @@ fn every_key_has_an_expiry() {
     session.regenerate();
     let header = cookie(&session.save().unwrap().unwrap());
     assert!((90_000..=101_000).contains(&lives()[0]), "a new id has a full life: {:?}", lives());
-    assert_eq!((lives().len(), manager.load(&*header).unwrap().is_new()), (1, false));
+    assert_eq!((lives().len(), manager.load(&header).unwrap().is_new()), (1, false));
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn what_a_record_remembers_of_its_calls_stays_small() {
     let header = session_with(&manager, &[("user", "ada")]);
     let key = redis.keys().remove(0);
     for _ in 0..100 {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.increment("count", 1).unwrap();
         session.save().unwrap();
         let record = redis.record(&key);
@@ -376,24 +376,24 @@ fn sums_are_exact_to_the_limits_of_64_bits() {
     let cases = proptest::collection::vec((integer(), integer()), 100);
     proptest!(ProptestConfig::with_cases(10), |(cases in cases)| {
         for (value, by) in cases {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.set("n", &value).unwrap();
             session.save().unwrap();
-            session = manager.load(&*header).unwrap();
+            session = manager.load(&header).unwrap();
             session.increment("n", by).unwrap();
             match (session.save(), value.checked_add(by)) {
                 (Ok(_), Some(sum)) => prop_assert_eq!(session.get("n").unwrap(), Some(sum)),
                 (Err(Error::NotAnInteger { .. }), None) => {}
                 (answer, sum) => prop_assert!(false, "{} + {}: {:?}, {:?}", value, by, answer, sum),
             }
-            let stored: Option<i64> = manager.load(&*header).unwrap().get("n").unwrap();
+            let stored: Option<i64> = manager.load(&header).unwrap().get("n").unwrap();
             prop_assert_eq!(stored, Some(value.checked_add(by).unwrap_or(value)));
         }
     });
     for text in
         ["9223372036854775808", "-9223372036854775809", "99999999999999999999", "1.0", "1e3", "\"1\"", "01", "-0"]
     {
-        let mut late = manager.load(&*header).unwrap();
+        let mut late = manager.load(&header).unwrap();
         let _: i64 = redis.run(&["HSET", &redis.keys()[0], ":n", text]);
         late.increment("n", -1).unwrap();
         assert!(matches!(late.save(), Err(Error::NotAnInteger { .. })), "{text}");

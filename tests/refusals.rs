@@ -6,8 +6,8 @@
 mod support;
 
 use log::{Level, LevelFilter};
-use multi_process_session::store::Deadline;
-use multi_process_session::{Call, Error, RedisStore, Refresh, SessionManager, Store as _, StoreErrorKind};
+use multi_process_session::store::{Call, Deadline, Store as _};
+use multi_process_session::{Error, RedisStore, Refresh, SessionManager, StoreErrorKind};
 use std::time::{Duration, Instant};
 use support::cluster::Cluster;
 use support::fork::in_own_process;
@@ -166,7 +166,7 @@ fn behind_one_address_the_new_primary_is_found_by_workers_that_only_read() {
             warnings();
             let retries = manager.stats().retries;
             if reads {
-                assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+                assert_eq!(manager.load(&header).unwrap().keys(), ["user"]);
             } else {
                 save(&manager).unwrap();
             }
@@ -175,7 +175,7 @@ fn behind_one_address_the_new_primary_is_found_by_workers_that_only_read() {
             assert!(told[0].contains("READONLY"), "{told:?}");
             let (commands, _) = primary.redis.commands(|| {
                 for _ in 0..5 {
-                    manager.load(&*header).unwrap();
+                    manager.load(&header).unwrap();
                     save(&manager).unwrap();
                 }
             });
@@ -230,7 +230,7 @@ fn a_refresh_that_is_refused_fails_no_load_and_is_told_and_counted() {
             let (before, start) = (proxy.accepted(), Instant::now());
             State::change(&redis, begin);
             for _ in 0..LOADS {
-                assert_eq!(manager.load(&*header).unwrap().keys(), ["user"], "{code}");
+                assert_eq!(manager.load(&header).unwrap().keys(), ["user"], "{code}");
             }
             let opened = u128::from(proxy.accepted() - before);
             assert!(opened <= 6 + start.elapsed().as_millis() / 250, "{code}: {opened} connections");
@@ -244,7 +244,7 @@ fn a_refresh_that_is_refused_fails_no_load_and_is_told_and_counted() {
             State::change(&redis, end);
             // Loads alone find out that it is over.
             until(|| {
-                manager.load(&*header).unwrap();
+                manager.load(&header).unwrap();
                 told.is_empty() || warnings().iter().any(|line| line.contains("no longer refuses requests"))
             });
         }
@@ -288,7 +288,7 @@ fn an_idle_connection_that_the_server_closes_is_opened_again_without_a_warning()
         let header = session_with(&manager, &[("user", "ada")]);
         take();
         until(|| redis.run::<String>(&["CLIENT", "LIST"]).lines().count() == 1);
-        manager.load(&*header).unwrap();
+        manager.load(&header).unwrap();
         let told = take();
         assert!(told.len() == 1 && told[0].0 == Level::Debug, "{told:?}");
         assert!(told[0].1.contains("trying a fresh one"), "{told:?}");

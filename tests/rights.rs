@@ -27,7 +27,7 @@ fn the_rights_that_the_readme_names_are_enough() {
         assert_eq!(answer.unwrap_err().code(), Some("NOPERM"), "{dangerous:?}");
     }
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "-time"]);
-    assert_eq!(kind(manager.load(&*header)), StoreErrorKind::Rejected);
+    assert_eq!(kind(manager.load(&header)), StoreErrorKind::Rejected);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use support::{builder, cookie, session_with};
 /// A manager whose scripts Redis knows already, and a session.
 fn warm(redis: &Redis, refresh: Refresh) -> (SessionManager, String) {
     let manager = builder(&redis.url()).refresh(refresh).build().unwrap();
-    let mut session = manager.load(&*session_with(&manager, &[("a", "1")])).unwrap();
+    let mut session = manager.load(&session_with(&manager, &[("a", "1")])).unwrap();
     session.set("b", "2").unwrap();
     session.save().unwrap();
     session.destroy().unwrap();
@@ -35,12 +35,12 @@ fn a_request_makes_no_more_round_trips_than_promised() {
     });
     count("no cookie, something set", &["evalsha"], &|| drop(session_with(&manager, &[("a", "1")])));
     count("read", &["evalsha"], &|| {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         assert_eq!(session.get::<String>("user").unwrap().unwrap(), "ada");
         assert_eq!(session.save().unwrap(), None);
     });
     count("read and write", &["evalsha", "evalsha"], &|| {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("cart", "empty").unwrap();
         session.remove("user");
         session.increment("visits", 1).unwrap();
@@ -49,22 +49,22 @@ fn a_request_makes_no_more_round_trips_than_promised() {
         assert_eq!(session.save().unwrap(), None, "a second save has nothing to do");
     });
     count("a transaction", &["evalsha", "evalsha"], &|| {
-        manager.transact(&*header, |session| session.set("cart", "full")).unwrap();
+        manager.transact(&header, |session| session.set("cart", "full")).unwrap();
     });
     count("logout", &["evalsha"], &|| {
-        assert!(manager.destroy(&*header).unwrap().is_some());
+        let _ = manager.destroy(&header).unwrap();
     });
     count("a session that has ended", &["evalsha"], &|| {
-        assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None);
+        assert_eq!(manager.load(&header).unwrap().save().unwrap(), None);
     });
     let header = session_with(&manager, &[("user", "ada")]);
     count("nothing to take", &["evalsha"], &|| {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         assert_eq!(session.take::<String>("flash").unwrap(), None);
         assert_eq!(session.save().unwrap(), None);
     });
     count("a new id", &["evalsha", "evalsha"], &|| {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.regenerate();
         session.set("user", "grace").unwrap();
         assert!(session.save().unwrap().is_some());
@@ -88,11 +88,11 @@ fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
         let header = join(&limited, Some(&session_with(&manager, &[("a", "1")])));
         group.sessions_with(&["device"]).unwrap();
         group.len().unwrap();
-        limited.load(&*header).unwrap();
+        limited.load(&header).unwrap();
     }
     group.clear().unwrap();
     let header = join(&manager, None);
-    manager.destroy(&*header).unwrap();
+    let _ = manager.destroy(&header).unwrap();
 
     let count = |what: &str, expected: usize, request: &mut dyn FnMut()| {
         let (commands, ()) = redis.commands(request);
@@ -102,15 +102,15 @@ fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
     let mut header = String::new();
     count("a login", 2, &mut || header = join(&manager, Some(&anonymous)));
     count("a login with no cookie", 1, &mut || drop(join(&manager, None)));
-    count("a read in a group", 1, &mut || assert!(!manager.load(&*header).unwrap().is_new()));
+    count("a read in a group", 1, &mut || assert!(!manager.load(&header).unwrap().is_new()));
     count("read and write in a group", 2, &mut || {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.set("a", &2).unwrap();
         session.save().unwrap();
     });
     for renew in [Session::regenerate, |session: &mut Session| session.regenerate_with_grace(Duration::from_secs(9))] {
         count("a new id in a group", 2, &mut || {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             renew(&mut session);
             header = cookie(&session.save().unwrap().unwrap());
         });
@@ -120,16 +120,16 @@ fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
     count("a list with values", 2, &mut || {
         assert!(group.sessions_with(&["device", "user_agent"]).unwrap()[0].get::<String>("device").unwrap().is_some());
     });
-    let id = manager.load(&*header).unwrap().public_id();
-    count("ending one", 1, &mut || assert!(group.remove(&id).unwrap()));
+    let id = manager.load(&header).unwrap().public_id();
+    count("ending one", 1, &mut || assert!(group.remove(id).unwrap()));
     // One to end all, and one to remove up to 500 records.
     count("ending all", 2, &mut || assert_eq!(group.clear().unwrap(), 1));
     count("ending none", 1, &mut || assert_eq!(group.clear().unwrap(), 0));
     let anonymous = session_with(&manager, &[("a", "1")]);
-    let mut session = limited.load(&*join(&limited, None)).unwrap();
+    let mut session = limited.load(&join(&limited, None)).unwrap();
     session.save().unwrap();
     count("a login that ends another session", 3, &mut || drop(join(&limited, Some(&anonymous))));
-    let session = limited.load(&*join(&limited, None)).unwrap();
+    let session = limited.load(&join(&limited, None)).unwrap();
     join(&manager, None);
     count("log out everywhere else", 2, &mut || assert_eq!(group.clear_except(&session).unwrap(), 1));
     for _ in 0..501 {
@@ -149,7 +149,7 @@ fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
     });
     let header = session_with(&manager, &[("a", "1")]);
     count("a token against forgery", 1, &mut || {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         let token = session.csrf_token();
         assert!(session.verify_csrf(&token));
         assert_eq!(session.save().unwrap(), None);
@@ -162,7 +162,7 @@ fn a_read_with_a_refresh_is_one_round_trip_too() {
     let (manager, header) = warm(&redis, Refresh::EveryLoad);
     let key = redis.keys().remove(0);
     let _: i64 = redis.run(&["PEXPIRE", &key, "5000"]);
-    let (commands, set_cookie) = redis.commands(|| manager.load(&*header).unwrap().save().unwrap());
+    let (commands, set_cookie) = redis.commands(|| manager.load(&header).unwrap().save().unwrap());
     assert_eq!(commands, ["evalsha"]);
     assert_eq!(cookie(&set_cookie.expect("refreshed")), header);
     let left: u64 = redis.run(&["PTTL", &key]);
@@ -175,7 +175,7 @@ fn a_server_that_forgot_its_scripts_is_sent_them_again() {
     let (manager, header) = warm(&redis, Refresh::default());
     let _: () = redis.run(&["SCRIPT", "FLUSH"]);
     let (commands, visits) = redis.commands(|| {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.increment("visits", 1).unwrap();
         session.save().unwrap();
         session.get::<u32>("visits").unwrap()

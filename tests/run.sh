@@ -28,7 +28,7 @@ fuzzing=$!
 cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets -- -D warnings
 cargo clippy --all-features --all-targets -- -D warnings
 cargo clippy --no-default-features --all-targets -- -D warnings
-for feature in redis tls sqlite contract; do
+for feature in redis tls sqlite tiny_http http contract; do
   cargo clippy --no-default-features --features "$feature" --all-targets -- -D warnings
 done
 # What needs a feature that is not built in has to say so.

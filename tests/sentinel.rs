@@ -51,7 +51,7 @@ fn the_primary_is_found_whichever_sentinel_knows_it() {
     {
         let manager = patient(&url(&sentinels));
         let header = session_with(&manager, &[("user", "ada")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         session.increment("visits", 1).unwrap();
         session.save().unwrap();
         assert_eq!(primary.redis.keys().len(), position + 1);
@@ -134,7 +134,7 @@ fn silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once() {
         let load_until = |words: &str| {
             let mut told = Vec::new();
             until(|| {
-                manager.load(&*header).unwrap();
+                manager.load(&header).unwrap();
                 told.extend(lines());
                 told.iter().any(|line| line.contains(words))
             });
@@ -143,7 +143,7 @@ fn silent_sentinels_are_asked_ever_less_often_and_the_log_is_told_once() {
         load_until("no Sentinel says");
         let (start, before) = (Instant::now(), asked.load(Ordering::SeqCst));
         until(|| {
-            manager.load(&*header).unwrap();
+            manager.load(&header).unwrap();
             start.elapsed() > Duration::from_secs(5)
         });
         // After two seconds, and then after four; and not after each second.
@@ -212,7 +212,7 @@ fn the_primary_is_used_on_while_no_sentinel_answers() {
         let use_it_on = || {
             let start = Instant::now();
             while start.elapsed() < BACK {
-                assert_eq!(in_time(|| manager.load(&*header)).unwrap().keys(), ["user"]);
+                assert_eq!(in_time(|| manager.load(&header)).unwrap().keys(), ["user"]);
                 thread::sleep(Duration::from_millis(2));
             }
         };
@@ -244,14 +244,14 @@ fn a_demoted_primary_is_left_at_once_by_the_call_that_finds_out_and_by_all_other
     // Three connections, all of them idle in the end.
     let _: String = primary.redis.run(&["CLIENT", "PAUSE", "60000", "WRITE"]);
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| manager.load(&*header).map(drop))).collect();
+        let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| manager.load(&header).map(drop))).collect();
         until(|| primary.clients() == 3);
         let _: String = primary.redis.run(&["CLIENT", "UNPAUSE"]);
         calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
     });
     assert_eq!(primary.clients(), 3);
     for (from, to) in [(&primary, &replica), (&replica, &primary)] {
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         from.wait_for(to);
         to.become_primary();
         from.become_replica_of(to);
@@ -265,12 +265,12 @@ fn a_demoted_primary_is_left_at_once_by_the_call_that_finds_out_and_by_all_other
         until(|| from.clients() == 0);
         assert_eq!(to.clients(), 1);
         let (commands, _) = from.redis.commands(|| {
-            thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| manager.load(&*header).unwrap()))));
+            thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| manager.load(&header).unwrap()))));
         });
         assert!(!commands.iter().any(|command| command == "evalsha"), "{commands:?}");
         until(|| from.redis.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
     }
-    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(2));
+    assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(2));
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_primary_that_is_demoted_before_the_sentinels_know_is_waited_for() {
     let sentinel = Sentinel::watching(&primary, 2);
     let manager = patient(&url(&[sentinel.port]));
     let header = session_with(&manager, &[("user", "ada")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.increment("count", 1).unwrap();
     primary.wait_for(&replica);
     replica.become_primary();
@@ -292,7 +292,7 @@ fn a_primary_that_is_demoted_before_the_sentinels_know_is_waited_for() {
         sentinel.watch(&replica);
         save.join().unwrap().unwrap();
     });
-    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1));
+    assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(1));
 }
 
 /// Saves on and on, while `fail_over` makes another server the primary and says whether the old one still answers. From

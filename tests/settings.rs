@@ -86,7 +86,7 @@ fn the_largest_settings_work() {
         session.set_idle_timeout(Duration::MAX);
         session.set_group_name("ada");
         let header = cookie(&session.save().unwrap().unwrap());
-        let session = manager.load(&*header).unwrap();
+        let session = manager.load(&header).unwrap();
         assert!(session.expires_at().unwrap() > SystemTime::now() + 36_000 * DAY);
         assert_eq!(manager.group("ada").len().unwrap(), 1);
     }

@@ -511,7 +511,7 @@ fn a_record_that_makes_no_sense() {
                 let reply = [bulk(request.nonce()), bulk(b"ok"), array(&numbers.map(bulk)), bulk(b"0"), array(&fields)];
                 vec![Say(array(&reply))]
             });
-            let Ok(mut session) = manager.load(&*header) else { continue };
+            let Ok(mut session) = manager.load(&header) else { continue };
             let _ = (session.created_at(), session.expires_at(), session.get::<u32>("a"), session.get::<u32>(""));
             session.increment("n", 1).unwrap();
             let _ = session.save();
@@ -596,7 +596,7 @@ fn a_reply_that_comes_late_is_no_later_calls() {
                 true => vec![Hold(until.clone()), Say(request.right_reply())],
                 false => vec![Say(request.right_reply())],
             });
-            assert_eq!(fault(|| impatient.load(&*headers[0]).map(drop), &headers[0]).0, Timeout);
+            assert_eq!(fault(|| impatient.load(&headers[0]).map(drop), &headers[0]).0, Timeout);
             // Now the reply comes, while another is asked for.
             now.store(true, Ordering::SeqCst);
             is_its_own(&headers[1]);

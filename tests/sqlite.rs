@@ -34,7 +34,7 @@ fn the_file_is_made_for_its_owner_alone() {
     let manager = manager(&url(&folder));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "build opens nothing");
     let header = session_with(&manager, &[("user", "ada")]);
-    assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+    assert_eq!(manager.load(&header).unwrap().keys(), ["user"]);
     for file in fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
@@ -98,7 +98,7 @@ fn a_file_that_may_not_be_written_can_be_read() {
                 nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
             }
             let manager = manager(&url(&folder));
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.set("a", &1).unwrap();
             let (kind, message) = failure(session.save());
             assert_eq!(failure(manager.check_writes()), (kind, message.clone()));
@@ -108,7 +108,7 @@ fn a_file_that_may_not_be_written_can_be_read() {
         assert!(said.starts_with("Some(\"ada\") Rejected") && said.contains("cannot be written"), "{said}");
         readable(0o600);
         drop(guard);
-        assert_eq!(writer.load(&*header).unwrap().keys(), ["user"]);
+        assert_eq!(writer.load(&header).unwrap().keys(), ["user"]);
     });
 }
 
@@ -122,12 +122,12 @@ fn a_file_that_cannot_grow_refuses_saves_and_loses_nothing() {
             // SAFETY: the signal is ignored, no handler of ours runs.
             unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn).unwrap() };
             setrlimit(Resource::RLIMIT_FSIZE, 200_000, 200_000).unwrap();
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.set("big", &"x".repeat(500_000)).unwrap();
             let (kind, _) = failure(session.save());
-            assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
-            manager.destroy(&*header).unwrap();
-            format!("{kind:?} {}", manager.load(&*header).unwrap().is_new())
+            assert_eq!(manager.load(&header).unwrap().keys(), ["user"]);
+            let _ = manager.destroy(&header).unwrap();
+            format!("{kind:?} {}", manager.load(&header).unwrap().is_new())
         });
         assert_eq!(said.join(), "Rejected true");
         assert!(is_sound(&folder));
@@ -162,12 +162,12 @@ fn a_file_that_is_taken_away_is_noticed() {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !manager.load(&*header).unwrap().is_new() {
+    while !manager.load(&header).unwrap().is_new() {
         assert!(Instant::now() < deadline, "the worker goes on with a file that is not there");
         thread::yield_now();
     }
     let header = session_with(&manager, &[("user", "grace")]);
-    assert!(!support::manager(&url(&folder)).load(&*header).unwrap().is_new(), "others find what is saved then");
+    assert!(!support::manager(&url(&folder)).load(&header).unwrap().is_new(), "others find what is saved then");
 
     fs::remove_file(folder.path().join("sessions.db")).unwrap();
     let (kind, message) = failure(support::manager(&url(&folder)).ping());
@@ -190,7 +190,7 @@ fn closing_a_file_that_was_replaced_does_not_harm_the_new_one() {
     assert!(before > 0, "what was saved is in the log");
     drop((old, idle));
     assert_eq!(log(), before, "and stays there");
-    assert!(!new.load(&*header).unwrap().is_new());
+    assert!(!new.load(&header).unwrap().is_new());
 }
 
 #[test]
@@ -199,12 +199,12 @@ fn numbers_that_we_never_write_are_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let manager = manager(&url(&folder));
         let header = session_with(&manager, &[("user", "ada")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         sql(&folder).execute(&format!("UPDATE sessions SET {damage}"), []).unwrap();
         session.set("a", &1).unwrap();
         assert_eq!(failure(session.save()).0, StoreErrorKind::Corrupt, "{damage}");
-        manager.destroy(&*header).unwrap();
-        assert!(manager.load(&*header).unwrap().is_new());
+        let _ = manager.destroy(&header).unwrap();
+        assert!(manager.load(&header).unwrap().is_new());
     }
 }
 
@@ -215,11 +215,11 @@ fn a_row_that_somebody_damaged_is_one_sessions_problem() {
     let header = session_with(&manager, &[("user", "ada")]);
     sql(&folder).execute("UPDATE session_values SET json = CAST(x'22ff22' AS TEXT)", []).unwrap();
     let other = session_with(&manager, &[("user", "grace")]);
-    let (kind, message) = failure(manager.load(&*header));
+    let (kind, message) = failure(manager.load(&header));
     assert!(kind == StoreErrorKind::Corrupt && message.contains("destroy()"), "{message}");
-    assert_eq!(manager.load(&*other).unwrap().keys(), ["user"]);
-    manager.destroy(&*header).unwrap();
-    assert!(manager.load(&*header).unwrap().is_new());
+    assert_eq!(manager.load(&other).unwrap().keys(), ["user"]);
+    let _ = manager.destroy(&header).unwrap();
+    assert!(manager.load(&header).unwrap().is_new());
 }
 
 // ---- locks ----
@@ -231,7 +231,7 @@ fn a_lock_is_waited_for_until_the_deadline() {
     let header = session_with(&manager, &[("user", "ada")]);
     let locked = sql(&folder);
     locked.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut session = manager.load(&*header).expect("reading waits for nobody");
+    let mut session = manager.load(&header).expect("reading waits for nobody");
     session.set("a", &1).unwrap();
     let start = Instant::now();
     let (kind, message) = failure(session.save());
@@ -244,7 +244,7 @@ fn a_lock_is_waited_for_until_the_deadline() {
         waiting.join().unwrap();
     });
     session.save().unwrap();
-    assert_eq!(manager.load(&*header).unwrap().keys(), ["a", "user"]);
+    assert_eq!(manager.load(&header).unwrap().keys(), ["a", "user"]);
 }
 
 #[test]
@@ -257,9 +257,9 @@ fn a_refresh_that_cannot_be_written_does_not_fail_the_load() {
     pass(Duration::from_secs(1000));
     let locked = sql(&folder);
     locked.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(manager.load(&*header).unwrap().save().unwrap(), None, "not refreshed, so no cookie");
+    assert_eq!(manager.load(&header).unwrap().save().unwrap(), None, "not refreshed, so no cookie");
     locked.execute_batch("ROLLBACK").unwrap();
-    assert!(manager.load(&*header).unwrap().save().unwrap().is_some(), "refreshed");
+    assert!(manager.load(&header).unwrap().save().unwrap().is_some(), "refreshed");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_refresh_that_waits_for_a_lock_brings_nothing_back() {
     let locked = sql(&folder);
     locked.execute_batch("BEGIN IMMEDIATE").unwrap();
     thread::scope(|scope| {
-        let loads = scope.spawn(|| waiting.load(&*header).unwrap().is_new());
+        let loads = scope.spawn(|| waiting.load(&header).unwrap().is_new());
         // Until it has read, and waits with its refresh.
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is_waiting() {
@@ -283,11 +283,11 @@ fn a_refresh_that_waits_for_a_lock_brings_nothing_back() {
             thread::yield_now();
         }
         pass(Duration::from_secs(2));
-        assert!(other.load(&*header).unwrap().is_new(), "expired");
+        assert!(other.load(&header).unwrap().is_new(), "expired");
         locked.execute_batch("ROLLBACK").unwrap();
         assert!(loads.join().unwrap(), "it has ended while the lock was waited for");
     });
-    assert!(other.load(&*header).unwrap().is_new(), "and stays so");
+    assert!(other.load(&header).unwrap().is_new(), "and stays so");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_refresh_that_waits_for_a_lock_finds_a_session_that_got_a_new_id_meanwhile()
     let locked = sql(&folder);
     locked.execute_batch("BEGIN IMMEDIATE").unwrap();
     thread::scope(|scope| {
-        let loads = scope.spawn(|| manager.load(&*header).unwrap().get::<String>("user").unwrap());
+        let loads = scope.spawn(|| manager.load(&header).unwrap().get::<String>("user").unwrap());
         // Until it has read, and waits with its refresh.
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is_waiting() {
@@ -325,7 +325,7 @@ fn waits_for_the_lock_are_counted() {
         locked.execute_batch("BEGIN IMMEDIATE").unwrap();
         thread::scope(|scope| {
             let save = scope.spawn(|| {
-                let mut session = manager.load(&*header).unwrap();
+                let mut session = manager.load(&header).unwrap();
                 session.set("a", &1).unwrap();
                 session.save().unwrap();
             });
@@ -360,14 +360,14 @@ fn eight_processes_that_write_at_once_never_meet_a_lock() {
         let headers = children(8, |_| {
             let header = session_with(&manager, &[("user", "ada")]);
             for _ in 0..200 {
-                let mut session = manager.load(&*header).unwrap();
+                let mut session = manager.load(&header).unwrap();
                 session.increment("count", 1).unwrap();
                 session.save().unwrap();
             }
             header
         });
         for header in headers {
-            assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(200));
+            assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(200));
         }
     });
 }
@@ -396,7 +396,7 @@ fn a_child_forked_while_the_file_was_open_is_told_so_and_harms_nobody() {
         for _ in 0..8 {
             let said = child(|| {
                 let opened = open_files();
-                let (load, message) = failure(manager.load(&*header));
+                let (load, message) = failure(manager.load(&header));
                 assert!(message.contains("before_fork()"), "{message}");
                 // Nor by another manager, nor in a grandchild.
                 let other = failure(support::manager(&url(&folder)).ping()).0;
@@ -405,12 +405,12 @@ fn a_child_forked_while_the_file_was_open_is_told_so_and_harms_nobody() {
                 format!("{load:?} {other:?} {grandchild}")
             });
             // The parent works on meanwhile.
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.increment("count", 1).unwrap();
             session.save().unwrap();
             assert_eq!(said.join(), "Forked Forked Forked");
         }
-        assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(8));
+        assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(8));
         assert!(is_sound(&folder));
     });
 }
@@ -424,7 +424,7 @@ fn children_forked_under_a_guard_are_all_right_in_every_order_of_exits() {
             let header = session_with(&manager, &[("user", "ada")]);
             let count = |times: u32| {
                 for _ in 0..times {
-                    let mut session = manager.load(&*header).unwrap();
+                    let mut session = manager.load(&header).unwrap();
                     session.increment("count", 1).unwrap();
                     session.save().unwrap();
                 }
@@ -447,7 +447,7 @@ fn children_forked_under_a_guard_are_all_right_in_every_order_of_exits() {
             forked.into_iter().for_each(|child| drop(child.join()));
             count(1);
             let expected = if order == 2 { 8 * 5 } else { 7 * 50 + 5 } + 21;
-            assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(expected));
+            assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(expected));
             drop(manager);
             assert!(is_sound(&folder), "order {order}");
         }
@@ -462,7 +462,7 @@ fn threads_that_fork_at_once_under_their_own_guards_have_sound_children() {
         let manager = builder(&url(&folder)).pool_size(16).operation_timeout(Duration::from_secs(60)).build().unwrap();
         let header = session_with(&manager, &[("user", "ada")]);
         let count = || {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             session.increment("count", 1).unwrap();
             session.set("large", &"x".repeat(100_000)).unwrap();
             session.save().unwrap();
@@ -486,7 +486,7 @@ fn threads_that_fork_at_once_under_their_own_guards_have_sound_children() {
                     });
                 }
             });
-            assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(12 * (round + 1)));
+            assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(12 * (round + 1)));
         }
         assert!(is_sound(&folder));
     });

@@ -29,23 +29,23 @@ fn what_happened_at_the_store_is_counted() {
     let manager = builder(&proxy.url()).pool_size(3).operation_timeout(Duration::from_millis(500)).build().unwrap();
     assert_eq!(manager.stats(), nothing_yet(3));
     let header = session_with(&manager, &[("user", "ada")]);
-    manager.load(&*header).unwrap();
+    manager.load(&header).unwrap();
     manager.load("sid=forged").unwrap();
     let stats = manager.stats();
     assert_eq!((stats.calls, stats.round_trips, stats.connections), (2, 2, 1));
     assert_eq!((stats.retries, stats.waits, stats.errors.len()), (0, 0, 0));
 
     proxy.next(&[Fault::LoseReply]);
-    manager.load(&*header).unwrap();
+    manager.load(&header).unwrap();
     let stats = manager.stats();
     assert_eq!((stats.calls, stats.round_trips, stats.connections, stats.retries), (3, 4, 2, 1));
 
     proxy.next(&[Fault::Answer(b"-OOM no\r\n"), Fault::Answer(b"-LOADING\r\n"), Fault::Answer(b"-LOADING\r\n")]);
     for _ in 0..3 {
-        manager.load(&*header).unwrap_err();
+        manager.load(&header).unwrap_err();
     }
     proxy.next(&[Fault::Silence, Fault::Silence]);
-    manager.load(&*header).unwrap_err();
+    manager.load(&header).unwrap_err();
     let stats = manager.stats();
     let expected = [(StoreErrorKind::Unavailable, 2), (StoreErrorKind::Timeout, 1), (StoreErrorKind::Rejected, 1)];
     assert_eq!((stats.errors, stats.calls), (expected.into(), 7));
@@ -56,7 +56,7 @@ fn what_happened_at_the_store_is_counted() {
     proxy.next(&vec![Fault::Hold(barrier.clone()); 3]);
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| manager.load(&*header).unwrap());
+            scope.spawn(|| manager.load(&header).unwrap());
         }
         support::until(|| manager.stats().round_trips == 3);
         thread::sleep(Duration::from_millis(20));
@@ -101,20 +101,20 @@ fn what_becomes_of_sessions_is_counted() {
         assert_eq!(counted(&manager, || drop(new())), [1, 0, 0, 0, 0, 0, 0, 0]);
 
         let header = new();
-        assert_eq!(counted(&manager, || drop(manager.load(&*header).unwrap())), [0; 8]);
-        let mut late = manager.load(&*header).unwrap();
-        assert_eq!(counted(&manager, || drop(manager.destroy(&*header).unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
-        assert_eq!(counted(&manager, || drop(manager.destroy(&*header).unwrap())), [0; 8]);
-        assert_eq!(counted(&manager, || drop(manager.load(&*header).unwrap())), [0, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(counted(&manager, || drop(manager.load(&header).unwrap())), [0; 8]);
+        let mut late = manager.load(&header).unwrap();
+        assert_eq!(counted(&manager, || drop(manager.destroy(&header).unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(counted(&manager, || drop(manager.destroy(&header).unwrap())), [0; 8]);
+        assert_eq!(counted(&manager, || drop(manager.load(&header).unwrap())), [0, 0, 0, 1, 0, 0, 0, 0]);
         late.set("a", &1).unwrap();
         assert_eq!(counted(&manager, || drop(late.save().unwrap_err())), [0, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(counted(&manager, || drop(late.destroy().unwrap())), [0; 8]);
 
         let (one, _two, three) = (login(), login(), login());
         let group = manager.group("ada");
-        let id = manager.load(&*one).unwrap().public_id();
-        assert_eq!(counted(&manager, || assert!(group.remove(&id).unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
-        let session = manager.load(&*three).unwrap();
+        let id = manager.load(&one).unwrap().public_id();
+        assert_eq!(counted(&manager, || assert!(group.remove(id).unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
+        let session = manager.load(&three).unwrap();
         assert_eq!(counted(&manager, || assert_eq!(group.clear_except(&session).unwrap(), 1))[2], 1);
         assert_eq!(counted(&manager, || drop(session.destroy().unwrap())), [0, 0, 1, 0, 0, 0, 0, 0]);
         let (_four, _five) = (login(), login());
@@ -124,11 +124,11 @@ fn what_becomes_of_sessions_is_counted() {
         let header = new();
         let mut others = 2;
         let mut transaction = || {
-            manager.transact(&*header, |session| -> Result<(), Error> {
+            manager.transact(&header, |session| -> Result<(), Error> {
                 session.set("mine", &1)?;
                 if others > 0 {
                     others -= 1;
-                    let mut other = manager.load(&*header)?;
+                    let mut other = manager.load(&header)?;
                     other.increment("others", 1)?;
                     other.save()?;
                 }
@@ -137,9 +137,9 @@ fn what_becomes_of_sessions_is_counted() {
         };
         assert_eq!(counted(&manager, || drop(transaction().unwrap())), [0, 0, 0, 0, 0, 2, 0, 0]);
         let transaction = || {
-            manager.transact(&*header, |session| -> Result<(), Error> {
+            manager.transact(&header, |session| -> Result<(), Error> {
                 session.set("mine", &2)?;
-                manager.destroy(&*header)?;
+                let _ = manager.destroy(&header)?;
                 Ok(())
             })
         };
@@ -147,8 +147,8 @@ fn what_becomes_of_sessions_is_counted() {
         let mut session = manager.load(None).unwrap();
         session.flash("notice", "x").unwrap();
         let header = cookie(&session.save().unwrap().unwrap());
-        let mut late = manager.load(&*header).unwrap();
-        manager.destroy(&*header).unwrap();
+        let mut late = manager.load(&header).unwrap();
+        let _ = manager.destroy(&header).unwrap();
         assert_eq!(
             counted(&manager, || drop(late.take_flash::<String>("notice").unwrap_err())),
             [0, 0, 0, 0, 1, 0, 0, 0]
@@ -157,19 +157,22 @@ fn what_becomes_of_sessions_is_counted() {
         // Tokens that are not ours, and requests with too many that are.
         let junk = || drop(manager.load("sid=forged; other=1; sid=").unwrap());
         assert_eq!(counted(&manager, junk), [0, 0, 0, 0, 0, 0, 2, 0]);
-        assert_eq!(counted(&manager, || drop(manager.load_token("forged").unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
-        assert_eq!(counted(&manager, || manager.destroy_token("forged").unwrap()), [0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(counted(&manager, || drop(manager.load_token(Some("forged")).unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(counted(&manager, || manager.destroy_token(Some("forged")).unwrap()), [0, 0, 0, 0, 0, 0, 1, 0]);
         assert_eq!(counted(&manager, || drop(manager.destroy("sid=forged").unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
         let (one, two) = (new(), new());
-        assert_eq!(counted(&manager, || drop(manager.load_token(&*token(&one)).unwrap())), [0, 0, 0, 0, 0, 0, 1, 0]);
-        assert_eq!(counted(&manager, || drop(manager.load(&*format!("{one}; {two}")).unwrap()))[7], 1);
+        assert_eq!(
+            counted(&manager, || drop(manager.load_token(Some(&token(&one))).unwrap())),
+            [0, 0, 0, 0, 0, 0, 1, 0]
+        );
+        assert_eq!(counted(&manager, || drop(manager.load(&format!("{one}; {two}")).unwrap()))[7], 1);
         let many = vec![one; 9].join("; ");
-        assert_eq!(counted(&manager, || drop(manager.load(&*many).unwrap())), [0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(counted(&manager, || drop(manager.load(&many).unwrap())), [0, 0, 0, 0, 0, 0, 0, 1]);
 
         let eager = builder(&url).refresh(Refresh::EveryLoad).build().unwrap();
         let header = session_with(&eager, &[("user", "ada")]);
         next_millisecond();
-        assert_eq!(counted(&eager, || drop(eager.load(&*header).unwrap())), [0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(counted(&eager, || drop(eager.load(&header).unwrap())), [0, 1, 0, 0, 0, 0, 0, 0]);
     }
 }
 
@@ -182,7 +185,7 @@ fn a_forked_child_counts_for_itself() {
             let guard = manager.before_fork();
             let child = child(|| {
                 assert_eq!(manager.stats(), nothing_yet(8));
-                manager.load(&*header).unwrap();
+                manager.load(&header).unwrap();
                 manager.stats().calls.to_string() + " " + &manager.stats().connections.to_string()
             });
             drop(guard);
@@ -222,7 +225,7 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
         let mut redis = Redis::start();
         let manager = manager(&redis.url());
         let header = session_with(&manager, &[("user", "ada")]);
-        let mut session = manager.load(&*header).unwrap();
+        let mut session = manager.load(&header).unwrap();
         let told = take();
         assert_eq!((told.len(), told[0].0), (1, Level::Info), "{told:?}");
 
@@ -236,7 +239,7 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
         redis.kill();
         let retries = manager.stats().retries;
         for _ in 0..5 {
-            manager.load(&*header).unwrap_err();
+            manager.load(&header).unwrap_err();
         }
         assert_eq!(manager.stats().retries, retries, "nothing was sent again");
         let outage: Vec<_> = take().into_iter().filter(|(level, _)| *level == Level::Error).collect();
@@ -246,7 +249,7 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
         // It is over when nothing has failed for a second.
         let mut back = Vec::new();
         until(|| {
-            assert!(manager.load(&*header).unwrap().is_new());
+            assert!(manager.load(&header).unwrap().is_new());
             back.extend(take());
             !back.is_empty()
         });
@@ -254,10 +257,10 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
         assert!(back[0].1.contains("can be used again; requests that failed: 5, in "), "{back:?}");
 
         let header = session_with(&manager, &[("user", "ada")]);
-        let id = manager.load(&*header).unwrap().public_id();
+        let id = manager.load(&header).unwrap().public_id();
         redis.run::<i64>(&["HDEL", &redis.records()[0], "v"]);
         for _ in 0..3 {
-            manager.load(&*header).unwrap_err();
+            manager.load(&header).unwrap_err();
         }
         let damaged = take();
         assert_eq!((damaged.len(), damaged[0].0), (1, Level::Error), "once a minute: {damaged:?}");

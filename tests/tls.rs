@@ -41,12 +41,12 @@ fn sessions_are_kept_over_tls() {
         let large = "x".repeat(900_000);
         let header = session_with(&manager, &[("user", "ada"), ("large", &large)]);
         for _ in 0..20 {
-            let mut session = manager.load(&*header).unwrap();
+            let mut session = manager.load(&header).unwrap();
             assert_eq!(session.get::<String>("large").unwrap().unwrap(), large, "{url}");
             session.increment("visits", 1).unwrap();
             session.save().unwrap();
         }
-        assert_eq!(manager.load(&*header).unwrap().get("visits").unwrap(), Some(20));
+        assert_eq!(manager.load(&header).unwrap().get("visits").unwrap(), Some(20));
         let clients: String = redis.run(&["CLIENT", "LIST"]);
         let clients: Vec<&str> =
             clients.lines().filter(|line| line.contains(&format!("laddr=127.0.0.1:{port}"))).collect();
@@ -119,14 +119,14 @@ fn a_server_that_is_silent_or_slow_costs_the_deadline_and_no_more() {
     }
     let manager = impatient(&url(port));
     let header = session_with(&manager, &[("user", "ada")]);
-    let mut session = manager.load(&*header).unwrap();
+    let mut session = manager.load(&header).unwrap();
     session.increment("count", 1).unwrap();
     kill(redis.pid(), Signal::SIGSTOP).unwrap();
-    assert_eq!(failure(in_time(|| manager.load(&*header))).0, StoreErrorKind::Timeout);
+    assert_eq!(failure(in_time(|| manager.load(&header))).0, StoreErrorKind::Timeout);
     assert_eq!(failure(in_time(|| session.save())).0, StoreErrorKind::Timeout);
     kill(redis.pid(), Signal::SIGCONT).unwrap();
     session.save().unwrap();
-    assert_eq!(manager.load(&*header).unwrap().get("count").unwrap(), Some(1), "sent twice or more, applied once");
+    assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(1), "sent twice or more, applied once");
 }
 
 #[test]
@@ -138,14 +138,14 @@ fn a_redis_that_restarts_is_found_again_by_the_next_call() {
     let header = session_with(&manager, &[("user", "ada")]);
     for _ in 0..20 {
         let _: i64 = redis.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+        assert_eq!(manager.load(&header).unwrap().keys(), ["user"]);
     }
     drop(redis);
     assert_eq!(failure(manager.ping()).0, StoreErrorKind::Unavailable);
     let options = authority.options(&certified, port);
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--tls-auth-clients", "no"]).collect();
     let _redis = Redis::start_with(&options);
-    assert!(manager.load(&*header).unwrap().is_new(), "it came back empty");
+    assert!(manager.load(&header).unwrap().is_new(), "it came back empty");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_server_that_asks_who_we_are_is_shown_our_certificate() {
     };
     let manager = manager(&with(&ours));
     let header = session_with(&manager, &[("user", "ada")]);
-    assert_eq!(manager.load(&*header).unwrap().keys(), ["user"]);
+    assert_eq!(manager.load(&header).unwrap().keys(), ["user"]);
     for url in [url(""), with(&strange)] {
         let (commands, (kind, message)) = redis.commands(|| failure(in_time(|| impatient(&url).ping())));
         assert_eq!(kind, StoreErrorKind::Unavailable, "{message}");
@@ -179,7 +179,7 @@ fn forked_children_leave_the_connections_of_their_parent_alone() {
         assert!(!inherited.is_empty(), "the parent has used it");
         let use_it = |who: usize| {
             for _ in 0..300 {
-                let mut session = manager.load(&*headers[who]).expect("no error");
+                let mut session = manager.load(&headers[who]).expect("no error");
                 assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
                 session.increment("uses", 1).unwrap();
                 session.save().expect("no error");

@@ -5,15 +5,9 @@ use std::io::Cursor;
 use std::net::SocketAddr;
 use std::{env, process};
 use tempfile::TempDir;
-use tiny_http::{Header, Request, Response};
+use tiny_http::{Header, Response};
 
 pub(crate) type Answer = Response<Cursor<Vec<u8>>>;
-
-/// The `Cookie` headers of a request: there may be several.
-pub(crate) fn cookies(request: &Request) -> impl Iterator<Item = &str> {
-    let headers = request.headers().iter().filter(|header| header.field.equiv("Cookie"));
-    headers.map(|header| header.value.as_str())
-}
 
 pub(crate) fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("all headers here are ASCII")

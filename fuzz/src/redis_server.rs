@@ -83,7 +83,7 @@ impl Template {
         let edith = [names.after(|| renew(&manager, &edith)), edith];
         names.after(|| {
             let ended = login(&manager, "ended", Some(GROUP));
-            manager.destroy(ended.as_str()).expect("the server works")
+            drop(manager.destroy(ended.as_str()).expect("the server works"))
         });
         let grace_id = manager.load(grace.as_str()).expect("the server works").public_id().to_string();
 

@@ -2,12 +2,16 @@
 
 use crate::id::PublicId;
 use crate::session::Session;
+use crate::session::new_id;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::store::forward::LONGEST_GRACE;
 use crate::store::key::RecordKey;
 use std::time::{Duration, SystemTime};
 
 impl Session {
+    /// The longest name of a group, in bytes.
+    pub const MAX_GROUP_NAME_BYTES: usize = new_id::MAX_GROUP_NAME_BYTES;
+
     /// Gives a digest of the session's id, for logs and lists. It changes when the id does.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
@@ -48,8 +52,8 @@ impl Session {
     /// group already. If the session is in another group, it leaves that one.
     ///
     /// Any name is good, for instance the id of the user in your database. If the name is longer than
-    /// [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers [`Error::TooLarge`]. Then
-    /// nothing is written until another name is set, or [`leave_group`](Session::leave_group) is called.
+    /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers [`Error::TooLarge`].
+    /// Then nothing is written until another name is set, or [`leave_group`](Session::leave_group) is called.
     ///
     /// The values stay. If [`group_name`](Session::group_name) is that of another user, [destroy](Session::destroy)
     /// that session first and log in with a new one, so that no value of one user passes to the next.

@@ -6,7 +6,7 @@ use crate::token::Identity;
 use std::time::Duration;
 
 /// The longest that a group's name may be, in bytes.
-pub const MAX_GROUP_NAME_BYTES: usize = 1024;
+pub(crate) const MAX_GROUP_NAME_BYTES: usize = 1024;
 
 /// A new id that the session gets when it is saved.
 pub(super) struct NewId {

@@ -7,7 +7,6 @@
 use crate::id::PublicId;
 use crate::session::Session;
 use crate::session::pending::Pending;
-use crate::store;
 use crate::store::record::Size;
 use crate::store::update::{Change, ChangeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -73,7 +72,7 @@ impl Session {
 fn total<'a>(values: impl Iterator<Item = (&'a String, &'a str)>) -> Size {
     values.fold(Size::default(), |sum, (key, json)| Size {
         keys: sum.keys + 1,
-        bytes: sum.bytes + store::size(key, json),
+        bytes: sum.bytes + Size::of_value(key, json).bytes,
     })
 }
 

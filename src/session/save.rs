@@ -12,7 +12,8 @@ use std::mem;
 impl Session {
     /// Sends the changes to the store, and gives the `Set-Cookie` header to answer with, if one is due.
     ///
-    /// The header is given once, so keep it if you save several times.
+    /// The header is given once, so keep it if you save several times. `session.save()?;` throws it away without a
+    /// warning, and then a login is lost.
     ///
     /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
     /// cache may keep the answer together with its `Set-Cookie`.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A guard: the process may fork while the guard lives. See
-/// [`SessionManager::before_fork`](crate::SessionManager::before_fork).
+/// A guard. While it lives, the process may fork.
+///
+/// [`SessionManager::before_fork`](crate::SessionManager::before_fork) gives one.
 #[must_use = "the process may fork only while this guard lives"]
 #[derive(Default)]
 pub struct ForkGuard {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 /// clock was put back.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
 
-/// How long an id that was replaced still ends the session, by [`Store::delete`](crate::store::Store::delete).
+/// How long after a move [`Store::delete`](crate::store::Store::delete) with the old id still ends the session.
 pub const TRAIL: Duration = Duration::from_secs(60 * 60);
 
 /// The most steps from an old id to the present one, where each id leads to the next.

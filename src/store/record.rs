@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// The values of a session: JSON text by key.
+/// The values of a session: the JSON text of each key.
 pub type Values = BTreeMap<String, String>;
 
-/// The size of the values of a session together, or a limit for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The size of some values together, or a limit for that size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Size {
     /// The number of keys.
     pub keys: usize,
@@ -26,7 +26,13 @@ impl Size {
     /// Gives the size of these values.
     #[must_use]
     pub fn of(values: &Values) -> Size {
-        Size { keys: values.len(), bytes: values.iter().map(|(key, json)| size(key, json)).sum() }
+        Size { keys: values.len(), bytes: values.iter().map(|(key, json)| Size::of_value(key, json).bytes).sum() }
+    }
+
+    /// Gives the size of one value with its key.
+    #[must_use]
+    pub fn of_value(key: &str, json: &str) -> Size {
+        Size { keys: 1, bytes: key.len() + json.len() }
     }
 
     /// Checks whether this size is within `limit`, or at least not larger than `before`. Otherwise the error names
@@ -42,14 +48,8 @@ impl Size {
     }
 }
 
-/// Gives the size of one value with its key, as the limits count it.
-#[must_use]
-pub fn size(key: &str, json: &str) -> usize {
-    key.len() + json.len()
-}
-
-/// A record to be created.
-#[derive(Clone)]
+/// A record that a store has to create.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewRecord<'a> {
     /// Its values.
@@ -66,8 +66,8 @@ pub struct NewRecord<'a> {
     pub join: Option<Join<'a>>,
 }
 
-/// The request that a session joins the group of its key.
-#[derive(Clone, Copy, Debug)]
+/// The wish that a session joins the group of its key, or of its new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Join<'a> {
     /// The name of the group. The store keeps it with the record.
@@ -83,7 +83,7 @@ impl NewRecord<'_> {
     /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
     pub fn check_size(&self) -> Result<Size, Refusal> {
         let size_now = Size::of(&self.values);
-        let largest = self.values.iter().max_by_key(|(key, json)| size(key, json));
+        let largest = self.values.iter().max_by_key(|(key, json)| Size::of_value(key, json).bytes);
         size_now.check(Size::default(), self.size_limit, largest.map_or("", |(key, _)| key))?;
         Ok(size_now)
     }
@@ -110,8 +110,8 @@ pub struct RecordInfo {
     pub expires_in: Duration,
 }
 
-/// A loaded record.
-#[derive(Clone)]
+/// A record as a store loaded it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its state.
     pub info: RecordInfo,
@@ -121,12 +121,12 @@ pub struct Record {
     pub group_name: Option<String>,
     /// Whether this load extended the session's life.
     pub refreshed: bool,
-    /// The id that the session has now, if the call came with an earlier one.
+    /// The id that the session has now, if an earlier id led to it.
     pub forwarded_to: Option<PublicId>,
 }
 
 /// One session of a group, as [`Group::sessions`](crate::Group::sessions) lists it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionInfo {
     pub(crate) public_id: PublicId,
     pub(crate) info: RecordInfo,
@@ -134,7 +134,7 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// Makes the entry of a session. For stores: see [`Store::group_sessions`](crate::Store::group_sessions).
+    /// Makes the entry of a session. For stores: see [`Store::group_sessions`](crate::store::Store::group_sessions).
     #[must_use]
     pub fn new(public_id: PublicId, info: RecordInfo, values: Values) -> SessionInfo {
         SessionInfo { public_id, info, values }
@@ -177,8 +177,8 @@ impl SessionInfo {
         self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
     }
 
-    /// Gives a value that [`Group::sessions_with`](crate::Group::sessions_with) was asked for. The result is `None` if
-    /// the session does not have a value of that key, as with [`Session::get`](crate::Session::get).
+    /// Gives a value that [`Group::sessions_with`](crate::Group::sessions_with) was asked for. As with
+    /// [`Session::get`](crate::Session::get), it is `None` if the session has no value of that key.
     ///
     /// # Errors
     /// [`Error::Decode`] if the value cannot be read as a `T`.

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, Oversize, StoreError};
 
-/// Why a store did not make a change.
+/// The reason why a store did not make a change.
 ///
 /// The manager turns a refusal into an [`Error`] for the application.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Refusal {
     /// The session has ended. See [`Error::Gone`].
     Gone,

@@ -3,7 +3,7 @@
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
-use crate::store::record::{Join, RecordInfo, Size, Values, size};
+use crate::store::record::{Join, RecordInfo, Size, Values};
 use crate::store::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,33 +16,34 @@ pub enum Change {
     Set(String),
     /// The key is removed.
     Remove,
-    /// The value of the key, an integer, grows by this much. A missing value counts as 0.
+    /// This number is added to the value. A missing value counts as 0.
     Increment(i64),
 }
 
 /// The changes of one request. A store applies all of them, or none.
 #[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChangeSet {
-    /// Whether all values are removed first, also those that this request has not seen.
+    /// Whether all values are removed first, including those that this request has not seen.
     pub clear: bool,
-    /// The changes by key.
+    /// The change of each key.
     pub keys: BTreeMap<String, Change>,
     /// A new idle timeout for this session.
     pub idle_timeout: Option<Duration>,
 }
 
 impl ChangeSet {
-    /// Says whether it changes nothing.
+    /// Says whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.clear && self.keys.is_empty() && self.idle_timeout.is_none()
     }
 
-    /// Gives the key with the largest change, for the error that says that the result would be too large.
+    /// Gives the key whose change is the largest. A [`Refusal::TooLarge`] names it.
     #[must_use]
     pub fn largest_key(&self) -> &str {
         let bytes = |key: &str, change: &Change| match change {
-            Change::Set(json) => size(key, json),
+            Change::Set(json) => Size::of_value(key, json).bytes,
             Change::Remove | Change::Increment(_) => 0,
         };
         // The library's own keys say nothing to the application.
@@ -50,7 +51,7 @@ impl ChangeSet {
         self.keys.iter().max_by_key(|(key, change)| (!own(key), bytes(key, change))).map_or("", |(key, _)| key)
     }
 
-    /// Gives the keys that are incremented, and by how much.
+    /// Gives each key that is incremented, and the number that is added to it.
     pub fn increments(&self) -> impl Iterator<Item = (&str, i64)> {
         self.keys.iter().filter_map(|(key, change)| match change {
             Change::Increment(by) => Some((key.as_str(), *by)),
@@ -58,7 +59,7 @@ impl ChangeSet {
         })
     }
 
-    /// Gives the values that `values` become.
+    /// Gives these values after the changes.
     ///
     /// # Errors
     /// [`Refusal::NotAnInteger`].
@@ -132,8 +133,8 @@ fn integer(json: &str) -> Option<i64> {
     (number.to_string() == json).then_some(number)
 }
 
-/// A change set, and the conditions for it.
-#[derive(Clone, Copy)]
+/// A change set, and the conditions on which a store applies it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Update<'a> {
     /// The changes.
@@ -163,16 +164,16 @@ pub struct Update<'a> {
 /// The result of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Updated {
-    /// The state of the record now.
+    /// The state of the record after the update.
     pub info: RecordInfo,
     /// The new value of each key that was incremented.
     pub totals: Vec<(String, i64)>,
-    /// The id that the session has now, if the call came with an earlier one.
+    /// The id that the session has now, if an earlier id led to it.
     pub forwarded_to: Option<PublicId>,
 }
 
 impl Update<'_> {
-    /// Checks whether the size of the values may change from `before` to `after`.
+    /// Checks whether values of the size `before` may grow to the size `after`.
     ///
     /// # Errors
     /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].

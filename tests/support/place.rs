@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use super::redis::Redis;
-use multi_process_session::RecordKey;
+use multi_process_session::store::RecordKey;
 use std::time::Duration;
 use tempfile::TempDir;
 

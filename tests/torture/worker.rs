@@ -55,7 +55,7 @@ impl<'a> Worker<'a> {
             0..2 => {
                 let (session, token) = (entry.session, digest(&presented));
                 let manager = self.manager;
-                self.operate(session, token, Call::Destroy(None), |_| ended(manager.destroy(&*presented)));
+                self.operate(session, token, Call::Destroy(None), |_| ended(manager.destroy(&presented)));
             }
             2..10 => self.transact(entry.session, &presented),
             _ => match self.load(entry.session, &presented) {
@@ -165,7 +165,7 @@ impl<'a> Worker<'a> {
             let (session, cookie) = self.old_cookies[at].clone();
             if self.random.one_in(16) {
                 let manager = self.manager;
-                self.operate(session, digest(&cookie), Call::Destroy(None), |_| ended(manager.destroy(&*cookie)));
+                self.operate(session, digest(&cookie), Call::Destroy(None), |_| ended(manager.destroy(&cookie)));
             } else {
                 self.load(session, &cookie);
             }
@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
             let (id, session) = listed[self.random.below(listed.len() as u64) as usize];
             let manager = self.manager;
             self.operate(session.unwrap_or(0), 0, Call::Remove(group, public(&id)), |_| {
-                ended(manager.group(&group_name(group)).remove(&id))
+                ended(manager.group(&group_name(group)).remove(id))
             });
         }
     }

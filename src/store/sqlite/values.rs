@@ -1,6 +1,6 @@
 //! The values of records.
 
-use crate::store::record::{Size, size};
+use crate::store::record::Size;
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::failure::Failure;
 use crate::store::update::{Change, ChangeSet, add};
@@ -21,7 +21,7 @@ pub(crate) fn change(
         let before = get(sqlite, serial, key)?;
         if let Some(json) = &before {
             total.keys = total.keys.saturating_sub(1);
-            total.bytes = total.bytes.saturating_sub(size(key, json));
+            total.bytes = total.bytes.saturating_sub(Size::of_value(key, json).bytes);
         }
         let sum;
         let json = match change {
@@ -37,7 +37,7 @@ pub(crate) fn change(
         };
         set(sqlite, serial, key, json)?;
         total.keys += 1;
-        total.bytes = total.bytes.saturating_add(size(key, json));
+        total.bytes = total.bytes.saturating_add(Size::of_value(key, json).bytes);
     }
     Ok(total)
 }

@@ -1,0 +1,187 @@
+//! The forms in which an application hands over a request's `Cookie` header.
+
+use sealed::Headers;
+use std::borrow::Cow;
+
+/// The `Cookie` headers of a request, in the form in which the application has them.
+///
+/// | form | hands over |
+/// |---|---|
+/// | `&str`, `&String`, `&Cow<str>` | one header |
+/// | `Option<&str>` | one header, or none; `None` for a request without cookies |
+/// | `&tiny_http::Request` (feature `tiny_http`) | all `Cookie` headers of the request |
+/// | `&http::HeaderMap` (feature `http`) | all `Cookie` headers, including bytes that are not UTF-8 |
+///
+/// From any other server, take the header's text as an `Option<&str>`. If it is an `Option<String>`, call
+/// `.as_deref()`. If a request may have several `Cookie` headers, or bytes that are not UTF-8, call
+/// [`load_headers`](crate::SessionManager::load_headers).
+///
+/// Only this library implements this trait.
+///
+/// # Examples
+/// ```
+/// # use multi_process_session::{Secret, SessionManager};
+/// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+/// manager.load(None)?;
+/// manager.load("a=b; c=d")?;
+/// manager.load(Some("a=b"))?;
+/// let text = String::from("a=b");
+/// manager.load(&text)?;
+/// let header: Option<String> = None;
+/// manager.load(header.as_deref())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `Cookie` header",
+    label = "expected a reference to text or to a request, or an `Option<&str>`",
+    note = "`.as_deref()` turns an `Option<String>` into an `Option<&str>`",
+    note = "the features `tiny_http` and `http` allow a `&tiny_http::Request` and a `&http::HeaderMap`",
+    note = "for several headers, and for bytes, there are `load_headers` and `destroy_headers`"
+)]
+pub trait CookieHeader: Headers {}
+
+impl<T: Headers + ?Sized> CookieHeader for &T {}
+
+// No other `Option` is a header: the compiler finds the type of a bare `None` because this is the only one.
+impl CookieHeader for Option<&str> {}
+
+mod sealed {
+    /// What a [`CookieHeader`](super::CookieHeader) refers to.
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` is neither the text of a `Cookie` header nor a request",
+        label = "expected a reference to text or to a request, or an `Option<&str>`",
+        note = "the features `tiny_http` and `http` allow a `&tiny_http::Request` and a `&http::HeaderMap`",
+        note = "for several headers, and for bytes, there are `load_headers` and `destroy_headers`"
+    )]
+    pub trait Headers {
+        /// Gives the values of all `Cookie` headers.
+        fn cookie_headers(&self) -> impl Iterator<Item = &[u8]>;
+    }
+}
+
+impl Headers for str {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.as_bytes())
+    }
+}
+
+impl Headers for String {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.as_bytes())
+    }
+}
+
+impl Headers for Cow<'_, str> {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.as_bytes())
+    }
+}
+
+impl Headers for Option<&str> {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|header| header.as_bytes())
+    }
+}
+
+#[cfg(feature = "tiny_http")]
+impl Headers for tiny_http::Request {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        let headers = self.headers().iter().filter(|header| header.field.equiv("Cookie"));
+        headers.map(|header| header.value.as_str().as_bytes())
+    }
+}
+
+#[cfg(feature = "http")]
+impl Headers for http::HeaderMap {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes)
+    }
+}
+
+impl<T: Headers + ?Sized> Headers for &T {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        (**self).cookie_headers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manager::SessionManager;
+    use crate::secret::Secret;
+
+    fn manager() -> SessionManager {
+        SessionManager::builder(Secret::generate().unwrap()).store_url("memory:").secure(false).build().unwrap()
+    }
+
+    /// Gives the `Cookie` header of a session that is kept.
+    fn session(manager: &SessionManager) -> String {
+        let mut session = manager.load(None).unwrap();
+        session.set("name", "Ada").unwrap();
+        session.save().unwrap().unwrap().as_str().split(';').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn text_is_taken_as_the_application_has_it() {
+        let manager = manager();
+        let header = session(&manager);
+        let text = header.as_str();
+        for loaded in [
+            manager.load(text),
+            manager.load(Some(text)),
+            manager.load(&header),
+            manager.load(&Cow::Borrowed(text)),
+            manager.load(Some(header.clone()).as_deref()),
+        ] {
+            assert!(!loaded.unwrap().is_new());
+        }
+        [text].iter().for_each(|header| assert!(!manager.load(header).unwrap().is_new()));
+        [&header].iter().for_each(|header| assert!(!manager.load(header).unwrap().is_new()));
+        assert!(manager.load(None).unwrap().is_new() && manager.load("").unwrap().is_new());
+
+        manager.transact(&header, |session| session.increment("count", 1)).unwrap();
+        assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(1));
+        let removal = manager.destroy(&header).unwrap();
+        assert!(removal.as_str().starts_with("sid=;") && manager.load(&header).unwrap().is_new());
+        assert_eq!(manager.destroy(None).unwrap(), removal);
+    }
+
+    #[cfg(feature = "tiny_http")]
+    #[test]
+    fn a_request_hands_over_all_of_its_cookie_headers() {
+        use tiny_http::{Header, Request, TestRequest};
+        let manager = manager();
+        let (one, two) = (session(&manager), session(&manager));
+        let request = |cookies: &[&str]| -> Request {
+            let fields = cookies.iter().map(|cookie| Header::from_bytes("cOOKIE", *cookie).unwrap());
+            let others = [Header::from_bytes("X-Cookie", two.as_str()).unwrap()];
+            fields.chain(others).fold(TestRequest::new(), TestRequest::with_header).into()
+        };
+        assert!(manager.load(&request(&[])).unwrap().is_new());
+        assert!(!manager.load(&request(&["a=b", &one])).unwrap().is_new());
+        assert!(!manager.load(&request(&[&one, "a=b"])).unwrap().is_new());
+        assert!(manager.load(&request(&[&one, &two])).unwrap().is_new(), "two sessions are none");
+        let _ = manager.destroy(&request(&[&one, &two])).unwrap();
+        assert!(manager.load(&one).unwrap().is_new() && manager.load(&two).unwrap().is_new());
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_header_map_hands_over_all_of_its_cookie_headers() {
+        use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+        let manager = manager();
+        let (one, two) = (session(&manager), session(&manager));
+        let map = |cookies: &[&[u8]]| -> HeaderMap {
+            let fields = cookies.iter().map(|cookie| (COOKIE, HeaderValue::from_bytes(cookie).unwrap()));
+            let other = (HeaderName::from_static("x-cookie"), HeaderValue::from_str(&two).unwrap());
+            fields.chain([other]).collect()
+        };
+        assert!(manager.load(&map(&[])).unwrap().is_new());
+        assert!(!manager.load(&map(&[b"a=\xff", one.as_bytes()])).unwrap().is_new());
+        assert!(!manager.load(&map(&[one.as_bytes(), b"a=\xff"])).unwrap().is_new());
+        assert!(!manager.load(&map(&[format!("a=\u{fe}; {one}").as_bytes()])).unwrap().is_new());
+        assert!(manager.load(&map(&[one.as_bytes(), two.as_bytes()])).unwrap().is_new(), "two sessions are none");
+        let _ = manager.destroy(&map(&[b"\xff", one.as_bytes(), two.as_bytes()])).unwrap();
+        assert!(manager.load(&one).unwrap().is_new() && manager.load(&two).unwrap().is_new());
+    }
+}
