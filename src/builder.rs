@@ -9,7 +9,7 @@ use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::manager::SessionManager;
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::store::metered::Metered;
+use crate::store::counted::CountedStore;
 use crate::store::open::open;
 use crate::store::record::Size;
 use crate::token::Signer;
@@ -506,7 +506,7 @@ impl SessionManagerBuilder {
         let cookie = self.cookie.checked()?;
         let signer = |scope| Signer::new(&scope, &self.secret, &self.accepted);
         Ok(SessionManager::new(Context {
-            store: Metered::new(self.store.open(self.pool_size, self.operation_timeout)?),
+            store: CountedStore::new(self.store.open(self.pool_size, self.operation_timeout)?),
             digests: Digests::new(&self.namespace),
             cookie_signer: signer(Scope::of_cookies(&self.namespace, &cookie)),
             token_signer: signer(Scope::of_bearer_tokens(&self.namespace)),

@@ -5,17 +5,17 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::id::{Digests, GroupTag, PublicId};
 use crate::lifetime::Lifetime;
+use crate::store::counted::CountedStore;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::metered::Metered;
 use crate::store::record::Size;
-use crate::store::stats::Counted;
+use crate::store::stats::Counter;
 use crate::throttle::Throttle;
 use crate::token::{Identity, Signer};
 use std::time::Duration;
 
 /// The store, the signers and the settings of a manager. All its sessions and groups share them.
 pub(crate) struct Context {
-    pub(crate) store: Metered,
+    pub(crate) store: CountedStore,
     pub(crate) namespace: String,
     pub(crate) digests: Digests,
     pub(crate) cookie_signer: Signer,
@@ -47,8 +47,8 @@ pub(crate) struct Limits {
 
 impl Context {
     /// Counts one event in the statistics.
-    pub(crate) fn count(&self, what: Counted) {
-        self.store.add(what, 1);
+    pub(crate) fn count(&self, counter: Counter) {
+        self.store.add(counter, 1);
     }
 
     /// Gives the deadline of an operation that begins now.

@@ -37,6 +37,13 @@ impl Deadline {
         let now = Instant::now();
         Deadline(now + self.0.saturating_duration_since(now) / tries.max(1))
     }
+
+    /// Gives the deadline of each of several tries, at the moment when that try begins: its share of the time that is
+    /// left then. A try that ends early leaves more time to those after it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn shares(self, tries: usize) -> impl Iterator<Item = Deadline> {
+        (1..=tries).rev().map(move |remaining| self.share_of(u32::try_from(remaining).unwrap_or(u32::MAX)))
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +57,20 @@ mod tests {
         assert!(third < half && half < deadline && !third.has_passed());
         assert!(deadline.left() > Duration::from_secs(590));
         assert!(deadline.share_of(0) <= deadline);
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn what_one_try_leaves_the_next_ones_share() {
+        let deadline = Deadline::after(Duration::from_secs(600));
+        let mut shares = deadline.shares(3);
+        let first = shares.next().unwrap();
+        assert!(Duration::from_secs(190) < first.left() && first.left() <= Duration::from_secs(200));
+        // The first try has taken no time.
+        assert!(shares.next().unwrap().left() > Duration::from_secs(290));
+        assert!(shares.next().unwrap().left() > Duration::from_secs(590));
+        assert_eq!(shares.next(), None);
+        assert_eq!(deadline.shares(0).next(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::record::Record;
-use crate::store::stats::{Counted, Stats};
+use crate::store::stats::{Counter, Stats};
 use crate::throttle::Throttle;
 use crate::token::{Signer, Transport, Verified};
 use log::Level;
@@ -147,7 +147,7 @@ impl SessionManager {
             Some(found) => Ok(Session::loaded(self.context.clone(), transport, found.verified, found.record)),
             None => {
                 if asked {
-                    self.context.count(Counted::NotFound);
+                    self.context.count(Counter::NotFound);
                 }
                 Session::new(self.context.clone(), transport)
             }
@@ -369,7 +369,7 @@ impl SessionManager {
 
     /// Counts and logs a request that is treated as one without a session.
     fn toss(&self, throttle: &Throttle, what: fmt::Arguments<'_>) {
-        self.context.count(Counted::Tossed);
+        self.context.count(Counter::Tossed);
         throttle.log(Level::Warn, format_args!("a request with several sessions is taken for one with none: {what}"));
     }
 
@@ -405,7 +405,7 @@ impl SessionManager {
     fn verify(&self, signer: &Signer, token: &[u8]) -> Option<Verified> {
         let verified = signer.verify(token);
         if verified.is_none() {
-            self.context.count(Counted::Refused);
+            self.context.count(Counter::Refused);
         }
         verified
     }

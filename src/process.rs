@@ -1,27 +1,27 @@
-//! Which process this is.
+//! Tells a process from its forked children.
 
 use forkguard::Guard;
 use std::process;
 
-/// One process, as it was when this was made.
+/// The process that made this value.
 ///
-/// A process id alone does not name it: the id is used again. A process that was forked from a child of an earlier one
-/// may have its id, and has a copy of its memory. So forks are counted as well: the C library's `fork` adds 1 in each
-/// child, and what a process inherits it has with the count of before.
+/// A process id alone does not identify a process, because ids are used again: a process that was forked from a child
+/// of an earlier process may have the id of that earlier process, and a copy of its memory. So forks are counted too.
+/// The C library's `fork` adds 1 in each child, and a child inherits this value with the count from before.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     id: u32,
-    /// `None` where the C library has no memory left for its handler: then the id has to do.
+    /// `None` if the C library has no memory left for its fork handler. Then the id alone has to do.
     forks: Option<Guard>,
 }
 
 impl Process {
-    /// This process.
+    /// Gives the process that runs now.
     pub(crate) fn this() -> Process {
         Process { id: process::id(), forks: Guard::try_new().ok() }
     }
 
-    /// Whether this process is the one.
+    /// Says whether the process that runs now is the one that made this value.
     pub(crate) fn is_this(&self) -> bool {
         self.id == process::id() && !self.forks.clone().is_some_and(|mut forks| forks.detected_fork())
     }

@@ -1,4 +1,6 @@
 //! Random bytes, straight from the operating system.
+//!
+//! A generator inside the process would be copied by a fork, and every child would draw the same bytes.
 
 use crate::error::Error;
 use base64::Engine;
@@ -6,14 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-/// Fresh random bytes. A generator inside the process would be copied by a fork, and every child would draw the same.
+/// Draws `N` random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     SysRng.try_fill_bytes(&mut bytes).map_err(|error| Error::Randomness(Box::new(error)))?;
     Ok(bytes)
 }
 
-/// Eight random characters of base64: text, since a server may repeat them in an error.
+/// Draws eight random characters of base64. A nonce is text because a server may repeat it in an error.
 pub(crate) fn nonce() -> Result<[u8; 8], Error> {
     let mut nonce = [0; 8];
     let encoded = URL_SAFE_NO_PAD.encode_slice(bytes::<6>()?, &mut nonce);

@@ -27,13 +27,13 @@
 pub(crate) mod call;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub(crate) mod counted;
 pub(crate) mod entries;
 pub(crate) mod entry;
 pub(crate) mod fork_guard;
 pub(crate) mod forward;
 pub(crate) mod key;
 pub(crate) mod memory;
-pub(crate) mod metered;
 pub(crate) mod open;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod process;

@@ -1,23 +1,24 @@
-//! Log lines that a client can cause at will, held back so that nobody fills a disk with them.
+//! A limit for log lines that a client can cause at will, so that nobody fills a disk with them.
 
 use log::Level;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How far apart two lines of one kind are, in milliseconds.
+/// The time between two lines of one kind, in milliseconds.
 const INTERVAL: u64 = 60_000;
 
-/// Lines of one kind, of which at most one a minute is written. There is no lock in it that a fork could copy.
+/// Writes at most one line a minute of one kind. It holds no lock that a fork could copy.
 #[derive(Default)]
 pub(crate) struct Throttle {
     /// When the last line was written, in milliseconds since 1970.
     written_at: AtomicU64,
-    /// How many were not since then.
+    /// How many lines were not written since then.
     held_back: AtomicU64,
 }
 
 impl Throttle {
+    /// Writes the line, or counts it as held back.
     pub(crate) fn log(&self, level: Level, line: fmt::Arguments<'_>) {
         if !log::log_enabled!(level) {
             return;
@@ -30,12 +31,12 @@ impl Throttle {
         }
     }
 
-    /// How many lines were held back before the one that may be written now; `None` if it may not.
+    /// Says whether a line may be written now. If so, gives the number of lines that were held back before it.
     fn pass(&self, now: u64) -> Option<u64> {
         let written_at = self.written_at.load(Ordering::Relaxed);
-        // A clock that was put back holds nothing back.
+        // A clock that was set back does not hold lines back.
         let due = now.abs_diff(written_at) >= INTERVAL;
-        // Of several threads, one writes.
+        // If several threads are here at once, one of them writes.
         if due && self.written_at.compare_exchange(written_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             return Some(self.held_back.swap(0, Ordering::Relaxed));
         }
@@ -55,7 +56,7 @@ mod tests {
         assert_eq!([0, 1, 59_999].map(|later| throttle.pass(start + later)), [None; 3]);
         assert_eq!(throttle.pass(start + 60_000), Some(3));
         assert_eq!(throttle.pass(start + 60_001), None);
-        assert_eq!(throttle.pass(start - 60_000), Some(1), "the clock was put back");
+        assert_eq!(throttle.pass(start - 60_000), Some(1), "the clock was set back");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use support::fork::{Signals, child, in_own_process};
 use support::log::{collect, lines};
 use support::redis::rights;
 use support::sick::{Act, Sick};
-use support::tls::{Authority, path};
+use support::tls::{Authority, path, silent};
 use support::{builder, cookie, failure, fault, kind, manager, session_with, until};
 
 fn login(manager: &SessionManager, header: Option<&str>) -> String {
@@ -719,6 +719,16 @@ fn where_no_node_gives_the_map_it_is_said_why() {
     let (what, message) = told("ada:hunter2", 500);
     cluster.nodes.iter().for_each(|node| kill(node.redis.pid(), Signal::SIGCONT).unwrap());
     assert!(what == StoreErrorKind::Timeout, "{message}");
+}
+
+#[test]
+fn a_silent_node_of_the_url_leaves_time_to_ask_the_next() {
+    let cluster = Cluster::start(2);
+    let (_listener, silent) = silent();
+    let url = cluster.url().replace("://", &format!("://127.0.0.1:{silent},"));
+    let manager = builder(&url).operation_timeout(Duration::from_secs(3)).build().unwrap();
+    manager.ping().unwrap();
+    session_with(&manager, &[("a", "1")]);
 }
 
 #[test]

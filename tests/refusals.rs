@@ -104,7 +104,7 @@ fn a_state_that_refuses_saves_is_told_once_and_costs_few_connections() {
                 !told.is_empty()
             });
             assert_eq!(told.len(), 1, "{told:?}");
-            let met = told[0].split_once(&format!("no longer refuses requests ({code}); those that it refused: "));
+            let met = told[0].split_once(&format!("no longer refuses requests ({code}); requests that it refused: "));
             let met: usize = met.and_then(|(_, met)| met.split(',').next()?.parse().ok()).expect(&told[0]);
             assert!(met >= SAVES, "{told:?}");
             assert!(!told[0].contains("hunter2"));
@@ -171,7 +171,7 @@ fn behind_one_address_the_new_primary_is_found_by_workers_that_only_read() {
                 save(&manager).unwrap();
             }
             let told = warnings();
-            assert!(told.len() == 1 && told[0].contains("leads to another server by now"), "{told:?}");
+            assert!(told.len() == 1 && told[0].contains("leads to another node now"), "{told:?}");
             assert!(told[0].contains("READONLY"), "{told:?}");
             let (commands, _) = primary.redis.commands(|| {
                 for _ in 0..5 {

@@ -165,7 +165,7 @@ fn where_no_primary_is_found_it_is_said_why_and_in_time() {
     let of = |sentinels: &[u16]| url(sentinels);
     let unknown = of(&[knows.port, nobody]).replace(NAME, "orders");
     for (url, expected, words) in [
-        (unknown, StoreErrorKind::Unavailable, "knows none of that name"),
+        (unknown, StoreErrorKind::Unavailable, "does not know this name"),
         (of(&[nobody]), StoreErrorKind::Unavailable, "refused"),
         (of(&[silent]), StoreErrorKind::Timeout, "in time"),
         (of(&[nobody, silent]), StoreErrorKind::Unavailable, "refused"),

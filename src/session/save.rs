@@ -6,7 +6,7 @@ use crate::error::{Error, Oversize};
 use crate::random;
 use crate::session::Session;
 use crate::session::pending::InFlight;
-use crate::store::stats::Counted;
+use crate::store::stats::Counter;
 use std::mem;
 
 impl Session {
@@ -95,8 +95,8 @@ impl Session {
     /// Counts the answer if the record refused a change.
     pub(super) fn counted<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
         match &answer {
-            Err(Error::Gone) => self.context.count(Counted::Gone),
-            Err(Error::Conflict) => self.context.count(Counted::Conflicts),
+            Err(Error::Gone) => self.context.count(Counter::Gone),
+            Err(Error::Conflict) => self.context.count(Counter::Conflicts),
             _ => {}
         }
         answer

@@ -5,7 +5,7 @@ use crate::cookie::SetCookie;
 use crate::error::Error;
 use crate::random;
 use crate::session::{Session, Transaction};
-use crate::store::stats::Counted;
+use crate::store::stats::Counter;
 use std::time::Duration;
 
 /// How often a transaction is tried before the answer is `Conflict`.
@@ -22,7 +22,7 @@ pub(crate) fn transact<R, E: From<Error>>(
     for attempt in 0..TRIES {
         let mut session = load()?;
         if was_live && session.is_new() {
-            context.count(Counted::Gone);
+            context.count(Counter::Gone);
             return Err(Error::Gone.into());
         }
         was_live = !session.is_new();

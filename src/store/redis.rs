@@ -1,6 +1,7 @@
 //! Sessions in Redis: a session is one hash, a change is one script, and a call is one round trip.
 
 mod arguments;
+mod deployment;
 mod generation;
 mod group;
 mod handover;
@@ -13,7 +14,6 @@ mod record;
 mod reply;
 mod script;
 mod scripts;
-mod servers;
 mod shared;
 mod wait;
 mod wire;
@@ -27,9 +27,9 @@ use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::redis::deployment::{Client, Deployment};
 use crate::store::redis::handover::Handover;
 use crate::store::redis::operation::Operation;
-use crate::store::redis::servers::{Servers, Source};
 use crate::store::redis::shared::Shared;
 use crate::store::redis::wait::Wait;
 use crate::store::refusal::Refusal;
@@ -65,7 +65,7 @@ impl RedisStore {
             return Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "tls" });
         }
         let (url, wait) = Wait::take(url)?;
-        let shared = Shared::new(Source::parse(&url)?, pool_size, wait);
+        let shared = Shared::new(Deployment::parse(&url)?, pool_size, wait);
         Ok(RedisStore { shared, patience })
     }
 
@@ -121,7 +121,7 @@ impl Store for RedisStore {
     }
 
     fn before_fork(&self) -> ForkGuard {
-        self.shared.servers.before_fork(self.patience * 2, Servers::close_idle)
+        self.shared.clients.before_fork(self.patience * 2, Client::close_idle)
     }
 
     fn stats(&self) -> Stats {
@@ -131,6 +131,6 @@ impl Store for RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.shared.source)
+        write!(f, "{}", self.shared.deployment)
     }
 }

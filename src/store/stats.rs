@@ -1,4 +1,4 @@
-//! The counters of calls to the store.
+//! The counters of one process: what it does at its store, and what happens to its sessions.
 
 use crate::error::StoreErrorKind;
 use crate::process::Process;
@@ -20,7 +20,7 @@ pub struct Stats {
     /// Calls to the store that failed, by kind. A kind that never occurred is not in the map.
     pub errors: BTreeMap<StoreErrorKind, u64>,
     /// Sessions created. If this rises and logins do not, the application sets values in the sessions of visitors who
-    /// never log in, crawlers included. Each of these sessions takes a place in the store.
+    /// never log in, crawlers included. Each of these sessions takes room in the store.
     pub created: u64,
     /// Loads that extended the life of their session.
     pub refreshed: u64,
@@ -30,7 +30,7 @@ pub struct Stats {
     pub ended: u64,
     /// Loads with a token of ours whose session the store does not have. Some are normal: a session has ended or timed
     /// out, and the browser still has its cookie. A sudden rise means that the store has lost sessions. It was emptied
-    /// (`FLUSHALL`), it evicts them (see Redis's `maxmemory-policy`), or a failover went to a server that did not have
+    /// (`FLUSHALL`), it evicts them (see Redis's `maxmemory-policy`), or a failover went to a node that did not have
     /// them.
     pub not_found: u64,
     /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. A
@@ -40,16 +40,16 @@ pub struct Stats {
     /// again. A high number means that too many requests work on one session at once.
     pub conflicts: u64,
     /// Tokens refused without asking the store, because they are malformed or not signed by an accepted secret. A few
-    /// are scans. A rise after a deployment means that a setting that tokens are bound to was changed, or that a worker
-    /// has another secret.
+    /// are scans. A rise after a release of the application means that a setting that tokens are bound to was changed,
+    /// or that a worker has another secret.
     pub refused: u64,
     /// Requests treated as ones without a session, because they brought two live sessions, or more than 8 cookies of
     /// our name. Somebody plants cookies, from a neighbouring subdomain or over plain http.
     pub tossed: u64,
-    /// The number of connections that this process may have open; in a cluster, at each node. 0 for stores without
+    /// The number of connections that this process may have open; in a cluster, to each node. 0 for stores without
     /// connections.
     pub pool_size: u32,
-    /// Connections opened. A high number means that a server, or a network, drops connections.
+    /// Connections opened. A high number means that Redis, or the network, closes connections.
     pub connections: u64,
     /// Connections that are open now: those in use, and those kept for the next call.
     pub connections_open: u64,
@@ -63,23 +63,24 @@ pub struct Stats {
     pub lock_waits: u64,
     /// SQLite: the total time that these calls waited for the file.
     pub lock_waited: Duration,
-    /// Requests made to a server. Waits for replicas are not counted, nor scripts that are sent in full once.
+    /// Requests sent to Redis. Waits for replicas are not counted. Nor is a script that is sent in full because Redis
+    /// does not have it.
     pub round_trips: u64,
-    /// Requests sent a second time to the same server, on a fresh connection.
+    /// Requests sent a second time to the same node, on a fresh connection.
     pub retries: u64,
-    /// Loads that were answered, although the server refused to extend the life of the session: the server may be a
-    /// replica, or its memory may be full. If this goes on, users are logged out while they click.
+    /// Loads that were answered although Redis refused to extend the life of the session: it may be a replica, or its
+    /// memory may be full. If this goes on, users are logged out while they click.
     pub refused_refreshes: u64,
 }
 
-/// The counters of this process. A forked child begins anew.
+/// The counters of this process. A forked child begins with zeros.
 pub(crate) struct Counters {
-    current: ArcSwap<Numbers>,
+    current: ArcSwap<OfProcess>,
 }
 
-/// The counters, by name.
+/// The name of a counter.
 #[derive(Clone, Copy)]
-pub(crate) enum Counted {
+pub(crate) enum Counter {
     Calls,
     Error(StoreErrorKind),
     Created,
@@ -91,9 +92,9 @@ pub(crate) enum Counted {
     Refused,
     Tossed,
     Connections,
-    /// Goes up and down.
+    /// The open connections that no call uses. Goes up and down.
     Idle,
-    /// Goes up and down.
+    /// The connections in use. Goes up and down.
     InUse,
     Waits,
     /// In microseconds.
@@ -106,16 +107,85 @@ pub(crate) enum Counted {
     LockWaited,
 }
 
-/// The counters of one process.
-struct Numbers {
+impl Counters {
+    /// Adds to a counter, and gives its value from before.
+    pub(crate) fn add(&self, counter: Counter, number: u64) -> u64 {
+        self.of_this_process().values.get(counter).fetch_add(number, Ordering::Relaxed)
+    }
+
+    /// Subtracts from a counter that goes up and down.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(crate) fn subtract(&self, counter: Counter, number: u64) {
+        self.of_this_process().values.get(counter).fetch_sub(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self, pool_size: u32) -> Stats {
+        let current = self.of_this_process();
+        let get = |counter| current.values.get(counter).load(Ordering::Relaxed);
+        let errors = KINDS.map(|kind| (kind, get(Counter::Error(kind))));
+        Stats {
+            calls: get(Counter::Calls),
+            errors: errors.into_iter().filter(|(_, number)| *number > 0).collect(),
+            created: get(Counter::Created),
+            refreshed: get(Counter::Refreshed),
+            ended: get(Counter::Ended),
+            not_found: get(Counter::NotFound),
+            gone: get(Counter::Gone),
+            conflicts: get(Counter::Conflicts),
+            refused: get(Counter::Refused),
+            tossed: get(Counter::Tossed),
+            pool_size,
+            connections: get(Counter::Connections),
+            connections_open: get(Counter::InUse).wrapping_add(get(Counter::Idle)),
+            connections_in_use: get(Counter::InUse),
+            waits: get(Counter::Waits),
+            waited: Duration::from_micros(get(Counter::Waited)),
+            lock_waits: get(Counter::LockWaits),
+            lock_waited: Duration::from_micros(get(Counter::LockWaited)),
+            round_trips: get(Counter::RoundTrips),
+            retries: get(Counter::Retries),
+            refused_refreshes: get(Counter::RefusedRefreshes),
+        }
+    }
+
+    fn of_this_process(&self) -> Guard<Arc<OfProcess>> {
+        let mut current = self.current.load();
+        while !current.process.is_this() {
+            // A fork made this process. If several of its threads notice at once, one of them puts zeros in place.
+            self.current.compare_and_swap(&current, Arc::new(OfProcess::this()));
+            current = self.current.load();
+        }
+        current
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { current: ArcSwap::from_pointee(OfProcess::this()) }
+    }
+}
+
+/// The values of one process, which a forked child must not go on with.
+struct OfProcess {
     process: Process,
-    counters: Named,
+    values: Values,
+}
+
+impl OfProcess {
+    fn this() -> OfProcess {
+        OfProcess { process: Process::this(), values: Values::default() }
+    }
 }
 
 #[derive(Default)]
-struct Named {
+struct Values {
     calls: AtomicU64,
-    errors: Errors,
+    unavailable: AtomicU64,
+    timeout: AtomicU64,
+    rejected: AtomicU64,
+    corrupt: AtomicU64,
+    forked: AtomicU64,
+    backend: AtomicU64,
     created: AtomicU64,
     refreshed: AtomicU64,
     ended: AtomicU64,
@@ -136,16 +206,6 @@ struct Named {
     lock_waited: AtomicU64,
 }
 
-#[derive(Default)]
-struct Errors {
-    unavailable: AtomicU64,
-    timeout: AtomicU64,
-    rejected: AtomicU64,
-    corrupt: AtomicU64,
-    forked: AtomicU64,
-    backend: AtomicU64,
-}
-
 const KINDS: [StoreErrorKind; 6] = [
     StoreErrorKind::Unavailable,
     StoreErrorKind::Timeout,
@@ -155,106 +215,34 @@ const KINDS: [StoreErrorKind; 6] = [
     StoreErrorKind::Backend,
 ];
 
-impl Numbers {
-    fn of_this_process() -> Numbers {
-        Numbers { process: Process::this(), counters: Named::default() }
-    }
-}
-
-impl Named {
-    fn counter(&self, what: Counted) -> &AtomicU64 {
-        match what {
-            Counted::Calls => &self.calls,
-            Counted::Error(kind) => self.errors.counter(kind),
-            Counted::Created => &self.created,
-            Counted::Refreshed => &self.refreshed,
-            Counted::Ended => &self.ended,
-            Counted::NotFound => &self.not_found,
-            Counted::Gone => &self.gone,
-            Counted::Conflicts => &self.conflicts,
-            Counted::Refused => &self.refused,
-            Counted::Tossed => &self.tossed,
-            Counted::Connections => &self.connections,
-            Counted::Idle => &self.idle,
-            Counted::InUse => &self.in_use,
-            Counted::Waits => &self.waits,
-            Counted::Waited => &self.waited,
-            Counted::RoundTrips => &self.round_trips,
-            Counted::Retries => &self.retries,
-            Counted::RefusedRefreshes => &self.refused_refreshes,
-            Counted::LockWaits => &self.lock_waits,
-            Counted::LockWaited => &self.lock_waited,
-        }
-    }
-}
-
-impl Errors {
-    fn counter(&self, kind: StoreErrorKind) -> &AtomicU64 {
-        match kind {
-            StoreErrorKind::Unavailable => &self.unavailable,
-            StoreErrorKind::Timeout => &self.timeout,
-            StoreErrorKind::Rejected => &self.rejected,
-            StoreErrorKind::Corrupt => &self.corrupt,
-            StoreErrorKind::Forked => &self.forked,
-            StoreErrorKind::Backend => &self.backend,
-        }
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters { current: ArcSwap::from_pointee(Numbers::of_this_process()) }
-    }
-}
-
-impl Counters {
-    /// Adds to a counter, and gives its value from before.
-    pub(crate) fn add(&self, what: Counted, number: u64) -> u64 {
-        self.numbers().counters.counter(what).fetch_add(number, Ordering::Relaxed)
-    }
-
-    /// Subtracts from a counter that goes up and down.
-    #[cfg(any(feature = "redis", feature = "sqlite"))]
-    pub(crate) fn subtract(&self, what: Counted, number: u64) {
-        self.numbers().counters.counter(what).fetch_sub(number, Ordering::Relaxed);
-    }
-
-    fn numbers(&self) -> Guard<Arc<Numbers>> {
-        let mut current = self.current.load();
-        while !current.process.is_this() {
-            // A fork made this a child. Of several threads that notice, one puts new counters in place.
-            self.current.compare_and_swap(&current, Arc::new(Numbers::of_this_process()));
-            current = self.current.load();
-        }
-        current
-    }
-
-    pub(crate) fn stats(&self, pool_size: u32) -> Stats {
-        let numbers = self.numbers();
-        let get = |what| numbers.counters.counter(what).load(Ordering::Relaxed);
-        let errors = KINDS.map(|kind| (kind, get(Counted::Error(kind))));
-        Stats {
-            calls: get(Counted::Calls),
-            errors: errors.into_iter().filter(|(_, number)| *number > 0).collect(),
-            created: get(Counted::Created),
-            refreshed: get(Counted::Refreshed),
-            ended: get(Counted::Ended),
-            not_found: get(Counted::NotFound),
-            gone: get(Counted::Gone),
-            conflicts: get(Counted::Conflicts),
-            refused: get(Counted::Refused),
-            tossed: get(Counted::Tossed),
-            pool_size,
-            connections: get(Counted::Connections),
-            connections_open: get(Counted::InUse).wrapping_add(get(Counted::Idle)),
-            connections_in_use: get(Counted::InUse),
-            waits: get(Counted::Waits),
-            waited: Duration::from_micros(get(Counted::Waited)),
-            lock_waits: get(Counted::LockWaits),
-            lock_waited: Duration::from_micros(get(Counted::LockWaited)),
-            round_trips: get(Counted::RoundTrips),
-            retries: get(Counted::Retries),
-            refused_refreshes: get(Counted::RefusedRefreshes),
+impl Values {
+    fn get(&self, counter: Counter) -> &AtomicU64 {
+        match counter {
+            Counter::Calls => &self.calls,
+            Counter::Error(StoreErrorKind::Unavailable) => &self.unavailable,
+            Counter::Error(StoreErrorKind::Timeout) => &self.timeout,
+            Counter::Error(StoreErrorKind::Rejected) => &self.rejected,
+            Counter::Error(StoreErrorKind::Corrupt) => &self.corrupt,
+            Counter::Error(StoreErrorKind::Forked) => &self.forked,
+            Counter::Error(StoreErrorKind::Backend) => &self.backend,
+            Counter::Created => &self.created,
+            Counter::Refreshed => &self.refreshed,
+            Counter::Ended => &self.ended,
+            Counter::NotFound => &self.not_found,
+            Counter::Gone => &self.gone,
+            Counter::Conflicts => &self.conflicts,
+            Counter::Refused => &self.refused,
+            Counter::Tossed => &self.tossed,
+            Counter::Connections => &self.connections,
+            Counter::Idle => &self.idle,
+            Counter::InUse => &self.in_use,
+            Counter::Waits => &self.waits,
+            Counter::Waited => &self.waited,
+            Counter::RoundTrips => &self.round_trips,
+            Counter::Retries => &self.retries,
+            Counter::RefusedRefreshes => &self.refused_refreshes,
+            Counter::LockWaits => &self.lock_waits,
+            Counter::LockWaited => &self.lock_waited,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A resource that every process opens for itself, however often it forks.
+//! A resource that each process opens for itself.
 
 use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::process;
+use crate::process::Process;
 use crate::store::fork_guard::ForkGuard;
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,37 +10,39 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{fmt, mem, thread};
 
-/// Holds one `T` per process, opened on first use.
+/// Holds one `T` for each process, opened on first use.
 ///
-/// No lock is held anywhere that a fork could copy in its locked state: the holder is swapped, and calls are counted.
-/// What a child inherits it never touches again, and never drops: it is the parent's, and its locks may be held for ever.
+/// There is no lock here that a fork could copy while it is held: the state is swapped, and calls are counted. A child
+/// never touches the `T` that it inherits, and never drops it. That `T` is the parent's, and its locks may be held for
+/// ever.
 pub(crate) struct PerProcess<T> {
-    current: ArcSwap<Process<T>>,
+    current: ArcSwap<State<T>>,
 }
 
-struct Process<T> {
-    process: process::Process,
+/// The state of one process.
+struct State<T> {
+    process: Process,
     gate: Gate,
     resource: OnceLock<T>,
 }
 
 impl<T: Send + Sync + 'static> PerProcess<T> {
     pub(crate) fn new() -> PerProcess<T> {
-        PerProcess { current: ArcSwap::new(Process::this()) }
+        PerProcess { current: ArcSwap::new(State::of_this_process()) }
     }
 
-    /// Begins a call: waits while a fork is being made, at most until the deadline.
+    /// Begins a call. Waits while a fork is being made, at most until the deadline.
     pub(crate) fn enter(&self, deadline: Deadline) -> Result<Entered<T>, StoreError> {
-        let process = self.of_this_process();
-        if process.gate.enter(deadline) {
-            Ok(Entered { process })
+        let state = self.of_this_process();
+        if state.gate.enter(deadline) {
+            Ok(Entered { state })
         } else {
             Err(StoreError::new(StoreErrorKind::Timeout, "held back until the end of the call by a ForkGuard"))
         }
     }
 
-    /// Waits, at most this long, until no call is under way; then `close`s what this process has open. New calls wait
-    /// for the guard to be dropped.
+    /// Waits until no call is under way, at most for `patience`, and then `close`s what this process has open. New
+    /// calls wait until the guard is dropped.
     #[cfg(feature = "redis")]
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
         let (guard, quiet) = self.hold_back(Deadline::after(patience), close);
@@ -50,31 +52,32 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         guard
     }
 
-    /// Holds new calls back until the guard is dropped, waits for those under way, and `close`s what this process has
-    /// open. Says whether all calls have ended by the deadline.
+    /// Holds new calls back until the guard is dropped, waits for the calls under way, and `close`s what this process
+    /// has open. Says whether all calls have ended by the deadline.
     pub(crate) fn hold_back(&self, deadline: Deadline, close: impl FnOnce(&T)) -> (ForkGuard, bool) {
-        let process = self.of_this_process();
-        process.gate.close();
-        let mut quiet = process.gate.wait_until_empty(deadline);
-        if let Some(resource) = process.resource.get() {
-            // Several threads may be here at once, and each closes a part. None may fork before all are done: so this
-            // counts as a call.
-            process.gate.begin();
+        let state = self.of_this_process();
+        state.gate.close();
+        let mut quiet = state.gate.wait_until_empty(deadline);
+        if let Some(resource) = state.resource.get() {
+            // Several threads may be here at once, and each closes a part. None of them may fork before all are done,
+            // so closing counts as a call.
+            state.gate.begin();
             close(resource);
-            process.gate.leave();
-            quiet &= process.gate.wait_until_empty(deadline);
+            state.gate.leave();
+            quiet &= state.gate.wait_until_empty(deadline);
         }
-        (ForkGuard::new(move || process.gate.open()), quiet)
+        (ForkGuard::new(move || state.gate.open()), quiet)
     }
 
-    fn of_this_process(&self) -> Arc<Process<T>> {
+    fn of_this_process(&self) -> Arc<State<T>> {
         loop {
             let current = self.current.load_full();
             if current.process.is_this() {
                 return current;
             }
-            // A fork made this a child. Of several threads that notice, one puts the new state in place.
-            let previous = self.current.compare_and_swap(&current, Process::this());
+            // A fork made this process. If several of its threads notice at once, one of them puts a new state in
+            // place.
+            let previous = self.current.compare_and_swap(&current, State::of_this_process());
             if Arc::ptr_eq(&previous, &current) {
                 mem::forget(current);
             }
@@ -91,9 +94,9 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
-impl<T> Process<T> {
-    fn this() -> Arc<Process<T>> {
-        Arc::new(Process { process: process::Process::this(), gate: Gate::default(), resource: OnceLock::new() })
+impl<T> State<T> {
+    fn of_this_process() -> Arc<State<T>> {
+        Arc::new(State { process: Process::this(), gate: Gate::default(), resource: OnceLock::new() })
     }
 }
 
@@ -103,41 +106,41 @@ impl<T> fmt::Debug for PerProcess<T> {
     }
 }
 
-/// Tells that calls did not end before a fork.
+/// Logs that calls did not end before a fork.
 pub(crate) fn warn_of_calls(patience: Duration) {
     log::error!("before_fork: calls are still under way after {patience:?}; forking now may hang the child");
 }
 
 /// A call under way.
 pub(crate) struct Entered<T> {
-    process: Arc<Process<T>>,
+    state: Arc<State<T>>,
 }
 
 impl<T> Entered<T> {
-    /// This process's resource.
+    /// Gives the resource of this process. Opens it if no call has done so yet.
     pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Result<T, StoreError>) -> Result<&T, StoreError> {
-        if let Some(resource) = self.process.resource.get() {
+        if let Some(resource) = self.state.resource.get() {
             return Ok(resource);
         }
         let new = open()?;
-        // Of several threads that are here, one puts its own in place.
-        Ok(self.process.resource.get_or_init(|| new))
+        // If several threads are here at once, one of them puts its own in place.
+        Ok(self.state.resource.get_or_init(|| new))
     }
 }
 
 impl<T> Drop for Entered<T> {
     fn drop(&mut self) {
-        self.process.gate.leave();
+        self.state.gate.leave();
     }
 }
 
-/// Counts the calls under way, and holds new ones back while forks are made.
+/// Counts the calls under way, and holds new calls back while forks are made.
 ///
-/// Forks are rare, so waiting is done by looking again; there is no queue that a child could inherit.
+/// Forks are rare, so a call that waits looks again and again. There is no queue that a child could inherit.
 #[derive(Default)]
 struct Gate(AtomicU64);
 
-/// Those who keep the gate closed are counted in the upper half, the calls under way in the lower.
+/// Added once for each guard that keeps the gate closed. The calls under way are counted below this bit.
 const CLOSED: u64 = 1 << 32;
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
@@ -152,7 +155,7 @@ impl Gate {
         })
     }
 
-    /// Counts a call, and gives the state of before.
+    /// Counts a call, and gives the count from before.
     fn begin(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Acquire)
     }
@@ -169,15 +172,16 @@ impl Gate {
         self.0.fetch_sub(CLOSED, Ordering::Release);
     }
 
-    /// Whether the calls that were under way when it was closed have ended.
+    /// Waits until no call is under way. Says whether that is so by the deadline.
     fn wait_until_empty(&self, deadline: Deadline) -> bool {
         wait(deadline, || self.0.load(Ordering::Acquire).is_multiple_of(CLOSED))
     }
 }
 
-fn wait(deadline: Deadline, mut until: impl FnMut() -> bool) -> bool {
+/// Waits until something is so, at most until the deadline. Says whether it is.
+fn wait(deadline: Deadline, mut is_so: impl FnMut() -> bool) -> bool {
     loop {
-        if until() {
+        if is_so() {
             return true;
         }
         if deadline.has_passed() {

@@ -1,54 +1,52 @@
-//! An r2d2 pool of *places* for connections.
+//! A pool of connections on r2d2, which keeps the connections and never opens one.
 //!
-//! A place is filled by the call that needs it, within that call's deadline, and not by r2d2's threads: so a failed
-//! attempt to connect is told at once, r2d2's retries and their growing waits never come into play, and no thread of
-//! r2d2's is ever inside its locks when a process forks.
+//! Left to itself, r2d2 opens connections in threads of its own. If an attempt fails, r2d2 tries again after growing
+//! pauses, and the call hears of the failure only when its time is up. If the process forks while such a thread holds
+//! one of r2d2's locks, the child inherits the lock as it is. So here r2d2 keeps entries that are empty at first. A
+//! call leases an entry. If there is no connection in it, the call opens one: within its own deadline, and with the
+//! error at once.
 //!
-//! Calls do not wait inside r2d2 either: there, whoever comes next may be faster than one who waits. They wait in a queue
-//! here, and a place that becomes free is handed to the first of them.
+//! Calls do not wait inside r2d2 either, because r2d2 lets a new call overtake one that waits. They wait in a
+//! [`Queue`]: a lease that ends goes to the call that has waited longest.
+
+mod queue;
 
 use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::stats::{Counted, Counters};
+use crate::store::process::pool::queue::Queue;
+use crate::store::stats::{Counter, Counters};
 use scheduled_thread_pool::ScheduledThreadPool;
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// The places for connections of one process.
-pub(crate) struct Places<C: Send + 'static> {
-    pool: r2d2::Pool<Empty<C>>,
-    /// The calls that wait for a place, in the order in which they came. While there are any, no place is free.
-    waiting: Arc<Queue<C>>,
+/// The connections of one process.
+pub(crate) struct Pool<C: Send + 'static> {
+    entries: r2d2::Pool<NeverConnects<C>>,
+    /// The calls that wait for an entry. While there are any, no entry is free.
+    queue: Arc<Queue<Entry<C>>>,
     counters: Arc<Counters>,
-    /// Keeps r2d2's thread asleep until the pool goes.
+    /// Keeps r2d2's thread asleep until the pool is dropped.
     _asleep: Sender<()>,
 }
 
-type Queue<C> = Mutex<VecDeque<Arc<Waiter<C>>>>;
-type Pooled<C> = r2d2::PooledConnection<Empty<C>>;
-
-/// A call that waits, and the place that is handed to it.
-struct Waiter<C: Send + 'static> {
-    place: Mutex<Option<Pooled<C>>>,
-    handed: Condvar,
-}
-
-/// A place, and the connection in it if there is one.
-pub(crate) struct Place<C: Send + 'static> {
-    /// `None` only while it is dropped.
-    pooled: Option<Pooled<C>>,
-    waiting: Arc<Queue<C>>,
+/// The use of one entry of the pool, until the lease is dropped.
+pub(crate) struct Lease<C: Send + 'static> {
+    /// `None` only while the lease is dropped.
+    entry: Option<Entry<C>>,
+    queue: Arc<Queue<Entry<C>>>,
     counters: Arc<Counters>,
 }
 
-struct Empty<C>(PhantomData<fn() -> C>);
+/// What r2d2 keeps: a connection, or nothing yet.
+type Entry<C> = r2d2::PooledConnection<NeverConnects<C>>;
 
-impl<C: Send + 'static> r2d2::ManageConnection for Empty<C> {
+/// Makes empty entries where r2d2 asks for connections.
+struct NeverConnects<C>(PhantomData<fn() -> C>);
+
+impl<C: Send + 'static> r2d2::ManageConnection for NeverConnects<C> {
     type Connection = Option<C>;
     type Error = Infallible;
 
@@ -65,170 +63,140 @@ impl<C: Send + 'static> r2d2::ManageConnection for Empty<C> {
     }
 }
 
-impl<C: Send + 'static> Places<C> {
-    pub(crate) fn new(size: u32, counters: Arc<Counters>) -> Result<Places<C>, StoreError> {
+impl<C: Send + 'static> Pool<C> {
+    pub(crate) fn new(size: u32, counters: Arc<Counters>) -> Result<Pool<C>, StoreError> {
         let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool");
-        // It panics where the operating system gives it no thread.
+        // It panics if the operating system gives it no thread.
         let thread = std::panic::catch_unwind(move || thread.build()).map_err(|_| {
             let message = "no thread can be started for the pool; see the limits on processes (RLIMIT_NPROC, pids.max)";
             StoreError::new(StoreErrorKind::Backend, message)
         })?;
         let thread = Arc::new(thread);
-        let pool = r2d2::Pool::builder()
+        let entries = r2d2::Pool::builder()
             .max_size(size)
             .test_on_check_out(false)
             .idle_timeout(None)
             .max_lifetime(None)
             .thread_pool(thread.clone())
-            .build_unchecked(Empty(PhantomData));
-        // All places are made by jobs that are queued already. After them the thread sleeps in a channel of std's: left
-        // waiting in parking_lot, it would stand in that library's process-wide queues, and a child would inherit them.
+            .build_unchecked(NeverConnects(PhantomData));
+        // The jobs that make the entries are queued by now. The job after them puts the thread to sleep in a channel of
+        // the standard library. Otherwise the thread would wait in parking_lot's queues. These are global to the
+        // process, and a forked child would inherit them.
         let (_asleep, sleep) = mpsc::channel::<()>();
-        let (done, places_made) = mpsc::channel();
+        let (done, entries_made) = mpsc::channel();
         thread.execute(move || {
             let _ = done.send(());
             let _ = sleep.recv();
         });
-        let _ = places_made.recv();
-        Ok(Places { pool, waiting: Arc::default(), counters, _asleep })
+        let _ = entries_made.recv();
+        Ok(Pool { entries, queue: Arc::new(Queue::new()), counters, _asleep })
     }
 
-    /// Takes a place, waiting for one until the deadline. First come, first served.
-    pub(crate) fn take(&self, deadline: Deadline) -> Result<Place<C>, StoreError> {
-        if let Some(place) = self.try_take() {
-            return Ok(place);
+    /// Leases an entry. Waits for one until the deadline: first come, first served.
+    pub(crate) fn lease(&self, deadline: Deadline) -> Result<Lease<C>, StoreError> {
+        if let Some(lease) = self.lease_if_free() {
+            return Ok(lease);
         }
         let start = Instant::now();
-        let place = self.wait(deadline);
-        let (waited, size) = (start.elapsed(), self.pool.max_size());
-        self.counters.add(Counted::Waits, 1);
-        self.counters.add(Counted::Waited, waited.as_micros().try_into().unwrap_or(u64::MAX));
+        let entry = self.queue.wait(deadline, || self.entries.try_get());
+        let (waited, size) = (start.elapsed(), self.entries.max_size());
+        self.counters.add(Counter::Waits, 1);
+        self.counters.add(Counter::Waited, waited.as_micros().try_into().unwrap_or(u64::MAX));
         log::debug!("waited {waited:?} for one of the {size} connections of this process");
-        place.ok_or_else(|| {
+        entry.map(|entry| self.lease_of(entry)).ok_or_else(|| {
             let message = format!("all {size} connections of this process are in use");
             StoreError::new(StoreErrorKind::Timeout, message)
         })
     }
 
-    /// Closes all idle connections; they are opened again when needed.
+    /// Closes all connections that are not leased.
     pub(crate) fn close_idle(&self) {
-        let mut places: Vec<_> = std::iter::from_fn(|| self.try_take()).collect();
-        for place in &mut places {
-            place.take();
+        let mut leases: Vec<_> = std::iter::from_fn(|| self.lease_if_free()).collect();
+        for lease in &mut leases {
+            lease.take();
         }
     }
 
-    /// A free place. While calls wait there is none.
-    fn try_take(&self) -> Option<Place<C>> {
-        self.pool.try_get().map(|pooled| self.place(pooled))
+    fn lease_if_free(&self) -> Option<Lease<C>> {
+        self.entries.try_get().map(|entry| self.lease_of(entry))
     }
 
-    fn place(&self, pooled: Pooled<C>) -> Place<C> {
-        if pooled.is_some() {
-            self.counters.subtract(Counted::Idle, 1);
+    fn lease_of(&self, entry: Entry<C>) -> Lease<C> {
+        if entry.is_some() {
+            self.counters.subtract(Counter::Idle, 1);
         }
-        self.counters.add(Counted::InUse, 1);
-        Place { pooled: Some(pooled), waiting: self.waiting.clone(), counters: self.counters.clone() }
-    }
-
-    fn wait(&self, deadline: Deadline) -> Option<Place<C>> {
-        let waiter = Arc::new(Waiter { place: Mutex::new(None), handed: Condvar::new() });
-        let mut waiting = lock(&self.waiting);
-        // One may have become free before the queue was locked.
-        if let Some(place) = self.try_take() {
-            return Some(place);
-        }
-        waiting.push_back(waiter.clone());
-        drop(waiting);
-        let mut place = lock(&waiter.place);
-        while place.is_none() {
-            let left = deadline.left();
-            if left == Duration::ZERO {
-                drop(place);
-                lock(&self.waiting).retain(|other| !Arc::ptr_eq(other, &waiter));
-                // It may have been handed over at the last moment.
-                return lock(&waiter.place).take().map(|pooled| self.place(pooled));
-            }
-            place = waiter.handed.wait_timeout(place, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        place.take().map(|pooled| self.place(pooled))
+        self.counters.add(Counter::InUse, 1);
+        Lease { entry: Some(entry), queue: self.queue.clone(), counters: self.counters.clone() }
     }
 }
 
-impl<C: Send + 'static> Drop for Places<C> {
+impl<C: Send + 'static> Drop for Pool<C> {
     fn drop(&mut self) {
         self.close_idle();
     }
 }
 
-/// Hands the place to the call that has waited longest, or back to the pool.
-impl<C: Send + 'static> Drop for Place<C> {
+impl<C: Send + 'static> Lease<C> {
+    /// Takes the connection out of the entry, if there is one.
+    pub(crate) fn take(&mut self) -> Option<C> {
+        self.entry.as_deref_mut().and_then(Option::take)
+    }
+
+    /// Puts a connection into the entry, for the next call.
+    pub(crate) fn put_back(&mut self, connection: C) {
+        if let Some(entry) = self.entry.as_deref_mut() {
+            *entry = Some(connection);
+        }
+    }
+}
+
+impl<C: Send + 'static> Drop for Lease<C> {
     fn drop(&mut self) {
-        let Some(pooled) = self.pooled.take() else { return };
-        self.counters.subtract(Counted::InUse, 1);
-        if pooled.is_some() {
-            self.counters.add(Counted::Idle, 1);
+        let Some(entry) = self.entry.take() else { return };
+        self.counters.subtract(Counter::InUse, 1);
+        if entry.is_some() {
+            self.counters.add(Counter::Idle, 1);
         }
-        let mut waiting = lock(&self.waiting);
-        match waiting.pop_front() {
-            Some(first) => {
-                *lock(&first.place) = Some(pooled);
-                first.handed.notify_one();
-            }
-            // While the queue is locked: who is about to join it looks for a free place once more.
-            None => drop(pooled),
-        }
+        self.queue.hand_over(entry, drop);
     }
-}
-
-impl<C: Send + 'static> Deref for Place<C> {
-    type Target = Option<C>;
-
-    fn deref(&self) -> &Option<C> {
-        self.pooled.as_deref().expect("it is there until it is dropped")
-    }
-}
-
-impl<C: Send + 'static> DerefMut for Place<C> {
-    fn deref_mut(&mut self) -> &mut Option<C> {
-        self.pooled.as_deref_mut().expect("it is there until it is dropped")
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
     use std::thread;
+    use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn places(size: u32) -> (Arc<Places<u8>>, Arc<Counters>) {
+    fn pool(size: u32) -> (Arc<Pool<u8>>, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        (Arc::new(Places::new(size, counters.clone()).unwrap()), counters)
+        (Arc::new(Pool::new(size, counters.clone()).unwrap()), counters)
+    }
+
+    fn at_once() -> Deadline {
+        Deadline::after(Duration::ZERO)
     }
 
     #[test]
     fn calls_are_served_in_the_order_in_which_they_came() {
-        let (places, _) = places(1);
-        let held = places.take(Deadline::after(Duration::ZERO)).ok().unwrap();
+        let (pool, _) = pool(1);
+        let held = pool.lease(at_once()).ok().unwrap();
         let order = Arc::new(Mutex::new(Vec::new()));
         let calls: Vec<_> = (0..20)
             .map(|number| {
-                let (served, queue, order) = (places.clone(), places.waiting.clone(), order.clone());
+                let (served, queue, order) = (pool.clone(), pool.queue.clone(), order.clone());
                 let call = thread::spawn(move || {
-                    // Each comes back at once: it must not overtake those who wait.
+                    // Each thread comes back at once, and must not overtake those that wait.
                     for _ in 0..3 {
-                        let place = served.take(Deadline::after(PATIENCE)).ok().unwrap();
-                        lock(&order).push(number);
-                        drop(place);
+                        let lease = served.lease(Deadline::after(PATIENCE)).ok().unwrap();
+                        order.lock().unwrap().push(number);
+                        drop(lease);
                         thread::yield_now();
                     }
                 });
-                while lock(&queue).len() <= number {
+                while queue.len() <= number {
                     thread::yield_now();
                 }
                 call
@@ -236,57 +204,57 @@ mod tests {
             .collect();
         drop(held);
         calls.into_iter().for_each(|call| call.join().unwrap());
-        let first: Vec<usize> = lock(&order)[..20].to_vec();
+        let first: Vec<usize> = order.lock().unwrap()[..20].to_vec();
         assert_eq!(first, (0..20).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_call_that_gives_up_leaves_the_queue_and_keeps_no_place_from_others() {
-        let (places, _) = places(2);
-        let held = [(); 2].map(|()| places.take(Deadline::after(Duration::ZERO)).ok().unwrap());
+    fn a_call_that_gives_up_leaves_the_queue_and_keeps_no_lease_from_others() {
+        let (pool, _) = pool(2);
+        let held = [(); 2].map(|()| pool.lease(at_once()).ok().unwrap());
         for _ in 0..3 {
-            assert!(places.take(Deadline::after(Duration::from_millis(5))).is_err());
+            assert!(pool.lease(Deadline::after(Duration::from_millis(5))).is_err());
         }
-        assert!(lock(&places.waiting).is_empty());
+        assert_eq!(pool.queue.len(), 0);
         drop(held);
         for _ in 0..100 {
-            assert!(places.take(Deadline::after(Duration::ZERO)).is_ok());
+            assert!(pool.lease(at_once()).is_ok());
         }
-        // Many give up while places are handed over: none is lost.
+        // Many give up while leases are handed over: none is lost.
         thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let place = places.take(Deadline::after(Duration::from_micros(50)));
+                        let lease = pool.lease(Deadline::after(Duration::from_micros(50)));
                         thread::yield_now();
-                        drop(place);
+                        drop(lease);
                     }
                 });
             }
         });
-        let all = [(); 2].map(|()| places.take(Deadline::after(Duration::ZERO)));
+        let all = [(); 2].map(|()| pool.lease(at_once()));
         assert!(all.iter().all(Result::is_ok));
     }
 
     #[test]
     fn connections_are_counted_while_they_are_open_and_while_they_are_in_use() {
-        let (places, counters) = places(3);
+        let (pool, counters) = pool(3);
         let counted = || {
             let stats = counters.stats(3);
             (stats.connections_open, stats.connections_in_use)
         };
-        let [mut one, two] = [(); 2].map(|()| places.take(Deadline::after(Duration::ZERO)).ok().unwrap());
+        let [mut one, two] = [(); 2].map(|()| pool.lease(at_once()).ok().unwrap());
         assert_eq!(counted(), (2, 2));
-        *one = Some(1);
+        one.put_back(1);
         drop((one, two));
         assert_eq!(counted(), (1, 0), "the other call left no connection behind");
-        let again = places.take(Deadline::after(Duration::ZERO)).ok().unwrap();
+        let again = pool.lease(at_once()).ok().unwrap();
         assert_eq!(counted().1, 1);
         drop(again);
-        places.close_idle();
+        pool.close_idle();
         assert_eq!(counted(), (0, 0));
-        *places.take(Deadline::after(Duration::ZERO)).ok().unwrap() = Some(2);
-        drop(places);
+        pool.lease(at_once()).ok().unwrap().put_back(2);
+        drop(pool);
         assert_eq!(counted(), (0, 0), "a pool that goes closes its connections");
     }
 }

@@ -1,6 +1,7 @@
 //! The generation of a namespace, on which the life of all its sessions depends: see prelude.lua.
 
-use crate::store::redis::servers::slots::{SLOTS, slot_of};
+use crate::store::redis::deployment::Deployment;
+use crate::store::redis::deployment::cluster::slots::{SLOTS, slot_of};
 
 /// The keys under which generations are kept.
 pub(crate) enum Generations {
@@ -12,9 +13,12 @@ pub(crate) enum Generations {
 }
 
 impl Generations {
-    /// The keys for a cluster. They are made with the store, and not on first use: a lock that is held while they are
-    /// made could be copied by a fork.
-    pub(crate) fn of_slots() -> Generations {
+    /// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
+    pub(crate) fn of(deployment: &Deployment) -> Generations {
+        if deployment.has_slots() { Generations::of_slots() } else { Generations::One }
+    }
+
+    fn of_slots() -> Generations {
         let (mut texts, mut missing) = (vec![None; usize::from(SLOTS)], SLOTS);
         for text in 0.. {
             let of_slot = &mut texts[usize::from(slot_of(text.to_string().as_bytes()))];

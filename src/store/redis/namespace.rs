@@ -8,9 +8,9 @@
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
+use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::script::ScriptCall;
-use crate::store::redis::servers::health::Shows;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
 use redis::{FromRedisValue, Value, cmd};
@@ -42,8 +42,8 @@ impl Operation<'_> {
             return self.clear_batch(&Batch { keys: &keys, time: 0 });
         }
         let time = self.latest_time()?;
-        let servers = self.servers()?;
-        for of_one_node in keys.chunk_by(|one, other| servers.serve_alike(one, other)) {
+        let client = self.client()?;
+        for of_one_node in keys.chunk_by(|one, other| client.are_at_one_node(one, other)) {
             for keys in of_one_node.chunks(BATCH) {
                 self.clear_batch(&Batch { keys, time })?;
             }
@@ -51,12 +51,12 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// The latest time that a server's clock shows, in milliseconds since 1970.
+    /// The latest time that a server's clock proof, in milliseconds since 1970.
     fn latest_time(&self) -> Result<u64, StoreError> {
         let (mut echo, latest) = (cmd("ECHO"), Cell::new(0));
         echo.arg(&self.call.nonce);
         let questions = [cmd("TIME"), echo];
-        self.servers()?.ask_all(self.call.deadline, |connection, until| {
+        self.client()?.request_everywhere(self.call.deadline, |connection, until| {
             let mut replies = connection.request_all(&questions, until)?;
             match replies.pop() {
                 Some(Ok(Value::BulkString(nonce))) if nonce == self.call.nonce => {}
@@ -76,15 +76,10 @@ impl Operation<'_> {
     fn clear_batch(&self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let elsewhere = RefCell::new(Vec::new());
         let deadline = self.call.deadline;
-        self.servers()?.request(
-            batch.keys[0].as_bytes(),
-            &Cell::new(Shows::Reads),
-            deadline,
-            |connection, until| {
-                *elsewhere.borrow_mut() = self.clear_at(connection, until, batch)?;
-                self.wait(connection, deadline)
-            },
-        )?;
+        self.client()?.request(batch.keys[0].as_bytes(), &Cell::new(Proof::Reads), deadline, |connection, until| {
+            *elsewhere.borrow_mut() = self.clear_at(connection, until, batch)?;
+            self.wait(connection, deadline)
+        })?;
         for call in elsewhere.take() {
             self.run(&call.and_wait())?;
         }
@@ -108,7 +103,7 @@ impl Operation<'_> {
         if others.is_empty() || connection.asking {
             return Ok(others);
         }
-        let replies = self.ask_all(connection, deadline, &others)?;
+        let replies = self.request_everywhere(connection, deadline, &others)?;
         let mut elsewhere = Vec::new();
         for (call, reply) in others.into_iter().zip(replies) {
             match reply {

@@ -2,9 +2,9 @@
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
+use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::script::ScriptCall;
-use crate::store::redis::servers::health::Shows;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
 use redis::{FromRedisValue, Value, cmd};
@@ -29,14 +29,14 @@ impl Operation<'_> {
 
     fn try_to_sweep(&self, namespace: &str) -> Result<(), StoreError> {
         let deadline = self.call.deadline.halfway();
-        let servers = self.servers()?;
-        let tags = servers.a_tag_for_each(deadline)?;
+        let client = self.client()?;
+        let tags = client.tag_of_each_node(deadline)?;
         for (at, tag) in tags.iter().enumerate() {
             // Each server gets its share of the time.
             let share = deadline.share_of((tags.len() - at) as u32);
             let key = format!("{namespace}:{{{tag}}}");
-            let shows = Cell::new(Shows::Reads);
-            servers.request(key.as_bytes(), &shows, self.call.deadline, |connection, until| {
+            let proof = Cell::new(Proof::Reads);
+            client.request(key.as_bytes(), &proof, self.call.deadline, |connection, until| {
                 self.sweep_server(connection, until, namespace, share)
             })?;
         }
@@ -77,7 +77,7 @@ impl Operation<'_> {
         };
         let Some((first, others)) = calls.split_first() else { return Ok(()) };
         done(self.ask(connection, deadline, first))?;
-        self.ask_all(connection, deadline, others)?.into_iter().try_for_each(done)
+        self.request_everywhere(connection, deadline, others)?.into_iter().try_for_each(done)
     }
 
     /// The calls of the script for these keys. Each gets only keys of one slot.

@@ -7,16 +7,16 @@ use crate::store::call::Call;
 use crate::store::forward::MOST_FORWARDS;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::process::per_process::Entered;
+use crate::store::redis::deployment::Client;
+use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::keys::{ended_key, group_keys, own_key, record_keys};
 use crate::store::redis::reply::Reply;
 use crate::store::redis::script::ScriptCall;
 use crate::store::redis::scripts::Scripts;
-use crate::store::redis::servers::Servers;
-use crate::store::redis::servers::health::Shows;
 use crate::store::redis::shared::Shared;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
-use crate::store::stats::Counted;
+use crate::store::stats::Counter;
 use crate::store::trace::TRACE;
 use redis::Cmd;
 use std::cell::{Cell, RefCell};
@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(crate) struct Operation<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) call: &'a Call,
-    process: Entered<Servers>,
+    process: Entered<Client>,
 }
 
 /// What is known of a session after a call has followed its id.
@@ -46,12 +46,12 @@ pub(crate) struct Followed<'a> {
 
 impl<'a> Operation<'a> {
     pub(crate) fn begin(shared: &'a Shared, call: &'a Call) -> Result<Operation<'a>, StoreError> {
-        Ok(Operation { shared, call, process: shared.servers.enter(call.deadline)? })
+        Ok(Operation { shared, call, process: shared.clients.enter(call.deadline)? })
     }
 
-    pub(crate) fn servers(&self) -> Result<&Servers, StoreError> {
+    pub(crate) fn client(&self) -> Result<&Client, StoreError> {
         let shared = self.shared;
-        self.process.get_or_open(|| shared.source.open(shared.pool_size, &shared.counters))
+        self.process.get_or_open(|| shared.deployment.open(shared.pool_size, &shared.counters))
     }
 
     pub(crate) fn scripts(&self) -> &'a Scripts {
@@ -88,19 +88,19 @@ impl<'a> Operation<'a> {
 
     /// Like `run`, with an earlier deadline than that of the call to the store.
     pub(crate) fn run_until(&self, deadline: Deadline, call: &ScriptCall<'_>) -> Result<Reply, StoreError> {
-        let shows = Cell::new(call.script.ok_shows);
+        let proof = Cell::new(call.script.ok_proves);
         // A load is answered even if Redis refused its refresh.
         let unrefreshed = RefCell::new(None);
-        let answer = self.servers()?.request(call.key(), &shows, deadline, |connection, until| {
+        let answer = self.client()?.request(call.key(), &proof, deadline, |connection, until| {
             let mut reply = self.ask(connection, until, call)?;
             if let Some(refused) = reply.refused_refresh()? {
                 unrefreshed.replace(Some(reply));
                 return Err(refused);
             }
-            shows.set(match reply.status() {
-                "ok" => call.script.ok_shows,
-                "refreshed" => Shows::Writes,
-                _ => Shows::Reads,
+            proof.set(match reply.status() {
+                "ok" => call.script.ok_proves,
+                "refreshed" => Proof::Writes,
+                _ => Proof::Reads,
             });
             if call.waits && reply.status() == "ok" {
                 // The connection is alive, so the wait may take all of the time.
@@ -110,7 +110,7 @@ impl<'a> Operation<'a> {
         });
         match (answer, unrefreshed.into_inner()) {
             (Err(_), Some(reply)) => {
-                self.shared.counters.add(Counted::RefusedRefreshes, 1);
+                self.shared.counters.add(Counter::RefusedRefreshes, 1);
                 Ok(reply)
             }
             (answer, _) => answer,
@@ -133,7 +133,7 @@ impl<'a> Operation<'a> {
     }
 
     /// Sends many calls at once to a server that has their scripts, and gives the reply to each.
-    pub(crate) fn ask_all(
+    pub(crate) fn request_everywhere(
         &self,
         connection: &mut Connection,
         deadline: Deadline,

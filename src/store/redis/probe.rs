@@ -11,7 +11,7 @@ impl Operation<'_> {
         let nonce = self.call.nonce;
         let mut ping = cmd("PING");
         ping.arg(&nonce);
-        self.servers()?.ask_all(self.call.deadline, |connection, deadline| {
+        self.client()?.request_everywhere(self.call.deadline, |connection, deadline| {
             match connection.request(&ping, deadline)? {
                 Value::BulkString(echo) if echo == nonce => Ok(()),
                 _ => Err(Failure::not_ours("a PING came back with another text")),
@@ -22,7 +22,7 @@ impl Operation<'_> {
     /// Writes, reads and removes keys of its own in this namespace, at every server that keeps sessions.
     pub(crate) fn check_writes(&self, namespace: &str) -> Result<(), StoreError> {
         let nonce = String::from_utf8_lossy(&self.call.nonce);
-        for tag in self.servers()?.a_tag_for_each(self.call.deadline)? {
+        for tag in self.client()?.tag_of_each_node(self.call.deadline)? {
             let key = |name| format!("{namespace}:{{{tag}}}:{nonce}:{name}");
             let keys = ["record", "members", "joined", "other"].map(key);
             let mut reply = self.run(&self.scripts().probe.on(keys.to_vec()).and_wait())?;

@@ -2,7 +2,7 @@
 
 use crate::store::call::Nonce;
 use crate::store::redis::arguments::{Argument, Arguments};
-use crate::store::redis::servers::health::Shows;
+use crate::store::redis::deployment::proof::Proof;
 use redis::{Cmd, cmd};
 
 /// A script, and the hash by which Redis knows it.
@@ -10,7 +10,7 @@ pub(crate) struct Script {
     pub(crate) text: String,
     hash: String,
     /// What an "ok" of the script shows about its server.
-    pub(crate) ok_shows: Shows,
+    pub(crate) ok_proves: Proof,
 }
 
 /// One call of a script: the script, its keys and its arguments.
@@ -24,10 +24,10 @@ pub(crate) struct ScriptCall<'s> {
 
 impl Script {
     /// Puts a script together from these texts.
-    pub(crate) fn new(ok_shows: Shows, texts: &[&str]) -> Script {
+    pub(crate) fn new(ok_proves: Proof, texts: &[&str]) -> Script {
         let text = texts.join("\n");
         let hash = redis::Script::new(&text).get_hash().to_owned();
-        Script { text, hash, ok_shows }
+        Script { text, hash, ok_proves }
     }
 
     /// Begins a call of the script on these keys, of which there is at least one.

@@ -1,7 +1,7 @@
 //! The scripts: each is one operation, in one round trip.
 
+use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::script::Script;
-use crate::store::redis::servers::health::Shows;
 
 /// The text of a file in `scripts/`.
 macro_rules! lua {
@@ -22,7 +22,7 @@ const INTEGER: &str = lua!("shared/integer");
 /// Makes `Scripts` of a table: the name of a script, what its "ok" shows about the server, and the texts that it needs
 /// before its own.
 macro_rules! scripts {
-    ($($name:ident: $ok_shows:ident, [$($text:ident),*];)*) => {
+    ($($name:ident: $ok_proves:ident, [$($text:ident),*];)*) => {
         /// All scripts. They are made with the store, and not on first use: a lock that is held while they are made
         /// could be copied by a fork.
         pub(crate) struct Scripts {
@@ -31,7 +31,7 @@ macro_rules! scripts {
 
         impl Scripts {
             pub(crate) fn new() -> Scripts {
-                Scripts { $($name: Script::new(Shows::$ok_shows, &[$($text,)* lua!(stringify!($name))]),)* }
+                Scripts { $($name: Script::new(Proof::$ok_proves, &[$($text,)* lua!(stringify!($name))]),)* }
             }
 
             #[cfg(test)]

@@ -1,32 +1,32 @@
-//! What a change waits for besides the primary: replicas, and the disk.
+//! Waits until a change is on replicas and on disk, if the store URL asks for that.
 
 use crate::deadline::Deadline;
 use crate::error::{ConfigError, StoreError, StoreErrorKind};
 use crate::store::redis::wire::connection::Connection;
-use crate::store::redis::wire::failure::{Extent, Failure};
-use crate::store::redis::wire::socket::left;
+use crate::store::redis::wire::failure::{Affects, Failure};
 use redis::{Cmd, Value, cmd};
 use std::time::Duration;
 
-/// How much later than it was asked to a Redis may answer.
+/// How late the reply to `WAIT` may come after its timeout: Redis looks at its clock ten times a second.
 const LATE: Duration = Duration::from_millis(150);
 
+/// What a change waits for besides the primary's reply.
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
-    /// How many replicas are to have it.
+    /// The number of replicas that have to have the change.
     replicas: u32,
-    /// Whether the primary, and they, are to have it on disk.
+    /// Whether the primary and these replicas have to have it on disk.
     on_disk: bool,
 }
 
 impl Wait {
-    /// Takes `wait_replicas` and `wait_aof` out of a URL's query; `None` if it says nothing of them.
+    /// Takes `wait_replicas` and `wait_aof` out of a URL's query. Gives the rest of the URL.
     pub(crate) fn take(url: &str) -> Result<(String, Option<Wait>), ConfigError> {
         let malformed = ConfigError::StoreUrl {
             expected: "…?wait_replicas=1 with a number of replicas, or …?wait_aof=1, or both with & between them",
         };
         let (rest, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (mut wait, mut others, mut found) = (Wait { replicas: 0, on_disk: false }, Vec::new(), false);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
@@ -40,28 +40,29 @@ impl Wait {
             }
         }
         let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
-        Ok((format!("{place}{query}{fragment}"), found.then_some(wait)))
+        Ok((format!("{path}{query}{fragment}"), found.then_some(wait)))
     }
 
-    /// Waits until what was written on this connection is where it is to be.
+    /// Waits until what was written on this connection is on the replicas and on disk.
     pub(crate) fn on(self, connection: &mut Connection, deadline: Deadline) -> Result<(), Failure> {
-        // The reply has to come before the deadline, and Redis looks at its clock ten times a second.
-        let Ok(left) = left(deadline) else {
+        let left = deadline.left();
+        if left.is_zero() {
             let error = StoreError::new(StoreErrorKind::Timeout, "the change was made, but no time is left to wait");
-            return Err(Failure::of_this(error));
-        };
+            return Err(Failure::of_this_request(error));
+        }
+        // The reply has to come before the deadline.
         let patience = left - (left / 8).max(LATE).min(left / 2);
         let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
-            Err(Failure::Refused { error, extent }) => {
-                let message = "the change was made, but the server cannot wait for where it is to be (wait_aof needs Redis \
-                               7.2 and appendonly yes)";
-                let extent = if extent == Extent::Connection { extent } else { Extent::Writes };
+            Err(Failure::Refused { error, affects }) => {
+                let message = "the change was made, but Redis cannot wait for replicas or the disk (wait_aof needs \
+                               Redis 7.2 and appendonly yes)";
+                let affects = if affects == Affects::ThisConnection { affects } else { Affects::Writes };
                 let error = StoreError::new(error.kind(), message).caused_by(error);
-                return Err(Failure::Refused { error, extent });
+                return Err(Failure::Refused { error, affects });
             }
             Err(Failure::NotPrimary(error)) => {
-                let message = "the change was made, but the server is no primary any more";
+                let message = "the change was made, but the node is not the primary any more";
                 return Err(Failure::NotPrimary(StoreError::new(error.kind(), message).caused_by(error)));
             }
             reply => reply?,
@@ -70,20 +71,20 @@ impl Wait {
             Value::Int(replicas) => (1, replicas),
             Value::Array(parts) => match parts[..] {
                 [Value::Int(local), Value::Int(replicas)] => (local, replicas),
-                _ => return Err(Failure::not_ours("WAITAOF came back with something else")),
+                _ => return Err(Failure::not_ours("the reply to WAITAOF is not one")),
             },
-            _ => return Err(Failure::not_ours("WAIT came back with something else")),
+            _ => return Err(Failure::not_ours("the reply to WAIT is not one")),
         };
         if local >= 1 && replicas >= i64::from(self.replicas) {
             return Ok(());
         }
         let message = format!(
-            "the change was made, but within the time only {replicas} of {} replicas have it{}; save again to wait for them",
+            "the change was made, but in time only {replicas} of {} replicas have it{}; save again to wait for them",
             self.replicas,
             if self.on_disk { " on disk, or the primary has not" } else { "" }
         );
         let error = StoreError::new(StoreErrorKind::Timeout, message);
-        Err(Failure::Refused { error, extent: Extent::Writes })
+        Err(Failure::Refused { error, affects: Affects::Writes })
     }
 
     fn command(self, milliseconds: u64) -> Cmd {

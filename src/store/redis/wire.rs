@@ -1,9 +1,11 @@
-//! Connections to a node, and what is said on them.
+//! Connections to a node: what is sent on them, and how that can fail.
 
-pub(crate) mod address;
 pub(crate) mod connection;
+pub(crate) mod error_reply;
 pub(crate) mod failure;
 pub(crate) mod node;
-pub(crate) mod socket;
+pub(crate) mod node_url;
+pub(crate) mod one_line;
+mod socket;
 #[cfg(feature = "tls")]
-pub(crate) mod tls;
+mod tls;

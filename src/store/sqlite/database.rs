@@ -6,14 +6,14 @@ use crate::store::call::Call;
 use crate::store::process::per_process::PerProcess;
 use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, checkpoint};
 use crate::store::sqlite::connection::{Connection, NotOpened};
+use crate::store::sqlite::connections::Connections;
 use crate::store::sqlite::failure::{Failure, is_disk_full, is_worth_reopening, store_error};
 use crate::store::sqlite::files::{Files, Identities};
 use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
 use crate::store::sqlite::operation::Operation;
-use crate::store::sqlite::pool::Pool;
 use crate::store::sqlite::purge::purge;
 use crate::store::sqlite::{open_stores, reserve, wal};
-use crate::store::stats::{Counted, Counters};
+use crate::store::stats::{Counter, Counters};
 use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Database {
     pub(crate) full_sync: bool,
     pub(crate) pool_size: u32,
     pub(crate) clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
-    pub(crate) pool: Arc<PerProcess<Pool>>,
+    pub(crate) connections: Arc<PerProcess<Connections>>,
     pub(crate) counters: Arc<Counters>,
     /// The files that were opened last.
     opened: ArcSwapOption<Identities>,
@@ -52,14 +52,14 @@ impl Database {
         pool_size: u32,
         clock: impl Fn() -> SystemTime + Send + Sync + 'static,
     ) -> Database {
-        let pool = Arc::new(PerProcess::new());
-        open_stores::register(&pool);
+        let connections = Arc::new(PerProcess::new());
+        open_stores::register(&connections);
         Database {
             path,
             full_sync: false,
             pool_size,
             clock: Box::new(clock),
-            pool,
+            connections,
             counters: Arc::default(),
             opened: ArcSwapOption::empty(),
             checkpoints: Checkpoints::default(),
@@ -92,15 +92,16 @@ impl Database {
     ) -> Result<R, E> {
         let (mut reopened, mut gave_up_reserve) = (false, false);
         loop {
-            let process = self.pool.enter(call.deadline)?;
-            let pool = process.get_or_open(|| Pool::new(self.pool_size, &self.counters))?;
-            let mut place = pool.places.take(call.deadline)?;
+            let process = self.connections.enter(call.deadline)?;
+            let connections = process.get_or_open(|| Connections::new(self.pool_size, &self.counters))?;
+            let mut lease = connections.pool.lease(call.deadline)?;
             wait_for_locks_until(call.deadline);
-            let is_reused = place.is_some();
-            let connection = match self.connection(place.take()) {
+            let idle = lease.take();
+            let is_reused = idle.is_some();
+            let connection = match self.connection(idle) {
                 Ok(connection) => connection,
                 Err(NotOpened::Replaced) if !call.deadline.has_passed() => {
-                    drop((place, process));
+                    drop((lease, process));
                     open_stores::close_all(call.deadline);
                     thread::sleep(PAUSE);
                     continue;
@@ -119,7 +120,7 @@ impl Database {
                     return Err(error.into());
                 }
             };
-            if pool.is_first_caller() {
+            if connections.is_first_caller() {
                 self.announce(&connection);
             }
             match self.work_on(&connection, call, on_full_disk, work) {
@@ -127,18 +128,18 @@ impl Database {
                 // A connection that failed is not used again.
                 Err(Failure::Sqlite(error)) => return Err(store_error(error, &self.path).into()),
                 Err(Failure::Refused(refusal)) => {
-                    *place = Some(connection);
+                    lease.put_back(connection);
                     return Err(refusal);
                 }
                 Ok(result) => {
-                    *place = Some(connection);
+                    lease.put_back(connection);
                     return Ok(result);
                 }
             }
         }
     }
 
-    /// Gives the connection of a place, or a new one.
+    /// Gives the connection of a lease, or a new one.
     fn connection(&self, open: Option<Connection>) -> Result<Connection, NotOpened> {
         match open {
             Some(connection) if connection.is_current(&self.path) => Ok(connection),
@@ -147,7 +148,7 @@ impl Database {
                 Err(NotOpened::Replaced)
             }
             None => {
-                self.counters.add(Counted::Connections, 1);
+                self.counters.add(Counter::Connections, 1);
                 let before = self.opened.load().as_deref().copied();
                 let connection = Connection::open(&self.path, self.full_sync, before)?;
                 if before != Some(connection.opened()) {
@@ -186,8 +187,8 @@ impl Database {
         }
         let waited = take_waited();
         if !waited.is_zero() {
-            self.counters.add(Counted::LockWaits, 1);
-            self.counters.add(Counted::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
+            self.counters.add(Counter::LockWaits, 1);
+            self.counters.add(Counter::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
         }
         if result.is_ok()
             && let Err(error) = self.checkpoints.keep_log_short(sqlite, call.deadline)

@@ -3,15 +3,15 @@
 use crate::deadline::Deadline;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::process::per_process::PerProcess;
-use crate::store::sqlite::pool::Pool;
+use crate::store::sqlite::connections::Connections;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Weak};
 
 /// The pools of all stores. The list is swapped, never locked: a fork could copy a lock while it is held.
-static STORES: ArcSwapOption<Vec<Weak<PerProcess<Pool>>>> = ArcSwapOption::const_empty();
+static STORES: ArcSwapOption<Vec<Weak<PerProcess<Connections>>>> = ArcSwapOption::const_empty();
 
 /// Adds a store to the list.
-pub(crate) fn register(store: &Arc<PerProcess<Pool>>) {
+pub(crate) fn register(store: &Arc<PerProcess<Connections>>) {
     STORES.rcu(|stores| {
         let known = stores.iter().flat_map(|stores| stores.iter());
         let mut stores: Vec<_> = known.filter(|store| store.strong_count() > 0).cloned().collect();
@@ -30,9 +30,9 @@ pub(crate) fn close_all(deadline: Deadline) -> bool {
 /// under way have ended by the deadline.
 pub(crate) fn hold_all_back(deadline: Deadline) -> (ForkGuard, bool) {
     let stores = STORES.load_full();
-    let stores: Vec<Arc<PerProcess<Pool>>> =
+    let stores: Vec<Arc<PerProcess<Connections>>> =
         stores.iter().flat_map(|stores| stores.iter()).filter_map(Weak::upgrade).collect();
-    let held: Vec<_> = stores.iter().map(|store| store.hold_back(deadline, Pool::close_idle)).collect();
+    let held: Vec<_> = stores.iter().map(|store| store.hold_back(deadline, Connections::close_idle)).collect();
     let quiet = held.iter().all(|(_, quiet)| *quiet);
     (ForkGuard::new(move || drop(held)), quiet)
 }

@@ -1,35 +1,37 @@
-//! One connection to Redis, logged in.
+//! A connection to a node, logged in.
 
 use crate::deadline::Deadline;
-use crate::store::redis::wire::address::Address;
 use crate::store::redis::wire::failure::Failure;
-use crate::store::redis::wire::socket::{TimedSocket, left};
+use crate::store::redis::wire::node_url::NodeUrl;
+use crate::store::redis::wire::socket::TimedSocket;
 use redis::{Cmd, ConnectionAddr, Parser, Value, cmd};
 use std::io::{self, Write};
 
-/// A connection. The `redis` crate's own sets a timeout for each read, so that a reply that trickles in would hold a
-/// call up for as long as it likes; this one gives each read what is left of the deadline.
+/// A connection to a node, on which each request ends by its deadline.
+///
+/// The connection of the `redis` crate sets a timeout for each read, so a reply that trickles in could hold a call up
+/// without end. This one gives each read the time that is left.
 pub(crate) struct Connection {
     socket: TimedSocket,
-    /// What is said on the socket, where that is TLS. It must never be said by two processes: what they write would be
-    /// sealed with the same nonces.
+    /// The state of TLS. Two processes must never use it: they would encrypt with the same nonces.
     #[cfg(feature = "tls")]
     tls: Option<Box<rustls::ClientConnection>>,
     parser: Parser,
-    /// Whether to say with each request that a node of a cluster sent us here with it.
+    /// Whether `ASKING` goes before each request: another node of the cluster has sent us here with this request.
     pub(crate) asking: bool,
 }
 
 impl Connection {
-    pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Connection, Failure> {
+    /// Connects to a node and logs in.
+    pub(crate) fn open(url: &NodeUrl, deadline: Deadline) -> Result<Connection, Failure> {
         #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
-        let mut socket = match address.place() {
+        let mut socket = match url.addr() {
             ConnectionAddr::Tcp(host, port) => TimedSocket::tcp(host, *port, deadline)?,
             ConnectionAddr::Unix(path) => TimedSocket::unix(path, deadline)?,
             _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
         #[cfg(feature = "tls")]
-        let tls = match (address.place(), address.tls()) {
+        let tls = match (url.addr(), url.tls()) {
             (ConnectionAddr::Tcp(host, _), Some(tls)) => Some(Box::new(tls.handshake(host, socket.until(deadline))?)),
             _ => None,
         };
@@ -40,19 +42,22 @@ impl Connection {
             parser: Parser::new(),
             asking: false,
         };
-        let greeting = address.greeting();
-        let packed: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
+        let login = url.login();
+        let packed: Vec<u8> = login.iter().flat_map(Cmd::get_packed_command).collect();
         connection.send(&packed, deadline)?;
-        for _ in greeting {
+        for _ in login {
             connection.receive(deadline)?;
         }
         Ok(connection)
     }
 
-    /// Sends a command and gives the reply. After a fault the connection must not be used again: its reply may come
-    /// yet.
+    /// Sends a command and gives the reply.
+    ///
+    /// After a [`Failure::Connection`] the connection must not be used again: the reply may still come.
     pub(crate) fn request(&mut self, command: &Cmd, deadline: Deadline) -> Result<Value, Failure> {
-        left(deadline).map_err(|_| Failure::TooLate)?;
+        if deadline.has_passed() {
+            return Err(Failure::TooLate);
+        }
         let mut packed = command.get_packed_command();
         if self.asking {
             packed.splice(..0, cmd("ASKING").get_packed_command());
@@ -61,27 +66,29 @@ impl Connection {
         if self.asking {
             match self.receive(deadline) {
                 Ok(_) => {}
-                Err(fault @ Failure::Connection(_)) => return Err(fault),
-                // Whatever was wrong with that, another reply is still to come.
+                Err(failure @ Failure::Connection(_)) => return Err(failure),
+                // The reply to the command is still to come, and is not read.
                 Err(_) => return Err(Failure::not_ours("ASKING was refused")),
             }
         }
         self.receive(deadline)
     }
 
-    /// Sends several commands at once, and gives the reply to each.
+    /// Sends several commands at once, and gives the reply to each of them.
     pub(crate) fn request_all(
         &mut self,
         commands: &[Cmd],
         deadline: Deadline,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
-        left(deadline).map_err(|_| Failure::TooLate)?;
+        if deadline.has_passed() {
+            return Err(Failure::TooLate);
+        }
         let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
         self.send(&packed, deadline)?;
         let mut replies = Vec::with_capacity(commands.len());
         for _ in commands {
             match self.receive(deadline) {
-                Err(fault @ Failure::Connection(_)) => return Err(fault),
+                Err(failure @ Failure::Connection(_)) => return Err(failure),
                 reply => replies.push(reply),
             }
         }
@@ -102,9 +109,9 @@ impl Connection {
     fn receive(&mut self, deadline: Deadline) -> Result<Value, Failure> {
         loop {
             match self.parse(deadline)? {
-                // RESP3 may push what nobody asked for.
+                // With RESP3, Redis may push messages that are not replies.
                 Value::Push { .. } => {}
-                Value::ServerError(error) => return Err(Failure::refused(&error)),
+                Value::ServerError(error) => return Err(Failure::replied(&error)),
                 value => return Ok(value),
             }
         }

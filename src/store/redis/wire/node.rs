@@ -1,7 +1,8 @@
-//! A server, as URLs, Sentinels and clusters name it.
+//! A node: one Redis server.
 
 use std::fmt;
 
+/// A node, as URLs, Sentinels and clusters name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Node {
     pub(crate) host: String,
@@ -13,16 +14,17 @@ impl Node {
         Node { host: host.into(), port }
     }
 
-    /// As a server names it: what is not a host's name or address is refused, since it comes to stand in errors and logs.
-    /// A cluster's node that does not know its own name leaves it empty.
-    pub(crate) fn named(host: String, port: u16) -> Option<Node> {
+    /// Takes the name that a node or a Sentinel gives a node. Refuses what cannot be the name or the address of a host,
+    /// because the name appears in errors and in the log. The name is empty if a node of a cluster does not know its
+    /// own.
+    pub(crate) fn named_by_redis(host: String, port: u16) -> Option<Node> {
         (host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Node::new(host, port))
     }
 
-    /// From `host:port`, as redirections have it: there an IPv6 address has no brackets.
+    /// Reads `host:port` as redirections write it: an IPv6 address has no brackets there.
     pub(crate) fn parse(text: &str) -> Option<Node> {
         let (host, port) = text.trim_end().rsplit_once(':')?;
-        Node::named(host.to_owned(), port.parse().ok()?)
+        Node::named_by_redis(host.to_owned(), port.parse().ok()?)
     }
 }
 
@@ -40,10 +42,10 @@ mod tests {
     #[test]
     fn what_is_not_a_name_is_refused() {
         for fine in ["", "10.0.0.1", "::1", "redis-1.example.com", "fe80::1%eth0"] {
-            assert!(Node::named(fine.to_owned(), 1).is_some(), "{fine}");
+            assert!(Node::named_by_redis(fine.to_owned(), 1).is_some(), "{fine}");
         }
         for host in ["a\nb", "a b", "\x1b[2J", "a\u{2028}b", "\0", &*"a".repeat(256)] {
-            assert!(Node::named(host.to_owned(), 1).is_none(), "{host:?}");
+            assert!(Node::named_by_redis(host.to_owned(), 1).is_none(), "{host:?}");
             assert!(Node::parse(&format!("{host}:1")).is_none(), "{host:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! TLS, with [rustls](https://docs.rs/rustls) and *ring*.
 
 use crate::error::ConfigError;
-use crate::store::redis::wire::failure::one_line;
+use crate::store::redis::wire::one_line::one_line;
 use crate::store::redis::wire::socket::Until;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
@@ -13,15 +13,15 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-/// Whom we trust, and who we say we are.
+/// The authorities that we trust, and our own certificate.
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
 }
 
 impl Tls {
-    /// Reads the files that the `parameters` name, while there is somebody to tell what is wrong with them; later
-    /// processes may have no right to read them.
+    /// Reads the files that the `parameters` of a URL name. This is done once, when the store is made: then a fault is
+    /// an error of the settings, and the processes that connect later may have no right to read the files.
     pub(crate) fn new(
         host: &str,
         parameters: &BTreeMap<String, String>,
@@ -34,13 +34,13 @@ impl Tls {
         };
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("ring has ciphers for them")
+            .expect("ring has ciphers for these versions")
             .with_root_certificates(roots);
         let mut config = match (parameters.get("cert"), parameters.get("key")) {
             (None, None) => config.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let of_cert =
-                    |error| unusable("cert", "our certificate first and those that vouch for it after it")(error);
+                    |error| unusable("cert", "our certificate, and after it the certificates that vouch for it")(error);
                 let of_key = |error| unusable("key", "the private key of our certificate, not encrypted")(error);
                 let chain = certificates(cert).map_err(of_cert)?;
                 let key = PrivateKeyDer::from_pem_file(key).map_err(|error| of_key(error.into()))?;
@@ -48,15 +48,15 @@ impl Tls {
             }
             _ => return Err(ConfigError::StoreUrl { expected }),
         };
-        // Tickets would be copied by a fork, and used by several processes; and connections are opened rarely.
+        // A fork would copy the tickets, and several processes would use them. Connections are opened rarely anyway.
         config.resumption = Resumption::disabled();
         Ok(Tls { config: Arc::new(config) })
     }
 
-    /// Makes a connection safe, or fails: if the certificate is not one for this host, for instance.
+    /// Begins TLS on a new connection. Fails if the certificate is not trusted, or is not one for this host.
     pub(crate) fn handshake(&self, host: &str, mut socket: Until<'_>) -> io::Result<ClientConnection> {
         let mut connection = ClientConnection::new(self.config.clone(), name(host)?).map_err(io::Error::other)?;
-        // What rustls says may be what the server's certificate says.
+        // The error may repeat what the server's certificate says.
         connection
             .complete_io(&mut socket)
             .map_err(|error| io::Error::new(error.kind(), one_line(&error.to_string())))?;

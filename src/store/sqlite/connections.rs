@@ -1,21 +1,21 @@
 //! The connections of one process.
 
 use crate::error::StoreError;
-use crate::store::process::pool::Places;
+use crate::store::process::pool::Pool;
 use crate::store::sqlite::connection::Connection;
 use crate::store::stats::Counters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What one process has open.
-pub(crate) struct Pool {
-    pub(crate) places: Places<Connection>,
+pub(crate) struct Connections {
+    pub(crate) pool: Pool<Connection>,
     was_announced: AtomicBool,
 }
 
-impl Pool {
-    pub(crate) fn new(size: u32, counters: &Arc<Counters>) -> Result<Pool, StoreError> {
-        Ok(Pool { places: Places::new(size, counters.clone())?, was_announced: AtomicBool::new(false) })
+impl Connections {
+    pub(crate) fn new(size: u32, counters: &Arc<Counters>) -> Result<Connections, StoreError> {
+        Ok(Connections { pool: Pool::new(size, counters.clone())?, was_announced: AtomicBool::new(false) })
     }
 
     /// Gives `true` to the first caller in each process.
@@ -25,6 +25,6 @@ impl Pool {
 
     /// Closes the connections that are not in use.
     pub(crate) fn close_idle(&self) {
-        self.places.close_idle();
+        self.pool.close_idle();
     }
 }

@@ -1,8 +1,8 @@
-//! Where a Redis is, as a URL says it.
+//! The URL of a node.
 
 use crate::error::ConfigError;
-use crate::store::redis::wire::failure::one_line;
 use crate::store::redis::wire::node::Node;
+use crate::store::redis::wire::one_line::one_line;
 #[cfg(feature = "tls")]
 use crate::store::redis::wire::tls::Tls;
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, cmd};
@@ -11,24 +11,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// After this long a connection is opened anew by default: the name or address may lead to another server by then.
+/// How long a connection is used by default. The name or address of a node may lead to another node by then.
 const MAX_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The parameters of a URL's query.
 pub(crate) type Parameters = BTreeMap<String, String>;
 
-/// Where a Redis is, how to log in there, and whether over TLS.
+/// What the URL of a node says: where the node is, how to log in, and whether over TLS. Shown without user and
+/// password.
 #[derive(Clone)]
-pub(crate) struct Address {
+pub(crate) struct NodeUrl {
     info: ConnectionInfo,
     max_lifetime: Duration,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
 
-impl Address {
-    /// From a `redis://`, `rediss://` or `redis+unix://` URL.
-    pub(crate) fn parse(url: &str) -> Result<Address, ConfigError> {
+impl NodeUrl {
+    /// Reads a `redis://`, `rediss://` or `redis+unix://` URL.
+    pub(crate) fn parse(url: &str) -> Result<NodeUrl, ConfigError> {
         let expected = match url.starts_with("rediss:") {
             false => "redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket",
             true => {
@@ -36,16 +37,16 @@ impl Address {
                  cert and key together"
             }
         };
-        Address::parse_with(url, &[], expected).map(|(address, _)| address)
+        NodeUrl::parse_with(url, &[], expected).map(|(url, _)| url)
     }
 
-    /// From such a URL, whose query may have `more` parameters. Anything unknown is refused, above all what looks as if
-    /// it would keep the connection safe.
+    /// Reads such a URL, whose query may have `more` parameters. Refuses every other parameter: an unknown one might be
+    /// meant to make the connection safer.
     pub(crate) fn parse_with(
         url: &str,
         more: &[&str],
         expected: &'static str,
-    ) -> Result<(Address, Parameters), ConfigError> {
+    ) -> Result<(NodeUrl, Parameters), ConfigError> {
         let over_tls = url.strip_prefix("rediss:");
         let known: &[&str] = match url {
             _ if over_tls.is_some() => &["protocol", "max_lifetime", "ca", "cert", "key"],
@@ -69,24 +70,24 @@ impl Address {
             ConnectionAddr::Tcp(host, _) if over_tls.is_some() => Some(Tls::new(host, &parameters, expected)?),
             _ => None,
         };
-        let address = Address {
+        let url = NodeUrl {
             info,
             max_lifetime,
             #[cfg(feature = "tls")]
             tls,
         };
-        Ok((address, parameters))
+        Ok((url, parameters))
     }
 
-    /// Another server, with the same login, database and TLS settings.
-    pub(crate) fn at(&self, node: &Node) -> Address {
+    /// Gives the URL of another node, with the same login, database and TLS settings.
+    pub(crate) fn with_node(&self, node: &Node) -> NodeUrl {
         let mut other = self.clone();
         other.info = other.info.set_addr(ConnectionAddr::Tcp(node.host.clone(), node.port));
         other
     }
 
-    /// The same server with another login, and with what else is the server's own setting by default.
-    pub(crate) fn with_login(mut self, user: Option<&str>, password: Option<&str>) -> Address {
+    /// Gives the URL of the same node with another login, and with the default database and protocol.
+    pub(crate) fn with_login(mut self, user: Option<&str>, password: Option<&str>) -> NodeUrl {
         let mut settings = redis::RedisConnectionInfo::default();
         if let Some(user) = user {
             settings = settings.set_username(user);
@@ -98,21 +99,22 @@ impl Address {
         self
     }
 
-    /// Whether it asks for another database than the first.
+    /// Says whether the URL names another database than the first.
     pub(crate) fn has_database(&self) -> bool {
         self.info.redis_settings().db() != 0
     }
 
-    /// How long a connection may be used at most.
+    /// Gives the longest time for which a connection may be used.
     pub(crate) fn max_lifetime(&self) -> Duration {
         self.max_lifetime
     }
 
-    pub(crate) fn place(&self) -> &ConnectionAddr {
+    /// Gives the host and port, or the path of a unix socket.
+    pub(crate) fn addr(&self) -> &ConnectionAddr {
         self.info.addr()
     }
 
-    /// `redis`, or `rediss` over TLS.
+    /// Gives `redis`, or `rediss` for TLS.
     pub(crate) fn scheme(&self) -> &'static str {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
@@ -126,10 +128,10 @@ impl Address {
         self.tls.as_ref()
     }
 
-    /// What a new connection has to say first.
-    pub(crate) fn greeting(&self) -> Vec<Cmd> {
+    /// Gives the first commands of a new connection: they choose the protocol, log in, and choose the database.
+    pub(crate) fn login(&self) -> Vec<Cmd> {
         let settings = self.info.redis_settings();
-        let mut greeting = Vec::new();
+        let mut commands = Vec::new();
         let login = settings.password().map(|password| (settings.username(), password));
         if settings.protocol().supports_resp3() {
             let mut hello = cmd("HELLO");
@@ -137,22 +139,22 @@ impl Address {
             if let Some((user, password)) = login {
                 hello.arg("AUTH").arg(user.unwrap_or("default")).arg(password);
             }
-            greeting.push(hello);
+            commands.push(hello);
         } else if let Some((user, password)) = login {
             let mut auth = cmd("AUTH");
             auth.arg(user).arg(password);
-            greeting.push(auth);
+            commands.push(auth);
         }
         if settings.db() != 0 {
             let mut select = cmd("SELECT");
             select.arg(settings.db());
-            greeting.push(select);
+            commands.push(select);
         }
-        greeting
+        commands
     }
 }
 
-/// A number of seconds.
+/// Reads the parameter `max_lifetime`, a number of seconds.
 fn lifetime(text: &str) -> Result<Duration, ConfigError> {
     match text.parse() {
         Ok(seconds @ 1..=86_400) if !text.starts_with('+') => Ok(Duration::from_secs(seconds)),
@@ -160,21 +162,7 @@ fn lifetime(text: &str) -> Result<Duration, ConfigError> {
     }
 }
 
-/// The hosts of a URL that names several, by commas; those without a port get `default_port`, with its colon.
-pub(crate) fn hosts_of(hosts: &str, default_port: &str, expected: &'static str) -> Result<Vec<Node>, ConfigError> {
-    // A URL of one server for each, which the `redis` crate can read.
-    let urls = hosts.split(',').map(|host| {
-        let has_port = host.rfind(':') > host.rfind(']');
-        format!("redis://{host}{}", if has_port { "" } else { default_port })
-    });
-    let nodes = urls.map(|url| match Address::parse_with(&url, &[], expected)?.0.place() {
-        ConnectionAddr::Tcp(host, port) => Ok(Node::new(host, *port)),
-        _ => Err(ConfigError::StoreUrl { expected }),
-    });
-    nodes.collect()
-}
-
-/// What the `redis` crate makes of a URL without TLS, and the parameters of its query. `None` if it cannot be read.
+/// Lets the `redis` crate read a URL without TLS. Gives also the parameters of its query.
 fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
     let parsed = redis::parse_redis_url(url)?;
     let info = url.into_connection_info().ok()?;
@@ -187,8 +175,7 @@ fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
         .then(|| (info, parsed.query_pairs().into_owned().collect()))
 }
 
-/// Without user and password.
-impl fmt::Display for Address {
+impl fmt::Display for NodeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.info.addr() {
             ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", one_line(&path.to_string_lossy())),

@@ -1,12 +1,12 @@
-//! Which node of a cluster serves which key (the Redis cluster specification).
+//! Hash slots: which node of a cluster serves which key (see the Redis cluster specification).
 
 use crate::store::redis::wire::node::Node;
 use redis::Value;
 
-/// How many slots there are.
+/// The number of slots.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// The slot of a key: that of what stands between its first braces, if something does.
+/// Gives the slot of a key. If there is a text between the key's first braces, this hash tag alone decides.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let inside = &key[open + 1..];
@@ -17,15 +17,23 @@ pub(crate) fn slot_of(key: &[u8]) -> u16 {
     XMODEM.checksum(tag.unwrap_or(key)) % SLOTS
 }
 
-/// The primaries of a cluster.
+/// Which primary serves which slots.
 #[derive(Default)]
 pub(crate) struct SlotMap {
-    /// In order: up to which slot, from which one, and which node.
-    ranges: Vec<(u16, u16, Node)>,
+    /// In the order of the slots.
+    ranges: Vec<Range>,
+}
+
+/// Slots that follow one another, and the node that serves them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Range {
+    last: u16,
+    first: u16,
+    node: Node,
 }
 
 impl SlotMap {
-    /// From the reply to `CLUSTER SLOTS` of the node at `host`; `None` if it is no such reply.
+    /// Reads the reply to `CLUSTER SLOTS` of the node at `host`.
     pub(crate) fn parse(reply: Value, host: &str) -> Option<SlotMap> {
         let mut ranges = Vec::new();
         for range in array(reply)? {
@@ -42,37 +50,39 @@ impl SlotMap {
             };
             let Value::Int(port) = node.next()? else { return None };
             let host = match &*name {
-                // It does not know its own name.
+                // The node does not know its own name.
                 "" => host.to_owned(),
-                // It is to be called by a name that nobody has given it.
+                // The cluster calls its nodes by names, and this one was not given a name.
                 "?" => node.nth(1).and_then(ip)?,
                 _ => name,
             };
-            ranges.push((last, first, Node::named(host, port.try_into().ok()?)?));
+            let node = Node::named_by_redis(host, port.try_into().ok()?)?;
+            ranges.push(Range { last, first, node });
         }
         ranges.sort();
         Some(SlotMap { ranges })
     }
 
+    /// Gives the node that serves a slot.
     pub(crate) fn node_of(&self, slot: u16) -> Option<&Node> {
-        let at = self.ranges.partition_point(|(last, ..)| *last < slot);
-        self.ranges.get(at).filter(|(_, first, _)| *first <= slot).map(|(.., node)| node)
+        let at = self.ranges.partition_point(|range| range.last < slot);
+        self.ranges.get(at).filter(|range| range.first <= slot).map(|range| &range.node)
     }
 
-    /// All primaries, each once.
+    /// Gives all primaries, each once.
     pub(crate) fn nodes(&self) -> Vec<&Node> {
-        let mut nodes: Vec<&Node> = self.ranges.iter().map(|(.., node)| node).collect();
+        let mut nodes: Vec<&Node> = self.ranges.iter().map(|range| &range.node).collect();
         nodes.sort();
         nodes.dedup();
         nodes
     }
 
-    /// Of how many slots it knows the node.
+    /// Gives the number of slots that have a node.
     pub(crate) fn slots(&self) -> usize {
-        self.ranges.iter().map(|(last, first, _)| usize::from(last - first) + 1).sum()
+        self.ranges.iter().map(|range| usize::from(range.last - range.first) + 1).sum()
     }
 
-    /// Whether every slot has a node.
+    /// Says whether every slot has a node.
     pub(crate) fn is_complete(&self) -> bool {
         self.slots() == usize::from(SLOTS)
     }
@@ -85,7 +95,7 @@ fn array(value: Value) -> Option<Vec<Value>> {
     }
 }
 
-/// The address of a node, from what the reply says of it by name and value (in RESP3 that is a map).
+/// Finds the address of a node in the names and values at the end of its part of the reply. They are a map in RESP3.
 fn ip(about: Value) -> Option<String> {
     let mut parts = match about {
         Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
@@ -118,7 +128,7 @@ mod tests {
         for (key, slot) in [("123456789", 12739), ("foo", 12182), ("{foo}bar", 12182), ("a{foo}{bar}", 12182)] {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
         }
-        // Empty braces are none, nor is an open one.
+        // Empty braces make no tag. Nor does a brace that is not closed.
         for key in ["foo{}{bar}", "foo{bar"] {
             assert_eq!(
                 slot_of(key.as_bytes()),
@@ -139,7 +149,7 @@ mod tests {
         assert_eq!(map.node_of(100), Some(&Node::new("b", 2)));
         assert_eq!(map.node_of(16383), Some(&Node::new("b", 2)));
         assert_eq!((map.nodes().len(), map.is_complete()), (2, false));
-        // Nodes are to be called by names that nobody has given them.
+        // The cluster calls its nodes by names that they were not given.
         let text = |text: &str| Value::BulkString(text.into());
         let about = [text("hostname"), text(""), text("ip"), text("10.0.0.1")];
         let pairs = about.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();

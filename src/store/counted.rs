@@ -1,4 +1,4 @@
-//! A store whose calls are counted.
+//! Counts the calls to a store, and logs damaged records.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
@@ -9,39 +9,39 @@ use crate::store::fork_guard::ForkGuard;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
 use crate::store::refusal::Refusal;
-use crate::store::stats::{Counted, Counters, Stats};
+use crate::store::stats::{Counter, Counters, Stats};
 use crate::store::update::{Update, Updated};
 use crate::throttle::Throttle;
 use log::Level;
 use std::fmt;
 
-/// A store whose calls are counted, and whose damaged records are logged.
-pub(crate) struct Metered {
+/// Passes each call on to a store, counts it, and logs the damaged records that it finds.
+pub(crate) struct CountedStore {
     store: Box<dyn Store>,
     counters: Counters,
     damage: Throttle,
 }
 
-impl Metered {
-    pub(crate) fn new(store: Box<dyn Store>) -> Metered {
-        Metered { store, counters: Counters::default(), damage: Throttle::default() }
+impl CountedStore {
+    pub(crate) fn new(store: Box<dyn Store>) -> CountedStore {
+        CountedStore { store, counters: Counters::default(), damage: Throttle::default() }
     }
 
-    /// Counts what happens outside of the store, or is seen in its answers.
-    pub(crate) fn add(&self, what: Counted, number: u64) {
+    /// Adds to a counter of what happens outside of the store, or of what its answers show.
+    pub(crate) fn add(&self, counter: Counter, number: u64) {
         if number > 0 {
-            self.counters.add(what, number);
+            self.counters.add(counter, number);
         }
     }
 
-    /// Counts a call, and its error.
+    /// Counts a call, and its error if there is one.
     fn count<R>(&self, id: Option<PublicId>, answer: Result<R, StoreError>) -> Result<R, StoreError> {
-        self.counters.add(Counted::Calls, 1);
+        self.counters.add(Counter::Calls, 1);
         answer.inspect_err(|error| self.count_error(id, error))
     }
 
     fn count_refusable<R>(&self, id: PublicId, answer: Result<R, Refusal>) -> Result<R, Refusal> {
-        self.counters.add(Counted::Calls, 1);
+        self.counters.add(Counter::Calls, 1);
         answer.inspect_err(|error| {
             if let Refusal::Fault(error) = error {
                 self.count_error(Some(id), error);
@@ -50,23 +50,23 @@ impl Metered {
     }
 
     fn count_error(&self, id: Option<PublicId>, error: &StoreError) {
-        self.counters.add(Counted::Error(error.kind()), 1);
+        self.counters.add(Counter::Error(error.kind()), 1);
         if let (StoreErrorKind::Corrupt, Some(id)) = (error.kind(), id) {
             self.damage.log(Level::Error, format_args!("session {id}: {error}"));
         }
     }
 }
 
-impl Store for Metered {
+impl Store for CountedStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         let created = self.count_refusable(key.id, self.store.create(key, record, call));
-        created.inspect(|_| self.add(Counted::Created, 1))
+        created.inspect(|_| self.add(Counter::Created, 1))
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
         let loaded = self.count(Some(key.id), self.store.load(key, lifetime, call));
         loaded.inspect(|record| {
-            self.add(Counted::Refreshed, record.as_ref().is_some_and(|record| record.refreshed).into());
+            self.add(Counter::Refreshed, record.as_ref().is_some_and(|record| record.refreshed).into());
         })
     }
 
@@ -76,7 +76,7 @@ impl Store for Metered {
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
         let ended = self.count(Some(key.id), self.store.delete(key, call));
-        ended.inspect(|was_live| self.add(Counted::Ended, (*was_live).into()))
+        ended.inspect(|was_live| self.add(Counter::Ended, (*was_live).into()))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -89,7 +89,7 @@ impl Store for Metered {
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
         let ended = self.count(None, self.store.clear_group(group, except, call));
-        ended.inspect(|number| self.add(Counted::Ended, *number))
+        ended.inspect(|number| self.add(Counter::Ended, *number))
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
@@ -109,7 +109,7 @@ impl Store for Metered {
     }
 
     fn stats(&self) -> Stats {
-        // What the store counts is its connections and requests; all else is counted here.
+        // The store itself counts its connections and requests. All else is counted here.
         let Stats { calls, errors, created, refreshed, ended, not_found, gone, conflicts, refused, tossed, .. } =
             self.counters.stats(0);
         Stats {
@@ -128,7 +128,7 @@ impl Store for Metered {
     }
 }
 
-impl fmt::Debug for Metered {
+impl fmt::Debug for CountedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.store.fmt(f)
     }

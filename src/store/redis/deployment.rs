@@ -1,0 +1,170 @@
+//! The Redis that a store URL names: a single server, Sentinels, or a cluster.
+//!
+//! A deployment has one or more nodes, and a connection goes to one of them. Requests come from above as closures: what
+//! they send is not known here.
+
+mod announce;
+mod circuit_breaker;
+pub(crate) mod cluster;
+mod connections;
+mod found_by;
+mod hosts;
+mod incidents;
+mod node_client;
+mod none_could;
+pub(crate) mod proof;
+mod sentinel;
+mod single;
+mod token_bucket;
+
+use crate::deadline::Deadline;
+use crate::error::{ConfigError, StoreError};
+use crate::store::redis::deployment::cluster::ClusterClient;
+use crate::store::redis::deployment::cluster::cluster_url::ClusterUrl;
+use crate::store::redis::deployment::cluster::slots::slot_of;
+use crate::store::redis::deployment::node_client::NodeClient;
+use crate::store::redis::deployment::proof::Proof;
+use crate::store::redis::deployment::sentinel::Sentinels;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::Failure;
+use crate::store::redis::wire::node_url::NodeUrl;
+use crate::store::stats::Counters;
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a store URL names. Shown without user and password.
+pub(crate) enum Deployment {
+    Single(NodeUrl),
+    Sentinel(Arc<Sentinels>),
+    Cluster(Arc<ClusterUrl>),
+}
+
+/// What one process has open of a deployment.
+pub(crate) enum Client {
+    /// Every key is at one node.
+    Node(Box<NodeClient>),
+    /// Every key is at the node of its slot.
+    Cluster(Box<ClusterClient>),
+}
+
+impl Deployment {
+    pub(crate) fn parse(url: &str) -> Result<Deployment, ConfigError> {
+        match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+            "redis-sentinel" | "rediss-sentinel" => Sentinels::parse(url).map(Arc::new).map(Deployment::Sentinel),
+            "redis-cluster" | "rediss-cluster" => ClusterUrl::parse(url).map(Arc::new).map(Deployment::Cluster),
+            _ => NodeUrl::parse(url).map(Deployment::Single),
+        }
+    }
+
+    /// Makes a client of this process. Connects to nothing yet.
+    pub(crate) fn open(&self, pool_size: u32, counters: &Arc<Counters>) -> Result<Client, StoreError> {
+        let counters = counters.clone();
+        Ok(match self {
+            Deployment::Single(url) => {
+                Client::Node(Box::new(NodeClient::at_address(url.clone(), pool_size, counters)?))
+            }
+            Deployment::Sentinel(sentinels) => {
+                Client::Node(Box::new(NodeClient::of_primary(sentinels.clone(), pool_size, counters)?))
+            }
+            Deployment::Cluster(url) => Client::Cluster(Box::new(ClusterClient::new(url.clone(), pool_size, counters))),
+        })
+    }
+
+    /// Says whether keys are divided into slots, so that one script can name only keys of one slot.
+    pub(crate) fn has_slots(&self) -> bool {
+        matches!(self, Deployment::Cluster(_))
+    }
+
+    /// Says whether one script can name both keys.
+    pub(crate) fn can_name_together(&self, one: &str, other: &str) -> bool {
+        !self.has_slots() || slot_of(one.as_bytes()) == slot_of(other.as_bytes())
+    }
+}
+
+impl Client {
+    /// Sends a request to the node that keeps this key. A connection may fail after the request was carried out, and
+    /// the request is then sent again: it must not matter whether it is carried out twice.
+    ///
+    /// `proof` is what an answer proves about the node. The request may set it.
+    pub(crate) fn request<R>(
+        &self,
+        key: &[u8],
+        proof: &Cell<Proof>,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
+    ) -> Result<R, StoreError> {
+        match self {
+            Client::Node(node) => node.request_without_redirection(proof, deadline, request),
+            Client::Cluster(cluster) => cluster.request(slot_of(key), proof, deadline, request),
+        }
+    }
+
+    /// Sends a request to every node that keeps sessions.
+    pub(crate) fn request_everywhere(
+        &self,
+        deadline: Deadline,
+        request: impl Fn(&mut Connection, Deadline) -> Result<(), Failure>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Client::Node(node) => node.request_without_redirection(&Cell::new(Proof::Reads), deadline, request),
+            Client::Cluster(cluster) => cluster.request_everywhere(deadline, request),
+        }
+    }
+
+    /// Gives a hash tag for each node that keeps sessions: a key with this tag is at that node.
+    pub(crate) fn tag_of_each_node(&self, deadline: Deadline) -> Result<Vec<String>, StoreError> {
+        match self {
+            Client::Node(_) => Ok(vec![tag(0)]),
+            Client::Cluster(cluster) => {
+                let map = cluster.renewed_map(deadline)?;
+                let mut nodes = map.nodes();
+                let mut tags = Vec::new();
+                for tag in (0..MANY_TAGS).map(tag) {
+                    if nodes.is_empty() {
+                        break;
+                    }
+                    let node = map.node_of(slot_of(tag.as_bytes()));
+                    if let Some(at) = nodes.iter().position(|other| Some(*other) == node) {
+                        nodes.swap_remove(at);
+                        tags.push(tag);
+                    }
+                }
+                Ok(tags)
+            }
+        }
+    }
+
+    /// Says whether both keys are at the same node, as far as is known.
+    pub(crate) fn are_at_one_node(&self, one: &str, other: &str) -> bool {
+        match self {
+            Client::Node(_) => true,
+            Client::Cluster(cluster) => cluster.is_one_node(slot_of(one.as_bytes()), slot_of(other.as_bytes())),
+        }
+    }
+
+    /// Closes the connections that no call uses.
+    pub(crate) fn close_idle(&self) {
+        match self {
+            Client::Node(node) => node.close_idle(),
+            Client::Cluster(cluster) => cluster.close_idle(),
+        }
+    }
+}
+
+/// Enough tags for one in each of the 16,384 slots. A map that is not sound could have the search go on for ever.
+const MANY_TAGS: u32 = 300_000;
+
+fn tag(number: u32) -> String {
+    format!("probe-{number}")
+}
+
+impl fmt::Display for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Deployment::Single(url) => url.fmt(f),
+            Deployment::Sentinel(sentinels) => sentinels.fmt(f),
+            Deployment::Cluster(url) => url.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! How a client finds its node.
+
+use crate::deadline::Deadline;
+use crate::store::redis::deployment::sentinel::primary::Primary;
+use crate::store::redis::deployment::single::Single;
+use crate::store::redis::wire::connection::Connection;
+use crate::store::redis::wire::failure::Failure;
+use crate::store::redis::wire::node::Node;
+use std::time::Duration;
+
+/// What leads to the node.
+pub(crate) enum FoundBy {
+    Address(Single),
+    Sentinels(Primary),
+}
+
+impl FoundBy {
+    /// Connects to the node. Gives also the node to which the connection leads, if Sentinels have named it.
+    pub(crate) fn connect(&self, deadline: Deadline) -> Result<(Connection, Option<Node>), Failure> {
+        match self {
+            FoundBy::Address(single) => Ok((Connection::open(&single.url, deadline)?, None)),
+            FoundBy::Sentinels(primary) => {
+                let (connection, node) = primary.sentinels.connect(deadline).map_err(Failure::of_connection)?;
+                Ok((connection, Some(node)))
+            }
+        }
+    }
+
+    pub(crate) fn max_lifetime(&self) -> Duration {
+        match self {
+            FoundBy::Address(single) => single.url.max_lifetime(),
+            FoundBy::Sentinels(primary) => primary.sentinels.max_lifetime(),
+        }
+    }
+}

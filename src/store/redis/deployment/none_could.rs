@@ -1,0 +1,13 @@
+//! The error of a request that several nodes could not answer.
+
+use crate::error::{StoreError, StoreErrorKind};
+
+/// Makes one error out of those of all nodes. If the nodes fail in different ways, it is `Unavailable`.
+pub(crate) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
+    let kind = match failures {
+        [first, rest @ ..] if rest.iter().all(|failure| failure.kind() == first.kind()) => first.kind(),
+        _ => StoreErrorKind::Unavailable,
+    };
+    let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    StoreError::new(kind, if reasons.is_empty() { what } else { format!("{what}: {}", reasons.join("; ")) })
+}
