@@ -5,7 +5,6 @@
 
 #![allow(missing_docs)]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
 use criterion::Criterion;
@@ -13,7 +12,7 @@ use multi_process_session::SessionManager;
 use redis::{Cmd, ConnectionLike, Value};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use support::bench::is_measured;
+use support::is_measured;
 use support::redis::Redis;
 use support::{manager, session_with};
 

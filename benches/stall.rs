@@ -7,7 +7,6 @@
 
 #![allow(missing_docs)]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
 use multi_process_session::{Session, SessionManager};
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::bench::is_measured;
+use support::is_measured;
 use support::redis::Redis;
 use support::{builder, cookie};
 

@@ -6,13 +6,12 @@
 
 #![allow(missing_docs)]
 
-#[path = "../tests/support/mod.rs"]
 mod support;
 
 use multi_process_session::SessionManager;
 use std::time::{Duration, Instant};
-use support::bench::is_measured;
 use support::fork::child;
+use support::is_measured;
 use support::place::Place;
 use support::{manager, session_with};
 

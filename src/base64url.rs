@@ -7,8 +7,8 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Decodes exactly `N` bytes, where `N` is a multiple of 3. Then a text has no spare bits, so no two texts decode to the
-/// same bytes.
+/// Decodes exactly `N` bytes, where `N` is a multiple of 3. Then a text has no spare bits, so no two texts decode to
+/// the same bytes.
 pub(crate) fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     const { assert!(N.is_multiple_of(3)) };
     if text.len() != N / 3 * 4 {

@@ -440,10 +440,10 @@ impl SessionManagerBuilder {
     /// wait, and get a connection in the order in which they came.
     ///
     /// The server sees up to workers × pool size connections: 512 from 64 workers with 8 connections each. In a
-    /// cluster, every node does. With Sentinel, each process keeps one more connection, to a Sentinel. Keep the number below the
-    /// server's `maxclients` (10,000 by default) and its limit of open files. Beyond it, the server refuses new
-    /// connections, and their calls fail with [`Unavailable`](crate::StoreErrorKind::Unavailable). Calls that have a
-    /// connection go on.
+    /// cluster, every node does. With Sentinel, each process keeps one more connection, to a Sentinel. Keep the number
+    /// below the server's `maxclients` (10,000 by default) and its limit of open files. Beyond it, the server refuses
+    /// new connections, and their calls fail with [`Unavailable`](crate::StoreErrorKind::Unavailable). Calls that have
+    /// a connection go on.
     ///
     /// # Errors
     /// Refused if zero or over 1,000.

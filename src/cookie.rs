@@ -79,9 +79,9 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// Checks the settings, and gives the name the strictest prefix whose conditions hold: `__Host-`, else `__Secure-`.
+    /// Checks the settings, and adds the strictest prefix whose conditions hold to the name: `__Host-` or `__Secure-`.
     ///
-    /// The check covers all that the `cookie` crate writes without a check, and all that makes browsers drop the cookie.
+    /// The check covers all that the `cookie` crate writes without a check, and all that makes browsers drop a cookie.
     pub(crate) fn checked(mut self) -> Result<CookieSettings, ConfigError> {
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(is_token_byte) {
             return Err(ConfigError::CookieName);

@@ -29,11 +29,13 @@
 //! |---|---|---|
 //! | `maxmemory-policy` | `noeviction` | every other policy logs people out when the memory is full |
 //! | `appendonly` | `yes` | without it, a restart forgets everything since the last snapshot, logouts included |
-//! | `hash-max-listpack-value` (`hash-max-ziplist-value` before 7.0) | `1024` | with the default of 64, one value of over 64 bytes makes a session up to three times as large in memory |
-//! | `timeout` | `0`, or 60 and more | the library keeps idle connections for up to a minute; a shorter timeout makes it open them again and again |
+//! | `hash-max-listpack-value`* | `1024` | otherwise a value of over 64 bytes makes a session up to 3 times as large |
+//! | `timeout` | `0`, or 60 and more | the library keeps idle connections for up to a minute |
 //! | `lazyfree-lazy-expire` | `yes` | a group of a million sessions then expires without a pause for other clients |
 //! | `maxclients` | above workers × `pool_size` | beyond it, new connections are refused |
-//! | `min-replicas-to-write` | `1`, if there are replicas | a cut-off primary then accepts nothing that is lost later, except in its last seconds |
+//! | `min-replicas-to-write` | `1`, with replicas | a cut-off primary then loses no more than its last seconds |
+//!
+//! \* `hash-max-ziplist-value` before Redis 7.0.
 //!
 //! Use Redis 6.0 or later. Keep sessions on a server of their own, or at least apart from caches, because caches need
 //! an eviction policy. Give the library a user with the rights that the README names under "Running it", and no others.
@@ -160,7 +162,7 @@
 //! |---|---|
 //! | a user's password was stolen | [`manager.group(name).clear()`](crate::Group::clear) |
 //! | the secret was stolen | build with a new secret, and do not accept the old one: everyone is logged out |
-//! | all sessions have to end | [`destroy_every_session`](crate::SessionManager::destroy_every_session), or a new secret |
+//! | all sessions have to end | [`destroy_every_session`](crate::SessionManager::destroy_every_session) |
 //! | the store was restored from a backup | give the application a new secret: the backup brings ended sessions back |
-//! | one session cannot be loaded, because its record is damaged | [`manager.destroy(&request)`](crate::SessionManager::destroy) still ends the session |
+//! | one session's record is damaged | [`manager.destroy(&request)`](crate::SessionManager::destroy) still ends it |
 //! | a SQLite file is damaged | stop the workers, and move the file and its companions away; workers make a new one |

@@ -22,7 +22,7 @@ impl Session {
     ///
     /// Do this whenever the rights of the client change (OWASP ASVS 7.2.4), so that an id that someone planted or saw
     /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does this by itself. If two
-    /// requests do this at once, one wins, and the other's save answers [`Error::Gone`].
+    /// requests do this at once, one wins, and the other's save answers [`Error::Gone`](crate::Error::Gone).
     pub fn regenerate(&mut self) {
         self.renew(GroupChange::Stay, None);
     }
@@ -35,7 +35,8 @@ impl Session {
     ///
     /// A request with the old id can read, save, and end the session, but it gets no cookie. If it calls
     /// `regenerate_with_grace` itself, nothing happens, because the session has a new id already. With any other change
-    /// of id, its save answers [`Error::Gone`]. Such a request takes one more round trip for each change of the id.
+    /// of id, its save answers [`Error::Gone`](crate::Error::Gone). Such a request takes one more round trip for each
+    /// change of the id.
     ///
     /// The [form tokens](Session::csrf_token) of pages that were made with the old id are valid during the grace too.
     /// If more than 16 old ids are in their grace, this holds for the 16 whose grace ends last.
@@ -52,8 +53,9 @@ impl Session {
     /// group already. If the session is in another group, it leaves that one.
     ///
     /// Any name is good, for instance the id of the user in your database. If the name is longer than
-    /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers [`Error::TooLarge`].
-    /// Then nothing is written until another name is set, or [`leave_group`](Session::leave_group) is called.
+    /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers
+    /// [`Error::TooLarge`](crate::Error::TooLarge). Then nothing is written until another name is set, or
+    /// [`leave_group`](Session::leave_group) is called.
     ///
     /// The values stay. If [`group_name`](Session::group_name) is that of another user, [destroy](Session::destroy)
     /// that session first and log in with a new one, so that no value of one user passes to the next.

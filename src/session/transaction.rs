@@ -41,7 +41,7 @@ pub(crate) fn transact<R, E: From<Error>>(
 }
 
 impl Session {
-    /// Does the work and saves the session. Gives `None` if another request has changed the session since it was loaded.
+    /// Does the work and saves the session. Gives `None` if another request has changed the session meanwhile.
     fn attempt<R, E: From<Error>>(
         &mut self,
         work: &mut impl FnMut(&mut Session) -> Result<R, E>,

@@ -103,7 +103,9 @@ macro_rules! checks {
                         #[test]
                         fn $check() {
                             let path = concat!(module_path!(), "::", stringify!($check));
-                            $d run($crate::store::contract::name_of_test(path), || $crate::store::contract::$check(&$d subject));
+                            $d run($crate::store::contract::name_of_test(path), || {
+                                $crate::store::contract::$check(&$d subject);
+                            });
                         }
                     )+)+
                 }
@@ -115,13 +117,14 @@ macro_rules! checks {
 checks! { $
     /// Makes a module of this name, with a `#[test]` for each promise that a store keeps in one process.
     ///
-    /// The second argument is an expression that gives a [`Subject`](crate::store::contract::Subject). Each test evaluates it.
-    /// The checks use fresh keys in namespaces that begin with `contract`, so all tests can share a server.
+    /// The second argument is an expression that gives a [`Subject`](crate::store::contract::Subject). Each test
+    /// evaluates it. The checks use fresh keys in namespaces that begin with `contract`, so all tests can share a
+    /// server.
     ///
     /// A third argument is optional: what runs a test. It is called with the name of the test, as the test program has
     /// it, and with a closure that evaluates the second argument and runs the check.
     ///
-    /// See the module [`contract`](crate::contract).
+    /// See the module [`contract`](crate::store::contract).
     contract_tests! {
         records {
             create_never_overwrites
@@ -210,15 +213,15 @@ checks! { $
 checks! { $
     /// Makes a module of this name, with a `#[test]` for each promise that a store keeps if several processes share it.
     ///
-    /// The second argument is an expression that gives a [`SharedSubject`](crate::store::contract::SharedSubject). Each test
-    /// evaluates it.
+    /// The second argument is an expression that gives a [`SharedSubject`](crate::store::contract::SharedSubject). Each
+    /// test evaluates it.
     ///
     /// A third argument is optional: what runs a test. It is called with the name of the test, as the test program has
     /// it, and with a closure that evaluates the second argument and runs the check. A process that runs other tests at
     /// the same time should not fork, so a test that forks needs a process of its own: run the test program again, with
     /// `--exact` and the name.
     ///
-    /// See the module [`contract`](crate::contract).
+    /// See the module [`contract`](crate::store::contract).
     shared_contract_tests! {
         shared {
             changes_of_all_processes_are_kept

@@ -1,7 +1,7 @@
 //! A browser's cookie jar by the letter of RFC 6265bis: sections 5.1 (matching), 5.6 (parsing), 5.7 (storing) and 5.8
-//! (sending). `Expires` is left out: the library does not write it.
+//! (sending). Without `Expires`, which the library does not write.
 
-/// An address that a browser asks.
+/// A URL that a browser asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Url<'a> {
     pub secure: bool,
@@ -28,25 +28,25 @@ pub struct Cookie {
     pub http_only: bool,
     pub same_site: Option<String>,
     pub partitioned: bool,
-    /// In seconds; none where it goes when the browser is closed.
+    /// In seconds, or `None` if the cookie goes when the browser is closed.
     pub max_age: Option<i64>,
 }
 
 impl Cookie {
-    /// What one cookie replaces another by.
+    /// A new cookie replaces an old one with the same place.
     fn place(&self) -> (&[u8], &str, bool, &str, bool) {
         (&self.name, &self.domain, self.host_only, &self.path, self.partitioned)
     }
 }
 
-/// The cookies of one user, the oldest first.
+/// The cookies of one user, oldest first.
 #[derive(Debug, Default)]
 pub struct Jar {
     pub cookies: Vec<Cookie>,
 }
 
 impl Jar {
-    /// Takes a `Set-Cookie` header of an answer from this URL. Gives whether it was heeded.
+    /// Takes a `Set-Cookie` header of an answer from this URL. Gives whether the cookie was accepted.
     pub fn set(&mut self, url: &str, header: impl AsRef<[u8]>) -> bool {
         let url = Url::new(url);
         let Some(cookie) = parse(&url, header.as_ref()).filter(|cookie| self.may_store(&url, cookie)) else {
@@ -78,7 +78,7 @@ impl Jar {
         pairs.collect::<Vec<_>>().join(&b"; "[..])
     }
 
-    /// The rest of section 5.7: what a cookie is dropped for though it can be read.
+    /// The rest of section 5.7: whether a cookie that can be read may be stored.
     fn may_store(&self, url: &Url<'_>, cookie: &Cookie) -> bool {
         let named = |prefix: &str| starts_with(&cookie.name, prefix);
         let is_host_prefixed = named("__Host-") || named("__Host-Http-");
@@ -104,7 +104,7 @@ impl Jar {
     }
 }
 
-/// Section 5.6. None where the header is ignored.
+/// Section 5.6. Gives `None` if the header is ignored.
 fn parse(url: &Url<'_>, header: &[u8]) -> Option<Cookie> {
     if header.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return None;
@@ -169,7 +169,7 @@ fn seconds(value: &str) -> Option<i64> {
     is_number.then(|| value.parse().unwrap_or(if value.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
 
-/// Section 5.1.3, where the domain is not the host itself: whole labels, and never of an IP address.
+/// Section 5.1.3: the domain is the host, or some of its last labels. An IP address has no labels.
 fn is_in(host: &str, domain: &str) -> bool {
     let is_below = |rest: &str| rest.ends_with('.') && !host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     host == domain || host.strip_suffix(domain).is_some_and(is_below)

@@ -1,14 +1,17 @@
 //! A Redis Cluster of the test's own.
 
-use super::redis::{Redis, free_port_among};
+use super::ports::free_port_of_node;
+use super::redis::Redis;
 use super::tls::{Authority, Certified};
 use super::until;
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 
 const SLOTS: usize = 16384;
-/// How long a node may be silent before it counts as lost.
-const NODE_TIMEOUT: &str = "2000";
+/// How long a node may be silent before the others take it for lost, in milliseconds. On a busy machine, nodes that are
+/// well are silent now and then.
+const NODE_TIMEOUT: &str = "20000";
+/// The same where a node is to be lost soon.
+const SHORT_NODE_TIMEOUT: &str = "2000";
 
 pub struct Cluster {
     pub nodes: Vec<Node>,
@@ -21,13 +24,13 @@ pub struct Node {
 
 impl Node {
     pub fn start(options: &[&str]) -> Node {
-        let port = port_of_node();
+        let port = free_port_of_node();
         Node::start_at(port, &[&["--port", &port.to_string()], options].concat())
     }
 
-    /// One that speaks TLS.
+    /// Starts one that speaks TLS.
     fn start_with_tls(authority: &Authority, certified: &Certified, options: &[&str]) -> Node {
-        let port = port_of_node();
+        let port = free_port_of_node();
         let tls = authority.options(certified, port);
         let tls: Vec<&str> = tls.iter().map(String::as_str).chain(["--tls-cluster", "yes"]).collect();
         Node::start_at(port, &[&tls, options].concat())
@@ -47,7 +50,7 @@ impl Node {
         self.redis.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]);
     }
 
-    /// Whether it knows that the node of this id has this slot.
+    /// Whether this node believes that the node of this id has this slot.
     fn believes_in(&self, id: &str, slot: u16) -> bool {
         let nodes: String = self.redis.run(&["CLUSTER", "NODES"]);
         let ranges =
@@ -60,13 +63,14 @@ impl Node {
         ranges.into_iter().any(contains)
     }
 
+    /// Whether this node says this line of itself.
     pub fn info(&self, line: &str) -> bool {
         self.redis.run::<String>(&["CLUSTER", "INFO"]).lines().any(|other| other.trim() == line)
     }
 }
 
 impl Cluster {
-    /// So many primaries, which share the slots evenly.
+    /// Starts this number of primaries, which share the slots evenly.
     pub fn start(primaries: usize) -> Cluster {
         Cluster::start_with(primaries, &[])
     }
@@ -94,21 +98,29 @@ impl Cluster {
         cluster
     }
 
-    /// Adds a replica to each of the primaries.
+    /// Adds a replica to each of the primaries, which takes its place soon after it is lost.
     pub fn add_replicas(&mut self) {
         let primaries = self.nodes.len();
-        for number in 0..primaries {
+        for _ in 0..primaries {
             let replica = Node::start(&[]);
             self.nodes[0].meet(&replica);
             self.nodes.push(replica);
-            self.wait_until_sound();
-            let (primary, replica) = (self.nodes[number].id(), &self.nodes[primaries + number]);
-            until(|| replica.redis.try_run::<()>(&["CLUSTER", "REPLICATE", &primary]).is_ok());
+        }
+        self.wait_until_sound();
+        let (primaries, replicas) = self.nodes.split_at(primaries);
+        for (primary, replica) in primaries.iter().zip(replicas) {
+            let id = primary.id();
+            until(|| replica.redis.try_run::<()>(&["CLUSTER", "REPLICATE", &id]).is_ok());
+        }
+        for replica in replicas {
             until(|| replica.redis.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
         }
-        // All nodes know who is whose replica.
-        let replicas = |node: &Node| node.redis.run::<String>(&["CLUSTER", "NODES"]).matches("slave ").count();
-        until(|| self.nodes.iter().all(|node| replicas(node) == primaries));
+        // All nodes know which node is the replica of which.
+        let known = |node: &Node| node.redis.run::<String>(&["CLUSTER", "NODES"]).matches("slave ").count();
+        until(|| self.nodes.iter().all(|node| known(node) == replicas.len()));
+        for node in &self.nodes {
+            node.redis.run::<()>(&["CONFIG", "SET", "cluster-node-timeout", SHORT_NODE_TIMEOUT]);
+        }
     }
 
     fn wait_until_sound(&self) {
@@ -137,29 +149,37 @@ impl Cluster {
         records.into_iter().collect()
     }
 
-    pub fn records_and_left_overs(&self) -> Vec<String> {
-        let keys: BTreeSet<String> = self.nodes.iter().flat_map(|node| node.redis.records_and_left_overs()).collect();
-        keys.into_iter().collect()
+    /// How many scripts all nodes were asked to run so far, including those that they sent elsewhere.
+    pub fn scripts(&self) -> usize {
+        let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
+        let of_line = |line: &str| {
+            let value = |name: &str| number(line.split([':', ',']).find_map(|part| part.strip_prefix(name)));
+            value("calls=") + value("rejected_calls=")
+        };
+        let of_node = |node: &Node| {
+            let info: String = node.redis.run(&["INFO", "commandstats"]);
+            info.lines().filter(|line| line.starts_with("cmdstat_eval")).map(of_line).sum::<usize>()
+        };
+        self.nodes.iter().map(of_node).sum()
     }
-}
 
-/// A free port for a node, which talks to the others on the one that is 10,000 higher (before Redis 7 that is not to be
-/// changed).
-fn port_of_node() -> u16 {
-    let bus_is_free = |port: &u16| TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok();
-    std::iter::repeat_with(|| free_port_among(10_000)).find(bus_is_free).expect("some port is free")
-}
+    // ---- slots that move ----
 
-/// The slot of a key.
-pub fn slot_of(node: &Node, key: &str) -> u16 {
-    node.redis.run(&["CLUSTER", "KEYSLOT", key])
-}
+    /// The slot of a key.
+    pub fn slot_of(&self, key: &str) -> u16 {
+        self.nodes[0].redis.run(&["CLUSTER", "KEYSLOT", key])
+    }
 
-impl Cluster {
-    /// Begins to move a slot: its new keys go to the other node, and what is there still can be moved by `move_keys`.
+    /// The node that has the slot of this key, and another one.
+    pub fn node_of_and_another(&self, key: &str) -> (&Node, &Node) {
+        let node = self.node_of(key);
+        (node, self.nodes.iter().find(|other| other.port != node.port).expect("there is another node"))
+    }
+
+    /// Begins to move a slot: its new keys go to the other node, and `move_keys` moves those that are there.
     pub fn begin_to_move(slot: u16, from: &Node, to: &Node) {
         let slot = slot.to_string();
-        // Each has to know by now who has it.
+        // Both nodes have to know by then which of them has it.
         until(|| to.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from.id()]).is_ok());
         until(|| from.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to.id()]).is_ok());
     }
@@ -179,7 +199,7 @@ impl Cluster {
 
     pub fn end_to_move(&self, slot: u16, to: &Node) {
         let (slot_text, id) = (slot.to_string(), to.id());
-        // What the nodes tell each other meanwhile may undo it at one of them.
+        // At one of them, a message that another node sent before may undo it.
         until(|| {
             for node in [to].into_iter().chain(&self.nodes) {
                 let _ = node.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot_text, "NODE", &id]);

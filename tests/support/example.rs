@@ -1,5 +1,6 @@
 //! An example as its users run it: a program with its own output, that serves on a free port.
 
+use super::wait::until_some;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -8,22 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Looks again until there is something to be seen.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// A running example, in a process group of its own. Its output goes to files.
 pub struct Example {
@@ -54,8 +40,9 @@ impl Example {
         me.ancestors().nth(2).expect("a folder above").join("examples").join(name)
     }
 
+    /// Waits until the example says where it listens.
     pub fn wait_for_url(&mut self) {
-        let said = until("the example says where it listens", || {
+        let said = until_some(|| {
             assert_eq!(self.child.try_wait().expect("our child"), None, "it ended: {}", self.stderr());
             Some(self.stdout()).filter(|said| said.ends_with('\n'))
         });
@@ -82,9 +69,9 @@ impl Example {
         kill(self.pid(), signal).expect("it runs");
     }
 
-    /// The exit code, once it has one.
+    /// Waits until the example has ended, and gives its exit code if it has one.
     pub fn wait(&mut self) -> Option<i32> {
-        until("the example ends", || self.child.try_wait().expect("our child")).code()
+        until_some(|| self.child.try_wait().expect("our child")).code()
     }
 }
 

@@ -1,22 +1,36 @@
-//! Real processes: a test in a process of its own, and children forked from it.
+//! Processes: a test in a process of its own, children that are forked from it, and how these tell each other things.
 
+use super::place::Place;
+use multi_process_session::SessionManager;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use std::any::Any;
-use std::fs::File;
+use std::any::{Any, type_name};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const INNER: &str = "MPS_TEST_IN_ITS_OWN_PROCESS";
+/// How long a process waits for another one before it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a test that forks in a process where no other test runs: a fork copies only the thread that calls it, and
-/// whatever the threads of other tests hold locked stays locked in the child.
-pub fn in_own_process(test: &str, body: impl FnOnce()) {
+// ---- a process of its own ----
+
+/// Runs the body of a test in a process where no other test runs.
+///
+/// A test needs this if it forks: a fork copies only the thread that calls it, and locks that threads of other tests
+/// hold stay locked in the child. It also needs this if it changes, counts or watches something that belongs to the
+/// whole process: the logger, the environment, limits, open files, threads, memory.
+pub fn in_own_process(body: impl FnOnce()) {
+    in_own_process_of(test_of(&body), body);
+}
+
+/// Like `in_own_process`, for helpers that wrap the body of a test: `test` is its name.
+pub fn in_own_process_of(test: &str, body: impl FnOnce()) {
     if std::env::var(INNER).is_ok_and(|name| name == test) {
         return body();
     }
@@ -31,6 +45,51 @@ pub fn in_own_process(test: &str, body: impl FnOnce()) {
     assert!(text.contains("1 passed"), "there is no test {test}:\n{text}");
 }
 
+/// Gives the name of the test in which this closure is written, as `--exact` takes it.
+pub fn test_of<F>(_: &F) -> &'static str {
+    let (_program, path) = type_name::<F>().split_once("::").expect("a closure has a path");
+    path.split("::{{closure}}").next().expect("a split has a first part")
+}
+
+/// Runs the body of a test, in a process of its own, once on each kind of store that processes share.
+pub fn on_every_shared_store(body: impl Fn(&Place, &SessionManager)) {
+    in_own_process_of(test_of(&body), || {
+        for place in Place::all_and_a_cluster() {
+            let manager = super::manager(&place.url());
+            manager.ping().expect("the store works");
+            body(&place, &manager);
+        }
+    });
+}
+
+/// Fails if other tests may run beside this code. `cargo test` names the threads of tests after them.
+#[track_caller]
+pub fn assert_alone() {
+    let is_in_a_test = thread::current().name().is_some_and(|name| name.contains("::"));
+    assert!(!is_in_a_test || std::env::var_os(INNER).is_some(), "this needs a process of its own: see in_own_process");
+}
+
+/// The inodes of the sockets that this process has open.
+#[track_caller]
+pub fn open_sockets() -> Vec<String> {
+    assert_alone();
+    let folder = fs::read_dir("/proc/self/fd").expect("Linux");
+    let targets = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.map(|path| path.display().to_string()).filter(|name| name.starts_with("socket:")).collect()
+}
+
+/// Whether a thread of this process sleeps for a moment, as one does that waits for a lock of SQLite.
+#[track_caller]
+pub fn is_a_thread_asleep() -> bool {
+    assert_alone();
+    let tasks = fs::read_dir("/proc/self/task").expect("Linux");
+    let system_calls = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
+    // clock_nanosleep on x86-64 and on ARM.
+    system_calls.into_iter().any(|call| call.starts_with("230 ") || call.starts_with("115 "))
+}
+
+// ---- children ----
+
 /// A forked child and what it has to say.
 pub struct Child {
     pid: Pid,
@@ -39,7 +98,9 @@ pub struct Child {
 }
 
 /// Forks a child that runs `body`, says what it returns, and exits without running anything of the parent's.
+#[track_caller]
 pub fn child(body: impl FnOnce() -> String) -> Child {
+    assert_alone();
     let mut said = tempfile::tempfile().expect("a temporary file");
     // SAFETY: the test runs alone in its process, and the child leaves by _exit.
     match unsafe { fork() }.expect("a fork") {
@@ -56,23 +117,48 @@ pub fn child(body: impl FnOnce() -> String) -> Child {
     }
 }
 
+/// Forks a child of a process that has used the manager.
+#[track_caller]
+pub fn child_of(manager: &SessionManager, body: impl FnOnce() -> String) -> Child {
+    let _guard = manager.before_fork();
+    child(body)
+}
+
+/// Forks `count` children that run at the same time, and gives what they said.
+#[track_caller]
+pub fn children(count: usize, body: impl Fn(usize) -> String) -> Vec<String> {
+    let children: Vec<Child> = (0..count).map(|number| child(|| body(number))).collect();
+    children.into_iter().map(Child::join).collect()
+}
+
+/// Like `children`, of a process that has used the manager.
+#[track_caller]
+pub fn children_of(manager: &SessionManager, count: usize, body: impl Fn(usize) -> String) -> Vec<String> {
+    let guard = manager.before_fork();
+    let children: Vec<Child> = (0..count).map(|number| child(|| body(number))).collect();
+    drop(guard);
+    children.into_iter().map(Child::join).collect()
+}
+
 impl Child {
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// What the child said. Fails if it panicked, was killed, or hangs.
+    /// Waits for the child's end and gives what it said. Fails if it panicked, was killed, or hangs.
+    #[track_caller]
     pub fn join(self) -> String {
         let pid = self.pid;
         self.wait().unwrap_or_else(|| panic!("child {pid} was killed"))
     }
 
-    /// What the child said; `None` if it was killed. Fails if it panicked, or hangs.
+    /// Like `join`, but gives `None` if the child was killed.
+    #[track_caller]
     pub fn wait(mut self) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).expect("it is our child") {
-                WaitStatus::StillAlive if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                WaitStatus::StillAlive if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
                 WaitStatus::StillAlive => {
                     let _ = kill(self.pid, Signal::SIGKILL);
                     panic!("child {} hangs", self.pid);
@@ -97,23 +183,12 @@ impl Child {
     }
 }
 
-/// Forks `count` children that run at once, and gives what they said.
-pub fn children(count: usize, body: impl Fn(usize) -> String) -> Vec<String> {
-    let children: Vec<Child> = (0..count).map(|number| child(|| body(number))).collect();
-    children.into_iter().map(Child::join).collect()
-}
-
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// The inodes of the sockets that this process has open.
-pub fn open_sockets() -> Vec<String> {
-    let folder = std::fs::read_dir("/proc/self/fd").expect("Linux");
-    let targets = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    targets.map(|path| path.display().to_string()).filter(|name| name.starts_with("socket:")).collect()
-}
+// ---- between processes ----
 
 /// Lines from one process to another.
 pub struct Lines {

@@ -1,8 +1,8 @@
 //! Worker processes that use their sessions without a pause, and count what was acknowledged.
 
 use super::fork::{Child, child};
-use super::session_with;
-use multi_process_session::{Error, SessionManager, StoreErrorKind};
+use super::{kind, session_with, until};
+use multi_process_session::{SessionManager, StoreErrorKind};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const WORKERS: usize = 4;
 
-/// Each worker has a session of its own, where it counts exactly, and all share one.
+/// Each worker has a session of its own, where it counts exactly, and all of them share another one.
 pub struct Load {
     folder: TempDir,
     own: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Forks the workers. The process must be one where no other test runs: see `in_own_process`.
+    /// Forks the workers.
     pub fn start(manager: &SessionManager) -> Load {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let own: Vec<String> = (0..WORKERS).map(|who| session_with(manager, &[("who", &who.to_string())])).collect();
@@ -45,19 +45,19 @@ impl Load {
             }
             for kind in faults.into_iter().flatten() {
                 writeln!(failed, "{kind:?}").expect("a file");
-                // A server that is gone is not there again at once.
+                // A server that is gone does not come back at once.
                 thread::sleep(Duration::from_millis(1));
             }
         }
         format!("{} {} {}", own.acknowledged, own.unacknowledged, shared.acknowledged)
     }
 
-    /// A byte for each change of its own session that was acknowledged.
+    /// The file with a byte for each acknowledged change of this worker's own session.
     fn acknowledged(&self, who: usize) -> PathBuf {
         self.folder.path().join(format!("acknowledged-{who}"))
     }
 
-    /// A line for each fault.
+    /// The file with a line for each fault.
     fn failed(&self, who: usize) -> PathBuf {
         self.folder.path().join(format!("failed-{who}"))
     }
@@ -66,18 +66,18 @@ impl Load {
         self.folder.path().join("stop")
     }
 
-    /// Waits until every worker has had so many more changes acknowledged, and says how long that took.
+    /// Waits until each worker has had this number of further changes acknowledged, and gives the time that this took.
     pub fn wait_for_changes(&self, more: u64) -> Duration {
         wait_until_all_grow(more, |who| length(self.acknowledged(who)))
     }
 
-    /// Waits until every worker has had a fault more.
+    /// Waits until each worker has had one more fault.
     pub fn wait_for_faults(&self) {
         wait_until_all_grow(1, |who| length(self.failed(who)));
     }
 
-    /// Ends the workers, and sees that no acknowledged change was lost and none applied twice. Gives the kinds of the
-    /// faults there were.
+    /// Ends the workers, and sees that no acknowledged change was lost and none was applied twice. Gives the kinds of
+    /// all faults.
     pub fn end(mut self, manager: &SessionManager) -> BTreeSet<String> {
         File::create(self.stop()).expect("a file");
         let said: Vec<String> = self.workers.drain(..).map(Child::join).collect();
@@ -91,7 +91,7 @@ impl Load {
             assert!(possible.contains(&total), "worker {who} counts {total}, not {possible:?}");
             acknowledged_by_all += numbers[2];
         }
-        // More than two dozen changes of others may come between the two tries of one, so this is no exact count.
+        // Not an exact count: more than two dozen changes of others may come between the two tries of a change.
         assert!(count(&self.shared) >= acknowledged_by_all, "{} of {acknowledged_by_all}", count(&self.shared));
         let failed = (0..WORKERS).map(|who| fs::read_to_string(self.failed(who)).expect("a file"));
         failed.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
@@ -116,7 +116,7 @@ impl Count {
     fn one_more(&mut self, manager: &SessionManager, header: &str, who: &str) -> Option<StoreErrorKind> {
         let mut session = match manager.load(header) {
             Ok(session) => session,
-            Err(error) => return Some(kind(error)),
+            Err(error) => return Some(kind::<()>(Err(error))),
         };
         assert_eq!(session.get::<String>("who").unwrap().as_deref(), Some(who), "nobody sees another's session");
         session.increment("count", 1).unwrap();
@@ -124,17 +124,10 @@ impl Count {
             Ok(_) => self.acknowledged += 1,
             Err(error) => {
                 self.unacknowledged += 1;
-                return Some(kind(error));
+                return Some(kind::<()>(Err(error)));
             }
         }
         None
-    }
-}
-
-fn kind(error: Error) -> StoreErrorKind {
-    match error {
-        Error::Store(error) => error.kind(),
-        other => panic!("expected a fault of the store, got {other}"),
     }
 }
 
@@ -148,9 +141,6 @@ fn length(path: PathBuf) -> u64 {
 
 fn wait_until_all_grow(by: u64, length: impl Fn(usize) -> u64) -> Duration {
     let (start, before) = (Instant::now(), (0..WORKERS).map(&length).collect::<Vec<_>>());
-    while (0..WORKERS).any(|who| length(who) < before[who] + by) {
-        assert!(start.elapsed() < Duration::from_secs(30), "a worker does not go on");
-        thread::sleep(Duration::from_micros(200));
-    }
+    until(|| (0..WORKERS).all(|who| length(who) >= before[who] + by));
     start.elapsed()
 }

@@ -1,4 +1,4 @@
-//! What the library logs, for tests that run alone in their process: there is one logger in each.
+//! What the library logs. A process has one logger, so a test that collects needs a process of its own.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::sync::Mutex;
@@ -21,18 +21,25 @@ impl Log for Collect {
     fn flush(&self) {}
 }
 
-/// Begins to collect what is logged.
-pub fn collect(most: LevelFilter) {
+/// Starts to collect lines of this level and of the more severe ones.
+pub fn collect(least_severe: LevelFilter) {
+    super::fork::assert_alone();
     log::set_logger(&Collect).expect("there is no logger yet");
-    log::set_max_level(most);
+    log::set_max_level(least_severe);
 }
 
-/// What was logged since this was asked last.
+/// Takes the lines that were collected since the last call.
 pub fn take() -> Vec<(Level, String)> {
     std::mem::take(&mut *LINES.lock().unwrap())
 }
 
-/// The texts of it.
-pub fn lines() -> Vec<String> {
+/// Takes the warnings and errors about servers, without their levels.
+pub fn take_warnings() -> Vec<String> {
+    let of_server = |(level, line): &(Level, String)| *level <= Level::Warn && !line.starts_with("session ");
+    take().into_iter().filter(of_server).map(|(_, line)| line).collect()
+}
+
+/// Takes the lines without their levels.
+pub fn take_lines() -> Vec<String> {
     take().into_iter().map(|(_, line)| line).collect()
 }

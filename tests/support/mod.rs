@@ -1,9 +1,7 @@
-//! What the tests share: private Redis servers, forked children, cookies.
+//! What the tests share: servers and files of their own, managers, sessions, processes.
 
-#![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part of it
-
-pub mod bench;
 pub mod browser;
+pub mod client;
 pub mod cluster;
 pub mod disk;
 pub mod example;
@@ -11,71 +9,67 @@ pub mod fork;
 pub mod load;
 pub mod log;
 pub mod place;
+pub mod ports;
 pub mod proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod shared;
 pub mod sick;
+pub mod sqlite;
 pub mod tls;
+pub mod wait;
 
 use multi_process_session::{
-    Error, Secret, SessionManager, SessionManagerBuilder, SetCookie, StoreError, StoreErrorKind,
+    Error, Group, PublicId, Secret, SessionInfo, SessionManager, SessionManagerBuilder, SetCookie, StoreError,
+    StoreErrorKind,
 };
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
+pub use wait::until;
 
-/// A manager of tests: the same secret in every process.
+// ---- managers ----
+
+/// Makes a manager. All managers of the tests have the same secret, in every process.
 pub fn manager(url: &str) -> SessionManager {
     builder(url).build().expect("the settings are fine")
 }
 
+/// Makes a manager whose calls have this much time: where a timeout is expected, or has to be kept.
+pub fn with_timeout(url: &str, timeout: Duration) -> SessionManager {
+    builder(url).operation_timeout(timeout).build().expect("the settings are fine")
+}
+
+/// Starts a manager whose new sessions live as long as others: most tests that let time pass are about other timeouts.
 pub fn builder(url: &str) -> SessionManagerBuilder {
-    // Patient, so that a busy machine fails no test that is not about time.
-    SessionManager::builder(secret())
-        .store_url(url)
-        .secure(false)
-        .operation_timeout(Duration::from_secs(20))
-        // Tests that let time pass are mostly about other timeouts.
-        .unconfirmed_timeout(Duration::from_secs(10 * 365 * 24 * 60 * 60))
+    builder_with_own_timeouts(url).unconfirmed_timeout(Duration::from_secs(10 * 365 * 24 * 60 * 60))
+}
+
+/// Starts a manager whose sessions have the library's own timeouts.
+pub fn builder_with_own_timeouts(url: &str) -> SessionManagerBuilder {
+    // Calls have a long time, so that a busy machine fails no test that is not about time.
+    SessionManager::builder(secret()).store_url(url).secure(false).operation_timeout(Duration::from_secs(20))
 }
 
 pub fn secret() -> Secret {
     Secret::new("a secret of the tests, of 32 bytes and more").expect("it is long enough")
 }
 
-/// A clock that a test turns: what it shows, and what turns it.
+/// Makes a clock that stands still: gives the function that reads it, and the one that moves it forward.
 pub fn clock() -> (impl Fn() -> SystemTime + Send + Sync + 'static, impl Fn(Duration)) {
     let now = Arc::new(Mutex::new(SystemTime::now()));
     let read = now.clone();
     (move || *read.lock().unwrap(), move |by| *now.lock().unwrap() += by)
 }
 
-/// Waits until something is so.
-pub fn until(mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !so() {
-        assert!(Instant::now() < deadline, "it does not come to that");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+// ---- sessions ----
 
-/// Ends the threads of a scope also when the test fails.
-pub struct StopOnDrop<'a>(pub &'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The `Cookie` header that a browser makes of a `Set-Cookie` header.
+/// Gives the `Cookie` header that a browser sends after this `Set-Cookie` header.
 pub fn cookie(set_cookie: &SetCookie) -> String {
     set_cookie.as_str().split(';').next().expect("a split has a first part").to_owned()
 }
 
-/// Makes a session with these values and gives the `Cookie` header for it.
+/// Makes a session with these values, and gives the `Cookie` header for it.
 pub fn session_with(manager: &SessionManager, values: &[(&str, &str)]) -> String {
     let mut session = manager.load(None).expect("a new session");
     for (key, value) in values {
@@ -84,7 +78,57 @@ pub fn session_with(manager: &SessionManager, values: &[(&str, &str)]) -> String
     cookie(&session.save().expect("the store works").expect("a new session has a cookie"))
 }
 
+/// Saves a new session with this value, and gives the `Cookie` header for it.
+pub fn save_new(manager: &SessionManager, value: &str) -> Result<String, Error> {
+    let mut session = manager.load(None)?;
+    session.set("value", value)?;
+    Ok(cookie(&session.save()?.expect("a new session has a cookie")))
+}
+
+/// Logs a user in, in a new session, and gives the `Cookie` header for it.
+pub fn login(manager: &SessionManager, user: &str) -> String {
+    try_login(manager, None, user).expect("the store works")
+}
+
+/// Logs a user in, in the session of this `Cookie` header or in a new one, and gives the new header.
+pub fn try_login(manager: &SessionManager, header: Option<&str>, user: &str) -> Result<String, Error> {
+    let mut session = manager.load(header)?;
+    session.set("user", user)?;
+    session.set_group_name(user);
+    Ok(cookie(&session.save()?.expect("a login has a cookie")))
+}
+
+/// Logs a user in on a device, in a new session, and gives the `Cookie` header for it.
+pub fn login_on(manager: &SessionManager, user: &str, device: &str) -> String {
+    let mut session = manager.load(None).expect("a new session");
+    session.set("device", device).expect("a value that fits");
+    session.set_group_name(user);
+    cookie(&session.save().expect("the store works").expect("a login has a cookie"))
+}
+
+/// The devices on which the user of this group is logged in.
+#[track_caller]
+pub fn devices(group: &Group) -> Vec<String> {
+    let sessions = group.sessions_with(&["device"]).expect("the store works");
+    let device = |session: &SessionInfo| session.get("device").expect("text").expect("it was set");
+    let mut devices: Vec<String> = sessions.iter().map(device).collect();
+    devices.sort();
+    assert_eq!(group.len().expect("the store works"), devices.len());
+    devices
+}
+
+pub fn public_id(manager: &SessionManager, header: &str) -> PublicId {
+    manager.load(header).expect("the store works").public_id()
+}
+
+pub fn is_alive(manager: &SessionManager, header: &str) -> bool {
+    !manager.load(header).expect("the store works").is_new()
+}
+
+// ---- errors ----
+
 /// The fault of the store that a call ended with.
+#[track_caller]
 pub fn fault<T: Debug>(answer: Result<T, Error>) -> StoreError {
     match answer {
         Err(Error::Store(error)) => error,
@@ -92,27 +136,14 @@ pub fn fault<T: Debug>(answer: Result<T, Error>) -> StoreError {
     }
 }
 
+#[track_caller]
 pub fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
     fault(answer).kind()
 }
 
-/// Its kind and its text.
+/// The kind of the fault, and its text.
+#[track_caller]
 pub fn failure<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
     let error = fault(answer);
     (error.kind(), error.to_string())
-}
-
-/// What `call` answers, and that it takes no longer than this.
-pub fn in_time<T>(limit: Duration, call: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let answer = call();
-    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
-    answer
-}
-
-/// Waits until the clock shows another millisecond: then what comes next is later than what was before.
-pub fn next_millisecond() {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis();
-    let start = now();
-    until(|| now() > start);
 }

@@ -1,42 +1,56 @@
-//! Where sessions are kept that processes share, and a look at what is really there, past the library.
+//! The stores that processes share, each of the test's own, and a look past the library at what they really keep.
 
+use super::builder;
 use super::cluster::Cluster;
-use super::redis::Redis;
+use super::redis::{Redis, run};
+use super::sqlite::Sqlite;
+use multi_process_session::SessionManagerBuilder;
 use multi_process_session::store::RecordKey;
 use std::time::Duration;
-use tempfile::TempDir;
 
-/// A place of the test's own.
+/// Runs a test in memory, on a Redis and on a SQLite file.
+pub fn on_every_store(test: impl Fn(SessionManagerBuilder)) {
+    test(builder("memory:"));
+    for place in Place::all() {
+        test(builder(&place.url()));
+    }
+}
+
+/// A place where sessions are kept.
 pub enum Place {
     Redis(Redis),
     Cluster(Cluster),
-    Sqlite(TempDir),
+    Sqlite(Sqlite),
 }
 
 impl Place {
-    /// One of each kind.
+    /// A Redis server and a SQLite file.
     pub fn all() -> [Place; 2] {
         [Place::redis(), Place::sqlite()]
     }
 
-    /// A cluster too: for what keeps several records, or moves them.
+    /// A cluster too: for whatever keeps several records, or moves them.
     pub fn all_and_a_cluster() -> [Place; 3] {
-        [Place::redis(), Place::sqlite(), Place::Cluster(Cluster::start(3))]
+        [Place::redis(), Place::sqlite(), Place::cluster()]
     }
 
     pub fn redis() -> Place {
         Place::Redis(Redis::start())
     }
 
+    pub fn cluster() -> Place {
+        Place::Cluster(Cluster::start(3))
+    }
+
     pub fn sqlite() -> Place {
-        Place::Sqlite(tempfile::tempdir().expect("a temporary folder"))
+        Place::Sqlite(Sqlite::new())
     }
 
     pub fn url(&self) -> String {
         match self {
             Place::Redis(redis) => redis.url(),
             Place::Cluster(cluster) => cluster.url(),
-            Place::Sqlite(folder) => format!("sqlite://{}", folder.path().join("sessions.db").display()),
+            Place::Sqlite(sqlite) => sqlite.url(),
         }
     }
 
@@ -44,28 +58,36 @@ impl Place {
     pub fn records(&self) -> usize {
         match self {
             Place::Redis(redis) => redis.records().len(),
-            Place::Cluster(cluster) => {
-                let lives = |key: &&String| cluster.node_of(key).redis.record(key).contains_key("v");
-                cluster.records().iter().filter(lives).count()
-            }
-            Place::Sqlite(_) => {
-                let count: u32 = self.sql().query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
-                count as usize
-            }
+            Place::Cluster(cluster) => cluster.nodes.iter().map(|node| live_records(&node.redis)).sum(),
+            Place::Sqlite(sqlite) => sqlite.count("sessions"),
         }
     }
 
-    /// Lets time pass for one record: all its times lie earlier by as much.
+    /// Fails if a group keeps members that it should not have, or is kept without any.
+    #[track_caller]
+    pub fn assert_groups_sound(&self) {
+        match self {
+            Place::Redis(redis) => {
+                for index in redis.keys().iter().filter(|key| key.ends_with('}')) {
+                    assert_eq!(redis.members(index), redis.members(&format!("{index}:joined")));
+                }
+            }
+            Place::Cluster(_) => {}
+            Place::Sqlite(sqlite) => sqlite.assert_sound(),
+        }
+    }
+
+    /// Lets time pass for one record: moves all its times into the past.
     pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
         match self {
-            Place::Redis(redis) => shift(redis, &redis_key(key), ms(time)),
+            Place::Redis(redis) => shift(redis, &[redis_key(key)], ms(time)),
             Place::Cluster(cluster) => {
                 let key = redis_key(key);
-                shift(&cluster.node_of(&key).redis, &key, ms(time));
+                shift(&cluster.node_of(&key).redis, &[key], ms(time));
             }
-            Place::Sqlite(_) => {
+            Place::Sqlite(sqlite) => {
                 for sql in earlier("id = ?2") {
-                    self.sql().execute(&sql, (ms(time), key.id.as_bytes())).unwrap();
+                    sqlite.connect().execute(&sql, (ms(time), key.id.as_bytes())).unwrap();
                 }
             }
         }
@@ -76,29 +98,24 @@ impl Place {
         self.shift_all(ms(time));
     }
 
-    /// Puts the clock back for all records: all their times lie later by as much.
+    /// Puts the clock back for all records: moves all their times into the future.
     pub fn put_clock_back_for_all(&self, time: Duration) {
         self.shift_all(-ms(time));
     }
 
-    /// Lets all times of all records lie earlier by as many milliseconds.
+    /// Moves all times of all records into the past, by this number of milliseconds.
     fn shift_all(&self, by: i64) {
         match self {
-            Place::Redis(redis) => redis.records_and_left_overs().iter().for_each(|key| shift(redis, key, by)),
+            Place::Redis(redis) => shift(redis, &redis.records_and_left_overs(), by),
             Place::Cluster(cluster) => {
-                let keys = cluster.records_and_left_overs();
-                keys.iter().for_each(|key| shift(&cluster.node_of(key).redis, key, by));
+                cluster.nodes.iter().for_each(|node| shift(&node.redis, &node.redis.records_and_left_overs(), by));
             }
-            Place::Sqlite(_) => {
+            Place::Sqlite(sqlite) => {
                 for sql in earlier("true") {
-                    self.sql().execute(&sql, [by]).unwrap();
+                    sqlite.connect().execute(&sql, [by]).unwrap();
                 }
             }
         }
-    }
-
-    pub fn sql(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.url().strip_prefix("sqlite://").expect("a SQLite file")).expect("it opens")
     }
 }
 
@@ -120,23 +137,32 @@ fn earlier(which: &str) -> [String; 2] {
     ]
 }
 
-/// Lets the times of a record lie earlier by as many milliseconds.
-fn shift(redis: &Redis, key: &str, milliseconds: i64) {
+/// How many records there are on this node, without those that are only prepared.
+fn live_records(redis: &Redis) -> usize {
+    let connection = &mut redis.connect();
+    redis.records().iter().filter(|key| run(connection, &["HEXISTS", key, "v"])).count()
+}
+
+/// Moves all times of these records into the past.
+fn shift(redis: &Redis, keys: &[String], milliseconds: i64) {
+    let connection = &mut redis.connect();
     let by = (-milliseconds).to_string();
-    let left: i64 = redis.run(&["PTTL", key]);
-    for field in ["c", "r", "j", "b", "a", "u"] {
-        let value: Option<i64> = redis.run(&["HGET", key, field]);
-        if value.is_some_and(|value| value > 0) {
-            let _: i64 = redis.run(&["HINCRBY", key, field, &by]);
+    for key in keys {
+        let left: i64 = run(connection, &["PTTL", key]);
+        for field in ["c", "r", "j", "b", "a", "u"] {
+            let value: Option<i64> = run(connection, &["HGET", key, field]);
+            if value.is_some_and(|value| value > 0) {
+                let _: i64 = run(connection, &["HINCRBY", key, field, &by]);
+            }
         }
-    }
-    let _: i64 = redis.run(&["PEXPIRE", key, &(left - milliseconds).to_string()]);
-    if let Some((group, id)) = key.rsplit_once(':').filter(|(group, _)| group.contains('{')) {
-        // The order of joining is in microseconds.
-        for (set, by) in [(group.to_owned(), by.clone()), (format!("{group}:joined"), format!("{by}000"))] {
-            let member: Option<f64> = redis.run(&["ZSCORE", &set, id]);
-            if member.is_some() {
-                let _: f64 = redis.run(&["ZINCRBY", &set, &by, id]);
+        let _: i64 = run(connection, &["PEXPIRE", key, &(left - milliseconds).to_string()]);
+        if let Some((group, id)) = key.rsplit_once(':').filter(|(group, _)| group.contains('{')) {
+            // The order of joining is in microseconds.
+            for (set, by) in [(group.to_owned(), by.clone()), (format!("{group}:joined"), format!("{by}000"))] {
+                let member: Option<f64> = run(connection, &["ZSCORE", &set, id]);
+                if member.is_some() {
+                    let _: f64 = run(connection, &["ZINCRBY", &set, &by, id]);
+                }
             }
         }
     }

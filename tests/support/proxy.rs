@@ -1,4 +1,4 @@
-//! Stands between the library and a Redis, and spoils what is said there.
+//! A proxy between the library and a Redis, which spoils replies and loses connections.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -10,31 +10,38 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Nothing: the request and its reply pass.
+    /// The request and its reply pass.
     Pass,
-    /// The request is carried out; instead of the reply the connection is closed.
+    /// The request is carried out. The connection is closed instead of the reply.
     LoseReply,
-    /// This process, which has made the request, is killed; the request goes nowhere.
+    /// The request is dropped, and this process, which made it, is killed.
     KillBefore(Arc<AtomicI32>),
-    /// The request is carried out, and this process, which has made it, is killed.
+    /// The request is carried out, and this process, which made it, is killed.
     KillAfter(Arc<AtomicI32>),
-    /// The request is carried out; half of the reply comes, and then the connection is closed.
+    /// The request is carried out. Half of the reply comes, and then the connection is closed.
     HalfReply,
-    /// The request is carried out; half of the reply comes, and then nothing more.
+    /// The request is carried out. Half of the reply comes, and then nothing more.
     HalfReplyThenSilence,
-    /// The request is carried out; the reply comes a byte at a time, with this pause after each.
+    /// The request is carried out. The reply comes byte by byte, with this pause after each.
     Trickle(Duration),
-    /// The request is carried out; the reply comes when as many requests are held back as the barrier counts.
+    /// The request is carried out. Its reply waits at the barrier.
     Hold(Arc<Barrier>),
-    /// The request goes nowhere, and nothing comes.
+    /// The request is dropped, and nothing comes.
     Silence,
-    /// The request goes nowhere; these bytes come.
+    /// The request is dropped, and these bytes come.
     Answer(&'static [u8]),
-    /// The request goes nowhere; what comes is the reply to the request before it.
+    /// The request is dropped, and the reply to the request before it comes.
     ReplyOfAnother,
+}
+
+impl Fault {
+    /// Whether the connection stays open, and nothing more comes.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Fault::Silence | Fault::HalfReplyThenSilence)
+    }
 }
 
 /// A proxy on a unix socket.
@@ -75,12 +82,12 @@ impl Proxy {
         format!("redis+unix://{}", self.folder.path().join("proxy.sock").display())
     }
 
-    /// From now on new connections lead to another server. Those that are open stay where they are.
+    /// From now on new connections lead to another server. Open ones stay where they are.
     pub fn lead_to(&self, server: PathBuf) {
         *self.state.server.lock().unwrap() = server;
     }
 
-    /// What becomes of the next requests, one after the other. Those after them pass.
+    /// Spoils the next requests, one after another. The requests after them pass.
     pub fn next(&self, faults: &[Fault]) {
         *self.state.faults.lock().unwrap() = faults.iter().cloned().collect();
     }
@@ -102,7 +109,7 @@ fn kill(pid: &AtomicI32) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the first value of the protocol ends, if it has come whole.
+/// Where the first value of the protocol ends, if all of it has come.
 fn end_of_value(bytes: &[u8]) -> Option<usize> {
     let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let number = || std::str::from_utf8(&bytes[1..line - 2]).ok()?.parse::<i64>().ok();
@@ -116,7 +123,7 @@ fn end_of_value(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many values these are, if the last of them has come whole.
+/// How many values these are, if all of the last one has come.
 fn count(mut bytes: &[u8]) -> Option<usize> {
     let mut count = 0;
     while !bytes.is_empty() {
@@ -126,7 +133,7 @@ fn count(mut bytes: &[u8]) -> Option<usize> {
     Some(count)
 }
 
-/// Reads this many values, or more. A server may write one of them in several pieces; Redis 6.2 does.
+/// Reads this number of values, or more. A server may write a value in several pieces, as Redis 6.2 does.
 fn read(stream: &mut UnixStream, values: usize) -> io::Result<Vec<u8>> {
     let (mut buffer, mut bytes) = ([0; 1 << 14], Vec::new());
     while count(&bytes).is_none_or(|count| count < values) {
@@ -139,7 +146,7 @@ fn read(stream: &mut UnixStream, values: usize) -> io::Result<Vec<u8>> {
 }
 
 impl State {
-    /// What comes in one go is one request, though it may be of several commands.
+    /// Whatever comes at once is one request, even if it has several commands.
     fn serve(&self, mut client: UnixStream) -> io::Result<()> {
         let path = self.server.lock().unwrap().clone();
         let mut server = UnixStream::connect(path)?;

@@ -1,22 +1,28 @@
 //! A Redis server of the test's own.
 
+use super::{public_id, until};
+use multi_process_session::SessionManager;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The rights that the README says a user needs.
+/// The options of a server that hands each change to the system before it acknowledges it, so that a kill loses
+/// nothing. With `everysec` it may acknowledge first. With `always` it waits for the disk, and ends itself when that is
+/// full.
+pub const WRITES_FIRST: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
+
+/// The rights that a user needs, as the README says.
 pub fn rights() -> Vec<&'static str> {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let command = readme.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER sessions on >password "));
     command.expect("the README has it").split(' ').collect()
 }
 
-/// A server on a unix socket in a folder of its own; gone when dropped.
+/// A server on a unix socket, in a folder of its own; gone when dropped.
 pub struct Redis {
     child: Child,
     folder: TempDir,
@@ -28,12 +34,12 @@ impl Redis {
         Redis::start_with(&[])
     }
 
-    /// With further options, such as `["--maxmemory", "2mb"]`.
+    /// Starts one with further options, such as `["--maxmemory", "2mb"]`.
     pub fn start_with(options: &[&str]) -> Redis {
         Redis::start_in(&std::env::temp_dir(), options)
     }
 
-    /// With its folder in this one.
+    /// Starts one whose folder lies in this folder.
     pub fn start_in(parent: &Path, options: &[&str]) -> Redis {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("mps-{}-", STARTED.fetch_add(1, Ordering::Relaxed));
@@ -56,11 +62,7 @@ impl Redis {
     }
 
     fn wait_until_ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.try_connect().is_none() {
-            assert!(Instant::now() < deadline, "redis-server does not come up");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        until(|| self.try_connect().is_some());
     }
 
     pub fn try_connect(&self) -> Option<redis::Connection> {
@@ -91,7 +93,7 @@ impl Redis {
         format!("{url}?user=sessions&pass=password")
     }
 
-    /// A connection past the library, to look at what is really there.
+    /// Opens a connection past the library, to look at what is really there.
     pub fn connect(&self) -> redis::Connection {
         self.try_connect().expect("the server answers")
     }
@@ -100,17 +102,16 @@ impl Redis {
         self.try_run(command).expect("the command works")
     }
 
-    /// The same for a command that may be refused.
+    /// Like `run`, for a command that may be refused.
     pub fn try_run<T: redis::FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
-        let mut packed = redis::cmd(command[0]);
-        packed.arg(&command[1..]);
-        packed.query(&mut self.connect())
+        try_run(&mut self.connect(), command)
     }
 
-    /// All keys, apart from what is left for a while of ended sessions and replaced ids, and from those of generations.
+    /// All keys, except those that are kept for a while for ended sessions and replaced ids, and those of generations.
     pub fn keys(&self) -> Vec<String> {
+        let connection = &mut self.connect();
         let mut keys = self.all_keys();
-        keys.retain(|key| !self.is_left_over(key) && !key.contains(":generation"));
+        keys.retain(|key| !is_left_over(connection, key) && !key.contains(":generation"));
         keys
     }
 
@@ -120,30 +121,49 @@ impl Redis {
         keys
     }
 
-    /// Whether a key holds a trace, or where a replaced id leads.
-    pub fn is_left_over(&self, key: &str) -> bool {
-        let fields = self.try_run::<[Option<String>; 3]>(&["HMGET", key, "v", "t", "f"]);
-        matches!(fields, Ok([None, Some(_), _] | [None, _, Some(_)]))
-    }
-
-    /// The keys of sessions, apart from those of groups.
+    /// The keys of sessions, without those of groups.
     pub fn records(&self) -> Vec<String> {
         self.keys().into_iter().filter(|key| !is_of_group(key)).collect()
     }
 
-    /// The keys of sessions, and those of what is left of them.
+    /// The keys of sessions, with those that are kept for ended sessions and replaced ids.
     pub fn records_and_left_overs(&self) -> Vec<String> {
         let mut keys = self.all_keys();
         keys.retain(|key| !is_of_group(key) && !key.contains(":generation"));
         keys
     }
 
-    /// All that a key holds, and how long it lives.
-    pub fn record(&self, key: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+    /// Whether a key is kept for an ended session or a replaced id.
+    pub fn is_left_over(&self, key: &str) -> bool {
+        is_left_over(&mut self.connect(), key)
+    }
+
+    /// All fields and values of a record.
+    pub fn record(&self, key: &str) -> BTreeMap<String, Vec<u8>> {
         self.run(&["HGETALL", key])
     }
 
-    /// When a key expires (ms since 1970). `PEXPIRETIME` would tell, but only from Redis 7.0 on.
+    /// The key of the index of the only group.
+    pub fn group_index(&self) -> String {
+        self.keys().into_iter().find(|key| key.ends_with('}')).expect("there is a group")
+    }
+
+    /// The sessions in one of the two sets of a group. The index also says to which generation of the namespace it
+    /// belongs.
+    pub fn members(&self, set: &str) -> BTreeSet<String> {
+        let mut members: BTreeSet<String> = self.run(&["ZRANGE", set, "0", "-1"]);
+        members.remove("generation");
+        members
+    }
+
+    #[track_caller]
+    pub fn assert_every_key_expires(&self) {
+        for key in self.keys() {
+            assert!(self.run::<i64>(&["PTTL", &key]) > 0, "{key}");
+        }
+    }
+
+    /// When a key expires, in milliseconds since 1970. (`PEXPIRETIME` exists only from Redis 7.0 on.)
     pub fn expires(&self, key: &str) -> i64 {
         let mut connection = self.connect();
         let milliseconds = |(seconds, micros): (i64, i64)| seconds * 1000 + micros / 1000;
@@ -162,7 +182,8 @@ impl Redis {
         }
     }
 
-    /// The commands that clients send while `work` runs: one for each round trip. What scripts call is not among them.
+    /// The commands that clients send while `work` runs: one for each round trip. Commands that scripts call do not
+    /// count.
     pub fn commands<R>(&self, work: impl FnOnce() -> R) -> (Vec<String>, R) {
         let mut monitor = UnixStream::connect(self.socket()).expect("the server listens");
         let mut lines = BufReader::new(monitor.try_clone().expect("a second handle")).lines();
@@ -192,33 +213,37 @@ impl Redis {
         self.child.wait().expect("the server ends");
     }
 
-    /// Starts it again where it was, with the same options; empty, unless they have it keep a file.
+    /// Starts it again at the same place with the same options. It is empty, unless they tell it to keep a file.
     pub fn restart(&mut self) {
         self.child = Redis::spawn(&self.folder, &self.options);
         self.wait_until_ready();
     }
 }
 
+/// The key of a session that is not in a group.
+pub fn record_key(manager: &SessionManager, header: &str) -> String {
+    format!("mps:{}", public_id(manager, header))
+}
+
+/// Runs a command on a connection that is open already.
+pub fn run<T: redis::FromRedisValue>(connection: &mut redis::Connection, command: &[&str]) -> T {
+    try_run(connection, command).expect("the command works")
+}
+
+fn try_run<T: redis::FromRedisValue>(connection: &mut redis::Connection, command: &[&str]) -> redis::RedisResult<T> {
+    let mut packed = redis::cmd(command[0]);
+    packed.arg(&command[1..]);
+    packed.query(connection)
+}
+
+/// Whether a key holds the trace of an ended session, or says where a replaced id leads.
+fn is_left_over(connection: &mut redis::Connection, key: &str) -> bool {
+    let fields = try_run::<[Option<String>; 3]>(connection, &["HMGET", key, "v", "t", "f"]);
+    matches!(fields, Ok([None, Some(_), _] | [None, _, Some(_)]))
+}
+
 fn is_of_group(key: &str) -> bool {
     key.ends_with('}') && !key.contains(":generation") || key.ends_with("}:joined") || key.contains("}:ended:")
-}
-
-/// A port of this machine that nobody listens on: below those that outgoing connections are given.
-pub fn free_port() -> u16 {
-    free_port_among(20_000)
-}
-
-/// One of the `many` ports from 10,000 on. Processes that look at the same time look at different ones.
-pub fn free_port_among(many: u32) -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(97);
-    loop {
-        let port = 10_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % many;
-        let port = u16::try_from(port).expect("it is below 30,000");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 impl Drop for Redis {

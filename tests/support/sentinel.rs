@@ -1,16 +1,17 @@
 //! A primary, its replica, and Sentinels that watch them.
 
-use super::redis::{Redis, free_port};
+use super::ports::free_port;
+use super::redis::Redis;
 use super::tls::path;
 use super::until;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// What the tests call the primary.
+/// The name of the primary.
 pub const NAME: &str = "sessions";
 
-/// A Redis that is reached by its port.
+/// A Redis with a port.
 pub struct Server {
     pub redis: Redis,
     pub port: u16,
@@ -23,7 +24,7 @@ impl Server {
         Server { redis: Redis::start_with(&[&own, options].concat()), port }
     }
 
-    /// A replica of this server, in step with it.
+    /// Starts a replica of this server, and waits until it is connected.
     pub fn replica(&self) -> Server {
         let replica = Server::primary(&["--replicaof", "127.0.0.1", &self.port.to_string()]);
         until(|| replica.redis.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
@@ -38,7 +39,7 @@ impl Server {
         let _: String = self.redis.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
     }
 
-    /// Waits until a replica has all that is here now.
+    /// Waits until a replica has everything that is here now.
     pub fn wait_for(&self, replica: &Server) {
         let offset = |server: &Server, name: &str| -> u64 {
             let info: String = server.redis.run(&["INFO", "replication"]);
@@ -49,13 +50,13 @@ impl Server {
         until(|| offset(replica, "slave_repl_offset") >= here);
     }
 
-    /// How many scripts it was asked to run so far, those included that it refused.
+    /// How many scripts it was asked to run so far, including those that it refused.
     pub fn scripts(&self) -> String {
         let info: String = self.redis.run(&["INFO", "commandstats"]);
         info.lines().filter(|line| line.starts_with("cmdstat_eval")).collect()
     }
 
-    /// How many clients are connected by the port, replicas and Sentinels left aside.
+    /// How many clients are connected to the port, without replicas and Sentinels.
     pub fn clients(&self) -> usize {
         let list: String = self.redis.run(&["CLIENT", "LIST", "TYPE", "normal"]);
         let at_port = format!("laddr=127.0.0.1:{} ", self.port);
@@ -71,13 +72,13 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// One that watches this server, and needs `quorum` Sentinels to agree that it is down.
+    /// Starts one that watches this server. `quorum` Sentinels have to agree that it is down.
     pub fn watching(primary: &Server, quorum: u32) -> Sentinel {
         let port = free_port();
         Sentinel::start(port, primary.port, quorum, &format!("port {port}\nbind 127.0.0.1\n"))
     }
 
-    /// With further lines in its configuration.
+    /// Starts one with further lines in its configuration.
     pub fn start(port: u16, primary: u16, quorum: u32, further: &str) -> Sentinel {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("sentinel.conf");
@@ -118,9 +119,9 @@ impl Sentinel {
         self.run::<(String, u16)>(&["GET-MASTER-ADDR-BY-NAME", NAME]).expect("it knows the name").1
     }
 
-    /// Lets it watch another server, as if it had found out by itself.
+    /// Lets it watch another server, as after a failover.
     pub fn watch(&self, primary: &Server) {
-        // In one go: nobody finds it without a primary.
+        // Both at once, so that nobody finds it without a primary.
         let mut both = redis::pipe();
         both.cmd("SENTINEL").arg(&["REMOVE", NAME]);
         both.cmd("SENTINEL").arg(&["MONITOR", NAME, "127.0.0.1", &primary.port.to_string(), "2"]);

@@ -1,4 +1,4 @@
-//! A Redis server that misbehaves on purpose, byte by byte.
+//! A server in the place of Redis that misbehaves on purpose, byte by byte.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,20 +9,20 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What the server does with a connection, one act after the other.
+/// What the server does with a connection.
 #[derive(Clone, Debug)]
 pub enum Act {
     Say(Vec<u8>),
     /// Sends these bytes over and over, without end.
     Endless(Vec<u8>),
-    /// Sends a byte at a time, with this pause before each.
+    /// Sends these bytes one by one, with this pause before each.
     Trickle(Vec<u8>, Duration),
     Wait(Duration),
     /// Waits until this is set.
     Hold(Arc<AtomicBool>),
-    /// Reads so many bytes and understands nothing.
+    /// Reads this number of bytes.
     Read(usize),
-    /// Reads so many bytes after each such pause, without end.
+    /// Reads this number of bytes after each pause, without end.
     ReadSlowly(usize, Duration),
     /// Neither reads nor writes any more.
     Freeze,
@@ -52,8 +52,7 @@ impl Request {
         String::from_utf8_lossy(&self.words[0]).into_owned()
     }
 
-    /// The key of a script's call.
-    /// The key of a script's record: the second one, after that of the generation.
+    /// The key of the record that a script is called for: the second one, after the key of the generation.
     pub fn key(&self) -> String {
         String::from_utf8_lossy(&self.words[4]).into_owned()
     }
@@ -66,7 +65,7 @@ impl Request {
         &self.words[3 + keys]
     }
 
-    /// What a healthy server says to this request. For a script that is a record whose one value is its own key.
+    /// The reply of a healthy server. Scripts get a record whose only value is its own key.
     pub fn right_reply(&self) -> Vec<u8> {
         match &*self.name() {
             "AUTH" => b"+OK\r\n".to_vec(),
@@ -94,7 +93,7 @@ pub fn array(parts: &[Vec<u8>]) -> Vec<u8> {
     [format!("*{}\r\n", parts.len()).into_bytes(), parts.concat()].concat()
 }
 
-/// What a script says of a record with these fields and values, in RESP by turns.
+/// The reply of a script with a record. `fields` are its fields and values by turns, in RESP.
 pub fn record(nonce: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
     let standing = ["1", "1700000000000", "", "1700000000000", "0", "604800000", "1700000000000", "604800000"];
     let standing = array(&standing.map(|number| bulk(number.as_bytes())));
@@ -103,7 +102,7 @@ pub fn record(nonce: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
 
 type Answer = Arc<dyn Fn(&Request) -> Vec<Act> + Send + Sync>;
 
-/// The server; it ends, with all its connections and threads, when it is dropped.
+/// The server. When it is dropped, it ends with all its connections and threads.
 pub struct Sick {
     url: String,
     listener: Arc<Socket>,
@@ -122,17 +121,17 @@ struct Shared {
 }
 
 impl Sick {
-    /// On a unix socket; healthy at first.
+    /// Starts one on a unix socket. It is healthy at first.
     pub fn unix() -> Sick {
         Sick::start(Domain::UNIX, 128, true)
     }
 
-    /// On a TCP port of this machine.
+    /// Starts one on a TCP port of this machine.
     pub fn tcp() -> Sick {
         Sick::start(Domain::IPV4, 128, true)
     }
 
-    /// One that accepts nobody, and whose queue is full after these connections.
+    /// Starts one that accepts nobody, and whose queue is full with these connections.
     pub fn full(domain: Domain) -> (Sick, Vec<Socket>) {
         let sick = Sick::start(domain, 0, false);
         let address = sick.listener.local_addr().expect("a bound socket");
@@ -190,12 +189,12 @@ impl Sick {
         &self.url
     }
 
-    /// What it does from now on with every new connection, before it reads.
+    /// Sets what it does with every new connection before it reads.
     pub fn at_connect(&self, acts: &[Act]) {
         *self.shared.at_connect.lock().unwrap() = acts.to_vec();
     }
 
-    /// What it does from now on with every request.
+    /// Sets what it does with every request.
     pub fn answer(&self, answer: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) {
         *self.shared.answer.lock().unwrap() = Arc::new(answer);
     }
@@ -279,7 +278,7 @@ impl Shared {
         Ok(())
     }
 
-    /// An error if the server is stopped meanwhile.
+    /// Waits. Gives an error if the server is stopped in the meantime.
     fn wait(&self, time: Duration) -> io::Result<()> {
         let stopped = self.stopped.lock().unwrap();
         let (stopped, _) = self.stop.wait_timeout_while(stopped, time, |stopped| !*stopped).unwrap();

@@ -1,6 +1,7 @@
 //! Certificates of the test's own, and servers that show them.
 
-use super::redis::{Redis, free_port};
+use super::ports::free_port;
+use super::redis::Redis;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs;
 use std::io::{BufReader, Read, Write};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// An authority, and a folder with all that it certified.
+/// An authority, and the folder with everything that it has certified.
 pub struct Authority {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
@@ -37,12 +38,12 @@ impl Authority {
         Authority { folder, issuer: Issuer::new(params, key) }
     }
 
-    /// Its own certificate.
+    /// The file with its own certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// For a server or a client of these names and addresses.
+    /// Certifies a server or a client with these names and addresses.
     pub fn certify(&self, names: &[&str]) -> Certified {
         self.certify_until(names, 2100)
     }
@@ -75,7 +76,7 @@ impl Authority {
         options.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect()
     }
 
-    /// A Redis with this certificate and further options, and its port.
+    /// Starts a Redis with this certificate and further options. Gives its port, too.
     pub fn redis(&self, certified: &Certified, further: &[&str]) -> (Redis, u16) {
         let port = free_port();
         let options = self.options(certified, port);
@@ -88,7 +89,7 @@ pub fn path(path: &std::path::Path) -> &str {
     path.to_str().expect("a path of UTF-8")
 }
 
-/// Stands before a server on TCP; once it is `slow`, what the server says comes with a pause after each byte. Gives its
+/// Starts a proxy before a server on TCP. While it is `slow`, it pauses after each byte from the server. Gives its
 /// port.
 pub fn trickle(server: u16, slow: &Arc<AtomicBool>, pause: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -116,7 +117,7 @@ pub fn trickle(server: u16, slow: &Arc<AtomicBool>, pause: Duration) -> u16 {
     port
 }
 
-/// A server that lets clients connect, and says nothing. Gives its port.
+/// Starts a server that lets clients connect, and says nothing. Gives its port.
 pub fn silent() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("it is bound").port();

@@ -1,5 +1,5 @@
-//! The sessions of the moment, for all workers: a file of slots, each with the current cookie of one session and the
-//! one it had before. So several processes are always at work on the same sessions, with new and old cookies.
+//! The current sessions, for all workers: a file of slots, each with the current cookie of a session and the one before
+//! it. So several processes always work on the same sessions, with new and old cookies.
 
 use super::history::{Id, digest};
 use std::fs::File;
@@ -28,7 +28,7 @@ impl Board {
         Board { file, slots }
     }
 
-    /// What is in a slot; `None` if it is empty, or is being written and torn.
+    /// The entry in a slot, or `None` if the slot is empty or only half written.
     pub fn get(&self, slot: u64) -> Option<Entry> {
         let mut bytes = [0; SLOT];
         self.file.read_exact_at(&mut bytes, slot * SLOT as u64).expect("a slot");

@@ -1,4 +1,4 @@
-//! One round: forks the workers, kills them and what they need, and has them write their history.
+//! One round: forks the workers, and kills them, their connections and their server.
 
 use super::board::Board;
 use super::history::{Entry, Recorder};
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 const PROCESSES: u64 = 8;
 const THREADS: u64 = 4;
 const SLOTS: u64 = 240;
-/// Of its history: more than there are threads.
+/// The number of the metronome's history: more than there are threads.
 const METRONOME: u32 = 2_000_000;
-/// In nanoseconds.
+/// A process that sleeps for this much too long says that the machine stood still, in nanoseconds.
 const STALL: u64 = 300_000_000;
 
 pub struct Round<'a> {
-    /// What differs between workers, besides their seeds: how often a load extends a session's life.
+    /// The workers use them by turns. They differ in how often a load refreshes a session.
     pub managers: &'a [SessionManager],
     pub folder: &'a Path,
     pub epoch: Instant,
@@ -28,7 +28,7 @@ pub struct Round<'a> {
     pub kill_server: bool,
 }
 
-/// What was done to the workers.
+/// What was killed, stopped or locked.
 #[derive(Default)]
 pub struct Harm {
     pub workers: u64,
@@ -56,7 +56,7 @@ impl Round<'_> {
         let mut server_is_due = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
             std::thread::sleep(Duration::from_millis(random.between(20, 300)));
-            // The last ones are to have the time to come to an end.
+            // The last workers get the time to end by themselves.
             if random.one_in(2) && until > Instant::now() + Duration::from_secs(2) {
                 let victim = workers.swap_remove(random.below(PROCESSES) as usize);
                 victim.kill();
@@ -66,7 +66,7 @@ impl Round<'_> {
                 harm.connections += place.kill_connections();
             }
             if self.kill_server && Instant::now() > server_is_due {
-                // By turns, so that a short round has both.
+                // By turns, so that a short round has some of both.
                 if harm.servers <= harm.silences {
                     place.kill_server(Duration::from_millis(random.below(1000)));
                     harm.servers += 1;
@@ -85,8 +85,8 @@ impl Round<'_> {
         harm
     }
 
-    /// Forks a child of a process that has used the manager. Redis needs no guard where the parent is quiet at the
-    /// fork; a SQLite file has to be closed: `guarded`.
+    /// Forks a child of a process that has used the manager. With Redis no guard is needed, because the parent makes no
+    /// calls at the moment of the fork. A SQLite file has to be closed: `guarded`.
     fn fork(&self, guarded: bool, body: impl FnOnce() -> String) -> Child {
         std::thread::scope(|scope| {
             for manager in self.managers.iter().cycle().take(THREADS as usize) {
@@ -104,7 +104,7 @@ impl Round<'_> {
         forked
     }
 
-    /// Writes down when the machine stood still, so that no one else is blamed for it, until it is killed.
+    /// Writes down when the machine stood still, so that nobody else is blamed for it. Goes on until it is killed.
     fn watch_the_machine(&self) -> String {
         let mut recorder = Recorder::new(self.folder, METRONOME, self.epoch);
         let mut from = recorder.now();
@@ -122,7 +122,7 @@ impl Round<'_> {
     fn work(&self, board: &Board, number: u64, until: Instant) -> String {
         let folder = self.folder.to_owned();
         let epoch = self.epoch;
-        // A killed worker cannot tell that a thread of its had panicked before.
+        // A worker that is killed later cannot say that one of its threads has panicked.
         std::panic::set_hook(Box::new(move |panic| {
             let mut recorder = Recorder::new(&folder, u32::MAX - number as u32, epoch);
             recorder.write(&Entry::Note { at: recorder.now(), text: format!("a worker panicked: {panic}") });
@@ -140,7 +140,7 @@ impl Round<'_> {
     }
 }
 
-/// Keeps everybody else from writing to a SQLite file now and then, mostly for short.
+/// Locks a SQLite file now and then, mostly for a short time. Gives how often.
 fn hold_locks(place: &Place, seed: u64, until: Instant) -> String {
     let mut random = Random::new(&[seed, u64::MAX - 1]);
     let mut held = 0;

@@ -1,7 +1,7 @@
-//! The history of a run: every operation, when it was invoked, when it was acknowledged, and what the answer was.
+//! The history of a run: every operation with its invocation, its acknowledgement and its answer.
 //!
-//! Each thread of each worker appends to a file of its own, one `write` an entry, so that a killed worker leaves whole
-//! entries, and at most the beginning of one more. The clock is `CLOCK_MONOTONIC`, which all processes of a machine
+//! Each thread of each worker appends to a file of its own, one `write` for an entry. So a killed worker leaves whole
+//! entries, and at most the beginning of another one. The clock is `CLOCK_MONOTONIC`, which all processes of a machine
 //! share.
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-/// Names an operation, the session that it created, and the values that it wrote: all of them are unique then.
+/// Names an operation, the session that it created, and the values that it wrote, so that all of them are unique.
 pub type Id = u64;
 /// A digest of a cookie.
 pub type Token = u64;
@@ -38,7 +38,7 @@ pub enum NewId {
     #[default]
     No,
     Strict,
-    /// For so many milliseconds the old one reaches the session still.
+    /// The old id still reaches the session for this number of milliseconds.
     Grace(u64),
     Join(u32),
     Leave,
@@ -212,7 +212,7 @@ impl Recorder {
         self.file.write_all(&line).expect("the history can be written");
     }
 
-    /// Keeps a cookie itself, so that it can be tried again in the end. To be called before its operation is completed.
+    /// Keeps a cookie, so that it can be tried again at the end. Call this before its operation is completed.
     pub fn keep(&mut self, session: Id, cookie: &str) {
         self.cookies.write_all(format!("{session} {cookie}\n").as_bytes()).expect("the history can be written");
     }
@@ -224,8 +224,8 @@ pub fn cookies(folder: &Path) -> Vec<(Id, String)> {
     lines.filter_map(|line| line.split_once(' ').map(|(id, it)| (id.parse().expect("an id"), it.to_owned()))).collect()
 }
 
-/// The lines of all files of a kind, file by file. Where the kernel killed a worker in the middle of its last write,
-/// half a line is left: what it was to tell had not happened yet, or nobody was told.
+/// The lines of all files of a kind, file by file. A worker that was killed in the middle of its last write leaves half
+/// a line. It does not count: the event had not happened yet, or nobody was told of it.
 fn lines(folder: &Path, kind: &'static str) -> impl Iterator<Item = Vec<String>> {
     let files = std::fs::read_dir(folder).expect("the folder of the history").map(|file| file.expect("a file").path());
     files.filter(move |path| path.extension().is_some_and(|extension| extension == kind)).map(|path| {
@@ -240,13 +240,13 @@ fn lines(folder: &Path, kind: &'static str) -> impl Iterator<Item = Vec<String>>
 pub struct Operation {
     pub id: Id,
     pub invoked: u64,
-    /// When its answer was there: `NEVER` where the worker was killed before.
+    /// When its answer came, or `NEVER` if the worker was killed before.
     pub completed: u64,
     pub session: Id,
     pub token: Token,
     pub call: Call,
     pub outcome: Option<Outcome>,
-    /// Whether a connection failed meanwhile, so that it was sent once more.
+    /// Whether a connection failed in the meantime, so that it was sent again.
     pub resent: bool,
 }
 
@@ -254,7 +254,7 @@ pub struct Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     Surely,
-    /// Nothing is known: at any time after the invocation, or never.
+    /// At any time after the invocation, or never.
     Perhaps,
     No,
 }
@@ -263,17 +263,17 @@ impl Operation {
     pub fn applied(&self) -> Applied {
         match &self.outcome {
             None | Some(Outcome::Fault(_)) => Applied::Perhaps,
-            // The first time that it was sent it may have been carried out; what was refused is the second.
+            // It was sent twice. It may have been carried out the first time, and refused the second time.
             Some(Outcome::Gone | Outcome::Conflict) if self.resent => Applied::Perhaps,
             // In a cluster the session may have been ended by its old id between the steps of the new one. Others may
-            // have seen by then what was saved.
+            // have seen the saved values before.
             Some(Outcome::Gone) if matches!(self.new_id(), NewId::Grace(_)) => Applied::Perhaps,
             Some(Outcome::Gone | Outcome::Conflict | Outcome::Dead) => Applied::No,
             Some(_) => Applied::Surely,
         }
     }
 
-    /// When it had surely taken effect.
+    /// When it had surely taken effect, or `NEVER`.
     pub fn acknowledged(&self) -> u64 {
         if self.applied() == Applied::Surely { self.completed } else { NEVER }
     }
@@ -285,8 +285,8 @@ impl Operation {
         }
     }
 
-    /// Whether its success tells anything. A session that was reached by an old id has a new one already, so that
-    /// asking for no more than that sends nothing.
+    /// Whether its success says anything. A session that was reached by an old id has a new one already: a save that
+    /// asks only for a new id sends nothing then.
     pub fn asks_the_store(&self) -> bool {
         let is_only_a_rotation = self.changes().is_some_and(|changes| {
             let Changes { set, remove, clear, add, flash, new_id } = changes;
@@ -315,7 +315,7 @@ pub struct History {
     pub operations: Vec<Operation>,
     pub notes: Vec<String>,
     pub stalls: Vec<(u64, u64)>,
-    /// From then on nothing was changed any more.
+    /// From this time on nothing was changed any more.
     pub quiet_from: u64,
 }
 
@@ -338,7 +338,7 @@ impl History {
         history
     }
 
-    /// For how much of the time of an operation the machine stood still.
+    /// How long the machine stood still during an operation.
     pub fn stalled(&self, operation: &Operation) -> u64 {
         self.stalled_between(operation.invoked, operation.completed)
     }

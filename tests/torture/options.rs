@@ -1,4 +1,4 @@
-//! The command line: our own options, and those that `cargo test` hands to every test.
+//! The command line: our own options, and those that `cargo test` passes to every test program.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ pub struct Options {
     /// How many runs a filter left out.
     pub left_out: usize,
     pub only_list: bool,
+    /// Whether this process does one run of several, and prints nothing else.
+    pub is_part: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -24,12 +26,21 @@ impl Run {
         let kind = self.store.split(':').next().unwrap_or_default();
         format!("torture_{kind}{}", if self.kill_server { "_with_a_server_that_is_killed" } else { "" })
     }
+
+    /// The options with which another process of this program does this run.
+    pub fn arguments(&self, seed: u64) -> Vec<String> {
+        let minutes = self.time.as_secs_f64() / 60.0;
+        let options =
+            ["--part", "--store", &self.store, "--minutes", &minutes.to_string(), "--seed", &seed.to_string()];
+        options.into_iter().chain(self.kill_server.then_some("--kill-server")).map(str::to_owned).collect()
+    }
 }
 
 impl Options {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         let (mut store, mut kill_server, mut minutes, mut seed) = (None, false, None, None);
-        let (mut filters, mut skipped, mut only_list): (Vec<String>, Vec<String>, _) = (Vec::new(), Vec::new(), false);
+        let (mut filters, mut skipped): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let (mut only_list, mut is_part) = (false, false);
         let number = |word: Option<String>| word.and_then(|word| word.parse::<f64>().ok()).ok_or(USAGE);
         while let Some(word) = words.next() {
             match &*word {
@@ -37,9 +48,10 @@ impl Options {
                 "--kill-server" => kill_server = true,
                 "--minutes" => minutes = Some(number(words.next())?),
                 "--seed" => seed = Some(words.next().and_then(|word| word.parse().ok()).ok_or(USAGE)?),
+                "--part" => is_part = true,
                 "--list" => only_list = true,
                 "--help" | "-h" => return Err(USAGE.to_owned()),
-                // Of the usual harness.
+                // Options of the usual test programs.
                 "--skip" => skipped.extend(words.next()),
                 "--ignored" => skipped.push(String::new()),
                 "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => drop(words.next()),
@@ -53,10 +65,10 @@ impl Options {
             Some(store) => vec![run(&store, kill_server, 40)],
             None if kill_server => vec![run("redis", true, 40)],
             None => vec![
-                run("sqlite", false, 30),
-                run("redis", false, 30),
-                run("cluster", false, 30),
-                run("redis", true, 15),
+                run("sqlite", false, 40),
+                run("redis", false, 40),
+                run("cluster", false, 40),
+                run("redis", true, 40),
             ],
         };
         let count = all.len();
@@ -66,6 +78,6 @@ impl Options {
         };
         let runs: Vec<Run> = all.into_iter().filter(is_meant).collect();
         let clock = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_micros() as u64 % 1_000_000_000);
-        Ok(Options { left_out: count - runs.len(), runs, seed: seed.unwrap_or(clock), only_list })
+        Ok(Options { left_out: count - runs.len(), runs, seed: seed.unwrap_or(clock), only_list, is_part })
     }
 }

@@ -1,7 +1,8 @@
-//! Where the sessions of a run are kept: a URL for the library, and a look at what is really there, past it.
+//! The store of a run: a URL for the library, and a look past the library at what is really there.
 
 use crate::support::cluster::Cluster;
 use crate::support::redis::Redis;
+use crate::support::sqlite::problems;
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ pub const NAMESPACE: &str = "torture";
 pub struct Place {
     pub url: String,
     look: Look,
-    /// The server, where it is ours to kill.
+    /// The server, if it may be killed.
     server: Option<Redis>,
     _cluster: Option<Cluster>,
     _folder: Option<TempDir>,
@@ -27,8 +28,8 @@ enum Look {
 }
 
 impl Place {
-    /// `sqlite`, `redis`, or a URL. A server of our own that may be killed writes to disk all that it acknowledges,
-    /// before it acknowledges it.
+    /// Opens `sqlite`, `redis`, `cluster` or a URL. A server that may be killed writes each change to the disk before
+    /// it acknowledges it.
     pub fn open(store: &str, may_be_killed: bool) -> Result<Place, String> {
         let place = |url: String, look| Place { url, look, server: None, _cluster: None, _folder: None };
         match store {
@@ -75,7 +76,7 @@ impl Place {
         }
     }
 
-    /// Closes all connections that the servers have. Says how many.
+    /// Closes all connections of the servers. Gives how many.
     pub fn kill_connections(&self) -> u64 {
         let kill = |url: &String| -> redis::RedisResult<u64> {
             redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut connect(url)?)
@@ -83,11 +84,11 @@ impl Place {
         self.servers().iter().map(|url| kill(url).unwrap_or(0)).sum()
     }
 
-    /// Keeps everybody else from writing for so long.
+    /// Locks the SQLite file for this time.
     pub fn hold_lock(&self, time: Duration) {
         if let Look::Sqlite(path) = &self.look {
             let sqlite = rusqlite::Connection::open(path).expect("it opens");
-            // As impatient as the library, else it would hardly ever get it.
+            // As impatient as the library, or else it would hardly ever get the lock.
             let wait = |_| {
                 std::thread::sleep(Duration::from_micros(50));
                 true
@@ -118,18 +119,21 @@ impl Place {
         }
     }
 
-    /// What is there that must not be.
+    /// Says what is there that must not be there.
     pub fn inspect(&self) -> Vec<String> {
         match &self.look {
             Look::Redis(urls) => {
                 let problems = |url: &String| inspect_redis(url).unwrap_or_else(|error| vec![error.to_string()]);
                 urls.iter().flat_map(problems).collect()
             }
-            Look::Sqlite(path) => inspect_sqlite(path).unwrap_or_else(|error| vec![error.to_string()]),
+            Look::Sqlite(path) => {
+                let found = rusqlite::Connection::open(path).and_then(|connection| problems(&connection));
+                found.unwrap_or_else(|error| vec![error.to_string()])
+            }
         }
     }
 
-    /// Takes away what a round has left.
+    /// Removes whatever a round has left.
     pub fn clean(&self) {
         match &self.look {
             Look::Redis(urls) => {
@@ -179,29 +183,6 @@ fn inspect_redis(url: &str) -> redis::RedisResult<Vec<String>> {
         }
         for id in members.iter().filter(|id| !records.contains(&format!("{key}:{id}"))) {
             problems.push(format!("{key}: the member {id} has no record"));
-        }
-    }
-    Ok(problems)
-}
-
-fn inspect_sqlite(path: &PathBuf) -> rusqlite::Result<Vec<String>> {
-    let sqlite = rusqlite::Connection::open(path)?;
-    let mut problems = Vec::new();
-    let check: String = sqlite.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    if check != "ok" {
-        problems.push(check);
-    }
-    for (what, sql) in [
-        ("groups without sessions", "SELECT count(*) FROM groups WHERE serial NOT IN (SELECT in_group FROM sessions)"),
-        ("names without a group", "SELECT count(*) FROM sessions WHERE (in_group = 0) <> (group_name IS NULL)"),
-        (
-            "values of no session",
-            "SELECT count(*) FROM session_values WHERE session NOT IN (SELECT serial FROM sessions)",
-        ),
-    ] {
-        let count: i64 = sqlite.query_row(sql, [], |row| row.get(0))?;
-        if count > 0 {
-            problems.push(format!("{count} {what}"));
         }
     }
     Ok(problems)

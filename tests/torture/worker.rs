@@ -1,4 +1,4 @@
-//! One thread of a worker: takes one session after the other from the board and does something with it.
+//! One thread of a worker: takes one session after another from the board, and uses it as a request does.
 
 use super::board::{Board, Entry as Slot};
 use super::faults;
@@ -9,9 +9,9 @@ use multi_process_session::{Error, PublicId, Session, SessionManager};
 use std::time::{Duration, Instant};
 
 pub const GROUPS: u32 = 40;
-/// So many slots get half of the requests.
+/// This number of slots gets half of the requests.
 const BUSY_SLOTS: u64 = 8;
-/// So many old cookies a thread keeps, to come with them again.
+/// How many old cookies a thread keeps, to use them again.
 const OLD_COOKIES: usize = 64;
 
 pub const KEYS: [&str; 6] = ["a", "b", "c", "d", "left", "right"];
@@ -68,7 +68,7 @@ impl<'a> Worker<'a> {
 
     fn use_session(&mut self, slot: u64, entry: &Slot, presented: &str, mut session: Session) {
         let (number, token) = (entry.session, digest(presented));
-        // Requests that overlap are what is looked for.
+        // Lets requests overlap.
         if self.random.one_in(4) {
             std::thread::sleep(Duration::from_micros(self.random.below(2000)));
         }
@@ -130,7 +130,7 @@ impl<'a> Worker<'a> {
             return;
         }
         let Some(new_cookie) = self.save(number, presented, session, public, changes) else { return };
-        // It may have been in the slot for so long only.
+        // It may have lost its slot in the meantime.
         if self.board.get(slot).is_some_and(|now| now.session == number && now.cookie == presented) {
             let previous = Some(presented.to_owned());
             self.board.set(slot, &Slot { session: number, cookie: new_cookie, previous });
@@ -216,7 +216,7 @@ impl<'a> Worker<'a> {
         });
     }
 
-    /// Some keys to set. The last two are only ever set together.
+    /// Some keys to set. The last two are always set together.
     fn keys(&mut self) -> Vec<String> {
         let mut keys: Vec<&str> = KEYS[..4].iter().copied().filter(|_| self.random.one_in(3)).collect();
         if keys.is_empty() || self.random.one_in(4) {
@@ -227,14 +227,14 @@ impl<'a> Worker<'a> {
 
     // ---- operations ----
 
-    /// Writes down that an operation begins, does it, and writes down how it ended. `work` says whether it had to be
-    /// sent again.
+    /// Writes down that an operation begins, does it, and writes down its outcome. `work` says whether it was sent
+    /// again.
     fn operate(&mut self, session: Id, token: Token, call: Call, work: impl FnOnce(&mut bool) -> Outcome) {
         let op = self.recorder.next();
         self.operate_as(op, session, token, call, |resent| (work(resent), None));
     }
 
-    /// `work` gives the new cookie too, if there is one.
+    /// Like `operate`, with the name of the operation. `work` also gives the new cookie, if there is one.
     fn operate_as(
         &mut self,
         op: Id,
@@ -249,7 +249,7 @@ impl<'a> Worker<'a> {
         let (outcome, new_cookie) = work(&mut resent);
         let at = self.recorder.now();
         if matches!(outcome, Outcome::Fault(_)) {
-            // What is down is not asked thousands of times.
+            // A server that is down is not asked thousands of times.
             std::thread::sleep(Duration::from_millis(2));
         }
         if let Some(cookie) = &new_cookie {
@@ -263,7 +263,7 @@ impl<'a> Worker<'a> {
         new_cookie
     }
 
-    /// `None` if it is not known; `Some(None)` if the session is dead.
+    /// Gives the session, `Some(None)` if it is dead, and `None` if the store failed.
     pub fn load(&mut self, number: Id, cookie: &str) -> Option<Option<Session>> {
         let mut loaded = None;
         let manager = self.manager;
@@ -326,8 +326,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Saves the changes, and once more as often as `again` says so after a fault of the store. Gives the cookie if it is a
-/// new one.
+/// Saves the changes. After a fault of the store, saves them again if `again` says so. Gives the cookie if it is a new
+/// one.
 fn apply_and_save(
     session: &mut Session,
     number: Id,

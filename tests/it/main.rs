@@ -1,0 +1,116 @@
+//! The integration tests, one program: every promise of the library, on real stores, real processes and real sockets.
+//!
+//! `cargo test --all-features --test it` runs them all, and with `-- groups::limit` those of one subject. A test that
+//! needs a process of its own starts this program again for itself: see `support::fork::in_own_process`.
+
+#![allow(unreachable_pub)] // nobody uses this crate from outside
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// What an application does with a session.
+mod session {
+    mod bearer;
+    mod changes;
+    mod csrf;
+    mod flash;
+    mod grace;
+    mod model;
+    mod new_ids;
+    mod timeouts;
+    mod transactions;
+    mod values;
+}
+
+/// What browsers and attackers send, and what they get.
+mod cookies {
+    mod browsers;
+    mod forged;
+    mod header;
+    mod secrets;
+    mod set_cookie;
+}
+
+/// All sessions of a user.
+mod groups {
+    mod ending;
+    mod limit;
+    mod listing;
+    mod membership;
+}
+
+/// The Redis store: single servers, Sentinels, clusters.
+mod redis {
+    mod cluster {
+        mod ending;
+        mod new_ids;
+        mod nodes;
+        mod slots;
+    }
+    mod damaged_records;
+    mod durability;
+    mod groups;
+    mod records;
+    mod rights;
+    mod round_trips;
+    mod sentinel;
+    mod tls;
+}
+
+/// The SQLite store.
+mod sqlite {
+    mod backups;
+    mod companions;
+    mod damaged_rows;
+    mod file;
+    mod forks;
+    mod full_disk;
+    mod locks;
+}
+
+/// What becomes of calls while Redis, or the way to it, is sick.
+mod faults {
+    mod connections;
+    mod full;
+    mod lost_replies;
+    mod outages;
+    mod refusals;
+    mod replies;
+}
+
+/// Several processes at work on the same sessions.
+mod processes {
+    mod fork;
+    mod killed;
+    mod races;
+    mod writes;
+}
+
+/// What every store promises.
+mod stores {
+    mod contract;
+    mod fixtures;
+}
+
+/// What an operator sees.
+mod monitoring {
+    mod log;
+    mod stats;
+}
+
+/// What the builder takes and refuses.
+mod settings {
+    mod builder;
+    mod store_urls;
+}
+
+/// The example programs, as their users run them.
+mod examples {
+    mod login;
+    mod prefork;
+}
+
+/// How the code itself has to look.
+mod house;
+
+mod torture_checker;

@@ -1,0 +1,225 @@
+//! How many round trips a request makes, counted at Redis.
+
+use crate::support::cluster::Cluster;
+use crate::support::redis::Redis;
+use crate::support::{builder, cookie, manager, session_with, try_login};
+use multi_process_session::{Refresh, Session, SessionManager};
+use std::time::Duration;
+
+/// Gives a manager whose scripts Redis knows already, and a session.
+fn warm(redis: &Redis, refresh: Refresh) -> (SessionManager, String) {
+    let manager = builder(&redis.url()).refresh(refresh).build().unwrap();
+    let mut session = manager.load(&session_with(&manager, &[("a", "1")])).unwrap();
+    session.set("b", "2").unwrap();
+    session.save().unwrap();
+    session.destroy().unwrap();
+    let header = session_with(&manager, &[("user", "ada"), ("cart", "full")]);
+    (manager, header)
+}
+
+#[test]
+fn a_request_makes_no_more_round_trips_than_promised() {
+    let redis = Redis::start();
+    let (manager, header) = warm(&redis, Refresh::default());
+    let count = |what: &str, expected: &[&str], request: &dyn Fn()| {
+        let (commands, ()) = redis.commands(request);
+        assert_eq!(commands, expected, "{what}");
+    };
+    count("no cookie, nothing set", &[], &|| {
+        for header in [None, Some("other=1"), Some("sid=forged")] {
+            assert_eq!(manager.load(header).unwrap().save().unwrap(), None);
+        }
+    });
+    count("no cookie, something set", &["evalsha"], &|| drop(session_with(&manager, &[("a", "1")])));
+    count("read", &["evalsha"], &|| {
+        let mut session = manager.load(&header).unwrap();
+        assert_eq!(session.get::<String>("user").unwrap().unwrap(), "ada");
+        assert_eq!(session.save().unwrap(), None);
+    });
+    count("read and write", &["evalsha", "evalsha"], &|| {
+        let mut session = manager.load(&header).unwrap();
+        session.set("cart", "empty").unwrap();
+        session.remove("user");
+        session.increment("visits", 1).unwrap();
+        session.set_idle_timeout(Duration::from_secs(3600));
+        assert!(session.save().unwrap().is_some());
+        assert_eq!(session.save().unwrap(), None, "a second save has nothing to do");
+    });
+    count("a transaction", &["evalsha", "evalsha"], &|| {
+        manager.transact(&header, |session| session.set("cart", "full")).unwrap();
+    });
+    count("logout", &["evalsha"], &|| {
+        let _ = manager.destroy(&header).unwrap();
+    });
+    count("a session that has ended", &["evalsha"], &|| {
+        assert_eq!(manager.load(&header).unwrap().save().unwrap(), None);
+    });
+    let header = session_with(&manager, &[("user", "ada")]);
+    count("nothing to take", &["evalsha"], &|| {
+        let mut session = manager.load(&header).unwrap();
+        assert_eq!(session.take::<String>("flash").unwrap(), None);
+        assert_eq!(session.save().unwrap(), None);
+    });
+    count("a new id", &["evalsha", "evalsha"], &|| {
+        let mut session = manager.load(&header).unwrap();
+        session.regenerate();
+        session.set("user", "grace").unwrap();
+        assert!(session.save().unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
+    let redis = Redis::start();
+    let manager = builder(&redis.url()).max_sessions_per_group(600).build().unwrap();
+    let join = |manager: &SessionManager, header: Option<&str>| {
+        let mut session = manager.load(header).unwrap();
+        session.set("device", "phone").unwrap();
+        session.set_group_name("ada");
+        cookie(&session.save().unwrap().expect("a new id"))
+    };
+    let group = manager.group("ada");
+    let limited = builder(&redis.url()).max_sessions_per_group(1).build().unwrap();
+    // Lets Redis know all scripts.
+    for _ in 0..2 {
+        let header = join(&limited, Some(&session_with(&manager, &[("a", "1")])));
+        group.sessions_with(&["device"]).unwrap();
+        group.len().unwrap();
+        limited.load(&header).unwrap();
+    }
+    group.clear().unwrap();
+    let header = join(&manager, None);
+    let _ = manager.destroy(&header).unwrap();
+
+    let count = |what: &str, expected: usize, request: &mut dyn FnMut()| {
+        let (commands, ()) = redis.commands(request);
+        assert_eq!(commands, vec!["evalsha"; expected], "{what}");
+    };
+    let anonymous = session_with(&manager, &[("a", "1")]);
+    let mut header = String::new();
+    count("a login", 2, &mut || header = join(&manager, Some(&anonymous)));
+    count("a login with no cookie", 1, &mut || drop(join(&manager, None)));
+    count("a read in a group", 1, &mut || assert!(!manager.load(&header).unwrap().is_new()));
+    count("read and write in a group", 2, &mut || {
+        let mut session = manager.load(&header).unwrap();
+        session.set("a", &2).unwrap();
+        session.save().unwrap();
+    });
+    for renew in [Session::regenerate, |session: &mut Session| session.regenerate_with_grace(Duration::from_secs(9))] {
+        count("a new id in a group", 2, &mut || {
+            let mut session = manager.load(&header).unwrap();
+            renew(&mut session);
+            header = cookie(&session.save().unwrap().unwrap());
+        });
+    }
+    count("how many", 1, &mut || assert_eq!(group.len().unwrap(), 2));
+    count("a list", 2, &mut || assert_eq!(group.sessions().unwrap().len(), 2));
+    count("a list with values", 2, &mut || {
+        assert!(group.sessions_with(&["device", "user_agent"]).unwrap()[0].get::<String>("device").unwrap().is_some());
+    });
+    let id = manager.load(&header).unwrap().public_id();
+    count("ending one", 1, &mut || assert!(group.remove(id).unwrap()));
+    // One round trip ends all of them, and one removes up to 500 records.
+    count("ending all", 2, &mut || assert_eq!(group.clear().unwrap(), 1));
+    count("ending none", 1, &mut || assert_eq!(group.clear().unwrap(), 0));
+    let anonymous = session_with(&manager, &[("a", "1")]);
+    let mut session = limited.load(&join(&limited, None)).unwrap();
+    session.save().unwrap();
+    count("a login that ends another session", 3, &mut || drop(join(&limited, Some(&anonymous))));
+    let session = limited.load(&join(&limited, None)).unwrap();
+    join(&manager, None);
+    count("log out everywhere else", 2, &mut || assert_eq!(group.clear_except(&session).unwrap(), 1));
+    for _ in 0..501 {
+        join(&manager, None);
+    }
+    count("a list of 502", 3, &mut || assert_eq!(group.sessions().unwrap().len(), 502));
+    let mut commands = Vec::new();
+    count("ending 502", 3, &mut || commands.push(group.clear().unwrap()));
+    assert_eq!(commands, [502]);
+    count("step-up and remember-me", 2, &mut || {
+        let mut session = manager.load(None).unwrap();
+        session.set_group_name("ada");
+        session.save().unwrap();
+        session.set_idle_timeout(Duration::from_secs(30 * 24 * 60 * 60));
+        assert!(session.authenticated_at().is_some());
+        session.save().unwrap();
+    });
+    let header = session_with(&manager, &[("a", "1")]);
+    count("a token against forgery", 1, &mut || {
+        let mut session = manager.load(&header).unwrap();
+        let token = session.csrf_token();
+        assert!(session.verify_csrf(&token));
+        assert_eq!(session.save().unwrap(), None);
+    });
+}
+
+#[test]
+fn a_read_with_a_refresh_is_one_round_trip_too() {
+    let redis = Redis::start();
+    let (manager, header) = warm(&redis, Refresh::EveryLoad);
+    let key = redis.keys().remove(0);
+    let _: i64 = redis.run(&["PEXPIRE", &key, "5000"]);
+    let (commands, set_cookie) = redis.commands(|| manager.load(&header).unwrap().save().unwrap());
+    assert_eq!(commands, ["evalsha"]);
+    assert_eq!(cookie(&set_cookie.expect("refreshed")), header);
+    let left: u64 = redis.run(&["PTTL", &key]);
+    assert!(left > 6 * 24 * 60 * 60 * 1000, "{left}");
+}
+
+#[test]
+fn a_server_that_forgot_its_scripts_is_sent_them_again() {
+    let redis = Redis::start();
+    let (manager, header) = warm(&redis, Refresh::default());
+    let _: () = redis.run(&["SCRIPT", "FLUSH"]);
+    let (commands, visits) = redis.commands(|| {
+        let mut session = manager.load(&header).unwrap();
+        session.increment("visits", 1).unwrap();
+        session.save().unwrap();
+        session.get::<u32>("visits").unwrap()
+    });
+    assert_eq!((commands, visits), (["evalsha", "eval"].repeat(2).iter().map(|c| c.to_string()).collect(), Some(1)));
+}
+
+#[test]
+fn a_request_to_a_cluster_makes_few_round_trips() {
+    let cluster = Cluster::start(3);
+    let manager = manager(&cluster.url());
+    manager.ping().unwrap();
+    // Lets all nodes know all scripts.
+    for number in 0..60 {
+        let header = session_with(&manager, &[("a", "1")]);
+        let mut session = manager.load(&header).unwrap();
+        session.set("a", &2).unwrap();
+        session.save().unwrap();
+        session.regenerate();
+        session.save().unwrap();
+        session.set_group_name(&number.to_string());
+        session.save().unwrap();
+        manager.group(&number.to_string()).sessions().unwrap();
+        manager.group(&number.to_string()).clear().unwrap();
+    }
+    for _ in 0..10 {
+        let header = session_with(&manager, &[("a", "1")]);
+        let count = |what: &str, expected: usize, request: &mut dyn FnMut()| {
+            let before = cluster.scripts();
+            request();
+            assert_eq!(cluster.scripts() - before, expected, "{what}");
+        };
+        count("a read", 1, &mut || drop(manager.load(&header).unwrap()));
+        count("read and write", 2, &mut || {
+            let mut session = manager.load(&header).unwrap();
+            session.set("a", &3).unwrap();
+            session.save().unwrap();
+        });
+        let mut header = header.clone();
+        // Load, prepare the new record, end the old one, bring the new one to life.
+        count("a login", 4, &mut || header = try_login(&manager, Some(&header), "ada").unwrap());
+        count("a new id in a group", 2, &mut || {
+            let mut session = manager.load(&header).unwrap();
+            session.regenerate();
+            header = cookie(&session.save().unwrap().unwrap());
+        });
+        count("a list", 2, &mut || assert_eq!(manager.group("ada").sessions().unwrap().len(), 1));
+        count("logout everywhere", 2, &mut || assert_eq!(manager.group("ada").clear().unwrap(), 1));
+    }
+}
