@@ -1,5 +1,5 @@
-//! What a large group costs: joining it, listing it, and ending its 100,000 sessions at once, while another process
-//! works on a session of its own.
+//! Measures a group of 100,000 sessions: joining it, listing it, and ending it at once while another process works on a
+//! session of its own.
 //!
 //! `cargo bench --all-features --bench groups`
 

@@ -1,4 +1,4 @@
-//! What the library adds to a bare call of the same script through `r2d2` and `redis`.
+//! Measures how much time the library adds to a bare call of the same script through `r2d2` and `redis`.
 //!
 //! `cargo bench --all-features --bench overhead` prints criterion's figures and then, from calls made by turns in one
 //! run, the library's own share of a round trip. It starts a Redis of its own on a unix socket.
@@ -35,7 +35,7 @@ const VALUES: [(&str, &str); 5] =
 /// Refresh interval, idle timeout, no absolute timeout: the default settings.
 const SETTINGS: [&str; 3] = ["60000", "604800000", ""];
 
-/// The pool as most applications set it up, less its PING on each checkout.
+/// The pool as most applications set it up, but without the PING at each checkout.
 struct Bare {
     pool: r2d2::Pool<Connections>,
     key: String,
@@ -93,7 +93,7 @@ impl Bare {
     }
 }
 
-/// The hash by which Redis knows a script that the library has called. It knows no other.
+/// Gives the hash of a script that the library has called already. Redis knows only such scripts.
 fn hash(texts: &[&str]) -> String {
     redis::Script::new(&texts.join("\n")).get_hash().to_owned()
 }
@@ -140,7 +140,7 @@ fn main() {
     }
 }
 
-/// Compares calls made by turns, so that whatever else the machine does falls on both alike.
+/// Compares calls that are made by turns, so that other load on the machine affects both in the same way.
 fn shares(manager: &SessionManager, header: &str, bare: &mut Bare, load: &str, update: &str) {
     share("load of 5 values", || drop(black_box(bare.load(load))), || drop(black_box(manager.load(header).unwrap())));
     let mut session = manager.load(header).unwrap();

@@ -1,5 +1,5 @@
-//! For how long the largest calls keep Redis from answering others: groups of a million sessions, sessions as large as
-//! the settings admit by default.
+//! Measures how long the largest calls keep Redis from answering other clients: calls on groups of a million sessions,
+//! and on sessions as large as the default settings allow.
 //!
 //! `cargo bench --all-features --bench stall` prints for each call how long it took, how long its longest script took,
 //! and how long another client waited for the answer to a `PING` at most. `-- members=100000` makes smaller groups, and
@@ -106,7 +106,7 @@ impl Bench {
         result
     }
 
-    /// A group of as many members, past the library: they have no records.
+    /// Makes a group of `members` members, directly in Redis. The members have no records.
     fn fill(&self, fill: Fill) {
         self.redis.run::<()>(&["FLUSHALL", "SYNC"]);
         login(&self.manager);
@@ -155,7 +155,7 @@ impl Bench {
         self.measure("destroy_every_session", || manager.destroy_every_session().unwrap());
     }
 
-    /// Sessions of as many keys, and as large, as there may be.
+    /// Measures calls on sessions with the largest number of keys, and with short and long keys.
     fn sessions(&self) {
         self.redis.run::<()>(&["FLUSHALL", "SYNC"]);
         let keys = if self.is_test { 20 } else { KEYS };
@@ -187,7 +187,7 @@ impl Bench {
         }
     }
 
-    /// A user with many sessions of the largest size.
+    /// Measures calls on a group of many sessions of the largest size.
     fn large_group(&self) {
         self.redis.run::<()>(&["FLUSHALL", "SYNC"]);
         let (sessions, bytes) = if self.is_test { (5, 1_000) } else { (500, BYTES - 100) };

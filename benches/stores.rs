@@ -1,8 +1,8 @@
-//! The embedded store beside Redis over a unix socket, in one run and by turns.
+//! Compares the SQLite store with Redis over a unix socket, in one run and by turns.
 //!
-//! `cargo bench --all-features --bench stores` prints the medians of a load and a save by one process, then what 1, 4
-//! and 8 forked processes do in a second with 9 loads to a save, and how long the slowest hundredth of saves takes when
-//! 4 processes do nothing but save.
+//! `cargo bench --all-features --bench stores` prints three things: the medians of a load and of a save by one process;
+//! how many requests 1, 4 and 8 forked processes make in a second, with 9 loads for each save; and the times of saves
+//! when 4 processes only save.
 
 #![allow(missing_docs)]
 
@@ -43,7 +43,7 @@ fn main() {
     }
 }
 
-/// One process, by turns: the library on both, and the bare statement that a load from SQLite is.
+/// Measures one process: the library on both stores by turns, and the bare SQL statement of a load.
 fn alone(redis: &Place, sqlite: &Place) {
     let managers = [redis, sqlite].map(|place| manager(&place.url()));
     let headers = [0, 1].map(|number| session_with(&managers[number], &VALUES));
@@ -54,7 +54,8 @@ fn alone(redis: &Place, sqlite: &Place) {
     let id: Vec<u8> = connection.query_row("SELECT id FROM sessions", [], |row| row.get(0)).unwrap();
     let (mut loads, mut saves) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     let mut bare_loads = Vec::new();
-    // In blocks, since a processor that has just waited for Redis is slow to wake up.
+    // The stores take turns in blocks of 100 calls, because a processor that has just waited for Redis is slow at
+    // first.
     for block in 0..if is_measured() { 200 } else { 2 } {
         for number in [0, 1] {
             let mut session = managers[number].load(&headers[number]).unwrap();
@@ -90,7 +91,7 @@ struct Times {
     saves: Vec<Duration>,
 }
 
-/// Forked processes for a second: of so many requests, one saves.
+/// Runs forked processes for a second. One request in `of` saves, and the others load.
 fn together(place: &Place, processes: usize, of: usize) -> Times {
     let manager = manager(&place.url());
     let guard = manager.before_fork();

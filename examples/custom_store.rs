@@ -1,12 +1,12 @@
-//! A store of your own: a folder that processes share, with one file for each session. And its tests.
+//! A store of your own, and its tests: a folder that processes share, with one file for each session.
 //!
 //! ```text
 //! cargo run --example custom_store --features contract
 //! cargo test --example custom_store --features contract
 //! ```
 //!
-//! It is written to be read, not to be fast: one lock for all, and a whole file for each change. The files of sessions
-//! that expired stay; `Entry::outdated_at` tells when one can go.
+//! The store is easy to read, and slow: it has one lock for all sessions, and writes a whole file for each change. It
+//! does not remove the files of expired sessions. `Entry::outdated_at` tells when a file can be removed.
 
 use multi_process_session::store::{
     Call, Entries, Entry, GroupKey, Lifetime, NewRecord, Record, RecordInfo, RecordKey, Refusal, Store, Update, Updated,
@@ -49,7 +49,7 @@ impl FolderStore {
     }
 }
 
-/// What the folder has to bring: files by name. The library makes the rest of it.
+/// The folder gives and takes files by name. The library makes the calls of a store of that.
 impl Entries for LockedFolder<'_> {
     fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
         match fs::read_to_string(self.path.join(name)) {
@@ -61,7 +61,7 @@ impl Entries for LockedFolder<'_> {
     fn put(&mut self, name: &str, entry: Entry) -> Result<(), StoreError> {
         let new = self.path.join("new");
         fs::write(&new, entry.to_json()).map_err(fault)?;
-        // A reader never finds half of a file: this puts the new file in the place of the old one at once.
+        // This puts the new file in the place of the old one at once. So nobody finds half of a file.
         fs::rename(new, self.path.join(name)).map_err(fault)
     }
 
@@ -141,7 +141,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     session.set("user", "ada")?;
     let set_cookie = session.save()?.expect("a new session has a cookie");
 
-    // A browser sends back what stands before the first semicolon.
+    // A browser sends back the text before the first semicolon.
     let cookie = set_cookie.as_str().split(';').next();
     let user: Option<String> = manager.load(cookie)?.get("user")?;
     println!("the session of {} is kept in a file", user.expect("it was set"));
@@ -167,7 +167,7 @@ mod tests {
     shared_contract_tests!(several_processes, Fresh::new(), in_own_process);
 
     thread_local! {
-        /// How much later it is than the system says. Each test has a thread of its own.
+        /// How far the clock of this test is ahead of the system's. Each test has a thread of its own.
         static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 
@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    /// Runs a test in a process of its own, so that it can fork: a fork copies only the thread that calls it, and
-    /// whatever other threads hold locked stays locked in the child.
+    /// Runs a test in a process of its own, so that the test can fork. A fork copies only the thread that calls it. A
+    /// lock that another thread holds stays locked in the child.
     fn in_own_process(test: &str, body: impl FnOnce()) {
         const INNER: &str = "CUSTOM_STORE_TEST";
         if std::env::var_os(INNER).is_some() {

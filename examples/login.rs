@@ -1,14 +1,14 @@
-//! The life around a login: "remember me", where you are logged in, logging out here and elsewhere, and the password
-//! once more before something sensitive.
+//! A site with a login: "remember me", a list of the devices where a user is logged in, logouts here and elsewhere, and
+//! the password again before something sensitive.
 //!
 //! ```text
 //! cargo run --release --example login --features sqlite,tiny_http
 //! cargo run --release --example login --features tiny_http -- --store redis://127.0.0.1:6379
 //! ```
 //!
-//! Open the URL it prints in two browsers, log in with both, and see one of them end the other. The way of a request
-//! begins at `page`; below it are the pages, in the order in which a visitor meets them. One process with a few threads
-//! answers; how to fork workers is shown in `prefork.rs`, and changes nothing here but where e-mail addresses are kept.
+//! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A
+//! request begins at `page`. Below it are the pages, in the order in which a visitor sees them. One process with a few
+//! threads answers. `prefork.rs` shows how to fork workers. With workers, e-mail addresses would need a database.
 
 mod support;
 
@@ -36,27 +36,27 @@ Usage: login [--listen ADDRESS:PORT] [--store URL] [--ask-again-after SECONDS]
 
 Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
 
-/// Names and passwords, for all to see. A real site keeps a slow, salted hash of each password (such as Argon2id),
-/// checks what is typed against that, and limits how often anyone may try.
+/// Names and passwords, in plain text for this demonstration. A real site keeps a slow, salted hash of each password
+/// (such as Argon2id), checks the typed password with it, and limits the number of tries.
 const USERS: [(&str, &str); 2] = [("ada", "engine"), ("grace", "compiler")];
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a login lasts unused, without "remember me" and with it.
+/// How long a login lives without use. The second one is for "remember me".
 const IDLE: Duration = MINUTE.saturating_mul(30);
 const IDLE_REMEMBERED: Duration = DAY.saturating_mul(30);
-/// How long it lasts at most, however much it is used.
+/// How long a login lives at most, even if it is used.
 const LONGEST: Duration = DAY.saturating_mul(90);
 
 /// How many requests are answered at a time.
 const THREADS: usize = 4;
-/// No form of ours is longer, in bytes.
+/// The length of the longest form, in bytes.
 const LONGEST_FORM: u64 = 4096;
 
 struct Site {
     manager: SessionManager,
     ask_again_after: Duration,
-    /// What users can change here. A real site has it in a database.
+    /// The e-mail addresses, which users can change here. A real site keeps them in a database.
     emails: Mutex<HashMap<String, String>>,
 }
 
@@ -64,8 +64,8 @@ fn manager(secret: Secret, store: &str) -> Result<SessionManager, ConfigError> {
     SessionManager::builder(secret)
         .store_url(store)
         .secure(false) // For development over plain http. Leave this out behind https.
-        // Cookies stay `persistent`, the default: others are forgotten when the browser is closed, remembered login or
-        // not. So a login without "remember me" outlives the browser too, but by its idle timeout at most.
+        // Cookies are `persistent`, by default. Otherwise, closing the browser would end every login, also one with
+        // "remember me". So a login without "remember me" outlives the browser too, for its idle timeout at most.
         .idle_timeout(IDLE)
         .absolute_timeout(LONGEST)
         .max_sessions_per_group(5) // Who logs in once more loses the oldest login.
@@ -91,7 +91,7 @@ fn serve(options: &Options, ask_again_after: Duration, store: &str) -> Result<()
     let manager = manager(secret, store).map_err(|error| (2, error.to_string()))?;
     let site = Site { manager, ask_again_after, emails: Mutex::default() };
 
-    // Blocked signals wait until they are asked for. New threads inherit this, so it comes before them.
+    // Blocked signals wait until the program asks for them. New threads inherit the block, so it comes first.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     signals.thread_block().expect("these can be blocked");
     site.manager.ping().map_err(|error| (1, format!("{error}; start it, or pass another --store URL")))?;
@@ -118,18 +118,18 @@ fn answer_requests(server: &Server, site: &Site) {
         };
         let _ = request.respond(answer); // Fails if the client has gone.
     }
-    // It is the end already, or no connection can be accepted any more: then it is time for it.
+    // The program ends already, or has to end because it cannot accept connections any more.
     let _ = kill(Pid::this(), Signal::SIGTERM);
 }
 
 // ---- The way of a request ----
 
-/// What a page answers, and the cookie that goes with it.
+/// The answer of a page, and the cookie that goes with it.
 type Page = Result<(Answer, Option<SetCookie>), Error>;
 /// The fields of a form.
 type Form = HashMap<String, String>;
 
-/// Every page ends with a `save`, also where nothing was changed: the cookie may be due for renewal.
+/// Answers a request. Every page ends with a `save`, even if nothing was changed: the cookie may be due for renewal.
 fn page(site: &Site, request: &mut Request) -> Page {
     let form = match read_form(request) {
         Ok(form) => form,
@@ -138,25 +138,25 @@ fn page(site: &Site, request: &mut Request) -> Page {
     let request = &*request;
     let (method, path) = (request.method(), request.url().split('?').next().unwrap_or_default());
     let mut session = match site.manager.load(request) {
-        // A damaged record cannot be loaded, and no form checked with it. Its owner can leave all the same; other sites
-        // cannot have them do so, since browsers keep a `SameSite=Lax` cookie from their forms.
+        // A damaged record cannot be loaded, so its form token cannot be checked. Its owner can log out even so. Other
+        // sites cannot log the owner out, because browsers send no `SameSite=Lax` cookie with their forms.
         Err(Error::Store(fault)) if is_damage(&fault) && (method, path) == (&Method::Post, "/logout") => {
             return Ok((see_other("/login"), Some(site.manager.destroy(request)?)));
         }
         loaded => loaded?,
     };
 
-    // Being logged in is being in a user's group. The store ends the membership when it ends the session.
+    // A session that is in a user's group is logged in. The membership ends when the session ends.
     let user = session.group_name().map(str::to_owned);
     match (method, path, user) {
         (Method::Get, "/", Some(user)) => account(site, session, &user),
         (Method::Get, "/login", None) => login_form(session),
-        // Who is logged in has no need to. Another user logs out first, so that nothing is left for them to see.
+        // The client is logged in already. Another user has to log out first, and then sees nothing of this one.
         (_, "/login", Some(_)) => Ok((see_other("/"), session.save()?)),
         (Method::Get, "/", None) => Ok((see_other("/login"), session.save()?)),
         (Method::Post, path, None) if path != "/login" => Ok((see_other("/login"), session.save()?)),
 
-        // Whatever changes something stands below this line: it comes by POST, and from a form of this very session.
+        // All pages that change something are below this line. They need a POST from a form of this session.
         (Method::Post, ..) if !session.verify_csrf(field(&form, "csrf")) => {
             Ok((html(403, "This form is out of date", r#"<p><a href="/">Get a new one</a></p>"#), session.save()?))
         }
@@ -172,13 +172,13 @@ fn page(site: &Site, request: &mut Request) -> Page {
 
 fn refusal(error: &Error) -> Answer {
     let (status, message, more) = match error {
-        // Ended since it was loaded: by a logout in another tab, say, or by a button on another device. No cookie goes
-        // with it: that tab may have logged in again meanwhile.
+        // The session has ended since it was loaded, for instance by a logout in another tab or from another device. No
+        // cookie is sent, because the other tab may have logged in again meanwhile.
         Error::Gone => return see_other("/login"),
         Error::Store(fault) if is_damage(fault) => {
             (503, "Your session is damaged", r#"<form method="post" action="/logout"><button>Log out</button></form>"#)
         }
-        // Whose request it is, is not known. That is not "logged out": the cookie stays, and works again later.
+        // Nobody knows whose request this is. That is not a logout: the cookie stays, and works again later.
         Error::Store(_) => (503, "Sessions are out of order; please try again soon", ""),
         _ => (500, "Something went wrong", ""),
     };
@@ -186,15 +186,15 @@ fn refusal(error: &Error) -> Answer {
     html(status, message, more)
 }
 
-/// Whether it is this one session that is out of order, and not the store.
+/// Says whether the record of this session is damaged, and not the whole store.
 fn is_damage(fault: &StoreError) -> bool {
     fault.kind() == StoreErrorKind::Corrupt
 }
 
 // ---- Logging in ----
 
-/// The first visit makes an anonymous session: the form's token belongs to it, so that no other site can log a visitor
-/// in under a name of its choice.
+/// Shows the form. The first visit makes an anonymous session, to which the form's token belongs. So another site
+/// cannot log a visitor in under a name of its choice.
 fn login_form(mut session: Session) -> Page {
     let known: Vec<String> = USERS.iter().map(|(name, password)| format!("{name} with {password}")).collect();
     let fields = r#"<p><input name="user" placeholder="name" autocomplete="username" autofocus>
@@ -214,13 +214,13 @@ fn log_in(mut session: Session, request: &Request, form: &Form) -> Page {
         session.flash("notice", "This name and password do not go together.")?;
         return Ok((see_other("/login"), session.save()?));
     }
-    // This is the login. The session gets a new id, so whoever knew the old one, or planted it, has nothing. Its values
-    // stay: a cart that was filled before, say.
+    // This is the login. The session gets a new id, so the old one is worthless to anyone who knew or planted it. The
+    // values stay, for instance a cart that was filled before.
     session.set_group_name(user);
     if form.contains_key("remember") {
         session.set_idle_timeout(IDLE_REMEMBERED);
     }
-    // To tell this device from others in the list. Behind a proxy the address is in a header that the proxy sets.
+    // These values tell this device from others in the list. A proxy puts the address into a header of its own.
     let browser = request.headers().iter().find(|header| header.field.equiv("User-Agent"));
     let browser: String = browser.map_or("unknown", |header| header.value.as_str()).chars().take(200).collect();
     session.set("user_agent", &browser)?;
@@ -238,10 +238,10 @@ fn is_password(user: &str, password: &str) -> bool {
 fn account(site: &Site, mut session: Session, user: &str) -> Page {
     let mut rows = String::new();
     for device in site.manager.group(user).sessions_with(&["user_agent", "ip"])? {
-        // One value that cannot be read is no reason to hide the list.
+        // A value that cannot be read does not hide the list.
         let text = |key| escape(&device.get::<String>(key).ok().flatten().unwrap_or_else(|| "unknown".to_owned()));
         let this = if device.public_id() == session.public_id() { ", this device" } else { "" };
-        // A public id names the session to its owner, and lets nobody in.
+        // A public id names a session, and gives no access to it.
         let id = format!(r#"<input type="hidden" name="id" value="{}">"#, device.public_id());
         rows += &format!(
             "<tr><td>{}</td><td>{}{this}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
@@ -271,7 +271,7 @@ fn account(site: &Site, mut session: Session, user: &str) -> Page {
     Ok((html(200, "Your account", &body.concat()), session.save()?))
 }
 
-/// Whoever has got hold of a browser that is logged in, but not of the password, must not be able to take the account.
+/// Changes the address. A stranger at a browser that is logged in, without the password, must not get the account.
 fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
     if site.asks_again(&session) {
         if !is_password(user, field(form, "password")) {
@@ -281,14 +281,14 @@ fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> P
         session.set_group_name(user); // A login once more: a new id, and the time of now.
     }
     session.flash("notice", "The address has been changed.")?;
-    // The save comes first. If this session has been ended meanwhile, it says so, and the address stays.
+    // The save comes first. If this session has ended meanwhile, the save fails, and the address stays.
     let cookie = session.save()?;
     site.emails.lock().expect("no holder panics").insert(user.to_owned(), field(form, "email").to_owned());
     Ok((see_other("/"), cookie))
 }
 
 impl Site {
-    /// Whether the login is too old for something sensitive.
+    /// Says whether the login is too old for something sensitive.
     fn asks_again(&self, session: &Session) -> bool {
         !session.authenticated_within(self.ask_again_after)
     }
@@ -296,7 +296,7 @@ impl Site {
 
 // ---- Logging out ----
 
-/// Ends one session of this user. One of another user is not in the group, so it is not touched.
+/// Ends one session of this user. A session of another user is not in the group, so it is not touched.
 fn revoke(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
     let ended = match field(form, "id").parse::<PublicId>() {
         Ok(id) => site.manager.group(user).remove(id)?,
@@ -304,7 +304,7 @@ fn revoke(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
     };
     session
         .flash("notice", if ended { "That device is logged out." } else { "That device was logged out already." })?;
-    // If it was this very session, this is `Error::Gone`: the login page comes next.
+    // If this session itself was ended, the save gives `Error::Gone`, and the login page comes next.
     Ok((see_other("/"), session.save()?))
 }
 
@@ -314,7 +314,7 @@ fn log_out_elsewhere(site: &Site, mut session: Session, user: &str) -> Page {
     Ok((see_other("/"), session.save()?))
 }
 
-/// One step for all devices, whatever they are doing.
+/// Logs out all devices in one step, whatever they are doing.
 fn log_out_everywhere(site: &Site, session: Session, user: &str) -> Page {
     site.manager.group(user).clear()?;
     Ok((see_other("/login"), session.destroy()?)) // It has ended with the others; this takes the cookie away.
@@ -322,7 +322,7 @@ fn log_out_everywhere(site: &Site, session: Session, user: &str) -> Page {
 
 // ---- HTTP and HTML ----
 
-/// What a form has sent, or the status to refuse it with. Anybody can send anything, so there is a limit.
+/// Gives the fields that a form has sent, or the status of the refusal. Anybody can send anything, so there is a limit.
 fn read_form(request: &mut Request) -> Result<Form, u16> {
     let mut body = Vec::new();
     let read = request.as_reader().take(LONGEST_FORM + 1).read_to_end(&mut body);
@@ -339,7 +339,7 @@ fn field<'f>(form: &'f Form, name: &str) -> &'f str {
     form.get(name).map_or("", String::as_str)
 }
 
-/// A form with its token, so that none can be without.
+/// Makes a form with its token, so that no form lacks one.
 fn form(session: &mut Session, action: &str, fields: &str, button: &str) -> String {
     let csrf = session.csrf_token();
     format!(
@@ -349,13 +349,13 @@ fn form(session: &mut Session, action: &str, fields: &str, button: &str) -> Stri
     )
 }
 
-/// What the request before this one has to tell. It is shown once.
+/// Gives the message that an earlier request has left. It is shown once.
 fn notice(session: &mut Session) -> Result<String, Error> {
     let notice: Option<String> = session.take_flash("notice")?;
     Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
 }
 
-/// How long ago a time of the list is: both by the store's clock, which may be another than ours.
+/// Says how long ago a time of the list is. Both times are by the store's clock, which may differ from ours.
 fn ago(device: &SessionInfo, time: SystemTime) -> String {
     match device.listed_at().duration_since(time).unwrap_or_default().as_secs() / 60 {
         0 => "just now".to_owned(),
@@ -365,7 +365,7 @@ fn ago(device: &SessionInfo, time: SystemTime) -> String {
     }
 }
 
-/// Where to go after a POST. The browser gets that page by GET, so that reloading it sends nothing again.
+/// Sends the browser to a page after a POST. It gets the page by GET, so a reload does not send the form again.
 fn see_other(path: &str) -> Answer {
     html(303, "See the next page", "").with_header(header("Location", path))
 }
@@ -383,9 +383,9 @@ fn html(status: u16, title: &str, body: &str) -> Answer {
     Response::from_string(page)
         .with_status_code(status)
         .with_header(header("Content-Type", "text/html; charset=utf-8"))
-        // What one visitor gets is not to be kept for another, nor shown by the "back" button after a logout.
+        // No cache may keep a page for another visitor, or for the "back" button after a logout.
         .with_header(header("Cache-Control", "no-store"))
-        // No scripts, and no page of others around ours that has its visitors press our buttons unseen.
+        // No scripts, and no frames: another site could hide our page in its own and let visitors press our buttons.
         .with_header(header(
             "Content-Security-Policy",
             "default-src 'none'; form-action 'self'; frame-ancestors 'none'",

@@ -1,12 +1,12 @@
-//! A server of several worker processes on one port: whichever answers, the visitor has the same session.
+//! A server with several worker processes on one port. A visitor has the same session at every worker.
 //!
 //! ```text
 //! cargo run --release --example prefork --features sqlite,tiny_http
 //! cargo run --release --example prefork --features tiny_http -- --store redis://127.0.0.1:6379
 //! ```
 //!
-//! Open the URL it prints and reload the page: another worker answers, with the same session. Kill a worker: nothing is
-//! lost, and a new one takes its place. The parent process only starts workers and waits.
+//! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Kill a
+//! worker: nothing is lost, and a new worker takes its place. The parent process only starts workers and waits.
 
 mod support;
 
@@ -59,7 +59,8 @@ fn serve(options: &Options, workers: NonZeroUsize, store: &str) -> Result<(), Fa
         .build()
         .map_err(|error| (2, error.to_string()))?;
 
-    // Blocked signals wait until they are asked for. New threads and processes inherit this, so it comes before them.
+    // Blocked signals wait until the program asks for them. New threads and processes inherit the block, so it comes
+    // first.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block().expect("these can be blocked");
     manager.ping().map_err(|error| (1, format!("{error}; start it, or pass another --store URL")))?;
@@ -77,7 +78,7 @@ fn serve(options: &Options, workers: NonZeroUsize, store: &str) -> Result<(), Fa
 
 // ---- The parent: starts workers, waits, ends them ----
 
-/// What every worker uses. Connections to the store are not among it: each process opens its own.
+/// The parts that all workers use. Each process opens its own connections to the store.
 struct Site {
     listener: TcpListener,
     manager: SessionManager,
@@ -88,7 +89,7 @@ struct Worker {
     started: Instant,
 }
 
-/// Starts the workers, and another one for each that dies, until SIGINT or SIGTERM comes.
+/// Starts the workers, and a new one for each that dies, until SIGINT or SIGTERM comes.
 fn keep_running(running: &mut Vec<Worker>, count: usize, signals: &SigSet, site: &Site) -> nix::Result<()> {
     for _ in 0..count {
         running.push(start_worker(site, Duration::ZERO)?);
@@ -96,7 +97,7 @@ fn keep_running(running: &mut Vec<Worker>, count: usize, signals: &SigSet, site:
     while signals.wait()? == Signal::SIGCHLD {
         for dead in take_dead(running) {
             eprintln!("prefork: worker {} has ended; starting another", dead.pid);
-            // If they die at once, whatever the reason, the machine is to have a rest in between.
+            // If workers die right after their start, a pause keeps the machine from being busy with new ones.
             let short_lived = dead.started.elapsed() < Duration::from_secs(2);
             running.push(start_worker(site, Duration::from_secs(short_lived.into()))?);
         }
@@ -108,8 +109,8 @@ fn start_worker(site: &Site, delay: Duration) -> nix::Result<Worker> {
     let parent = Pid::this();
     // The ping has opened the store. A SQLite file must not be open while a process forks; the guard closes it.
     let _guard = site.manager.before_fork();
-    // SAFETY: no other thread of the parent runs. The ping has left one, in the pool of connections; it sleeps, and
-    // holds no lock that the child could want.
+    // SAFETY: no other thread of the parent runs. The ping has started one, in the pool of connections. That thread
+    // sleeps, and holds no lock that the child could need.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Worker { pid: child, started: Instant::now() }),
         ForkResult::Child => {
@@ -124,7 +125,7 @@ fn take_dead(running: &mut Vec<Worker>) -> Vec<Worker> {
     running.extract_if(.., is_dead).collect()
 }
 
-/// Ends the workers: by asking, and after a while by force.
+/// Asks the workers to end, and kills those that have not ended after a while.
 fn stop(mut running: Vec<Worker>) {
     for worker in &running {
         let _ = kill(worker.pid, Signal::SIGTERM);
@@ -145,13 +146,13 @@ fn stop(mut running: Vec<Worker>) {
 
 /// Works until SIGTERM comes. SIGINT, which a terminal sends to parent and workers alike, stays blocked here.
 fn work(site: &Site, parent: Pid, delay: Duration) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // A parent that is killed cannot end its workers; the kernel does it then.
+    // A parent that is killed cannot end its workers. Then the kernel ends them.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != parent {
-        return Ok(()); // It was killed before the line above.
+        return Ok(()); // The parent was killed before the line above.
     }
-    // A thread that panics, one of ours or of tiny_http's, would be missing from now on.
+    // After a panic, a thread of ours or of tiny_http would be missing. So the whole worker ends.
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         report(panic);
@@ -159,7 +160,7 @@ fn work(site: &Site, parent: Pid, delay: Duration) -> Result<(), Box<dyn std::er
     }));
     thread::sleep(delay);
     let server = Server::from_listener(site.listener.try_clone()?, None)?;
-    // The scope ends when every thread has answered the request it was at. Idle connections are not waited for.
+    // The scope ends when every thread has answered its present request. It does not wait for idle connections.
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| answer_requests(&server, &site.manager));
@@ -167,7 +168,7 @@ fn work(site: &Site, parent: Pid, delay: Duration) -> Result<(), Box<dyn std::er
         let _ = SigSet::from(Signal::SIGTERM).wait();
         (0..THREADS).for_each(|_| server.unblock());
     });
-    // Dropped, it would connect to the port, where nobody may be left to accept that.
+    // A server that is dropped connects to its own port, where nobody may accept the connection any more.
     mem::forget(server);
     Ok(())
 }
@@ -177,17 +178,17 @@ fn answer_requests(server: &Server, manager: &SessionManager) {
         let answer = answer(manager, &request);
         let _ = request.respond(answer); // Fails if the client has gone.
     }
-    end_worker(); // Asked for already, or due because no connection can be accepted any more.
+    end_worker(); // The worker ends already, or has to end because it cannot accept connections any more.
 }
 
-/// Has this worker end in good order. The parent starts another, unless it is ending too.
+/// Asks this worker to end after its present requests. The parent starts another one, unless it ends too.
 fn end_worker() {
     let _ = kill(Pid::this(), Signal::SIGTERM);
 }
 
 // ---- The pages ----
 
-/// What a page answers, and the cookie that goes with it.
+/// The answer of a page, and the cookie that goes with it.
 type Page = Result<(Answer, Option<SetCookie>), Error>;
 
 /// The key of the visit counter.
@@ -197,7 +198,7 @@ fn answer(manager: &SessionManager, request: &Request) -> Answer {
     if *request.method() != Method::Get {
         return text(405, "only GET is answered").with_header(header("Allow", "GET"));
     }
-    // A real site takes whatever changes a session by POST, and checks that its own page sent it (CSRF).
+    // A real site changes a session only in a POST, and checks that its own page sent it (CSRF).
     let page = match request.url().split('?').next() {
         Some("/") => home(manager, request),
         Some("/set-session") => set_session(manager, request),
@@ -214,7 +215,7 @@ fn answer(manager: &SessionManager, request: &Request) -> Answer {
 
 fn home(manager: &SessionManager, request: &Request) -> Page {
     let mut session = manager.load(request)?;
-    // The store does the sum, so no visit is lost, however many workers count at once.
+    // The store adds, so no visit is lost, even if many workers count at once.
     session.increment(VISITS, 1)?;
     let cookie = session.save()?;
     let answer = text(200, html(&session)?).with_header(header("Content-Type", "text/html; charset=utf-8"));
@@ -246,14 +247,14 @@ fn get_session(manager: &SessionManager, request: &Request) -> Page {
     Ok((answer, session.save()?))
 }
 
-/// A logout: the session ends in the store, so its cookie is worthless, wherever it was copied to.
+/// Logs out: the session ends in the store, so every copy of its cookie is worthless.
 fn clear_session(manager: &SessionManager, request: &Request) -> Page {
     Ok((text(200, "the session has ended"), Some(manager.destroy(request)?)))
 }
 
 fn refusal(error: &Error) -> Answer {
     let (status, message) = match error {
-        // Whose request it is, is not known: so it is nobody's, and gets nothing.
+        // Nobody knows whose request this is. So it gets nothing.
         Error::Store(_) => (503, "sessions are out of order; please try again soon"),
         Error::Gone => (409, "the session has ended meanwhile; please reload the page"),
         Error::TooLarge { .. } => (413, "that is more than a session may hold"),
@@ -289,19 +290,19 @@ fn html(session: &Session) -> Result<String, Error> {
     ))
 }
 
-/// What stands behind `name=` in the URL.
+/// Gives the text after `name=` in the URL.
 fn parameter(request: &Request, name: &str) -> Option<String> {
     let (_, query) = request.url().split_once('?')?;
     let mut parameters = form_urlencoded::parse(query.as_bytes());
     parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// A string as it is, anything else as JSON.
+/// Gives a string as it is, and any other value as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn text(status: u16, body: impl Into<String>) -> Answer {
-    // What one visitor gets is not to be kept for another.
+    // No cache may keep the page of one visitor for another.
     Response::from_string(body).with_status_code(status).with_header(header("Cache-Control", "no-store"))
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest operation timeout. Nobody waits longer for an answer.
+/// The longest operation timeout.
 const LONGEST_OPERATION: Duration = MINUTE.saturating_mul(60);
 const LARGEST_POOL: u32 = 1000;
 const LARGEST_GROUP: usize = 100_000;
@@ -96,8 +96,8 @@ impl SessionManagerBuilder {
     ///
     /// Default: none. Without a store, [`build`](Self::build) answers [`ConfigError::NoStore`].
     ///
-    /// Applications that share a store each need a [`namespace`](Self::namespace) of their own, whatever their secrets
-    /// are.
+    /// Applications that share a store each need a [`namespace`](Self::namespace) of their own, even if their secrets
+    /// differ.
     ///
     /// | URL | store |
     /// |---|---|
@@ -117,37 +117,37 @@ impl SessionManagerBuilder {
     /// In users, passwords and parameters, percent-encode the characters that have a meaning in URLs: `/`, `?`, `#`,
     /// `@`, `%` and, in parameters, `&` and `+`. `?protocol=resp3` makes Redis connections use RESP3.
     ///
-    /// **A server that moves.** A name or an address may lead to another server while the old one still runs: a proxy,
-    /// a managed endpoint, a DNS entry. So a connection is used for 5 minutes at most, or for as many seconds as
-    /// `?max_lifetime=60` says (1 to 86400). A save or a refused refresh may show that the server is a replica. Then
-    /// the request is made once more on a fresh connection. If the fresh connection leads to a primary, all connections
-    /// to the old server are closed.
+    /// **A server that moves.** Behind a proxy, a managed endpoint or a DNS entry, a name or an address may lead to
+    /// another server while the old one still runs. So a connection is used for 5 minutes at most. `?max_lifetime=60`
+    /// changes this to 60 seconds (1 to 86400 are allowed). A save or a refused refresh may show that the server is a
+    /// replica. Then the request is made once more on a fresh connection. If the fresh connection leads to a primary,
+    /// all connections to the old server are closed.
     ///
-    /// **TLS.** The subject alternative names of the server's certificate have to contain the URL's host, be it a name
-    /// or an address. The certificate has to come from an authority that the system trusts, or that is in the files
-    /// which `SSL_CERT_FILE` and `SSL_CERT_DIR` name. If `ca` names a PEM file, only the authorities in that file are
-    /// trusted. If the server asks for a client certificate, `cert` names the PEM file of that certificate and its
+    /// **TLS.** The subject alternative names of the server's certificate have to contain the URL's host, whether it is
+    /// a name or an address. The certificate has to come from an authority that the system trusts, or that is in the
+    /// files which `SSL_CERT_FILE` and `SSL_CERT_DIR` name. If `ca` names a PEM file, only the authorities in that file
+    /// are trusted. If the server asks for a client certificate, `cert` names the PEM file of that certificate and its
     /// chain, and `key` the PEM file of its private key. [`build`](Self::build) reads the files once. So new
     /// certificates need a restart of the process that called `build`, and of the workers that were forked from it.
     ///
     /// **Sentinel.** User, password and database are those of the primary. Its user needs the command `ROLE`. For the
     /// login at the Sentinels, add `?sentinel_user=…&sentinel_pass=…`. Their port is 26379 by default. Each process
-    /// asks the Sentinels for the primary when it opens a connection, and once a second while it is in use. If there is
-    /// a new primary, all connections to the old one are closed. While no Sentinel answers, the last primary stays in
-    /// use, and the Sentinels are asked every 5 seconds. Over TLS, the certificates of primary and replicas have to be
-    /// for the addresses by which the Sentinels name them. A failover can lose the last writes. Redis's
+    /// asks the Sentinels for the primary when it opens a connection, and once a second while it makes calls. If there
+    /// is a new primary, all connections to the old one are closed. While no Sentinel answers, the last primary stays
+    /// in use, and the Sentinels are asked every 5 seconds. Over TLS, the certificates of primary and replicas have to
+    /// be for the addresses by which the Sentinels name them. A failover can lose the last writes. Redis's
     /// `min-replicas-to-write` bounds that loss.
     ///
-    /// **Durability.** Redis may forget what it has acknowledged. How much a crash takes depends on `appendfsync`. A
-    /// failover takes what the replica did not have yet. With `?wait_replicas=1` (or more), every change, logouts
-    /// included, waits until that number of replicas has it. With `?wait_aof=1`, every change waits until it is on the
-    /// primary's disk, and on the disks of those replicas (Redis 7.2 or later with `appendonly yes`). Waiting costs a
-    /// second round trip. If it takes longer than the [`operation_timeout`](Self::operation_timeout), the change was
-    /// made but may be lost, and the answer is a [`Timeout`](crate::StoreErrorKind::Timeout). Then save again: this
-    /// waits again, and applies nothing twice.
+    /// **Durability.** Redis may lose changes that it has acknowledged. `appendfsync` decides how many a crash loses. A
+    /// failover loses the changes that the replica does not have yet. With `?wait_replicas=1` (or more), every change,
+    /// logouts included, waits until that number of replicas has it. With `?wait_aof=1`, every change waits until it is
+    /// on the primary's disk, and on the disks of those replicas (Redis 7.2 or later with `appendonly yes`). Waiting
+    /// costs a second round trip. If it takes longer than the [`operation_timeout`](Self::operation_timeout), the
+    /// change was made but may be lost, and the answer is a [`Timeout`](crate::StoreErrorKind::Timeout). Then save
+    /// again: the second save waits again, and applies nothing twice.
     ///
     /// A planned failover (`SENTINEL FAILOVER`) takes back acknowledged saves and logouts. With two replicas,
-    /// `wait_replicas=1` does not prevent that: the replica that did not have them yet may become the primary. Nothing
+    /// `wait_replicas=1` does not prevent that: the replica that does not have them yet may become the primary. Nothing
     /// is lost if `wait_replicas` is the number of all replicas, or if `CLIENT PAUSE 4000 WRITE` is sent to the primary
     /// 0.2 seconds before `SENTINEL FAILOVER`.
     ///
@@ -214,8 +214,9 @@ impl SessionManagerBuilder {
     ///
     /// To change the secret without logging anyone out:
     /// 1. Accept the new secret in all workers, while they sign with the old one.
-    /// 2. Once all workers do, sign with the new secret and accept the old one, worker by worker.
-    /// 3. After one idle timeout, drop the old secret: every session that is still alive has been signed again.
+    /// 2. Once all workers accept it, sign with the new secret and accept the old one, worker by worker.
+    /// 3. After one idle timeout, drop the old secret: every session that is still alive has been signed again. If some
+    ///    sessions have a [longer timeout of their own](crate::Session::set_idle_timeout), wait for the longest one.
     ///
     /// After that, a token of the old secret is refused without asking the store. Groups do not depend on the secret.
     ///
@@ -260,7 +261,9 @@ impl SessionManagerBuilder {
 
     /// Sets how long a new session lives until its cookie, or its token, comes back for the first time.
     ///
-    /// Default: 30 minutes. If this is longer than the idle timeout, the idle timeout counts.
+    /// Default: 30 minutes.
+    ///
+    /// If this is longer than the idle timeout, the idle timeout counts.
     ///
     /// A client that asks for a page without a cookie, and gets a session, may never come back: a robot, or an attacker
     /// who fills the store with sessions. Such a session ends soon. The first request that brings the cookie gives the
@@ -356,8 +359,8 @@ impl SessionManagerBuilder {
     ///
     /// Default: `true`.
     ///
-    /// Changing it logs everyone out. A token that was sent over plain http is not accepted once only https is allowed,
-    /// nor the reverse. The browser may keep the old cookie beside the new one until it expires, which does no harm.
+    /// Changing it logs everyone out. A token of a cookie without `Secure` is refused once the cookie is `Secure`, and
+    /// the reverse. The browser may keep the old cookie beside the new one until it expires, which does no harm.
     ///
     /// # Errors
     /// `false` is refused together with `SameSite::None` and with `partitioned(true)`.
@@ -395,7 +398,7 @@ impl SessionManagerBuilder {
     /// Without [`SameSite::None`](Self::same_site) it has no effect in frames of other sites, because browsers send no
     /// cookie there.
     ///
-    /// Changing it logs everyone out: a token of one kind is not accepted as the other kind. The browser keeps the old
+    /// Changing it logs everyone out: a token of one kind is refused as the other kind. The browser keeps the old
     /// cookie beside the new one until it expires, and sends both, which does no harm.
     ///
     /// # Errors
@@ -436,8 +439,10 @@ impl SessionManagerBuilder {
 
     /// Sets how many connections each process may have open.
     ///
-    /// Default: 8. As many connections as the process has threads are enough. Calls that find all connections in use
-    /// wait, and get a connection in the order in which they came.
+    /// Default: 8.
+    ///
+    /// One connection for each thread of the process is enough. Calls that find all connections in use wait, and get a
+    /// connection in the order in which they came.
     ///
     /// The server sees up to workers × pool size connections: 512 from 64 workers with 8 connections each. In a
     /// cluster, every node does. With Sentinel, each process keeps one more connection, to a Sentinel. Keep the number
@@ -454,7 +459,9 @@ impl SessionManagerBuilder {
 
     /// Sets how large a session may be: all its keys and their JSON texts together.
     ///
-    /// Default: 1 MiB. A save that would make the session larger answers [`Error::TooLarge`](crate::Error::TooLarge).
+    /// Default: 1 MiB.
+    ///
+    /// A save that would make the session larger answers [`Error::TooLarge`](crate::Error::TooLarge).
     ///
     /// # Errors
     /// Refused if zero or over 512 MiB.
@@ -465,7 +472,9 @@ impl SessionManagerBuilder {
 
     /// Sets how many keys a session may have. One save may change twice as many.
     ///
-    /// Default: 1,000. A save beyond it answers [`Error::TooLarge`](crate::Error::TooLarge).
+    /// Default: 1,000.
+    ///
+    /// A save beyond this limit answers [`Error::TooLarge`](crate::Error::TooLarge).
     ///
     /// # Errors
     /// Refused if zero or over 100,000.
@@ -486,7 +495,7 @@ impl SessionManagerBuilder {
     ///
     /// With Redis, a limit above 1,000 may take several steps, so that no login keeps Redis from other clients. This
     /// happens when a login finds more than 500 sessions too many, for instance the first login under a new limit. The
-    /// other sessions end within half of the operation timeout, or by the next logins.
+    /// login ends the others within half of the time that it has left. If that is too short, the next logins end them.
     ///
     /// # Errors
     /// Refused if zero or over 100,000.

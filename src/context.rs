@@ -26,7 +26,7 @@ pub(crate) struct Context {
     pub(crate) lines: Lines,
 }
 
-/// The log lines that a client can cause at will. Each is written at most once a minute.
+/// The log lines that a client can cause as often as it likes. Each of them is written at most once a minute.
 #[derive(Default)]
 pub(crate) struct Lines {
     pub(crate) many_cookies: Throttle,
@@ -83,7 +83,7 @@ impl Context {
         self.token_signer.sign(identity)
     }
 
-    /// Makes a form token of a session. Sessions of bearer tokens have form tokens of the same kind.
+    /// Makes a form token of a session. Sessions of bearer tokens use the key of the cookies too.
     pub(crate) fn csrf_token(&self, id: &PublicId) -> Result<String, Error> {
         self.cookie_signer.csrf_token(id)
     }

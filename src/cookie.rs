@@ -13,7 +13,9 @@ const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 pub enum SameSite {
     /// Never, not even when the user follows a link from another site.
     Strict,
-    /// Only when the user follows a link. This is the default.
+    /// Only when the user follows a link.
+    ///
+    /// This is the default.
     #[default]
     Lax,
     /// Always. This needs `Secure`, and your own protection against cross-site request forgery.

@@ -42,7 +42,7 @@ pub trait CookieHeader: Headers {}
 
 impl<T: Headers + ?Sized> CookieHeader for &T {}
 
-// No other `Option` is a header: the compiler finds the type of a bare `None` because this is the only one.
+// This is the only `Option` that is a header. So the compiler finds the type of a bare `None`.
 impl CookieHeader for Option<&str> {}
 
 mod sealed {

@@ -38,8 +38,8 @@ impl Deadline {
         Deadline(now + self.0.saturating_duration_since(now) / tries.max(1))
     }
 
-    /// Gives the deadline of each of several tries, at the moment when that try begins: its share of the time that is
-    /// left then. A try that ends early leaves more time to those after it.
+    /// Gives the deadlines of several tries that follow one another. Take each one when its try begins: it is an even
+    /// share of the time that is left then. So if a try ends early, the later tries have more time.
     #[cfg(feature = "redis")]
     pub(crate) fn shares(self, tries: usize) -> impl Iterator<Item = Deadline> {
         (1..=tries).rev().map(move |remaining| self.share_of(u32::try_from(remaining).unwrap_or(u32::MAX)))

@@ -40,7 +40,7 @@ pub enum Error {
     Encode {
         /// The key of the value.
         key: String,
-        /// What was wrong, and where; not what serde says, which shows values.
+        /// The reason and the place. The text of serde is left out, because it shows values.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A value cannot be read as the type asked for. The value stays where it is.
@@ -48,7 +48,7 @@ pub enum Error {
     Decode {
         /// The key of the value.
         key: String,
-        /// What was wrong, and where; not what serde says, which shows values.
+        /// The reason and the place. The text of serde is left out, because it shows values.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A key is longer than [`MAX_KEY_BYTES`](crate::Session::MAX_KEY_BYTES), a group's name is longer than
@@ -61,7 +61,7 @@ pub enum Error {
         key: String,
         /// The part that is too large.
         what: Oversize,
-        /// The size that it would have: in bytes, or as a number of keys.
+        /// The size of the part: in bytes, or as a number of keys.
         size: usize,
         /// The largest size that is allowed.
         limit: usize,
@@ -72,7 +72,7 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// The operating system gave no random bytes. No session starts with a weaker id instead.
+    /// The operating system gave no random bytes. The library does not use weaker random numbers instead.
     Randomness(Box<dyn std::error::Error + Send + Sync>),
     /// The operating system's generator gave a session id that another session has. Nothing was written. Do not trust
     /// this machine's generator.
@@ -171,7 +171,8 @@ pub enum StoreErrorKind {
     /// The record of this session is damaged, or its key holds something else (`WRONGTYPE`). Other sessions are not
     /// affected, and this one can still be ended with [`destroy`](crate::SessionManager::destroy).
     Corrupt,
-    /// This process was forked from one that had the store open in a way that cannot be shared.
+    /// This process was forked from one that had the store open. It cannot use that store: memory cannot be shared, and
+    /// an open SQLite file must not be.
     Forked,
     /// Anything else that the store reported.
     Backend,
@@ -228,7 +229,7 @@ pub enum ConfigError {
     /// A secret of fewer than 32 bytes.
     #[non_exhaustive]
     SecretTooShort {
-        /// How long it is.
+        /// The length of the secret, in bytes.
         bytes: usize,
     },
     /// The operating system gave no random bytes for [`Secret::generate`](crate::Secret::generate).
@@ -255,7 +256,7 @@ pub enum ConfigError {
         /// What a URL of this scheme looks like.
         expected: &'static str,
     },
-    /// A store URL that names a user and no password: Redis would be used as its default user.
+    /// A store URL that names a user and no password. With it, Redis would log in its default user.
     #[non_exhaustive]
     StoreUser {
         /// How the password is written in this place of the URL.
@@ -268,7 +269,7 @@ pub enum ConfigError {
         parameter: &'static str,
         /// What the file has to contain.
         content: &'static str,
-        /// What is wrong with it.
+        /// Why the file cannot be used.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No certificates of authorities to trust are installed on this system, and the store URL names none.
@@ -287,7 +288,7 @@ pub enum ConfigError {
     CookiePrefix {
         /// The prefix.
         prefix: &'static str,
-        /// What it needs.
+        /// The settings that the prefix needs.
         needs: &'static str,
     },
     /// A path that does not begin with `/`, is longer than 1,024 bytes, or never occurs in a browser's request: it
@@ -298,7 +299,7 @@ pub enum ConfigError {
     /// A domain with which browsers drop the cookie: an IP address, or a single label such as `localhost` or `com`.
     #[non_exhaustive]
     CookieDomainDropped {
-        /// What it is.
+        /// The kind of the domain.
         what: &'static str,
     },
     /// `SameSite=None` without `Secure`: browsers refuse such a cookie.

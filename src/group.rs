@@ -60,8 +60,8 @@ impl Group {
     /// Lists the live sessions of the group. The session that joined last comes first.
     ///
     /// With Redis this takes a round trip for every 5,000 ids, and one for every 500 sessions. There are fewer sessions
-    /// in a round trip if more than 24 values of each are asked for, or values of a few hundred kilobytes. With other
-    /// stores it is one step.
+    /// in a round trip if more than 24 values of each are asked for, or if the values have more than 256 KiB together.
+    /// With other stores, this is one step.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -104,8 +104,10 @@ impl Group {
         Ok(self.context.store.clear_group(&self.key(), None, &self.call()?)?)
     }
 
-    /// Ends all sessions of the group except this one: "log out everywhere else". If this session is not in the group,
-    /// all end.
+    /// Ends all sessions of the group except this one: "log out everywhere else". Gives the number of sessions that it
+    /// ended.
+    ///
+    /// If this session is not in the group, all sessions of the group end.
     ///
     /// OWASP ASVS 7.4.3 asks for this after a change of password.
     ///

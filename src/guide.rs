@@ -14,7 +14,7 @@
 //! # Before the first user
 //! - **Give each application a [namespace](crate::SessionManagerBuilder::namespace) of its own**, even if their secrets
 //!   differ. Groups do not depend on the secret. So two applications with one namespace on one store share their users'
-//!   groups: each lists, and can end, the sessions of the other.
+//!   groups: each application can list and end the sessions of the other's users.
 //! - **Take the secret from the configuration**: 32 random bytes, the same in every worker, for instance from
 //!   `openssl rand -hex 32`. Change it [without logging anyone out](crate::SessionManagerBuilder::accept_secret).
 //! - **Set [`pool_size`](crate::SessionManagerBuilder::pool_size) to the number of threads** of one process. Redis sees
@@ -41,15 +41,16 @@
 //! an eviction policy. Give the library a user with the rights that the README names under "Running it", and no others.
 //!
 //! In Redis, a session lives only as long as the key `<namespace>:generation` exists. That key is small and never
-//! expires. In a cluster, each slot has such a key. If the key is evicted or removed, every session of the namespace
-//! ends. So an operator can end all sessions of the default namespace without the application:
+//! expires. If the key is evicted or removed, every session of the namespace ends. In a cluster, each slot has such a
+//! key for its own sessions. Without a cluster, an operator can end all sessions of the default namespace without the
+//! application:
 //!
 //! ```text
 //! redis-cli DEL mps:generation
 //! ```
 //!
 //! ## A planned failover
-//! **Stop the writes before the failover**, so that the failover takes back no acknowledged save or logout:
+//! **Stop the writes before the failover**, so that no acknowledged save or logout is lost:
 //!
 //! ```text
 //! redis-cli -p 6379 CLIENT PAUSE 4000 WRITE     # at the primary
@@ -64,9 +65,10 @@
 //! # SQLite
 //! - **Give the sessions a folder of their own, and mount the folder, not the file.** Three companions lie beside the
 //!   file, and the server has to be able to create them. If containers mount the main file alone, each container has
-//!   companions of its own, and they ruin the main file.
+//!   companions of its own, and this ruins the main file.
 //! - **Keep the folder on a local disk**: SQLite's locks do not work over network file systems.
-//! - **Let nobody else write the file**: who can write it can log in as anybody. The log warns of such a file.
+//! - **Let nobody else write the file.** Anyone who can write it can log in as any user. If others can write the file,
+//!   a log line warns of that.
 //!
 //! The file does not shrink. New sessions take the place of those that have ended.
 //!
@@ -80,8 +82,9 @@
 //! SQLite removes `-wal` and `-shm` when the last worker closes the file.
 //!
 //! **Never delete the `-wal` or the `-shm` file.** If one of them is deleted, workers notice at their first call after
-//! a second, and nothing that was saved is lost. Until all workers have noticed, calls wait; a call whose deadline
-//! comes first answers [`Unavailable`](crate::StoreErrorKind::Unavailable). Then restart the workers that are idle.
+//! a second, and nothing that was saved is lost. Until all workers have noticed, calls wait. If the deadline of a call
+//! comes first, the call fails with [`Unavailable`](crate::StoreErrorKind::Unavailable). A worker that makes no calls
+//! does not notice. So restart the idle workers then.
 //!
 //! If the main file is deleted or replaced, workers notice in the same way, and go on with the file that is there then.
 //! The saves of that second may be lost.
@@ -99,9 +102,9 @@
 //!   log of another file lies beside the backup, the store leaves the backup as it is, and answers
 //!   [`Unavailable`](crate::StoreErrorKind::Unavailable), or [`Backend`](crate::StoreErrorKind::Backend) for a damaged
 //!   file.
-//! - **Give the application a [new secret](crate::SessionManagerBuilder::accept_secret) then, and do not accept the old
-//!   one.** A backup brings back the sessions that were logged out after it was made. So does a damaged log, because
-//!   SQLite drops its last part.
+//! - **After a restore, give the application a [new secret](crate::SessionManagerBuilder::accept_secret), and do not
+//!   accept the old one.** A backup brings back the sessions that were logged out after it was made. So does a damaged
+//!   log, because SQLite drops its last part.
 //! - **Move the file while no worker runs.** If there still is a `-wal` file, write its contents into the main file
 //!   first:
 //!
@@ -110,8 +113,8 @@
 //!   ```
 //!
 //! ## A full disk
-//! **Leave 8 MB of the disk free beside the sessions.** The log takes some of it, and keeps 2 MiB for logouts. The
-//! reserve keeps 1 MiB or more.
+//! **Leave 8 MB of the disk free beside the sessions.** SQLite's log takes some of that room, and keeps 2 MiB of it for
+//! logouts. The reserve keeps 1 MiB or more.
 //!
 //! When the disk is full, sessions can be loaded and ended: logouts still work, as do a group's
 //! [`clear`](crate::Group::clear) and [`clear_except`](crate::Group::clear_except). Logins, saves and refreshes are
@@ -144,16 +147,16 @@
 //!   answering other clients for long. Keep large values elsewhere, and their key in the session.
 //!
 //! # Health checks and metrics
-//! - **[`ping`](crate::SessionManager::ping) tells whether the store answers,
+//! - **[`ping`](crate::SessionManager::ping) tells whether the store answers, and
 //!   [`check_writes`](crate::SessionManager::check_writes) tells whether sessions can be saved.** Only `check_writes`
 //!   notices a full memory, a full disk, a replica in the place of its primary, or missing rights.
 //! - A process that pings has the store open. If that process uses SQLite and forks afterwards, it has to call
 //!   [`before_fork`](crate::SessionManager::before_fork) first.
 //! - **[`stats`](crate::SessionManager::stats) gives the counters of one process.** Raise an alarm when
-//!   [`not_found`](crate::Stats::not_found) rises: the store has lost sessions, because of a `FLUSHALL`, an eviction or
-//!   a failover. If [`refused`](crate::Stats::refused) rises after a deployment, a worker has another secret, or a
-//!   setting that tokens are bound to was changed. If [`refused_refreshes`](crate::Stats::refused_refreshes) rises,
-//!   users are going to be logged out while they click.
+//!   [`not_found`](crate::Stats::not_found) rises suddenly: the store has lost sessions, because of a `FLUSHALL`, an
+//!   eviction or a failover. If [`refused`](crate::Stats::refused) rises after a release of the application, a worker
+//!   has another secret, or a setting that tokens are bound to was changed. If
+//!   [`refused_refreshes`](crate::Stats::refused_refreshes) rises, users will be logged out while they use the site.
 //! - **The [`log`](https://docs.rs/log) crate gets one line when each process starts to use the store**, one when an
 //!   outage or a refusal of the store begins, and one when that ends, with the number of failed calls.
 //!

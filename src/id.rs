@@ -30,7 +30,7 @@ impl SessionId {
     }
 }
 
-/// A one-way digest of a session's id. It is safe in logs, lists and URLs, because it does not open the session.
+/// A one-way digest of a session's id. It is safe in logs, lists and URLs, because it gives no access to the session.
 ///
 /// It is also the name of the session in the store. Its text is 24 characters of URL-safe base64: `Display` and serde
 /// write that text, `FromStr` and serde read it.
@@ -48,7 +48,7 @@ impl SessionId {
 pub struct PublicId([u8; DIGEST_BYTES]);
 
 impl PublicId {
-    /// Draws the public id of a session that nobody can have.
+    /// Draws the public id of a session that does not exist.
     pub(crate) fn random() -> Result<PublicId, Error> {
         random::bytes().map(PublicId)
     }
@@ -59,7 +59,7 @@ impl PublicId {
         &self.0
     }
 
-    /// Makes a public id of the bytes of the digest. For stores.
+    /// Makes a public id of the bytes of the digest. Stores need this.
     #[must_use]
     pub fn from_bytes(digest: [u8; 18]) -> PublicId {
         PublicId(digest)
@@ -128,7 +128,7 @@ impl GroupTag {
         &self.0
     }
 
-    /// Makes a tag of the bytes of the digest. For stores.
+    /// Makes a tag of the bytes of the digest. Stores need this.
     #[must_use]
     pub fn from_bytes(digest: [u8; 18]) -> GroupTag {
         GroupTag(digest)

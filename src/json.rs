@@ -1,4 +1,4 @@
-//! Values to JSON text and back.
+//! Converts values to JSON text and back.
 
 use crate::error::Error;
 use serde::de::DeserializeOwned;
@@ -13,14 +13,15 @@ const MAX_DEPTH: u8 = 127;
 /// Gives the JSON text of a value, from which the value can be read again.
 pub(super) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
     match value.serialize(Check { depth_left: MAX_DEPTH }) {
-        // If the value itself refuses, `serde_json` reports that again.
+        // If the `Serialize` of the value fails, it fails again below, with a better error.
         Ok(()) | Err(Unreadable::Other) => {}
         Err(unreadable) => return Err(Error::Encode { key: key.to_owned(), source: Box::new(unreadable) }),
     }
     serde_json::to_string(value).map_err(|error| unwritable::<T>(key, &error))
 }
 
-/// Gives the value of a JSON text. A `null` is `None` if a `T` cannot be null: an `Option` was set to `None`.
+/// Reads a value from JSON text. If the text is `null` and a `T` cannot be null, gives `None`: the application had set
+/// an `Option` that was `None`.
 pub(crate) fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<Option<T>, Error> {
     match serde_json::from_str(json) {
         Ok(value) => Ok(Some(value)),
@@ -37,7 +38,7 @@ fn unwritable<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
     Error::Encode { key: key.to_owned(), source: format!("{what} ({})", type_name::<T>()).into() }
 }
 
-/// The fault that `serde_json` found, without the value that its own message shows.
+/// An error of `serde_json`. Its own message may show the value, and this one does not.
 #[derive(Debug)]
 struct JsonFault {
     what: &'static str,
@@ -67,7 +68,7 @@ impl fmt::Display for JsonFault {
 
 impl std::error::Error for JsonFault {}
 
-/// Refuses a value that `serde_json` would write and could not read again. Writes nothing.
+/// A serializer that only checks. It refuses a value that `serde_json` would write but could not read again.
 #[derive(Clone, Copy)]
 struct Check {
     depth_left: u8,
@@ -91,7 +92,7 @@ impl Check {
     }
 }
 
-/// Makes the methods for types whose values are always allowed.
+/// Makes the methods for types whose values are always valid.
 macro_rules! fine {
     ($($method:ident($($argument:ty),*);)*) => {$(
         fn $method(self, $(_: $argument),*) -> Result<(), Unreadable> {
@@ -196,7 +197,7 @@ impl Serializer for Check {
     }
 }
 
-/// Makes the methods for types that hold values: each value is checked.
+/// Makes the methods for types that contain values. Each of these is checked.
 macro_rules! holds {
     ($($holder:ident $method:ident($($name:ty)?);)*) => {$(
         impl ser::$holder for Check {

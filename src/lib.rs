@@ -20,14 +20,14 @@
 #![doc = include_str!("../examples/first.rs")]
 //! ```
 //!
-//! This is `examples/first.rs`. [`CookieHeader`] says what else [`load`](SessionManager::load) takes, for other servers
-//! than `tiny_http`.
+//! This is `examples/first.rs`. For other servers than `tiny_http`, [`CookieHeader`] lists what else
+//! [`load`](SessionManager::load) takes.
 //!
 //! # The life of a session
 //! A request without a session gets a new session. The session is kept, and a cookie is written, only once a value is
 //! [set](Session::set) in the session and the session is [saved](Session::save). Every use extends its [idle
 //! timeout](SessionManagerBuilder::idle_timeout). The [absolute timeout](SessionManagerBuilder::absolute_timeout) ends
-//! a session even if it is used. [`Session::destroy`] ends it at once: a logout.
+//! a session even if it is used. [`Session::destroy`] ends a session at once: a logout.
 //!
 //! A save sends only the changed keys, so overlapping requests do not undo each other's work. Use
 //! [`Session::increment`] to count. Where a change depends on the current values, use [`SessionManager::transact`]. A
@@ -46,8 +46,8 @@
 //! [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group) limits how many sessions a group may have.
 //!
 //! If two applications share a store, each needs a [`namespace`](SessionManagerBuilder::namespace) of its own.
-//! Otherwise they share their groups, whatever their secrets are, and each can list and end the sessions of the other's
-//! users.
+//! Otherwise they share their groups, even if their secrets differ, and each can list and end the sessions of the
+//! other's users.
 //!
 //! `examples/login.rs` is a site that does all of this.
 //!
@@ -65,25 +65,27 @@
 //! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |
 //! | change the secret | [`accept_secret`](SessionManagerBuilder::accept_secret) |
 //!
-//! If a load answers [`Error::Store`], it is not known who the client is. Answer 503, and treat nobody as logged in.
+//! If a load gives [`Error::Store`], the application cannot know who the client is. Answer 503, and treat nobody as
+//! logged in.
 //!
 //! # Forks
 //! Build the manager, fork, and use it in the children: nothing else is needed. Every process opens its own connections
 //! on first use, even if the parent has used the manager before. A process has to call [`SessionManager::before_fork`]
-//! first in two cases only: if it forks *while other threads of it are using the manager*, or *after it has used a
-//! SQLite file itself*. A [`ping`](SessionManager::ping) before the fork is such a use.
+//! before it forks in two cases only: if *other threads of the process are using the manager* at that moment, or if the
+//! process *has used a SQLite file itself*. A [`ping`](SessionManager::ping) counts as such a use.
 //!
 //! Each process holds up to [`pool_size`](SessionManagerBuilder::pool_size) connections, in a cluster to each node.
 //!
 //! # When the store is sick
-//! Every call ends within the [operation timeout](SessionManagerBuilder::operation_timeout). If it fails, it answers a
-//! [`StoreError`] whose [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, and
-//! its call is made once more on a fresh connection. Each change carries a mark, and a session remembers the marks of
-//! the last two dozen changes, so that each change is applied once.
+//! Every call ends within the [operation timeout](SessionManagerBuilder::operation_timeout). A call that fails gives a
+//! [`StoreError`], whose [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, and
+//! its call is made once more on a fresh connection. Each change carries a random mark. A session remembers the marks
+//! of its last 24 changes, so that a change that is sent again is applied once.
 //!
-//! A save is acknowledged when Redis has acknowledged it. A failover, or a crash with `appendfsync everysec`, can take
-//! the last seconds back, logouts included, unless [the store URL](SessionManagerBuilder::store_url) asks to wait for
-//! replicas or the disk. A power loss can do the same to a SQLite file, unless its URL asks for `synchronous=full`.
+//! A save has succeeded once Redis has acknowledged it. A failover, or a crash with `appendfsync everysec`, can still
+//! lose the changes of the last seconds, logouts included. To prevent this, let [the store
+//! URL](SessionManagerBuilder::store_url) ask Redis to wait for replicas or for the disk. A power loss can lose the
+//! last changes in a SQLite file, unless its URL asks for `synchronous=full`.
 //!
 //! [`SessionManager::stats`] counts what a process does at its store, and what happens to sessions, tokens and planted
 //! cookies: see [`Stats`]. The `log` crate gets lines about outages (when they begin and when they end), retries,
@@ -91,8 +93,8 @@
 //! at most. Each of them tells how many were left out.
 //!
 //! # Security
-//! A cookie carries 192 random bits and an HMAC-SHA256. The HMAC covers the bits and all settings that the cookie is
-//! valid for. A cookie that is forged, or that was made for other settings, is refused without asking the store. An id
+//! A cookie carries 192 random bits and an HMAC-SHA256. The HMAC covers the bits, the namespace and the settings of the
+//! cookie. A cookie that is forged, or that was made for other settings, is refused without asking the store. An id
 //! that a client brings is never adopted. By default, cookies are `Secure`, `HttpOnly`, `SameSite=Lax` and named
 //! `__Host-…`. The store holds digests of ids only. `Debug`, errors and the log never show a secret, a token or a
 //! value. They show [`PublicId`]s.
@@ -107,7 +109,7 @@
 //! | `http` | no | [`load`](SessionManager::load)`(&headers)` for the header map of `http` 1 |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
 //!
-//! Without any feature there is [`MemoryStore`], for examples and for programs of one process, and the trait
+//! Two things need no feature: [`MemoryStore`], for examples and for programs of one process, and the trait
 //! [`Store`](store::Store), for stores of your own.
 
 #![forbid(unsafe_code)]

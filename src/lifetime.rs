@@ -43,7 +43,7 @@ impl Refresh {
     }
 }
 
-/// The settings that decide how long a session lives. Every call brings them to the store.
+/// The settings that decide how long a session lives. Each call hands them to the store.
 ///
 /// A record keeps the timeouts that it was made with. If the settings of a call are stricter, they hold from the next
 /// use on. The idle timeout of a call does not hold for a session that was given [one of its
@@ -60,7 +60,7 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// The longest time without a refresh. Then a refresh is due in any case, so that the cookie is renewed.
+    /// The longest time without a refresh. After it, a refresh is due in any case, so that the cookie is renewed.
     pub const LONGEST_WITHOUT_REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 }
 

@@ -19,7 +19,7 @@ use log::Level;
 use std::fmt;
 use std::sync::Arc;
 
-/// The most cookies of our name that one request may bring: more are an attack.
+/// The most cookies of our name that one request may bring. A request with more of them is taken for an attack.
 const MAX_COOKIES: usize = 8;
 
 /// Loads, changes and ends sessions.
@@ -65,7 +65,7 @@ impl SessionManager {
     /// signed.
     ///
     /// # Errors
-    /// [`Error::Store`]: it is not known whether the client has a session. Treat nobody as logged in or out.
+    /// [`Error::Store`]: nobody knows whether the client has a session. Treat nobody as logged in or out.
     /// [`Error::Randomness`].
     ///
     /// # Security
@@ -95,8 +95,8 @@ impl SessionManager {
     /// Clients of an API send the token in an `Authorization` header. The token is the one that [`Session::token`]
     /// gave, without the word `Bearer`.
     ///
-    /// Like [`load`](SessionManager::load), it gives a new session for anything else, which is kept only if a value is
-    /// set in it.
+    /// For every other text, and for `None`, it gives a new session, like [`load`](SessionManager::load). A new session
+    /// is kept only if a value is set in it.
     ///
     /// # Errors
     /// Those of `load`.
@@ -208,8 +208,8 @@ impl SessionManager {
 
     /// Ends the session that a `Cookie` header names: a logout.
     ///
-    /// Gives the `Set-Cookie` header that deletes the cookie, whatever cookie came. The session is not loaded, so this
-    /// works on a damaged record too.
+    /// Gives the `Set-Cookie` header that deletes the cookie, even if no cookie of ours came. The session is not
+    /// loaded, so this works on a damaged record too.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
@@ -248,8 +248,9 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Gives the group of this name: all sessions that joined it with [`Session::set_group_name`]. Asks the store
-    /// nothing.
+    /// Gives the group of this name: all sessions that joined it with [`Session::set_group_name`].
+    ///
+    /// This does not ask the store.
     ///
     /// No session can join a group whose name is longer than
     /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), so such a group is always empty.
@@ -260,16 +261,17 @@ impl SessionManager {
 
     /// Ends every session of this manager's [namespace](crate::SessionManagerBuilder::namespace), in one step.
     ///
-    /// Use it after a breach, for instance (OWASP ASVS 7.4.5). How long it takes until all sessions have ended does not
-    /// depend on their number. Then the call removes their records, for at most half of the time that is left, so that
-    /// a full memory or disk takes logins again. Other records expire. Sessions that are created afterwards live.
+    /// Use it after a breach, for instance (OWASP ASVS 7.4.5). The time until all sessions have ended does not depend
+    /// on their number. Then the call removes their records, for at most half of the time that is left, so that a full
+    /// memory or disk takes logins again. Records that are left expire. Sessions that are created afterwards are not
+    /// touched.
     ///
     /// In a Redis Cluster it is not one step: the call ends the sessions slot by slot. Afterwards no session that was
     /// there when the call began is alive.
     ///
-    /// An operator can end all sessions without this call, by giving the application a new secret and not
-    /// [accepting](crate::SessionManagerBuilder::accept_secret) the old one. On a single Redis or behind Sentinel,
-    /// `DEL <namespace>:generation` ends all sessions too.
+    /// An operator can log everyone out without this call: give the application a new secret, and do not
+    /// [accept](crate::SessionManagerBuilder::accept_secret) the old one. On a single Redis, or behind Sentinel,
+    /// `DEL <namespace>:generation` ends all sessions.
     ///
     /// # Errors
     /// [`Error::Store`]: the sessions may not have ended. Call it again.
@@ -292,8 +294,7 @@ impl SessionManager {
     /// Checks whether sessions can be saved, for health checks.
     ///
     /// Unlike [`ping`](SessionManager::ping), it notices a full memory or disk, a replica in the place of the primary,
-    /// and missing rights. It creates a session that nobody knows, and ends it. That costs two writes or more, where
-    /// `ping` makes none.
+    /// and missing rights. It writes something that belongs to no client, and removes it again. `ping` writes nothing.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.
@@ -315,7 +316,9 @@ impl SessionManager {
         Ok(self.context.store.ping(&Call::until(self.context.deadline())?)?)
     }
 
-    /// Gives the counters of this process since it was started or forked, for a metrics page. Asks the store nothing.
+    /// Gives the counters of this process since it was started or forked, for a metrics page.
+    ///
+    /// This does not ask the store.
     ///
     /// # Examples
     /// ```
@@ -335,9 +338,9 @@ impl SessionManager {
 
     /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
     ///
-    /// Waits until no call is running (at most twice the operation timeout), and closes this process's connections. New
-    /// calls of this process wait until this guard, and every other one, is dropped. Fork while the guard lives. The
-    /// child's calls do not wait.
+    /// The call waits until no other call is running, for at most twice the operation timeout. Then it closes the
+    /// connections of this process. Fork while the guard lives. New calls of this process wait until this guard, and
+    /// every other one, is dropped. The calls of the child do not wait.
     ///
     /// The usual server does not need this: its parent builds the manager, forks and waits, and its children serve.
     ///

@@ -1,17 +1,18 @@
-//! Tells a process from its forked children.
+//! Distinguishes a process from its forked children.
 
 use forkguard::Guard;
 use std::process;
 
 /// The process that made this value.
 ///
-/// A process id alone does not identify a process, because ids are used again: a process that was forked from a child
-/// of an earlier process may have the id of that earlier process, and a copy of its memory. So forks are counted too.
-/// The C library's `fork` adds 1 in each child, and a child inherits this value with the count from before.
+/// A process id alone does not identify a process, because the system uses ids again. Suppose that a process ends, and
+/// its child forks. The grandchild may get the id of the first process, and it has a copy of its memory. So forks are
+/// counted too: the C library's `fork` adds 1 in each child. A child inherits this value, which holds the count from
+/// before.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     id: u32,
-    /// `None` if the C library has no memory left for its fork handler. Then the id alone has to do.
+    /// The count of forks. `None` if the C library has no memory for its fork handler. Then only the id is compared.
     forks: Option<Guard>,
 }
 

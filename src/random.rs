@@ -1,6 +1,6 @@
 //! Random bytes, straight from the operating system.
 //!
-//! A generator inside the process would be copied by a fork, and every child would draw the same bytes.
+//! A fork would copy a generator that is inside the process, and every child would draw the same bytes.
 
 use crate::error::Error;
 use base64::Engine;
@@ -15,7 +15,7 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// Draws eight random characters of base64. A nonce is text because a server may repeat it in an error.
+/// Draws a nonce: 8 random characters of base64. It is text, because Redis may repeat it in an error.
 pub(crate) fn nonce() -> Result<[u8; 8], Error> {
     let mut nonce = [0; 8];
     let encoded = URL_SAFE_NO_PAD.encode_slice(bytes::<6>()?, &mut nonce);

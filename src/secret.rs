@@ -34,7 +34,7 @@ impl Secret {
     /// The shortest secret that is accepted, in bytes. It is as long as the hash, as RFC 2104 advises.
     pub const MIN_BYTES: usize = 32;
 
-    /// Makes a secret of these bytes, as they are.
+    /// Makes a secret of these bytes, without changing them.
     ///
     /// # Errors
     /// [`ConfigError::SecretTooShort`] if there are fewer than 32 bytes.

@@ -33,14 +33,14 @@ use std::sync::Arc;
 /// The values kept for one client, as one request sees them.
 ///
 /// [`SessionManager::load`](crate::SessionManager::load) gives one for each request. Changes stay in the session until
-/// [`save`](Session::save), which sends only the changed keys: what other requests change at the same time under other
-/// keys stays. A session in which nothing was set is not kept, and costs nothing.
+/// [`save`](Session::save), which sends only the changed keys. Changes that other requests make at the same time under
+/// other keys stay. A session in which nothing was set is not kept, and costs nothing.
 ///
-/// A page that sets a value in every session, such as a counter of visits, keeps a session for each visitor who sends
-/// no cookie. Such visitors are robots, and requests that another site causes and whose cookie
-/// [`SameSite`](crate::SameSite) holds back. The cookie of such a new session replaces the one that the browser has,
-/// and ends a login with it. So set values only where it matters. In pages that everyone sees, set them only if the
-/// session is not [new](Session::is_new).
+/// A page that sets a value in every session, such as a counter of visits, keeps a session for each request that has no
+/// cookie. Robots send no cookie. A browser sends none with a request that another site causes, if
+/// [`SameSite`](crate::SameSite) forbids it. In that browser, the cookie of the new session replaces the cookie of a
+/// login, and the user is logged out. So set values only where it matters. In pages that everyone sees, set them only
+/// if the session is not [new](Session::is_new).
 ///
 /// A value is anything that serde can turn into JSON. A value is parsed when it is read.
 ///
@@ -68,16 +68,16 @@ pub struct Session {
     transport: Transport,
     /// The id and the group in the client's token.
     identity: Identity,
-    /// The record as the store's last answer showed it.
+    /// The record as the last answer of the store showed it.
     record: Snapshot,
-    /// Changes that were sent and got no answer. They go first.
+    /// Changes that were sent and got no answer. The next save sends them first.
     in_flight: Option<InFlight>,
     /// Changes that were not sent yet.
     pending: Pending,
     transaction: Transaction,
-    /// Whether the next save gives a cookie.
+    /// Whether the next save has to give a cookie.
     cookie_due: bool,
-    /// Whether a drop with unsaved changes is logged. If the application knows that they are not saved, it is not.
+    /// Whether a drop with unsaved changes is logged. This is `false` if the application knows that they are not saved.
     warn_on_drop: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct Session {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Transaction {
     None,
-    /// A save needs the record as it was loaded.
+    /// A save succeeds only if the record has not changed since the load.
     Running,
     /// A save was refused because another request had changed the record. The transaction has to begin again.
     Conflicted,
@@ -129,7 +129,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::NotAnInteger`] if this request has
-    /// [incremented](Session::increment) the value, and the value and the increment do not add up.
+    /// [incremented](Session::increment) a value that is not an integer, or the sum is not a 64-bit integer.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.json(key)?.filter(|_| !is_reserved(key)) else { return Ok(None) };
         from_json(key, &json)
@@ -190,7 +190,7 @@ impl Session {
             Change::Set(add(key, self.json(key)?.as_deref(), by)?.to_string())
         } else {
             let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::NotAnInteger { key: key.to_owned() });
-            // What is in flight may be refused, and then be sent as one increment with this one.
+            // The store may refuse the changes in flight. Then they are sent as one increment with this one.
             add(self.increment_of(key).unwrap_or(0))?;
             Change::Increment(add(self.pending.increment(key).unwrap_or(0))?)
         };
@@ -235,7 +235,7 @@ impl Session {
         self.transaction != Transaction::None
     }
 
-    /// Gives the pending changes, to add one.
+    /// Gives the pending changes, so that the caller can add one.
     fn edit(&mut self) -> &mut Pending {
         self.warn_on_drop = true;
         &mut self.pending

@@ -5,22 +5,24 @@
 //! | part | items |
 //! |---|---|
 //! | what a store does | [`Store`] |
+//! | the shortest way to a store | [`Entries`], [`Entry`] |
 //! | where a record is | [`RecordKey`], [`GroupKey`], [`GroupTag`], [`PublicId`] |
 //! | what a record holds | [`NewRecord`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
 //! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`Updated`], [`Refusal`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
 //! | one call | [`Call`], [`Deadline`], [`Nonce`] |
-//! | the rules, for a store that works in Rust | [`RecordState`] |
+//! | a store of names and texts, the shortest way | [`Entries`], [`Entry`] |
+//! | the rules, for any other store that works in Rust | [`RecordState`] |
 //! | the tests that a store has to pass | `contract`, with the feature of that name |
 //!
-//! `examples/custom_store.rs` is a whole store.
+//! `examples/custom_store.rs` is a whole store: it brings four methods, and [`Entries`] makes the rest of them.
 //!
 //! # New fields
 //! The types that the library hands to a store are `#[non_exhaustive]`, so a new field does not break a store:
 //! [`Call`], [`RecordKey`], [`GroupKey`], [`NewRecord`], [`Join`], [`Update`], [`ChangeSet`] and [`Lifetime`]. So is
 //! [`Refusal`], because a store makes refusals and need not read them.
 //!
-//! The types that a store makes or keeps are not: [`Record`], [`RecordInfo`], [`Updated`], [`RecordState`] and
+//! The types that a store makes or keeps are exhaustive: [`Record`], [`RecordInfo`], [`Updated`], [`RecordState`] and
 //! [`Size`]. If one of them gets a new field, a store that does not fill that field must not compile. The same holds
 //! for [`Change`]: a store that does not know a kind of change would lose it.
 
@@ -72,7 +74,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A place where records live.
+/// A place that keeps records.
 ///
 /// Most applications do not need this trait: [`store_url`](crate::SessionManagerBuilder::store_url) picks a store. To
 /// keep sessions elsewhere, implement the trait, and hand the store to [`store`](crate::SessionManagerBuilder::store).
@@ -89,31 +91,31 @@ use std::time::Duration;
 ///    the result. If a [new key](Update::new_key) is given, the record moves there in the same step.
 /// 5. An update of an ended session changes nothing and answers [`Refusal::Gone`]. Only `create` makes a record.
 /// 6. Every update changes the record's version; a refresh does not. If the call expects a version and the record has
-///    another one, the answer is [`Refusal::Conflict`]. So it is if a key that has to [hold](Update::holds) a value
-///    holds another one.
+///    another one, the answer is [`Refusal::Conflict`]. The answer is the same if a key does not [hold](Update::holds)
+///    the value that it has to hold.
 /// 7. A [`delete`](Store::delete) of a record that is not there is not an error.
-/// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: under another tag there is nothing.
-///    A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all members
-///    in one step, whatever is being created, saved or moved at that moment. If a group has a
-///    [limit](Join::max_sessions), the members that joined first end in the step in which one joins. The session that
-///    joins never ends. The order of joining is exact, whatever the clock shows.
-/// 9. A record remembers the nonces of the last two dozen calls that changed it, or of more. A call that is sent twice
-///    is applied once, and answered as it was the first time.
+/// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: a key with another tag finds
+///    nothing. A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all
+///    members in one step, whatever is being created, saved or moved at that moment. If a group has a
+///    [limit](Join::max_sessions) and one more session joins, the members that joined first end in the same step. The
+///    session that joins never ends. The order of joining is exact, whatever the clock shows.
+/// 9. A record remembers the nonces of at least the last 24 calls that changed it. A call that is sent twice is applied
+///    once, and answered as it was the first time.
 /// 10. All times are by the store's clock, never by the caller's.
 /// 11. Once one process was told that a change is saved, every process sees that change.
-/// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new key. They say so
-///     with the id that the session has [now](Record::forwarded_to). But a move with the old key is [`Refusal::Gone`].
-///     A `clear_group` that spares the session ends its graces.
+/// 12. For the [grace](Update::grace) of a move, calls with the old key reach the record under its new key. Their
+///     answers give the id that the session has [now](Record::forwarded_to). But a move with the old key is refused
+///     with [`Refusal::Gone`]. A `clear_group` that spares the session ends its graces.
 /// 13. For [an hour](TRAIL) after a move within a group, or without one, `delete` with the old key ends the session
 ///     under its new key, with or without a grace. If there are more than 100 moves within the hour, this holds for the
 ///     last 100.
 /// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other
 ///     namespace.
-/// 15. Whatever is damaged, `delete` and `clear_group` end the sessions that are there, and every call ends.
+/// 15. Even if data is damaged, `delete` and `clear_group` end the sessions that are there, and no call hangs.
 /// 16. If a session ends within a minute after its creation, the store knows it for the rest of that minute: the same
 ///     `create`, sent again, is [`Refusal::Gone`] and does not bring the session back.
 ///
-/// Every call has to end by its [deadline](Call::deadline), with an error if need be.
+/// Every call has to end by its [deadline](Call::deadline), if necessary with an error.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Creates a record, and gives its state.
     ///
@@ -136,7 +138,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// moved it there.
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal>;
 
-    /// Ends the session, whatever state its record is in. Says whether the session was alive, as far as the store can
+    /// Ends the session, even if its record is damaged. Says whether the session was alive, as far as the store can
     /// know: a call that is sent again answers `false`.
     ///
     /// # Errors
@@ -188,7 +190,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Waits until no call is running, closes all that this process has open, and holds back new calls until the guard
     /// is dropped.
     ///
-    /// Default: does nothing, for stores that a fork cannot hurt.
+    /// Default: does nothing. This is right for a store to which a fork does no harm.
     fn before_fork(&self) -> ForkGuard {
         ForkGuard::default()
     }

@@ -1,4 +1,4 @@
-//! A limit for log lines that a client can cause at will, so that nobody fills a disk with them.
+//! A limit for log lines that a client can cause. Without it, a client could fill the disk with them.
 
 use log::Level;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The time between two lines of one kind, in milliseconds.
 const INTERVAL: u64 = 60_000;
 
-/// Writes at most one line a minute of one kind. It holds no lock that a fork could copy.
+/// Writes at most one line a minute of one kind. It has no lock, because a fork could copy a lock while it is held.
 #[derive(Default)]
 pub(crate) struct Throttle {
     /// When the last line was written, in milliseconds since 1970.
     written_at: AtomicU64,
-    /// How many lines were not written since then.
+    /// The number of lines since then that were not written.
     held_back: AtomicU64,
 }
 
@@ -31,7 +31,7 @@ impl Throttle {
         }
     }
 
-    /// Says whether a line may be written now. If so, gives the number of lines that were held back before it.
+    /// If a line may be written now, gives the number of lines that were held back before it. Otherwise gives `None`.
     fn pass(&self, now: u64) -> Option<u64> {
         let written_at = self.written_at.load(Ordering::Relaxed);
         // A clock that was set back does not hold lines back.

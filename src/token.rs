@@ -23,7 +23,7 @@ use sha2::Sha256;
 const VERSION: u8 = 1;
 const SIGNED_BYTES: usize = 1 + ID_BYTES + DIGEST_BYTES;
 const TOKEN_BYTES: usize = SIGNED_BYTES + 32;
-/// The tag in the token of a session that is in no group.
+/// The tag in the token of a session that is not in a group.
 const NO_GROUP: [u8; DIGEST_BYTES] = [0; DIGEST_BYTES];
 
 /// Signs and verifies the tokens of one scope. The keys are set up once, so a token costs two short HMACs.
@@ -46,7 +46,7 @@ pub(crate) struct Verified {
     pub(crate) outdated: bool,
 }
 
-/// How a token travels. A token that belongs to one of these is refused in the other.
+/// How a token travels. A token of one transport is refused in the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Cookie,
@@ -100,12 +100,12 @@ impl Signer {
 }
 
 impl Identity {
-    /// Draws the id of a new session in this group.
+    /// Draws the id of a session in this group, or of one without a group.
     pub(crate) fn random(tag: Option<GroupTag>) -> Result<Identity, Error> {
         Ok(Identity { id: SessionId::random()?, tag })
     }
 
-    /// Gives the same id in another group.
+    /// Gives the same id with another group.
     pub(crate) fn tagged(&self, tag: Option<GroupTag>) -> Identity {
         Identity { id: self.id.clone(), tag }
     }

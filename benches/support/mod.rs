@@ -1,4 +1,4 @@
-//! What the benches share: the helpers of the tests, and whether a bench is measured.
+//! The helpers of the benches: those of the tests, and `is_measured`.
 
 #![allow(dead_code, unreachable_pub)] // each bench uses its part of it
 

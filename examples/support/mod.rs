@@ -1,4 +1,4 @@
-//! What the examples that serve pages share: the command line, where sessions are kept, and a little HTTP and HTML.
+//! Parts that the examples with pages share: the command line, the choice of a store, and a little HTTP and HTML.
 
 use multi_process_session::Secret;
 use std::io::Cursor;
@@ -13,15 +13,15 @@ pub(crate) fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("all headers here are ASCII")
 }
 
-/// Text as it may stand in HTML, also within the quotes of an attribute.
+/// Makes a text safe in HTML, also within the quotes of an attribute.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Why a program ends, with the code to end with.
+/// The exit code and the message of a program that fails.
 pub(crate) type Failure = (i32, String);
 
-/// The secret that is in the environment, or else a random one and a note that says so.
+/// Gives the secret in the environment. Without one, gives a random secret and a note that says so.
 pub(crate) fn secret() -> Result<(Secret, &'static str), Failure> {
     let (secret, note) = match env::var_os("SESSION_SECRET") {
         Some(secret) => (Secret::new(secret.as_encoded_bytes()), ""),
@@ -30,16 +30,16 @@ pub(crate) fn secret() -> Result<(Secret, &'static str), Failure> {
     Ok((secret.map_err(|error| (2, error.to_string()))?, note))
 }
 
-/// What is given on the command line of every example.
+/// The options on the command line that every example has.
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     store: Option<String>,
 }
 
 impl Options {
-    /// Reads them, and one more that is the example's own: its value goes to `take`.
+    /// Reads the options, and the example's own option `own`, whose value `take` gets.
     ///
-    /// No message repeats what was given: it may hold a password.
+    /// No message repeats an argument, because it may hold a password.
     pub(crate) fn of_command_line(usage: &str, own: &str, mut take: impl FnMut(&str)) -> Options {
         let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), store: None };
         let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
@@ -61,7 +61,7 @@ impl Options {
         options
     }
 
-    /// Where sessions are kept, and the folder, if any, that is to go with this program.
+    /// Gives the URL of the store, and the folder, if any, that is deleted when this program ends.
     pub(crate) fn store(&self) -> (String, Option<TempDir>) {
         if let Some(store) = &self.store {
             return (store.clone(), None);
@@ -78,7 +78,7 @@ pub(crate) fn parse<T: std::str::FromStr>(value: &str, expected: &str) -> T {
     value.parse().unwrap_or_else(|_| fail(2, format!("{expected}; see --help")))
 }
 
-/// A store's URL without user and password: they stand before the `@`, or for a Unix socket behind the `?`.
+/// Gives a store's URL without user and password. They come before the `@`, or for a unix socket after the `?`.
 pub(crate) fn without_login(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.split_once("://") {

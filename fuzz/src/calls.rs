@@ -1,4 +1,4 @@
-//! What an application calls, on a store that is damaged or an answer that is.
+//! The calls of an application. The targets make them while the store or a reply is damaged.
 
 use crate::pair;
 use multi_process_session::{Error, Session, SessionManager};
@@ -81,14 +81,14 @@ pub(crate) fn login(manager: &SessionManager, user: &str, group: Option<&str>) -
     pair(&session.save().expect("the store works").expect("a cookie"))
 }
 
-/// Gives the session a new id, and gives the `Cookie` header for that. The old one leads to it for five minutes.
+/// Gives the session a new id with a grace of five minutes. Gives the `Cookie` header of the new id.
 pub(crate) fn renew(manager: &SessionManager, cookie: &str) -> String {
     let mut session = manager.load(cookie).expect("the store works");
     session.regenerate_with_grace(Duration::from_secs(300));
     pair(&session.save().expect("the store works").expect("a cookie"))
 }
 
-/// Logs the user out: if that is answered with Ok, the session has ended.
+/// Logs the user out. If the answer is Ok, checks that the session has ended.
 pub(crate) fn log_out(manager: &SessionManager, cookie: &str) -> Result<(), Error> {
     let _ = manager.destroy(cookie)?;
     if let Ok(session) = manager.load(cookie) {
@@ -97,7 +97,7 @@ pub(crate) fn log_out(manager: &SessionManager, cookie: &str) -> Result<(), Erro
     Ok(())
 }
 
-/// Logs everybody of the group out: if that is answered with Ok, nobody is left in it.
+/// Ends all sessions of the group. If the answer is Ok, checks that the group is empty.
 pub(crate) fn clear_group(manager: &SessionManager) -> Result<(), Error> {
     manager.group(GROUP).clear()?;
     if let Ok(left) = manager.group(GROUP).len() {

@@ -1,11 +1,11 @@
-//! `Cookie` headers, against a naive reading of RFC 6265bis.
+//! `Cookie` headers, compared with a simple reading of RFC 6265bis.
 
 use crate::{pair, secret};
 use multi_process_session::{MemoryStore, SessionManager};
 use std::sync::{Arc, OnceLock};
 
 const NAME: &[u8] = b"__Host-sid=";
-/// In an input, this byte and those after it stand for the tokens, which no mutator would find.
+/// In an input, this byte and the six after it stand for the tokens, because a mutator would never find a valid token.
 const TOKENS: u8 = 0xf0;
 /// Stands for `NAME`.
 const NAME_MARK: u8 = 0xf7;
@@ -77,7 +77,8 @@ pub fn run(data: &[u8]) {
     assert_eq!(session.is_new(), expected.is_none(), "{:?}", shown());
 }
 
-/// The user whose session these headers name: at most eight cookies of our name, and one live session among them.
+/// Gives the user whose session these headers name. There must be at most eight cookies of our name, with exactly one
+/// live session.
 fn user_by_hand(world: &World, headers: &[Vec<u8>]) -> Option<&'static str> {
     let (mut cookies, mut users) = (0, Vec::new());
     for header in headers {

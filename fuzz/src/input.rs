@@ -1,4 +1,4 @@
-//! An input that is read as instructions.
+//! Reads numbers, choices and bytes from an input.
 
 /// Reads an input from its beginning. Past its end there are zeros.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
@@ -33,7 +33,7 @@ impl<'a> Input<'a> {
         &things[self.below(things.len())]
     }
 
-    /// A number of 64 bits: often one at which something turns.
+    /// Gives a 64-bit number. It is often an edge case, such as the largest one.
     pub(crate) fn integer(&mut self) -> i64 {
         const EDGES: [i64; 12] = [
             0,

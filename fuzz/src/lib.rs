@@ -1,4 +1,4 @@
-//! What is fuzzed: for each target one function, which panics where the library breaks a promise.
+//! The fuzz targets. Each is a function that panics if the library breaks a promise.
 
 pub mod cookie;
 pub mod public_id;
@@ -37,9 +37,9 @@ pub static TARGETS: [Target; 8] = [
     Target { name: "sqlite_file", run: sqlite_file::run, seeds: sqlite_file::seeds },
 ];
 
-/// What a call on something damaged may take.
+/// The most time for a call on something damaged.
 const SHORT: Duration = Duration::from_secs(1);
-/// What a call may take that has to succeed, however busy the machine is.
+/// The most time for a call that has to succeed, even on a busy machine.
 const PATIENT: Duration = Duration::from_secs(20);
 
 fn secret(byte: u8) -> Secret {

@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use targets::{TARGETS, Target};
 
-/// An input that takes longer hangs: its calls may take 20 seconds at most, where the machine is busy.
+/// If an input takes longer, it hangs. On a busy machine, its calls may take up to 20 seconds.
 const HANG: Duration = Duration::from_secs(60);
-/// What a target may take of memory: an answer that promises gigabytes must not be believed.
+/// The most memory of a target. The library must not reserve gigabytes because a reply announces them.
 const MEMORY: u64 = 4 << 30;
 
-/// The input that is tried just now, since when.
+/// The input that is being tried, and the time when this began.
 static TRIED: Mutex<Option<(Instant, Vec<u8>)>> = Mutex::new(None);
-/// A thread of the library has panicked, which its caller may not have noticed.
+/// Whether any thread has panicked. The caller of a thread may not notice its panic.
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Each target in a process of its own.
+/// Runs each target in a process of its own, all at the same time.
 fn side_by_side(names: &[&str], seconds: u64, seed: u64) -> ExitCode {
     let program = std::env::current_exe().expect("this program has a path");
     let start = |name: &&str| {
@@ -59,7 +59,7 @@ fn side_by_side(names: &[&str], seconds: u64, seed: u64) -> ExitCode {
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Does something with a target, where a panic of any thread is the end.
+/// Does `work` with a target. A panic of any thread is a failure.
 fn run(target: &Target, work: impl FnOnce(&Target)) -> ExitCode {
     setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).expect("a limit that is lower than before");
     let show = std::panic::take_hook();

@@ -1,5 +1,5 @@
-//! Records and groups in a Redis that hold anything: no call fails but by an error, no session gets another's values,
-//! and a logout ends what is there.
+//! Damaged records and groups in Redis. A call may fail only with an error, a session never gets values of another
+//! session, and a logout ends the session.
 
 use crate::calls::{CALLS, clear_group, log_out};
 use crate::input::Input;
@@ -14,7 +14,7 @@ struct World {
     template: Template,
     manager: SessionManager,
     patient: SessionManager,
-    /// Every field that a record has, at some time.
+    /// All fields that a record can have.
     fields: Vec<Vec<u8>>,
     _server: Server,
 }
@@ -71,7 +71,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// One command that damages what is there.
+/// Makes one command that damages the data.
 fn damage(input: &mut Input<'_>, keys: &[&[u8]], fields: &[Vec<u8>]) -> Cmd {
     let id_of = |key: &&[u8]| key.rsplit(|byte| *byte == b':').next().unwrap_or_default().to_vec();
     let (kind, key, field) = (input.below(16), *input.pick(keys), input.pick(fields));
@@ -104,6 +104,6 @@ fn damage(input: &mut Input<'_>, keys: &[&[u8]], fields: &[Vec<u8>]) -> Cmd {
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let calls = 0..CALLS.len() as u8;
-    // A call for ada and one for edith, by the id of now and by that of before.
+    // A call for ada and one for edith, with the present id and with the old one.
     calls.flat_map(|call| [vec![call, 0, 0, 5, 0, 0, 0], vec![call, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1]]).collect()
 }

@@ -1,6 +1,6 @@
-//! Answers of a Redis that are anything: no call panics, and none believes an answer that was meant for another call.
+//! Damaged replies of Redis. No call panics, and no call accepts a reply that was meant for another call.
 //!
-//! Between the library and a real server is a proxy, which puts the input in the place of one of the answers.
+//! A proxy between the library and a real server replaces one of the replies by the input.
 
 use crate::PATIENT;
 use crate::calls::{CALLS, Call};
@@ -21,7 +21,7 @@ const MARK: &[u8] = b"<nonce>";
 struct Seen {
     /// With `MARK` in the place of the nonce.
     reply: Vec<u8>,
-    /// Which part of the command the nonce is, if the answer repeats one.
+    /// The position of the nonce in the command, if the reply repeats the nonce.
     nonce: Option<usize>,
 }
 
@@ -30,7 +30,7 @@ enum Plan {
     #[default]
     Forward,
     Record(Vec<Seen>),
-    /// Replaces the answer to the command that comes after so many others.
+    /// Replaces the reply to one command, which comes after this number of other commands.
     Replace {
         after: usize,
         reply: Vec<u8>,
@@ -175,7 +175,8 @@ fn pass_on(mut client: UnixStream, upstream: &Path, plan: &Mutex<Plan>) -> Optio
                 }
                 let reply = replaced(reply, MARK, &own);
                 *plan = Plan::Forward;
-                // And the connection ends, or the library would wait for the rest of what is too short.
+                // Then close the connection. Otherwise the library would wait for the rest of a reply that is too
+                // short.
                 return client.write_all(&reply).ok();
             }
             Plan::Replace { after, .. } => *after -= 1,

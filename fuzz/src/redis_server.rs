@@ -1,4 +1,4 @@
-//! A Redis server of this process's own, which ends with it, and what it holds at the beginning of each input.
+//! A Redis server that ends together with this process, and the data that it holds before each input.
 
 use crate::calls::{GROUP, login, renew};
 use crate::{PATIENT, secret};
@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Waits until this process has ended, however it did: then its end of the pipe is closed.
+/// The script that runs the server. It waits until this process has ended in any way, which closes the pipe, and then
+/// stops the server.
 const SCRIPT: &str = "redis-server \"$@\" >/dev/null & cat; kill $!; wait; rm -rf \"$PWD\"";
 
 pub(crate) struct Server {
@@ -42,7 +43,7 @@ impl Server {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    /// A connection past the library.
+    /// Opens a connection that does not go through the library.
     pub(crate) fn connect(&self) -> redis::Connection {
         self.try_connect().expect("the server answers")
     }

@@ -1,8 +1,8 @@
-//! A SQLite file and its log of which bytes are damaged: no call fails but by an error, and a logout that is answered
-//! with Ok has ended the session.
+//! A SQLite file and its log with damaged bytes. A call may fail only with an error, and if a logout gives Ok, the
+//! session has ended.
 //!
-//! A flipped bit can make one session's value another's: SQLite keeps no checksums. So whose values they are is not
-//! looked at.
+//! SQLite keeps no checksums, so a flipped bit can move a value to another session. So this target does not check to
+//! which session the values belong.
 
 use crate::SHORT;
 use crate::calls::{CALLS, clear_group, log_out};

@@ -1,4 +1,4 @@
-//! Rows of a SQLite file that hold anything: no call fails but by an error, and a logout ends what is there.
+//! Damaged rows in a SQLite file. A call may fail only with an error, and a logout ends the session.
 
 use crate::calls::{CALLS, clear_group, log_out};
 use crate::input::Input;

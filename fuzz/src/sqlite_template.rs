@@ -43,7 +43,7 @@ impl Template {
         let [file, log, _] = template.files().map(|path| fs::read(path).unwrap_or_default());
         drop(manager);
         template.in_use = (file, log);
-        // The last connection takes the log into the file.
+        // When the last connection is closed, SQLite copies the log into the database.
         let connection = rusqlite::Connection::open(template.path()).expect("the file opens");
         connection.pragma_update(None, "wal_checkpoint", "TRUNCATE").expect("the log is taken over");
         drop(connection);
@@ -60,7 +60,7 @@ impl Template {
         ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", self.path().display())))
     }
 
-    /// Puts these in their places, and nothing beside them.
+    /// Writes the database and the log, and removes all other files.
     pub(crate) fn write(&self, database: &[u8], log: &[u8]) {
         let [file, log_file, index] = self.files();
         let _ = (fs::remove_file(&log_file), fs::remove_file(index));

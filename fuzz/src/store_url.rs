@@ -10,7 +10,8 @@ const PASSWORD: &str = "hUnTeR2pAsS";
 
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    // The files that `ca`, `cert` and `key` name are read, and a device may not end.
+    // Skip paths that may be devices: the library reads the files of `ca`, `cert` and `key`, and a device may have no
+    // end.
     if text.contains("dev") || text.contains("proc") {
         return;
     }

@@ -1,5 +1,5 @@
-//! Bearer tokens and CSRF tokens: no text is believed but those that we made, and the store is asked about nothing
-//! else.
+//! Bearer tokens and form tokens. The library accepts only tokens that it has made, and does not ask the store about
+//! any other text.
 
 use crate::input::Input;
 use crate::secret;

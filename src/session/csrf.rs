@@ -11,18 +11,18 @@ impl Session {
     /// Put it into a hidden field, and let [`verify_csrf`](Session::verify_csrf) check the field before the request
     /// changes anything.
     ///
-    /// The token is derived from the secret and the session's id, and nothing is stored for it. A new session is kept
-    /// because of it. The token looks different each time. All tokens are valid until the session's id changes. If the
-    /// id changes [with a grace](Session::regenerate_with_grace), the tokens of the old id are valid until the grace
-    /// ends. So no form is lost to a change that is only a precaution.
+    /// The token is derived from the secret and the session's id, and nothing is stored for it. A new session that
+    /// gives a token is kept. The token looks different each time. All tokens are valid until the session's id changes.
+    /// If the id changes [with a grace](Session::regenerate_with_grace), the tokens of the old id are valid until the
+    /// grace ends. So open forms survive a change of the id that is only a precaution.
     ///
     /// After [`regenerate`](Session::regenerate), the token is that of the new id. After `regenerate_with_grace`, ask
-    /// for the token after the save, because another request may have been faster.
+    /// for the token only after the save, because another request may have changed the id first.
     ///
-    /// If the operating system gives no random bytes, the token is empty: no form passes with it.
+    /// If the operating system gives no random bytes, the token is empty, and no form passes with it.
     ///
     /// # Security
-    /// `SameSite=Lax` alone does not keep out pages of your own neighbouring subdomains (OWASP CSRF cheat sheet).
+    /// `SameSite=Lax` alone does not keep out requests from your neighbouring subdomains (OWASP CSRF cheat sheet).
     ///
     /// # Examples
     /// ```

@@ -18,13 +18,13 @@ impl Session {
     /// # Errors
     /// [`Error::Store`]: the session may not have ended. Try again with
     /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie. A save that got no answer may
-    /// have given the session a new id. Nobody has that id, so that session just expires.
+    /// have given the session a new id. Nobody has that id, so the session under it just expires.
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.warn_on_drop = false;
         if !self.is_new() || self.in_flight.is_some() {
             let deadline = self.context.deadline();
-            // The new id that a save without an answer may have given to the session comes second: after the first
-            // step, that save can no longer be carried out.
+            // A save without an answer may have given the session a new id. This id is deleted second: once the old id
+            // is deleted, that save cannot take effect any more.
             let new_identity = self.in_flight.as_ref().and_then(|sent| sent.pending.new_identity());
             for key in std::iter::once(self.key()).chain(new_identity.map(|identity| self.context.key(identity))) {
                 self.context.store.delete(&key, &Call::until(deadline)?)?;

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 impl Session {
     /// Leaves a value for a later request, which takes it once with [`take_flash`](Session::take_flash).
     ///
-    /// An example is the message "saved" that is shown after a redirect. The value replaces one of the same key that
-    /// was not taken yet. These values have keys of their own, which [`keys`](Session::keys) does not list.
+    /// An example is the message "saved" that is shown after a redirect. The value replaces a value of the same key
+    /// that was not taken yet. Flash values have keys of their own, which [`keys`](Session::keys) does not list.
     ///
     /// # Errors
     /// Those of [`set`](Session::set), and [`Error::Randomness`].
@@ -36,7 +36,7 @@ impl Session {
     /// ```
     pub fn flash<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.check_key(key)?;
-        // The mark distinguishes this value from one that may replace it.
+        // The mark makes this value different from any later value of the same key.
         let mark = random::nonce()?;
         let json = format!("[\"{}\",{}]", str::from_utf8(&mark).unwrap_or_default(), to_json(key, value)?);
         self.check_value(key, &json)?;
@@ -79,7 +79,7 @@ impl Session {
                 self.record.update(removal, updated);
                 Ok(value)
             }
-            // Another request has taken the value, or has put another one in its place.
+            // Another request has taken the value, or has replaced it.
             Err(Refusal::Conflict) => {
                 self.record.values.remove(&own_key);
                 Ok(None)

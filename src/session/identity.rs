@@ -1,4 +1,4 @@
-//! A new id for the session, and the group that it is in.
+//! A new id for the session, and the group that the session is in.
 
 use crate::id::PublicId;
 use crate::session::Session;
@@ -9,16 +9,16 @@ use crate::store::key::RecordKey;
 use std::time::{Duration, SystemTime};
 
 impl Session {
-    /// The longest name of a group, in bytes.
+    /// The length of the longest group name, in bytes.
     pub const MAX_GROUP_NAME_BYTES: usize = new_id::MAX_GROUP_NAME_BYTES;
 
-    /// Gives a digest of the session's id, for logs and lists. It changes when the id does.
+    /// Gives a digest of the session's id, for logs and lists. The digest changes when the id changes.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
         self.key().id
     }
 
-    /// Gives the session a new id when it is saved. The values stay, and the old id is dead from then on.
+    /// Gives the session a new id when it is saved. The values stay, and the old id no longer reaches the session.
     ///
     /// Do this whenever the rights of the client change (OWASP ASVS 7.2.4), so that an id that someone planted or saw
     /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does this by itself. If two
@@ -34,14 +34,14 @@ impl Session {
     /// minutes counts as 5 minutes. The grace ends with the session.
     ///
     /// A request with the old id can read, save, and end the session, but it gets no cookie. If it calls
-    /// `regenerate_with_grace` itself, nothing happens, because the session has a new id already. With any other change
-    /// of id, its save answers [`Error::Gone`](crate::Error::Gone). Such a request takes one more round trip for each
-    /// change of the id.
+    /// `regenerate_with_grace` itself, nothing happens, because the session has a new id already. If it asks for a new
+    /// id in another way, its save answers [`Error::Gone`](crate::Error::Gone). A request with an old id takes one more
+    /// round trip for each change of the id.
     ///
     /// The [form tokens](Session::csrf_token) of pages that were made with the old id are valid during the grace too.
     /// If more than 16 old ids are in their grace, this holds for the 16 whose grace ends last.
     ///
-    /// If this request also asks for a new id without a grace, there is no grace.
+    /// If this request also asks for a new id without a grace, the old id gets no grace.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {
         self.renew(GroupChange::Stay, Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
     }
@@ -52,7 +52,7 @@ impl Session {
     /// anew, and [`authenticated_at`](Session::authenticated_at) is set. This happens even if the session is in that
     /// group already. If the session is in another group, it leaves that one.
     ///
-    /// Any name is good, for instance the id of the user in your database. If the name is longer than
+    /// Any name is allowed, for instance the id of the user in your database. If the name is longer than
     /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers
     /// [`Error::TooLarge`](crate::Error::TooLarge). Then nothing is written until another name is set, or
     /// [`leave_group`](Session::leave_group) is called.
@@ -80,7 +80,7 @@ impl Session {
         self.renew(GroupChange::Join(name.to_owned()), None);
     }
 
-    /// Lets the session leave its group when it is saved. Does nothing to a session that is in no group.
+    /// Lets the session leave its group when it is saved. A session that is not in a group stays as it is.
     ///
     /// The session lives on, with the same values and a new id, and [ending the group](crate::Group::clear) does not
     /// end it.
@@ -105,7 +105,7 @@ impl Session {
         self.record.group_name.as_deref()
     }
 
-    /// Says when the session joined its group, by the store's clock: the last login. `None` if it is in no group.
+    /// Says when the session joined its group, by the store's clock: the last login. `None` if it is not in a group.
     ///
     /// To compare this with the present time, use [`authenticated_within`](Session::authenticated_within): this
     /// machine's clock may differ from the store's.
@@ -114,10 +114,10 @@ impl Session {
         self.record.info.as_ref().and_then(|info| info.joined_at)
     }
 
-    /// Says whether the last login was within this time, by the store's clock. `false` if the session is in no group.
+    /// Says whether the last login was within this time, by the store's clock. `false` if it is not in a group.
     ///
-    /// Use it before something sensitive, such as a new password. If it is `false`, ask for the old password again
-    /// (OWASP ASVS 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
+    /// Use this before something sensitive, such as a new password. If the answer is `false`, ask for the password
+    /// again (OWASP ASVS 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
     ///
     /// If the store's clock was put back, a login may lie in the future. A login 5 minutes ahead counts as one 5
     /// minutes ago.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 impl Session {
     /// Gives this one session another idle timeout, which begins when the session is saved.
     ///
-    /// The timeout is at least a second and at most 100 years: a shorter or a longer one counts as that. The absolute
+    /// A timeout of less than 1 second counts as 1 second, and one of more than 100 years as 100 years. The absolute
     /// timeout still holds.
     ///
     /// This is "remember me" if cookies outlive the browser, as they do by default. With

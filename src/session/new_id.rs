@@ -5,7 +5,7 @@ use crate::error::{Error, Oversize};
 use crate::token::Identity;
 use std::time::Duration;
 
-/// The longest that a group's name may be, in bytes.
+/// The length of the longest group name, in bytes.
 pub(crate) const MAX_GROUP_NAME_BYTES: usize = 1024;
 
 /// A new id that the session gets when it is saved.
@@ -13,11 +13,11 @@ pub(super) struct NewId {
     /// The identity that has the new id. It is drawn when it is first needed.
     pub(super) identity: Option<Identity>,
     pub(super) group: GroupChange,
-    /// How long the old id still reaches the session.
+    /// The time in which the old id still reaches the session. `None` without a grace.
     pub(super) grace: Option<Duration>,
 }
 
-/// What becomes of the session's membership in a group.
+/// The change of the session's membership in a group.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum GroupChange {
     Stay,
@@ -52,7 +52,7 @@ impl NewId {
         }
     }
 
-    /// Draws the new identity of a session whose identity is `present`. If it was drawn before, only its group is new.
+    /// Draws the new identity of a session whose identity is `present`. If it is drawn already, only its group changes.
     pub(super) fn draw(&mut self, present: &Identity, context: &Context) -> Result<&Identity, Error> {
         let tag = match &self.group {
             GroupChange::Stay => present.tag,

@@ -8,7 +8,7 @@ use crate::token::Identity;
 use std::mem;
 use std::time::Duration;
 
-/// What a request changes in its session, until the store confirms it.
+/// The changes that a request makes in its session, until the store confirms them.
 #[derive(Default)]
 pub(super) struct Pending {
     /// The changes of the values and of the idle timeout.
@@ -27,7 +27,7 @@ pub(super) struct InFlight {
 }
 
 impl Pending {
-    /// Says whether nothing changes in a record that exists.
+    /// Says whether there is nothing to change in an existing record.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.new_id.is_none()
     }
@@ -54,19 +54,19 @@ impl Pending {
         self.new_id.as_ref().and_then(|new_id| new_id.identity.as_ref())
     }
 
-    /// Lets the new identity be drawn again.
+    /// Forgets the new identity, so that the next save draws another one.
     pub(super) fn forget_new_identity(&mut self) {
         if let Some(new_id) = &mut self.new_id {
             new_id.identity = None;
         }
     }
 
-    /// Gives how long the old id still reaches the session, if the session gets a new id with a grace.
+    /// Gives the grace of the old id, if the session gets a new id with a grace.
     pub(super) fn grace(&self) -> Option<Duration> {
         self.new_id.as_ref().and_then(|new_id| new_id.grace)
     }
 
-    /// Gives what the store needs to let the session join a group, if it joins one.
+    /// Gives the request to let the session join a group, if it joins one.
     pub(super) fn join(&self, max_sessions: Option<usize>) -> Option<Join<'_>> {
         match self.group() {
             GroupChange::Join(name) => Some(Join { name, max_sessions }),
@@ -74,7 +74,7 @@ impl Pending {
         }
     }
 
-    /// Gives what becomes of the session's membership in a group.
+    /// Gives the change of the session's membership in a group.
     pub(super) fn group(&self) -> &GroupChange {
         self.new_id.as_ref().map_or(&GroupChange::Stay, |new_id| &new_id.group)
     }
@@ -87,8 +87,8 @@ impl Pending {
         }
     }
 
-    /// Gives what a key is set to, whatever was there before. `None` if these changes leave the key as it is, or add to
-    /// it.
+    /// Gives the value to which these changes set a key. `Some(None)` if they remove the key. `None` if they leave it
+    /// as it is, or add to it.
     pub(super) fn overriding(&self, key: &str) -> Option<Option<&str>> {
         match self.changes.keys.get(key) {
             Some(Change::Set(json)) => Some(Some(json)),
@@ -98,7 +98,7 @@ impl Pending {
         }
     }
 
-    /// Gives what is added to a key.
+    /// Gives the number that is added to a key.
     pub(super) fn increment(&self, key: &str) -> Option<i64> {
         match self.changes.keys.get(key) {
             Some(Change::Increment(by)) => Some(*by),

@@ -1,8 +1,9 @@
 //! The previous ids of a session that are still in their grace.
 //!
-//! Pages that were made with a previous id hold form tokens of that id. So the previous ids are kept among the values,
-//! under keys that begin with NUL, each with the time at which its grace ends. A session gets a new id only from a
-//! request that came with its present id, and that request knows all previous ids.
+//! Pages that were made with a previous id contain form tokens of that id. So the previous ids are kept among the
+//! values, under keys that begin with NUL. The value of such a key is the time at which the grace of the id ends. Only
+//! a request that came with the present id can give the session a new one, and such a request has loaded all previous
+//! ids.
 
 use crate::id::PublicId;
 use crate::session::Session;
@@ -16,7 +17,7 @@ const PREFIX: &str = "\0before:";
 const MOST: usize = 16;
 
 impl Session {
-    /// Gives the previous ids whose grace has not ended, and when it ends.
+    /// Gives the previous ids that are still in their grace, each with the time at which its grace ends.
     pub(super) fn previous_ids(&self) -> impl Iterator<Item = (PublicId, SystemTime)> {
         let now = self.record.now();
         let kept = self.record.values.range(PREFIX.to_owned()..);
@@ -29,7 +30,7 @@ impl Session {
     }
 
     /// Adds the changes of the previous ids to changes that are about to be sent. If the session gets a new id, its
-    /// present id becomes a previous id for the grace. Without a grace, no earlier form is valid any more.
+    /// present id becomes a previous id for the grace. Without a grace, all previous ids are dropped.
     pub(super) fn keep_previous_ids(&self, Pending { changes, new_id, .. }: &mut Pending) {
         if new_id.is_none() && !changes.clear {
             return;
@@ -51,8 +52,8 @@ impl Session {
         }));
     }
 
-    /// Gives the size of the previous ids in a record to which these changes are applied. It does not count against the
-    /// application's limit.
+    /// Gives an upper bound for the size of the previous ids after these changes. The application's limit does not
+    /// include this size.
     pub(super) fn size_of_previous_ids(&self, changes: &ChangeSet) -> Size {
         let kept = self.record.values.iter().map(|(key, json)| (key, json.as_str()));
         let added = changes.keys.iter().filter_map(|(key, change)| match change {

@@ -18,11 +18,11 @@ impl Session {
     /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
     /// cache may keep the answer together with its `Set-Cookie`.
     ///
-    /// Save before you do something outside the session that only this user may do: [`Error::Gone`] tells that the
-    /// session has ended.
+    /// If you do something outside the session that only this user may do, save first: [`Error::Gone`] tells you that
+    /// the session has ended.
     ///
     /// If nothing changed, a save costs nothing. After an [`Error::Store`], `save` may be called again. Changes that
-    /// the first call may have sent are not applied twice, with two exceptions: two dozen changes of other requests
+    /// the first call may have sent are not applied twice, with two exceptions: 24 or more changes of other requests
     /// came between, or the session was new and was ended more than a minute ago. After any other error, the record and
     /// this session are as they were.
     ///
@@ -55,13 +55,14 @@ impl Session {
         Ok(())
     }
 
-    /// Says whether a record is made of a new session.
+    /// Says whether a new session gets a record.
     pub(super) fn is_worth_keeping(&self) -> bool {
         let mut changed = self.layers().flat_map(|layer| layer.changes.keys.keys());
         self.group_name().is_some() || self.layers().any(|layer| layer.keep) || changed.any(|key| self.holds(key))
     }
 
-    /// Refuses a change set with more keys than the session's limit allows: all keys removed, and as many new ones set.
+    /// Refuses a change set with more than twice as many keys as the session may have. That many are enough to remove
+    /// all keys and to set new ones.
     fn check_number_of_changes(&self) -> Result<(), Error> {
         let most_keys = self.context.limits.size_limit.keys.max(self.record.values.len());
         let (changes, limit) = (&self.pending.changes, 2 * most_keys);
@@ -72,7 +73,7 @@ impl Session {
         Ok(())
     }
 
-    /// Draws the new id that the session gets, or drops the request for an id that the session does not need.
+    /// Draws the new id of the session. If the session needs no new id, drops the wish for one.
     fn draw_new_id(&mut self) -> Result<(), Error> {
         let (is_new, is_forwarded) = (self.is_new(), self.record.forwarded_to.is_some());
         let Some(new_id) = &mut self.pending.new_id else { return Ok(()) };
@@ -80,13 +81,14 @@ impl Session {
         if is_forwarded && new_id.grace.is_none() {
             return Err(Error::Gone);
         }
-        // A session that was reached by an old id has a new one already, and nobody has seen the id of a new session.
+        // A session that was reached by an old id has a new id already. The id of a new session was never sent to
+        // anybody.
         if is_forwarded || (is_new && !new_id.joins()) {
             self.pending.new_id = None;
             return Ok(());
         }
         if is_new {
-            // Only the group changes.
+            // A new session keeps its id, and only gets the group.
             new_id.identity = Some(self.identity.clone());
         }
         new_id.draw(&self.identity, &self.context).map(drop)

@@ -30,11 +30,11 @@ impl Session {
             }
             Err(Refusal::Fault(error)) => {
                 self.in_flight = Some(InFlight { nonce, pending });
-                // The changes may have been made in part, and others may have gone on from there.
+                // The changes may have been applied, and other requests may have changed the record since.
                 self.record.is_complete = false;
                 Err(error.into())
             }
-            // Another request was faster, and its new id is as good.
+            // Another request may have changed the id first. Its new id serves as well.
             Err(Refusal::Gone) if pending.grace().is_some() => self.send_without_new_id(pending, deadline),
             Err(refusal) => {
                 match refusal {
@@ -59,7 +59,7 @@ impl Session {
             size_limit: limits.size_limit,
             lifetime: limits.lifetime,
             idle_timeout: changes.idle_timeout,
-            // A login is paid for with a password: it need not be confirmed.
+            // A robot has no password. So the session of a login has its full life at once.
             unconfirmed_timeout: join.is_none().then_some(limits.unconfirmed_timeout),
             join,
         };
@@ -84,7 +84,7 @@ impl Session {
     pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = &self.context.limits;
         let (limit, own) = (limits.size_limit, self.size_of_previous_ids(changes));
-        // A session may be larger, from a time with other limits. Then it may at least stay as it is.
+        // The session may be larger than the limit, if the limit was larger before. Then it may keep its size.
         let now = self.size_of_other_values();
         let (keys, bytes) = (limit.keys.max(now.keys), limit.bytes.max(now.bytes));
         Update {
@@ -125,7 +125,7 @@ impl Session {
         self.pending = refused.followed_by(mem::take(&mut self.pending));
     }
 
-    /// Sends changes once more, without the new id for which they were refused.
+    /// Sends changes once more, without the new id that was the reason for the refusal.
     fn send_without_new_id(&mut self, mut refused: Pending, deadline: Deadline) -> Result<(), Error> {
         let nonce = match random::nonce() {
             Ok(nonce) => nonce,
@@ -139,7 +139,7 @@ impl Session {
         self.in_flight = Some(InFlight { nonce, pending: refused });
         let answer = self.send(deadline);
         if !matches!(answer, Ok(()) | Err(Error::Store(_))) {
-            // No other request was faster: the session has ended.
+            // No other request has changed the id: the session has ended.
             self.take_back(Pending { new_id, ..Pending::default() });
         }
         answer

@@ -10,12 +10,12 @@ pub(super) struct Snapshot {
     /// The state of the record, or `None` until there is a record.
     pub(super) info: Option<RecordInfo>,
     pub(super) values: Values,
-    /// Whether these are all values that the record held at that time. Another request may have changed the record
-    /// between the load and the save of this one.
+    /// Whether `values` holds all values of the record at this version. It does not if another request changed the
+    /// record between the load and a save of this request.
     pub(super) is_complete: bool,
     /// The group that the session is in.
     pub(super) group_name: Option<String>,
-    /// The id that the session has now, if it was reached by an id that was replaced a moment ago.
+    /// The id that the session has now, if this request came with an old id in its grace.
     pub(super) forwarded_to: Option<PublicId>,
     /// Whether this request created the session. The cookie has to come back before the session gets its full life.
     pub(super) is_unconfirmed: bool,
@@ -54,7 +54,7 @@ impl Snapshot {
         info.expires_at.checked_sub(info.expires_in)?.checked_add(self.heard_at.elapsed())
     }
 
-    /// Updates the snapshot with what the store made of a change set.
+    /// Updates the snapshot with a change set and the store's answer to it.
     pub(super) fn update(&mut self, changes: ChangeSet, Updated { info, totals, forwarded_to }: Updated) {
         self.is_complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
         self.info = Some(info);

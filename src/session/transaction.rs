@@ -26,7 +26,7 @@ pub(crate) fn transact<R, E: From<Error>>(
             return Err(Error::Gone.into());
         }
         was_live = !session.is_new();
-        // Only one load refreshes the session, and the attempt of that load may fail.
+        // If an earlier attempt refreshed the session and then failed, the cookie is still due.
         session.cookie_due |= cookie_due;
         cookie_due = session.cookie_due;
         if let Some((result, set_cookie)) = session.attempt(&mut work)? {
@@ -53,17 +53,17 @@ impl Session {
                 Err(Error::Conflict) => Ok(None),
                 Err(error) => Err(error.into()),
             },
-            // The work has called `save` itself, and that save met another request.
+            // The work called `save` itself, and this save found that another request had changed the session.
             Err(_) if self.transaction == Transaction::Conflicted => Ok(None),
             Err(error) => Err(error),
         };
-        // What is not saved now is lost on purpose.
+        // Changes that are not saved now are dropped on purpose.
         self.warn_on_drop = false;
         outcome
     }
 }
 
-/// Waits for a random time that grows with the attempts, so that competing requests fall out of step.
+/// Waits for a random time that grows with the attempts, so that competing requests stop meeting each other.
 fn back_off(attempt: u32) -> Result<(), Error> {
     let random = u64::from(u16::from_be_bytes(random::bytes()?));
     std::thread::sleep(Duration::from_micros(random * u64::from(attempt.min(8)) / 64));

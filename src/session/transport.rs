@@ -16,7 +16,8 @@ impl Session {
         Some(self.context.cookie(&self.identity, self.cookie_life(info)))
     }
 
-    /// Gives the life of the cookie: that of the session, or the one that the session gets when the cookie comes back.
+    /// Gives the life of the cookie. It is the life of the session. For a session that was not loaded yet, it is the
+    /// full life that the session gets when the cookie comes back.
     fn cookie_life(&self, info: &RecordInfo) -> Duration {
         if !self.record.is_unconfirmed {
             return info.expires_in;
@@ -29,9 +30,9 @@ impl Session {
     /// Gives the bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once
     /// the session is kept.
     ///
-    /// Give the token to the client. It changes when the session's id changes, and when the secret that signed it was
-    /// only an accepted one. `None` for the session of a cookie, and for a session that was reached by an id that has
-    /// been [replaced](Session::regenerate_with_grace).
+    /// Give the token to the client. The token changes when the session's id changes. It also changes if an accepted
+    /// secret has signed the client's token. `None` for the session of a cookie, and for a session that was reached by
+    /// an id that has been [replaced](Session::regenerate_with_grace).
     ///
     /// # Security
     /// A client that has the token has the session. Send it in the body, over https, and do not log it.

@@ -1,4 +1,4 @@
-//! The values as this request sees them: those of the record, under its own changes.
+//! The values as this request sees them: those of the record, with the changes of this request.
 
 use crate::error::Error;
 use crate::session::Session;

@@ -1,4 +1,4 @@
-//! Tests of the contract of [`Store`], for those who write a store (feature `contract`).
+//! Tests of the contract of [`Store`], for authors of stores (feature `contract`).
 //!
 //! Each function of this module checks one promise of the contract, or one part of it, and panics if the store breaks
 //! the promise. [`contract_tests!`](crate::contract_tests) makes a `#[test]` of each function, so the name of a test
@@ -8,8 +8,9 @@
 //!
 //! # Examples
 //! ```
-//! use multi_process_session::contract::Subject;
-//! use multi_process_session::{MemoryStore, RecordKey, Store};
+//! use multi_process_session::MemoryStore;
+//! use multi_process_session::store::contract::Subject;
+//! use multi_process_session::store::{RecordKey, Store};
 //! use std::sync::{Arc, Mutex};
 //! use std::time::{Duration, SystemTime};
 //!
@@ -40,7 +41,7 @@
 //! multi_process_session::contract_tests!(memory, Memory::new());
 //! ```
 
-// A check that is not in a list does not compile.
+// The build fails if a check is missing in the lists below.
 #![deny(dead_code)]
 
 mod calls;
@@ -58,7 +59,7 @@ use crate::store::Store;
 use crate::store::key::RecordKey;
 use std::time::Duration;
 
-/// A store to be checked.
+/// A store that the checks of this module use.
 pub trait Subject {
     /// Gives the store.
     fn store(&self) -> &dyn Store;
@@ -70,7 +71,7 @@ pub trait Subject {
     fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration);
 }
 
-/// A store that several processes share, to be checked.
+/// A store that several processes share, and that the checks of this module use.
 pub trait SharedSubject {
     /// Opens the store. Each process calls this for itself.
     fn open(&self) -> Box<dyn Store>;
@@ -84,7 +85,7 @@ pub trait SharedSubject {
 
 /// Makes these checks public, and makes the macro with this name, which makes a test of each check.
 ///
-/// There is no other list of the checks. The first argument is a `$` for the macro that is made.
+/// This is the only list of the checks. The first argument is a `$`, which the macro that is made needs.
 macro_rules! checks {
     ($d:tt $(#[$attribute:meta])* $tests:ident! { $($module:ident { $($check:ident)+ })+ }) => {
         $(pub use self::$module::{$($check),+};)+
@@ -216,8 +217,8 @@ checks! { $
     /// The second argument is an expression that gives a [`SharedSubject`](crate::store::contract::SharedSubject). Each
     /// test evaluates it.
     ///
-    /// A third argument is optional: what runs a test. It is called with the name of the test, as the test program has
-    /// it, and with a closure that evaluates the second argument and runs the check. A process that runs other tests at
+    /// A third argument is optional: a function that runs a test. It gets the name that the test has in the test
+    /// program, and a closure that evaluates the second argument and runs the check. A process that runs other tests at
     /// the same time should not fork, so a test that forks needs a process of its own: run the test program again, with
     /// `--exact` and the name.
     ///

@@ -27,7 +27,7 @@ impl CountedStore {
         CountedStore { store, counters: Counters::default(), damage: Throttle::default() }
     }
 
-    /// Adds to a counter of what happens outside of the store, or of what its answers show.
+    /// Adds to a counter. Callers use this for events outside of the store, and for what the answers of the store show.
     pub(crate) fn add(&self, counter: Counter, number: u64) {
         if number > 0 {
             self.counters.add(counter, number);
@@ -109,7 +109,7 @@ impl Store for CountedStore {
     }
 
     fn stats(&self) -> Stats {
-        // The store itself counts its connections and requests. All else is counted here.
+        // The store itself counts its connections and requests. All other counters are here.
         let Stats { calls, errors, created, refreshed, ended, not_found, gone, conflicts, refused, tossed, .. } =
             self.counters.stats(0);
         Stats {

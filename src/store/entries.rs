@@ -1,4 +1,4 @@
-//! Stores that keep entries under names: what such a store has to bring, and what the library makes of it.
+//! Stores that keep entries under names: four methods of the store, and the calls that the library makes of them.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
@@ -14,22 +14,21 @@ use crate::store::trace::Trace;
 use crate::store::update::{Update, Updated};
 use std::time::SystemTime;
 
-/// Entries under names. This is the shortest way to a [`Store`](crate::store::Store) of your own.
+/// Keeps entries under names. This is the shortest way to a [`Store`](crate::store::Store) of your own.
 ///
-/// Implement the first four methods, for a map under a lock or for a transaction of a database. Then answer each call
-/// of [`Store`](crate::store::Store) by the method of the same name, which keeps the promises of the contract. Do not
-/// implement those methods yourself. `examples/custom_store.rs` is such a store.
+/// Implement the first four methods, for a map under a lock or for a transaction of a database. Let each method of
+/// [`Store`](crate::store::Store) call the method of this trait with the same name. Do not implement those methods
+/// yourself: they keep the promises of the contract. `examples/custom_store.rs` is such a store.
 ///
-/// A call makes several steps, and all of them have to be one step for every other call. So hold the lock, or the
-/// transaction, for the whole call, and ask for the time once you have it.
+/// A call makes several steps. For every other call, they have to be one step. So hold the lock, or the transaction,
+/// for the whole call. Read the clock only when you hold it.
 ///
 /// A name is ASCII text, with the namespace first: `mps:AR7H9A_cQ_iNivqJNnu2ovXw` for a session without a group,
-/// `mps:{srZDbXU8Menqh8dnOkHJK19c}:AR7H9A_cQ_iNivqJNnu2ovXw` for one in a group. A name has at most 116 bytes. None of
-/// them is a `/`, so a name can be the name of a file.
+/// `mps:{srZDbXU8Menqh8dnOkHJK19c}:AR7H9A_cQ_iNivqJNnu2ovXw` for one in a group. A name has at most 116 bytes. It never
+/// has a `/`, so it can be the name of a file.
 ///
 /// # Examples
-/// A map. Put it into a [`Mutex`](std::sync::Mutex), and the result is nearly a
-/// [`MemoryStore`](crate::MemoryStore).
+/// This map in a [`Mutex`](std::sync::Mutex) is nearly a [`MemoryStore`](crate::MemoryStore).
 /// ```
 /// use multi_process_session::StoreError;
 /// use multi_process_session::store::{Entries, Entry};
@@ -61,7 +60,7 @@ pub trait Entries {
     /// Gives the entry with this name.
     ///
     /// # Errors
-    /// A [`StoreError`]: of the kind [`Corrupt`](StoreErrorKind::Corrupt) if the entry is damaged.
+    /// A [`StoreError`]. Its kind is [`Corrupt`](StoreErrorKind::Corrupt) if the entry is damaged.
     fn get(&self, name: &str) -> Result<Option<Entry>, StoreError>;
 
     /// Keeps an entry under this name, in the place of any other.
@@ -70,7 +69,7 @@ pub trait Entries {
     /// A [`StoreError`].
     fn put(&mut self, name: &str, entry: Entry) -> Result<(), StoreError>;
 
-    /// Removes the entry with this name, even if the entry is damaged. There may be none.
+    /// Removes the entry with this name, even if the entry is damaged. It is not an error if there is no such entry.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -148,7 +147,7 @@ pub trait Entries {
             let made_before = found.state.knows(call.nonce);
             return if made_before { found.apply(key, update, call, now) } else { Err(Refusal::IdTaken) };
         }
-        // An id that was replaced cannot be replaced once more.
+        // An id that was replaced cannot be replaced again.
         let mut record = live_record(self, key, now)?.ok_or(Refusal::Gone)?;
         let updated = record.apply(key, update, call, now)?;
         let surplus = join(self, &mut record, update.join, key, new_key, now)?;
@@ -269,8 +268,8 @@ fn members(
     Ok(members)
 }
 
-/// Puts a session that joins the group of `new_key` behind all other sessions of the group. Gives the names of those
-/// that end then, because the group has a limit. `key` is the key that the session has until now.
+/// Gives a session that joins the group of `new_key` the last place in the order of joining. Gives the names of the
+/// sessions that have to end, because the group has a limit. `key` is the key that the session had before.
 fn join(
     entries: &(impl Entries + ?Sized),
     record: &mut StoredRecord,
@@ -338,7 +337,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    /// Keeps JSON texts.
+    /// Entries that are kept as JSON text.
     #[derive(Default)]
     struct Texts(BTreeMap<String, String>);
 

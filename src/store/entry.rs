@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What [`Entries`](crate::store::Entries) keep under one name: a session, the id of the session that an old id leads
-/// to, or the trace of a session that ended soon after its creation.
+/// What [`Entries`](crate::store::Entries) keep under one name: a record, a forward from an old id to the id that
+/// replaced it, or the trace of a session that ended soon after its creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry(pub(crate) Kind);
 
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 impl Entry {
-    /// Gives the time from which on the store can remove the entry, because it does not matter any more.
+    /// Gives the time after which the entry is not needed any more. Then the store can remove it.
     #[must_use]
     pub fn outdated_at(&self) -> SystemTime {
         match &self.0 {
@@ -147,7 +147,7 @@ fn bytes(value: &Value) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.as_str()?).ok()
 }
 
-/// A number that counts up. It is never near the end of its range, so the next one does not overflow.
+/// Reads a number that counts up. A number so large that counting on could overflow is damage.
 fn count(value: &Value) -> Option<u64> {
     value.as_u64().filter(|number| *number < 1 << 60)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A guard. While it lives, the process may fork.
+/// The guard of a process that forks. While the guard lives, the process may fork.
 ///
 /// [`SessionManager::before_fork`](crate::SessionManager::before_fork) gives one.
 #[must_use = "the process may fork only while this guard lives"]

@@ -4,11 +4,12 @@ use crate::id::PublicId;
 use crate::store::key::RecordKey;
 use std::time::{Duration, SystemTime};
 
-/// The longest [grace](crate::store::Update::grace). A grace that ends later than that is over: it was given before the
-/// clock was put back.
+/// The longest [grace](crate::store::Update::grace). A grace that seems to end later counts as over: it was given
+/// before the clock was put back.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(5 * 60);
 
-/// How long after a move [`Store::delete`](crate::store::Store::delete) with the old id still ends the session.
+/// The trail of a move: as long as it lasts, [`Store::delete`](crate::store::Store::delete) with the old id ends the
+/// session.
 pub const TRAIL: Duration = Duration::from_secs(60 * 60);
 
 /// The most steps from an old id to the present one, where each id leads to the next.
@@ -23,7 +24,7 @@ pub(crate) enum Purpose {
     End,
 }
 
-/// An id that was replaced: the store keeps this under the old key.
+/// The new id of a session whose id was replaced. The store keeps this under the old key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forward {
     /// The id that replaced it, in the same group.
@@ -35,7 +36,7 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Makes what a move to `new_id` leaves under the old key.
+    /// Makes the forward that a move to `new_id` leaves under the old key.
     pub(crate) fn new(new_id: PublicId, grace: Option<Duration>, now: SystemTime) -> Forward {
         let grace = grace.unwrap_or_default();
         Forward { new_id, grace_ends: now + grace, trail_ends: now + TRAIL.max(grace) }

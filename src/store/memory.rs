@@ -19,8 +19,8 @@ use std::time::SystemTime;
 
 /// Keeps sessions in the memory of the one process that made it: for examples, tests and single-process servers.
 ///
-/// `store_url("memory:")` makes one. Sessions end with the process. Memory cannot be shared, so a process forked from
-/// the one that made it gets [`StoreErrorKind::Forked`] instead of sessions that no other worker sees.
+/// `store_url("memory:")` makes one. Sessions end with the process. Processes cannot share this memory. So a process
+/// that was forked from the one that made the store gets [`StoreErrorKind::Forked`].
 ///
 /// # Examples
 /// ```
@@ -55,7 +55,7 @@ impl MemoryStore {
                  use SQLite or Redis, or make the manager after forking",
             ));
         }
-        // If the lock is poisoned, the map is sound all the same: nothing panics between two changes.
+        // Even if the lock is poisoned, the map is whole: nothing panics between two changes.
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.clock)();
         map.sweep(now);
@@ -130,7 +130,7 @@ struct Map {
 }
 
 impl Map {
-    /// Removes outdated entries, each time that there are twice as many entries as were left.
+    /// Removes outdated entries when there are twice as many entries as the last time left.
     fn sweep(&mut self, now: SystemTime) {
         if self.entries.len() >= self.sweep_at {
             self.entries.retain(|_, entry| entry.outdated_at() > now);

@@ -1,4 +1,4 @@
-//! What stores with connections share: each process opens connections of its own, and keeps them in a pool.
+//! The parts that stores with connections share: each process opens connections of its own, and keeps them in a pool.
 
 pub(crate) mod per_process;
 pub(crate) mod pool;

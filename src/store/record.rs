@@ -62,11 +62,11 @@ pub struct NewRecord<'a> {
     pub idle_timeout: Option<Duration>,
     /// How long the session lives until its first load, if that is shorter than its idle timeout.
     pub unconfirmed_timeout: Option<Duration>,
-    /// The group that the session joins. Given if the key of the record has a tag.
+    /// The group that the session joins. It is given if the key of the record has a tag.
     pub join: Option<Join<'a>>,
 }
 
-/// The wish that a session joins the group of its key, or of its new key.
+/// The request to let a session join the group of its key, or of its new key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Join<'a> {
@@ -158,7 +158,7 @@ impl SessionInfo {
         self.info.joined_at.unwrap_or(self.info.created_at)
     }
 
-    /// Says when the session's life was last extended: its last use, as exact as the refresh interval.
+    /// Says when the session's life was last extended. The last use may be later, by up to the refresh interval.
     #[must_use]
     pub fn refreshed_at(&self) -> SystemTime {
         self.info.refreshed_at

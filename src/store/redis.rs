@@ -40,8 +40,8 @@ use std::time::Duration;
 
 /// Keeps sessions in Redis, for any number of processes and machines.
 ///
-/// `store_url("redis://…")` makes one. Every process opens a pool of its own on first use. A forked process does not
-/// touch the connections that it inherits.
+/// `store_url("redis://…")` makes one. Each process opens its own pool when it first
+/// uses the store. A forked process does not touch the connections that it inherits.
 pub struct RedisStore {
     shared: Shared,
     /// The operation timeout of the callers.
@@ -49,16 +49,16 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Makes a store at this URL, as [`store_url`](crate::SessionManagerBuilder::store_url) with its default settings
-    /// does. It does not connect yet.
+    /// Makes a store at this URL, like [`store_url`](crate::SessionManagerBuilder::store_url) with the default
+    /// settings. This does not connect yet.
     ///
     /// # Errors
-    /// As [`store_url`](crate::SessionManagerBuilder::store_url).
+    /// A [`ConfigError`] for each URL that [`store_url`](crate::SessionManagerBuilder::store_url) refuses.
     pub fn new(url: &str) -> Result<RedisStore, ConfigError> {
         RedisStore::from_url(url, defaults::POOL_SIZE, defaults::OPERATION_TIMEOUT)
     }
 
-    /// `patience` is the operation timeout of the callers.
+    /// Makes the store of a URL. `patience` is the operation timeout of its callers.
     pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         if cfg!(not(feature = "tls")) && scheme.starts_with("rediss") {

@@ -48,27 +48,26 @@ use std::fmt;
 use std::path::{Path, absolute};
 use std::time::{Duration, SystemTime};
 
-/// Keeps sessions in one SQLite file, for any number of processes on one machine. Needs no server.
+/// Keeps sessions in one SQLite file, for any number of processes on one machine. It needs no server.
 ///
 /// `store_url("sqlite:///var/lib/app/sessions.db")` makes one (feature `sqlite`). The file is created if it is missing,
 /// for its owner alone. Its folder is not created.
 ///
-/// [The guide](crate::guide#sqlite) says how to run it: the folder, backups, and what happens when a file is deleted or
-/// the disk is full.
+/// [The guide](crate::guide#sqlite) says how to run the store: the folder, backups, a deleted file, a full disk.
 ///
 /// # Forks
 /// A process must not fork while it has the file open, unless it holds the guard of
 /// [`before_fork`](crate::SessionManager::before_fork). That call closes the file, and every other file that a store of
 /// this type has open in the process, and holds back all calls to them. The usual server has nothing to do: its parent
-/// builds the manager and forks, and only the children use it.
+/// builds the manager and forks, and only the children use the manager.
 ///
 /// A child that was forked from a process with the file open gets
 /// [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked), from this store and every other of this type.
 ///
 /// # Durability
-/// The death of a process takes no saves. A power loss, or a crash of the operating system, can take the last saves,
-/// logouts included, but damages nothing. With `sqlite:///path?synchronous=full` a power loss takes nothing either, and
-/// each save waits for the disk.
+/// A save survives the death of any process. A power loss, or a crash of the operating system, can take the last saves,
+/// logouts included, but damages nothing. With `sqlite:///path?synchronous=full`, each save waits for the disk, and a
+/// power loss takes nothing.
 ///
 /// # Time
 /// Timeouts follow the machine's clock.
@@ -90,8 +89,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Makes a store in this file, like [`store_url`](crate::SessionManagerBuilder::store_url) with its default
-    /// settings. Opens nothing yet.
+    /// Makes a store in this file, like [`store_url`](crate::SessionManagerBuilder::store_url) with the default
+    /// settings. This does not open the file yet.
     ///
     /// # Examples
     /// ```
@@ -107,8 +106,8 @@ impl SqliteStore {
         SqliteStore::with_clock(path, SystemTime::now)
     }
 
-    /// Makes a store that takes the time from `clock`, so that tests can let timeouts pass. Otherwise like
-    /// [`new`](SqliteStore::new).
+    /// Makes a store like [`new`](SqliteStore::new) that takes the time from `clock`, so that tests can let timeouts
+    /// pass.
     pub fn with_clock(path: impl AsRef<Path>, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> SqliteStore {
         // An absolute path leads to the same file when the process changes its folder.
         let path = absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
@@ -176,7 +175,7 @@ impl Store for SqliteStore {
         self.database.run(call, |operation| operation.ping())
     }
 
-    /// Closes the files of all stores of this type: a child of a process with any of them open would trust none.
+    /// Closes the files of all stores of this type. If one of them stayed open, the child could use none of them.
     fn before_fork(&self) -> ForkGuard {
         let timeout = self.operation_timeout * 2;
         let (guard, quiet) = open_stores::hold_all_back(Deadline::after(timeout));

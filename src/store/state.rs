@@ -36,7 +36,7 @@ pub struct RecordState {
     pub has_own_idle_timeout: bool,
     /// When the session ends if it is not used.
     pub expires_at: SystemTime,
-    /// The nonces of the last calls that changed the record, one after the other. The newest comes first.
+    /// The nonces of the last calls that changed the record, joined. The newest comes first.
     pub nonces: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! The counters of one process: what it does at its store, and what happens to its sessions.
+//! The counters of one process: its calls to the store, and what happens to its sessions.
 
 use crate::error::StoreErrorKind;
 use crate::process::Process;
@@ -29,8 +29,8 @@ pub struct Stats {
     /// [`destroy_every_session`](crate::SessionManager::destroy_every_session) ends.
     pub ended: u64,
     /// Loads with a token of ours whose session the store does not have. Some are normal: a session has ended or timed
-    /// out, and the browser still has its cookie. A sudden rise means that the store has lost sessions. It was emptied
-    /// (`FLUSHALL`), it evicts them (see Redis's `maxmemory-policy`), or a failover went to a node that did not have
+    /// out, and the browser still has its cookie. A sudden rise means that the store has lost sessions: it was emptied
+    /// (`FLUSHALL`), it evicts records (see Redis's `maxmemory-policy`), or a failover went to a node that did not have
     /// them.
     pub not_found: u64,
     /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. A
@@ -39,17 +39,18 @@ pub struct Stats {
     /// Saves within [`transact`](crate::SessionManager::transact) that met another request's change, and were tried
     /// again. A high number means that too many requests work on one session at once.
     pub conflicts: u64,
-    /// Tokens refused without asking the store, because they are malformed or not signed by an accepted secret. A few
+    /// Tokens refused without asking the store, because they are malformed or not signed by one of our secrets. A few
     /// are scans. A rise after a release of the application means that a setting that tokens are bound to was changed,
     /// or that a worker has another secret.
     pub refused: u64,
-    /// Requests treated as ones without a session, because they brought two live sessions, or more than 8 cookies of
-    /// our name. Somebody plants cookies, from a neighbouring subdomain or over plain http.
+    /// Requests treated as requests without a session, because they brought two live sessions, or more than 8 cookies
+    /// of our name. If this rises, somebody plants cookies, from a neighbouring subdomain or over plain http.
     pub tossed: u64,
     /// The number of connections that this process may have open; in a cluster, to each node. 0 for stores without
     /// connections.
     pub pool_size: u32,
-    /// Connections opened. A high number means that Redis, or the network, closes connections.
+    /// Connections opened, for both Redis and SQLite. A high number for Redis means that Redis or the network closes
+    /// connections.
     pub connections: u64,
     /// Connections that are open now: those in use, and those kept for the next call.
     pub connections_open: u64,
@@ -69,7 +70,7 @@ pub struct Stats {
     /// Requests sent a second time to the same node, on a fresh connection.
     pub retries: u64,
     /// Loads that were answered although Redis refused to extend the life of the session: it may be a replica, or its
-    /// memory may be full. If this goes on, users are logged out while they click.
+    /// memory may be full. If this goes on, users are logged out while they use the site.
     pub refused_refreshes: u64,
 }
 
@@ -151,7 +152,7 @@ impl Counters {
     fn of_this_process(&self) -> Guard<Arc<OfProcess>> {
         let mut current = self.current.load();
         while !current.process.is_this() {
-            // A fork made this process. If several of its threads notice at once, one of them puts zeros in place.
+            // This process is a forked child. If several threads find this at once, only one of them sets the zeros.
             self.current.compare_and_swap(&current, Arc::new(OfProcess::this()));
             current = self.current.load();
         }
@@ -165,7 +166,7 @@ impl Default for Counters {
     }
 }
 
-/// The values of one process, which a forked child must not go on with.
+/// The values of one process. A forked child must not continue with them.
 struct OfProcess {
     process: Process,
     values: Values,

@@ -16,8 +16,8 @@ use std::time::SystemTime;
 pub(crate) struct StoredRecord {
     /// The name of the group that the session is in.
     pub(crate) group_name: Option<String>,
-    /// The place of the session in the order in which the sessions of its group joined. The time cannot tell who was
-    /// first: it stands still between two joins, or is put back.
+    /// The place of the session in the order in which the sessions of its group joined. The time cannot tell which one
+    /// was first: two joins may have the same time, and a clock may be put back.
     pub(crate) join_order: u64,
     /// The values of the session.
     pub(crate) values: Values,
@@ -37,8 +37,8 @@ impl StoredRecord {
         })
     }
 
-    /// Says whether the record has not expired. With stricter settings the session may have ended all the same: `load`
-    /// and `apply` know that.
+    /// Says whether the record has not expired. By stricter settings, its session may have ended even so: `load` and
+    /// `apply` check that.
     pub(crate) fn is_alive(&self, now: SystemTime) -> bool {
         self.state.expires_at > now
     }

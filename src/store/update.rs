@@ -148,13 +148,13 @@ pub struct Update<'a> {
     /// The settings that decide how long the session lives.
     pub lifetime: Lifetime,
     /// The key that the record moves to, if the session gets a new id. The record then has a full life from now, and
-    /// there is not a record under the old key. If the new key does not have a tag, the session leaves its group.
+    /// the old key has no record any more. If the new key has no tag, the session leaves its group.
     pub new_key: Option<RecordKey<'a>>,
-    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`](crate::store::LONGEST_GRACE). Only for
-    /// a move within a group, or without one.
+    /// How long the old key still leads to the record: at most [`LONGEST_GRACE`](crate::store::LONGEST_GRACE). A grace
+    /// is given only if the new key has the same tag as the old one.
     pub grace: Option<Duration>,
-    /// Given if the session joins the group of the new key, even if the session is in that group already. The absolute
-    /// timeout then begins anew.
+    /// The group of the new key, if this is a login: the session joins the group, even if it is in that group already.
+    /// The absolute timeout then begins anew.
     pub join: Option<Join<'a>>,
     /// The caller's copy of the record, if the copy is complete. A store that has to move a record in several steps can
     /// use the copy instead of reading the record.

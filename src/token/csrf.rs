@@ -1,4 +1,4 @@
-//! Form tokens, which only the pages of one session know, against cross-site request forgery.
+//! Form tokens, against cross-site request forgery. Only the pages of the session know its form tokens.
 //!
 //! A form token is the URL-safe base64 of 48 bytes, which is 64 characters:
 //!
@@ -7,8 +7,8 @@
 //! | 24 | a random mask |
 //! | 24 | the first bytes of the HMAC-SHA256 of the public id, under a key of its own, XORed with the mask |
 //!
-//! The mask is new each time. So if a page is compressed together with what an attacker sends, the size of the page
-//! tells nothing about the token (the BREACH attack).
+//! The mask is new each time. An attacker may be able to put a text into a page and to see the compressed size of the
+//! page (the BREACH attack). With a new mask each time, the size says nothing about the token.
 
 use crate::error::Error;
 use crate::id::PublicId;

@@ -4,9 +4,10 @@ use crate::cookie::CookieSettings;
 
 /// What a token is bound to, besides the session. A token of one scope is refused in every other one.
 ///
-/// The settings in it say which cookie it is, and who may have seen it. A browser keeps a partitioned cookie beside one
-/// that is not partitioned, so one of the two has to be worthless. A token that went over plain http is not good for
-/// https. `HttpOnly`, `SameSite` and `Max-Age` are not in it: if only these differ, the browser replaces the cookie.
+/// These settings say which cookie the token belongs to, and who may have seen it. A browser keeps a partitioned cookie
+/// beside one that is not partitioned, so only one of the two may be valid. A token that was sent over plain http is
+/// not valid for https. `HttpOnly`, `SameSite` and `Max-Age` are not part of the scope: if only these differ, the
+/// browser replaces the cookie.
 pub(crate) struct Scope<'a> {
     pub(super) namespace: &'a str,
     pub(super) transport: &'a str,

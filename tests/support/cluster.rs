@@ -7,10 +7,10 @@ use super::until;
 use std::collections::BTreeSet;
 
 const SLOTS: usize = 16384;
-/// How long a node may be silent before the others take it for lost, in milliseconds. On a busy machine, nodes that are
-/// well are silent now and then.
+/// How long a node may be silent before the other nodes count it as lost, in milliseconds. On a busy machine, a healthy
+/// node can be silent for some time.
 const NODE_TIMEOUT: &str = "20000";
-/// The same where a node is to be lost soon.
+/// The same, for tests in which a node is lost.
 const SHORT_NODE_TIMEOUT: &str = "2000";
 
 pub struct Cluster {
@@ -199,7 +199,7 @@ impl Cluster {
 
     pub fn end_to_move(&self, slot: u16, to: &Node) {
         let (slot_text, id) = (slot.to_string(), to.id());
-        // At one of them, a message that another node sent before may undo it.
+        // An older message from another node may undo the change at one of them, so try again.
         until(|| {
             for node in [to].into_iter().chain(&self.nodes) {
                 let _ = node.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot_text, "NODE", &id]);

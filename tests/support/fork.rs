@@ -1,4 +1,4 @@
-//! Processes: a test in a process of its own, children that are forked from it, and how these tell each other things.
+//! Processes: runs a test in its own process, forks children, and passes messages between them.
 
 use super::place::Place;
 use multi_process_session::SessionManager;
@@ -84,7 +84,7 @@ pub fn is_a_thread_asleep() -> bool {
     assert_alone();
     let tasks = fs::read_dir("/proc/self/task").expect("Linux");
     let system_calls = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
-    // clock_nanosleep on x86-64 and on ARM.
+    // These are the numbers of clock_nanosleep on x86-64 and on ARM.
     system_calls.into_iter().any(|call| call.starts_with("230 ") || call.starts_with("115 "))
 }
 
@@ -93,7 +93,7 @@ pub fn is_a_thread_asleep() -> bool {
 /// A forked child and what it has to say.
 pub struct Child {
     pid: Pid,
-    /// A file, since a pipe holds only so much while nobody reads.
+    /// The child's output. It is a file, because a pipe is full after some time if nobody reads it.
     said: File,
 }
 
@@ -176,7 +176,7 @@ impl Child {
         Some(text)
     }
 
-    /// Kills it, wherever it is.
+    /// Kills the child, whatever it is doing.
     pub fn kill(self) {
         kill(self.pid, Signal::SIGKILL).expect("it is our child");
         waitpid(self.pid, None).expect("it ends");

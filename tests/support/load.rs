@@ -45,7 +45,7 @@ impl Load {
             }
             for kind in faults.into_iter().flatten() {
                 writeln!(failed, "{kind:?}").expect("a file");
-                // A server that is gone does not come back at once.
+                // Do not ask a server that is down thousands of times.
                 thread::sleep(Duration::from_millis(1));
             }
         }

@@ -1,4 +1,4 @@
-//! What the tests share: servers and files of their own, managers, sessions, processes.
+//! Helpers of the tests: servers, files, managers, sessions and processes.
 
 pub mod browser;
 pub mod client;
@@ -35,12 +35,13 @@ pub fn manager(url: &str) -> SessionManager {
     builder(url).build().expect("the settings are fine")
 }
 
-/// Makes a manager whose calls have this much time: where a timeout is expected, or has to be kept.
+/// Makes a manager with this operation timeout. Use it if a test expects a timeout, or checks that one is kept.
 pub fn with_timeout(url: &str, timeout: Duration) -> SessionManager {
     builder(url).operation_timeout(timeout).build().expect("the settings are fine")
 }
 
-/// Starts a manager whose new sessions live as long as others: most tests that let time pass are about other timeouts.
+/// Makes the builder of a manager whose new sessions get their full life at once. Most tests that let time pass are
+/// about other timeouts.
 pub fn builder(url: &str) -> SessionManagerBuilder {
     builder_with_own_timeouts(url).unconfirmed_timeout(Duration::from_secs(10 * 365 * 24 * 60 * 60))
 }

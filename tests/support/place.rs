@@ -1,4 +1,4 @@
-//! The stores that processes share, each of the test's own, and a look past the library at what they really keep.
+//! The stores of a test that processes can share, and ways to look at their data without the library.
 
 use super::builder;
 use super::cluster::Cluster;
@@ -29,7 +29,7 @@ impl Place {
         [Place::redis(), Place::sqlite()]
     }
 
-    /// A cluster too: for whatever keeps several records, or moves them.
+    /// Gives all three places, with a cluster. For tests that keep several records, or move records.
     pub fn all_and_a_cluster() -> [Place; 3] {
         [Place::redis(), Place::sqlite(), Place::cluster()]
     }

@@ -32,8 +32,8 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-/// Counts on in a file that all processes share, so that a port that one of them has looked at and does not listen on
-/// yet is not given to another.
+/// Gives the next number from a file that all processes share. So two processes never try the same port at the same
+/// time.
 fn next_number() -> u16 {
     let path = std::env::temp_dir().join(format!("mps-tests-{}.ports", getuid()));
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).expect("a file");

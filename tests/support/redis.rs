@@ -126,14 +126,14 @@ impl Redis {
         self.keys().into_iter().filter(|key| !is_of_group(key)).collect()
     }
 
-    /// The keys of sessions, with those that are kept for ended sessions and replaced ids.
+    /// Gives the keys of sessions, traces and forwards.
     pub fn records_and_left_overs(&self) -> Vec<String> {
         let mut keys = self.all_keys();
         keys.retain(|key| !is_of_group(key) && !key.contains(":generation"));
         keys
     }
 
-    /// Whether a key is kept for an ended session or a replaced id.
+    /// Says whether a key holds a trace or a forward.
     pub fn is_left_over(&self, key: &str) -> bool {
         is_left_over(&mut self.connect(), key)
     }
@@ -143,13 +143,12 @@ impl Redis {
         self.run(&["HGETALL", key])
     }
 
-    /// The key of the index of the only group.
+    /// Gives the key of the members of the only group.
     pub fn group_index(&self) -> String {
         self.keys().into_iter().find(|key| key.ends_with('}')).expect("there is a group")
     }
 
-    /// The sessions in one of the two sets of a group. The index also says to which generation of the namespace it
-    /// belongs.
+    /// Gives the sessions in one of the two sets of a group. The entry for the generation of the namespace is left out.
     pub fn members(&self, set: &str) -> BTreeSet<String> {
         let mut members: BTreeSet<String> = self.run(&["ZRANGE", set, "0", "-1"]);
         members.remove("generation");
@@ -213,7 +212,8 @@ impl Redis {
         self.child.wait().expect("the server ends");
     }
 
-    /// Starts it again at the same place with the same options. It is empty, unless they tell it to keep a file.
+    /// Starts the server again on the same socket with the same options. Its data is lost, unless the options keep a
+    /// file.
     pub fn restart(&mut self) {
         self.child = Redis::spawn(&self.folder, &self.options);
         self.wait_until_ready();
@@ -236,7 +236,7 @@ fn try_run<T: redis::FromRedisValue>(connection: &mut redis::Connection, command
     packed.query(connection)
 }
 
-/// Whether a key holds the trace of an ended session, or says where a replaced id leads.
+/// Says whether a key holds a trace or a forward.
 fn is_left_over(connection: &mut redis::Connection, key: &str) -> bool {
     let fields = try_run::<[Option<String>; 3]>(connection, &["HMGET", key, "v", "t", "f"]);
     matches!(fields, Ok([None, Some(_), _] | [None, _, Some(_)]))

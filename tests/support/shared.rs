@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 /// folder. A signal for the whole group of processes must not end this script before that.
 const SCRIPT: &str = r#"trap '' HUP INT TERM; read -r _; kill -9 "$1"; rm -rf "$2""#;
 
-/// Lets a place live until this program has ended, however it ends. Without this, the servers of a place in a `static`
-/// would be left running, since a `static` is never dropped.
+/// Ends the servers of a place when this program has ended in any way. A place in a `static` needs this, because a
+/// `static` is never dropped, and its servers would go on.
 pub fn until_the_program_ends(place: Place) -> Place {
     match &place {
         Place::Redis(redis) => end_with_the_program(redis),

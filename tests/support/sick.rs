@@ -131,7 +131,7 @@ impl Sick {
         Sick::start(Domain::IPV4, 128, true)
     }
 
-    /// Starts one that accepts nobody, and whose queue is full with these connections.
+    /// Starts a server that accepts no connections. Its queue is full with the connections that it gives.
     pub fn full(domain: Domain) -> (Sick, Vec<Socket>) {
         let sick = Sick::start(domain, 0, false);
         let address = sick.listener.local_addr().expect("a bound socket");

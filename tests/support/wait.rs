@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How long a test waits for something before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub fn until(mut so: impl FnMut() -> bool) {
     until_some(|| so().then_some(()));
@@ -41,7 +41,8 @@ pub fn let_connections_rest() {
     thread::sleep(Duration::from_millis(1050));
 }
 
-/// Gives what `call` answers, and sees that it keeps to its deadline. On a busy machine it may take 6 times as long.
+/// Makes a call, gives its answer, and checks that it ended by its deadline. On a busy machine it may take 6 times as
+/// long.
 #[track_caller]
 pub fn in_time<T>(deadline: Duration, call: impl FnOnce() -> T) -> T {
     let start = Instant::now();

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 const PROCESSES: u64 = 8;
 const THREADS: u64 = 4;
 const SLOTS: u64 = 240;
-/// The number of the metronome's history: more than there are threads.
+/// The number of the metronome's file of the history. No thread has this number.
 const METRONOME: u32 = 2_000_000;
-/// A process that sleeps for this much too long says that the machine stood still, in nanoseconds.
+/// If a process sleeps longer than it wanted by this time, in nanoseconds, the machine stood still.
 const STALL: u64 = 300_000_000;
 
 pub struct Round<'a> {
@@ -104,7 +104,8 @@ impl Round<'_> {
         forked
     }
 
-    /// Writes down when the machine stood still, so that nobody else is blamed for it. Goes on until it is killed.
+    /// Writes down when the machine stood still, so that the checker does not blame the library. Runs until it is
+    /// killed.
     fn watch_the_machine(&self) -> String {
         let mut recorder = Recorder::new(self.folder, METRONOME, self.epoch);
         let mut from = recorder.now();

@@ -1,4 +1,4 @@
-//! What the library logs of faults, seen from the operation under way on the same thread.
+//! Collects the faults that the library logs, for the operation that the same thread is doing.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::cell::{Cell, RefCell};
@@ -24,7 +24,7 @@ impl Log for Faults {
         if text.starts_with("the connection to ") {
             CONNECTIONS_FAILED.set(CONNECTIONS_FAILED.get() + 1);
         }
-        // Nobody here spoils replies: one that is no reply to the request has been meant for another process.
+        // Here nothing spoils replies. So if a reply is not the reply to its request, it was meant for another process.
         if text.contains("InvalidData") {
             FOREIGN.with_borrow_mut(|foreign| foreign.push(text));
         }

@@ -18,7 +18,7 @@ pub type Id = u64;
 pub type Token = u64;
 /// A digest of a public id.
 pub type Public = u64;
-/// Later than everything.
+/// A time that is later than all others.
 pub const NEVER: u64 = u64::MAX;
 
 /// A short name for a cookie or a public id.
@@ -67,9 +67,9 @@ pub struct Changes {
 pub enum Call {
     Create(Changes),
     Load,
-    /// The public id is the one that the session has by what it last heard.
+    /// The public id is the one that the session had after the last answer of the store.
     Save(Public, Changes),
-    /// Load, add one to this key, save, until nobody came between.
+    /// Load, add 1 to this key and save. Begin again if another request came between.
     Transact(String),
     TakeFlash(Public),
     /// Of a loaded session, or of the cookie alone.
@@ -171,7 +171,7 @@ pub enum Entry {
         at: u64,
         text: String,
     },
-    /// The machine itself stood still: even a process that has nothing to do was not run.
+    /// The machine itself stood still: even a process that only sleeps was not woken in time.
     Stall {
         from: u64,
         to: u64,
@@ -315,7 +315,7 @@ pub struct History {
     pub operations: Vec<Operation>,
     pub notes: Vec<String>,
     pub stalls: Vec<(u64, u64)>,
-    /// From this time on nothing was changed any more.
+    /// The time after the last change.
     pub quiet_from: u64,
 }
 

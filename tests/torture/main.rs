@@ -1,8 +1,9 @@
-//! Torture: many processes work on the same sessions while they, their connections and their server are killed. They
-//! write down each operation, and from these histories it is proved afterwards that every promise held.
+//! Torture: many processes work on the same sessions. Meanwhile the processes, their connections and their server are
+//! killed. The processes write down each operation, and afterwards a checker proves from this history that every
+//! promise was kept.
 //!
-//! Without options, all kinds of stores are tortured at the same time, for a minute in all. By hand, for as long as you
-//! like:
+//! Without options, all kinds of stores are tortured at the same time, for one minute. You can also choose a store and
+//! a time:
 //!
 //! ```sh
 //! cargo test --all-features --test torture -- --store redis --minutes 30
@@ -54,9 +55,9 @@ const ROUND: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much longer a call may take on a busy machine.
 const MARGIN: Duration = Duration::from_secs(6);
-/// How long one thread may get nothing but errors: longer than the server is silent or down.
+/// How long one thread may get only errors. The server is never silent or down for as long as this.
 const OUTAGE: Duration = Duration::from_secs(12);
-/// The number of the last history, which is written when all workers have ended: more than there are threads.
+/// The number of the last file of the history, which is written when all workers have ended. No thread has this number.
 const QUIET: u32 = 1_000_000;
 /// How many violations of a kind are shown.
 const SHOWN: usize = 3;

@@ -88,7 +88,7 @@ impl Place {
     pub fn hold_lock(&self, time: Duration) {
         if let Look::Sqlite(path) = &self.look {
             let sqlite = rusqlite::Connection::open(path).expect("it opens");
-            // As impatient as the library, or else it would hardly ever get the lock.
+            // Try as often as the library does. With longer pauses, this would hardly ever get the lock.
             let wait = |_| {
                 std::thread::sleep(Duration::from_micros(50));
                 true
@@ -119,7 +119,7 @@ impl Place {
         }
     }
 
-    /// Says what is there that must not be there.
+    /// Lists the data in the store that should not exist.
     pub fn inspect(&self) -> Vec<String> {
         match &self.look {
             Look::Redis(urls) => {

@@ -15,7 +15,7 @@ const BUSY_SLOTS: u64 = 8;
 const OLD_COOKIES: usize = 64;
 
 pub const KEYS: [&str; 6] = ["a", "b", "c", "d", "left", "right"];
-/// One is added to by increments, the other in transactions.
+/// The keys of two counters. The first one is changed by increments, the second one in transactions.
 const COUNTS: [&str; 2] = ["count", "steps"];
 
 pub struct Worker<'a> {
@@ -68,7 +68,7 @@ impl<'a> Worker<'a> {
 
     fn use_session(&mut self, slot: u64, entry: &Slot, presented: &str, mut session: Session) {
         let (number, token) = (entry.session, digest(presented));
-        // Lets requests overlap.
+        // A pause, so that requests overlap.
         if self.random.one_in(4) {
             std::thread::sleep(Duration::from_micros(self.random.below(2000)));
         }

@@ -179,7 +179,7 @@ pub fn a_group_has_no_more_sessions_than_its_limit(subject: &dyn Subject) {
         subject.let_time_pass(&key, Duration::from_secs(1));
         key
     };
-    // How long a session would live does not matter.
+    // The idle timeouts differ, and must not decide which session ends.
     let _oldest = join(100 * HOUR);
     let older = join(50 * HOUR);
     let newer = join(HOUR);

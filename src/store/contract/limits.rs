@@ -43,7 +43,7 @@ fn assert_size_is_one_too_large<T: Debug>(answer: Result<T, Refusal>) {
 pub fn a_session_beyond_the_size_limit_can_only_shrink(subject: &dyn Subject) {
     let store = subject.store();
     let key = created(store, &[("a", "10"), ("b", "1"), ("c", &"9".repeat(100))]);
-    // Also what is left is larger than this.
+    // The values that remain are larger than this limit, too.
     let strict = Size { bytes: 4, ..SIZE_LIMIT };
     let (larger, smaller) = (changes([("d", set("1"))]), changes([("c", Change::Remove)]));
     assert_too_large(try_update(store, &key, &Update { size_limit: strict, ..update_of(&larger) }));
@@ -63,7 +63,7 @@ pub fn the_limit_of_keys_holds_for_the_result(subject: &dyn Subject) {
     }
     let swap = changes([("k1", Change::Remove), ("none", Change::Remove), ("k2", set("2")), ("k0", set("1"))]);
     try_change(store, &key, &swap).expect("promise 4: only the number of keys in the result counts");
-    // The number does not drift.
+    // The counted number of keys stays exact.
     assert_one_key_too_many(try_change(store, &key, &changes([("k1", set("1"))])));
     let fewer = changes([("k0", Change::Remove)]);
     try_update(store, &key, &Update { size_limit: Size { keys: 5, ..SIZE_LIMIT }, ..update_of(&fewer) })

@@ -180,7 +180,7 @@ pub fn sparing_a_session_ends_its_graces(subject: &dyn Subject) {
     let old = member(store, &group);
     let [new, newer] = moved_twice(store, &old, Some(GRACE));
     let other = member(store, &group);
-    // An earlier id may name the session that stays.
+    // The session that stays may be named by an earlier id.
     let ended = clear_group(store, &group, Some(old.id));
     assert_eq!(ended, 1, "promise 12: all sessions end except the spared one");
     assert_eq!(ids(store, &group), [newer.id], "promise 12: all sessions end except the spared one");

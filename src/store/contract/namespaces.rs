@@ -39,7 +39,7 @@ pub fn the_end_of_a_namespace_touches_no_other_one(subject: &dyn Subject) {
     }
 }
 
-/// Promise 14: sessions that are created in a namespace after its end live.
+/// Promise 14: after `clear_namespace`, new sessions in the namespace are alive.
 pub fn a_namespace_can_be_used_after_its_end(subject: &dyn Subject) {
     let store = subject.store();
     let namespace = fresh_name();

@@ -1,4 +1,4 @@
-//! What the checks share: keys, records, changes, and calls that have to work.
+//! Helpers of the checks: keys, records, changes, and calls that must succeed.
 
 use crate::deadline::Deadline;
 use crate::id::{GroupTag, PublicId};
@@ -113,7 +113,7 @@ pub(super) fn member<'a>(store: &dyn Store, group: &GroupKey<'a>) -> RecordKey<'
     member_with(store, group, JOIN)
 }
 
-/// The same, with this wish to join.
+/// Like `member`, with this name and limit of the group.
 #[track_caller]
 pub(super) fn member_with<'a>(store: &dyn Store, group: &GroupKey<'a>, join: Join<'_>) -> RecordKey<'a> {
     let key = fresh_in(group);
@@ -160,7 +160,7 @@ pub(super) fn update(store: &dyn Store, key: &RecordKey<'_>, update: &Update<'_>
     try_update(store, key, update).expect("update works")
 }
 
-/// Updates without conditions.
+/// Makes an update without conditions, which must succeed.
 pub(super) fn try_change(store: &dyn Store, key: &RecordKey<'_>, changes: &ChangeSet) -> Result<Updated, Refusal> {
     try_update(store, key, &update_of(changes))
 }

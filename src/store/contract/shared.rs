@@ -71,7 +71,7 @@ pub fn a_session_that_one_process_ends_stays_ended(subject: &dyn SharedSubject) 
 /// Promise 4: if several processes move one record at the same time, one of them succeeds.
 pub fn one_of_several_moves_succeeds(subject: &dyn SharedSubject) {
     let (key, new_keys) = (fresh_key(), [(); PROCESSES].map(|()| fresh_key()));
-    // The outcomes are kept in the store, since the processes share nothing else.
+    // The processes write their outcomes into the store, because they share nothing else.
     let outcomes = [(); PROCESSES].map(|()| fresh_key());
     in_one(subject, |store| {
         for key in [key].iter().chain(&outcomes) {

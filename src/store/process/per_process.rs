@@ -12,9 +12,9 @@ use std::{fmt, mem, thread};
 
 /// Holds one `T` for each process, opened on first use.
 ///
-/// There is no lock here that a fork could copy while it is held: the state is swapped, and calls are counted. A child
-/// never touches the `T` that it inherits, and never drops it. That `T` is the parent's, and its locks may be held for
-/// ever.
+/// This type has no lock, because a fork could copy a lock while it is held. Instead, the state is swapped atomically,
+/// and calls are counted. A child never uses or drops the `T` that it inherits. That `T` belongs to the parent, and in
+/// the child its locks may stay locked for ever.
 pub(crate) struct PerProcess<T> {
     current: ArcSwap<State<T>>,
 }
@@ -37,12 +37,12 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         if state.gate.enter(deadline) {
             Ok(Entered { state })
         } else {
-            Err(StoreError::new(StoreErrorKind::Timeout, "held back until the end of the call by a ForkGuard"))
+            Err(StoreError::new(StoreErrorKind::Timeout, "the call waited for a ForkGuard until its time was up"))
         }
     }
 
-    /// Waits until no call is under way, at most for `patience`, and then `close`s what this process has open. New
-    /// calls wait until the guard is dropped.
+    /// Waits until no call is under way, at most for `patience`. Then calls `close` with the resource of this process.
+    /// New calls wait until the guard is dropped.
     #[cfg(feature = "redis")]
     pub(crate) fn before_fork(&self, patience: Duration, close: impl FnOnce(&T)) -> ForkGuard {
         let (guard, quiet) = self.hold_back(Deadline::after(patience), close);
@@ -52,15 +52,15 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         guard
     }
 
-    /// Holds new calls back until the guard is dropped, waits for the calls under way, and `close`s what this process
-    /// has open. Says whether all calls have ended by the deadline.
+    /// Holds new calls back until the guard is dropped, waits for the calls under way, and calls `close` with the
+    /// resource of this process. Says whether all calls have ended by the deadline.
     pub(crate) fn hold_back(&self, deadline: Deadline, close: impl FnOnce(&T)) -> (ForkGuard, bool) {
         let state = self.of_this_process();
         state.gate.close();
         let mut quiet = state.gate.wait_until_empty(deadline);
         if let Some(resource) = state.resource.get() {
-            // Several threads may be here at once, and each closes a part. None of them may fork before all are done,
-            // so closing counts as a call.
+            // Several threads may be here at once, and each closes some of the connections. No thread may fork before
+            // all threads are done, so closing counts as a call.
             state.gate.begin();
             close(resource);
             state.gate.leave();
@@ -75,8 +75,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             if current.process.is_this() {
                 return current;
             }
-            // A fork made this process. If several of its threads notice at once, one of them puts a new state in
-            // place.
+            // This process is a forked child. If several threads find this at once, only one of them replaces the
+            // state.
             let previous = self.current.compare_and_swap(&current, State::of_this_process());
             if Arc::ptr_eq(&previous, &current) {
                 mem::forget(current);
@@ -123,7 +123,7 @@ impl<T> Entered<T> {
             return Ok(resource);
         }
         let new = open()?;
-        // If several threads are here at once, one of them puts its own in place.
+        // If several threads open a resource at once, the first one is kept.
         Ok(self.state.resource.get_or_init(|| new))
     }
 }
@@ -136,11 +136,12 @@ impl<T> Drop for Entered<T> {
 
 /// Counts the calls under way, and holds new calls back while forks are made.
 ///
-/// Forks are rare, so a call that waits looks again and again. There is no queue that a child could inherit.
+/// Forks are rare, so a waiting call just looks at the count again and again. A queue of waiting calls would be copied
+/// by the fork.
 #[derive(Default)]
 struct Gate(AtomicU64);
 
-/// Added once for each guard that keeps the gate closed. The calls under way are counted below this bit.
+/// The number that each guard adds while it keeps the gate closed. The lower bits count the calls under way.
 const CLOSED: u64 = 1 << 32;
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
@@ -178,7 +179,7 @@ impl Gate {
     }
 }
 
-/// Waits until something is so, at most until the deadline. Says whether it is.
+/// Waits until a condition holds, at most until the deadline. Says whether it holds.
 fn wait(deadline: Deadline, mut is_so: impl FnMut() -> bool) -> bool {
     loop {
         if is_so() {

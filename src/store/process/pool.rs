@@ -1,10 +1,9 @@
-//! A pool of connections on r2d2, which keeps the connections and never opens one.
+//! A pool of connections, built on r2d2. Here r2d2 only keeps the connections, and never opens one.
 //!
-//! Left to itself, r2d2 opens connections in threads of its own. If an attempt fails, r2d2 tries again after growing
-//! pauses, and the call hears of the failure only when its time is up. If the process forks while such a thread holds
-//! one of r2d2's locks, the child inherits the lock as it is. So here r2d2 keeps entries that are empty at first. A
-//! call leases an entry. If there is no connection in it, the call opens one: within its own deadline, and with the
-//! error at once.
+//! Normally r2d2 opens connections in its own threads. If an attempt fails, r2d2 tries again after growing pauses, and
+//! the call gets the error only when its time is up. If the process forks while such a thread holds a lock, the child
+//! inherits the lock in its locked state. So here r2d2 keeps entries that are empty at first. A call leases an entry.
+//! If the entry is empty, the call opens a connection itself: within its own deadline, and it gets an error at once.
 //!
 //! Calls do not wait inside r2d2 either, because r2d2 lets a new call overtake one that waits. They wait in a
 //! [`Queue`]: a lease that ends goes to the call that has waited longest.
@@ -25,7 +24,7 @@ use std::time::Instant;
 /// The connections of one process.
 pub(crate) struct Pool<C: Send + 'static> {
     entries: r2d2::Pool<NeverConnects<C>>,
-    /// The calls that wait for an entry. While there are any, no entry is free.
+    /// The calls that wait for an entry. An entry is free only if no call waits.
     queue: Arc<Queue<Entry<C>>>,
     counters: Arc<Counters>,
     /// Keeps r2d2's thread asleep until the pool is dropped.
@@ -66,9 +65,9 @@ impl<C: Send + 'static> r2d2::ManageConnection for NeverConnects<C> {
 impl<C: Send + 'static> Pool<C> {
     pub(crate) fn new(size: u32, counters: Arc<Counters>) -> Result<Pool<C>, StoreError> {
         let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool");
-        // It panics if the operating system gives it no thread.
+        // `build` panics if the operating system cannot start a thread.
         let thread = std::panic::catch_unwind(move || thread.build()).map_err(|_| {
-            let message = "no thread can be started for the pool; see the limits on processes (RLIMIT_NPROC, pids.max)";
+            let message = "the pool cannot start its thread; see the limits on processes (RLIMIT_NPROC, pids.max)";
             StoreError::new(StoreErrorKind::Backend, message)
         })?;
         let thread = Arc::new(thread);
@@ -188,7 +187,7 @@ mod tests {
             .map(|number| {
                 let (served, queue, order) = (pool.clone(), pool.queue.clone(), order.clone());
                 let call = thread::spawn(move || {
-                    // Each thread comes back at once, and must not overtake those that wait.
+                    // Each thread asks again at once, and must not overtake a thread that waits.
                     for _ in 0..3 {
                         let lease = served.lease(Deadline::after(PATIENCE)).ok().unwrap();
                         order.lock().unwrap().push(number);
@@ -220,7 +219,7 @@ mod tests {
         for _ in 0..100 {
             assert!(pool.lease(at_once()).is_ok());
         }
-        // Many give up while leases are handed over: none is lost.
+        // Many calls give up while leases are handed over. No lease may be lost.
         thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {

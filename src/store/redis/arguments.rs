@@ -1,13 +1,20 @@
-//! How values become arguments of scripts.
+//! Turns values into arguments of scripts.
 
 use crate::id::PublicId;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::store::record::Size;
+use std::fmt::Display;
+use std::io::Write;
+use std::iter;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The arguments of one call, in the order in which the script reads them.
-#[derive(Default)]
-pub(crate) struct Arguments(pub(crate) Vec<Vec<u8>>);
+pub(crate) struct Arguments {
+    /// All of them, one after the other.
+    bytes: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
 
 /// A value that a script takes as one argument, or as several.
 pub(crate) trait Argument {
@@ -15,59 +22,74 @@ pub(crate) trait Argument {
 }
 
 impl Arguments {
+    /// No arguments yet, and room for those of most calls.
+    pub(crate) fn new() -> Arguments {
+        Arguments { bytes: Vec::with_capacity(256), ends: Vec::with_capacity(32) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     pub(crate) fn add(&mut self, argument: impl Argument) {
         argument.add_to(self);
     }
 
-    fn add_bytes(&mut self, bytes: impl Into<Vec<u8>>) {
-        self.0.push(bytes.into());
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn add_number(&mut self, number: impl Display) {
+        // A write to a Vec does not fail.
+        let _ = write!(self.bytes, "{number}");
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
     }
 }
 
 impl Argument for Vec<u8> {
     fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add_bytes(&**self);
+        arguments.add_bytes(self);
     }
 }
 
 impl Argument for &str {
     fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add_bytes(*self);
+        arguments.add_bytes(self.as_bytes());
     }
 }
 
 impl Argument for String {
     fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add(self.as_str());
+        arguments.add_bytes(self.as_bytes());
     }
 }
 
-impl Argument for u64 {
-    fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add(self.to_string());
-    }
+macro_rules! numbers {
+    ($($number:ty),*) => {
+        $(impl Argument for $number {
+            fn add_to(&self, arguments: &mut Arguments) {
+                arguments.add_number(self);
+            }
+        })*
+    };
 }
 
-impl Argument for i64 {
-    fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add(self.to_string());
-    }
-}
+numbers!(u64, i64, usize);
 
-impl Argument for usize {
-    fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add(self.to_string());
-    }
-}
-
-/// 1 or 0.
+/// A flag is sent as 1 or 0.
 impl Argument for bool {
     fn add_to(&self, arguments: &mut Arguments) {
         arguments.add(if *self { "1" } else { "0" });
     }
 }
 
-/// Empty for `None`.
+/// `None` is sent as an empty argument.
 impl<A: Argument> Argument for Option<A> {
     fn add_to(&self, arguments: &mut Arguments) {
         match self {
@@ -77,7 +99,7 @@ impl<A: Argument> Argument for Option<A> {
     }
 }
 
-/// One after the other.
+/// A pair is sent as its first part and then its second part.
 impl<A: Argument, B: Argument> Argument for (A, B) {
     fn add_to(&self, arguments: &mut Arguments) {
         self.0.add_to(arguments);
@@ -91,14 +113,15 @@ impl Argument for PublicId {
     }
 }
 
-/// Milliseconds: at most [`LONGEST_TIMEOUT`], so that no script counts further than Lua's numbers go.
+/// A duration is sent in milliseconds. It is at most [`LONGEST_TIMEOUT`], because Lua's numbers are exact only up to
+/// 2^53.
 impl Argument for Duration {
     fn add_to(&self, arguments: &mut Arguments) {
         arguments.add((*self).min(LONGEST_TIMEOUT).as_millis() as u64);
     }
 }
 
-/// Milliseconds since 1970.
+/// A time is sent as the number of milliseconds since 1970.
 impl Argument for SystemTime {
     fn add_to(&self, arguments: &mut Arguments) {
         let since_1970 = self.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -106,14 +129,14 @@ impl Argument for SystemTime {
     }
 }
 
-/// Number of keys, number of bytes.
+/// A size is sent as two arguments: the number of keys and the number of bytes.
 impl Argument for Size {
     fn add_to(&self, arguments: &mut Arguments) {
         arguments.add((self.keys, self.bytes));
     }
 }
 
-/// Refresh interval (-1 for never), idle timeout, absolute timeout.
+/// The settings are sent as three arguments: refresh interval (-1 for never), idle timeout and absolute timeout.
 impl Argument for &Lifetime {
     fn add_to(&self, arguments: &mut Arguments) {
         match self.refresh {
@@ -123,5 +146,22 @@ impl Argument for &Lifetime {
         }
         arguments.add(self.idle_timeout);
         arguments.add(self.absolute_timeout);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_scripts_read_them() {
+        let mut arguments = Arguments::new();
+        arguments.add((true, Some(-5_i64)));
+        arguments.add((None::<u64>, ("text", 7_usize)));
+        arguments.add((Duration::MAX, UNIX_EPOCH + Duration::from_millis(1_500)));
+        let idle_timeout = Duration::from_secs(60);
+        arguments.add(&Lifetime { idle_timeout, absolute_timeout: None, refresh: Refresh::Never });
+        let texts: Vec<_> = arguments.iter().map(String::from_utf8_lossy).collect();
+        assert_eq!(texts, ["1", "-5", "", "text", "7", "3153600000000", "1500", "-1", "60000", ""]);
     }
 }

@@ -1,7 +1,7 @@
 //! The Redis that a store URL names: a single server, Sentinels, or a cluster.
 //!
-//! A deployment has one or more nodes, and a connection goes to one of them. Requests come from above as closures: what
-//! they send is not known here.
+//! A deployment has one or more nodes, and a connection goes to one of them. The modules above pass each request as a
+//! closure, so this module does not know what a request sends.
 
 mod announce;
 mod circuit_breaker;
@@ -33,14 +33,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a store URL names. Shown without user and password.
+/// What a store URL names. Its `Display` form shows neither the user nor the password.
 pub(crate) enum Deployment {
     Single(NodeUrl),
     Sentinel(Arc<Sentinels>),
     Cluster(Arc<ClusterUrl>),
 }
 
-/// What one process has open of a deployment.
+/// The connections of one process to a deployment.
 pub(crate) enum Client {
     /// Every key is at one node.
     Node(Box<NodeClient>),
@@ -57,7 +57,7 @@ impl Deployment {
         }
     }
 
-    /// Makes a client of this process. Connects to nothing yet.
+    /// Makes the client of this process. The client does not connect yet.
     pub(crate) fn open(&self, pool_size: u32, counters: &Arc<Counters>) -> Result<Client, StoreError> {
         let counters = counters.clone();
         Ok(match self {
@@ -83,10 +83,10 @@ impl Deployment {
 }
 
 impl Client {
-    /// Sends a request to the node that keeps this key. A connection may fail after the request was carried out, and
-    /// the request is then sent again: it must not matter whether it is carried out twice.
+    /// Sends a request to the node that keeps this key. If the connection fails, the request is sent again, although
+    /// the node may have carried it out already. So a request that is carried out twice must do the same as once.
     ///
-    /// `proof` is what an answer proves about the node. The request may set it.
+    /// `proof` holds what an answer proves about the node. The closure may change it.
     pub(crate) fn request<R>(
         &self,
         key: &[u8],
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    /// Gives a hash tag for each node that keeps sessions: a key with this tag is at that node.
+    /// Gives one hash tag for each node that keeps sessions. A key with this hash tag is kept by that node.
     pub(crate) fn tag_of_each_node(&self, deadline: Deadline) -> Result<Vec<String>, StoreError> {
         match self {
             Client::Node(_) => Ok(vec![tag(0)]),
@@ -152,7 +152,8 @@ impl Client {
     }
 }
 
-/// Enough tags for one in each of the 16,384 slots. A map that is not sound could have the search go on for ever.
+/// The most hash tags that are tried. They are enough to find one for each of the 16,384 slots. Without a limit, the
+/// search would not end if the map is wrong.
 const MANY_TAGS: u32 = 300_000;
 
 fn tag(number: u32) -> String {

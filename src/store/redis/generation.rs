@@ -1,4 +1,5 @@
-//! The generation of a namespace, on which the life of all its sessions depends: see prelude.lua.
+//! The keys of a namespace's generation. When the generation is removed, all sessions of the namespace have ended: see
+//! prelude.lua.
 
 use crate::store::redis::deployment::Deployment;
 use crate::store::redis::deployment::cluster::slots::{SLOTS, slot_of};
@@ -13,7 +14,8 @@ pub(crate) enum Generations {
 }
 
 impl Generations {
-    /// Made with the store, and not on first use: a lock that is held while they are made could be copied by a fork.
+    /// Makes the keys of a deployment. This is done with the store, not on first use: first use would need a lock, and
+    /// a fork could copy the lock while it is held.
     pub(crate) fn of(deployment: &Deployment) -> Generations {
         if deployment.has_slots() { Generations::of_slots() } else { Generations::One }
     }
@@ -32,7 +34,7 @@ impl Generations {
         Generations::OfSlots(texts.into_iter().flatten().collect())
     }
 
-    /// The key of the generation that decides about what is kept under `key`.
+    /// Gives the key of the generation to which the data under `key` belongs.
     pub(crate) fn key(&self, namespace: &str, key: &str) -> String {
         match self {
             Generations::One => format!("{namespace}:generation"),
@@ -40,7 +42,7 @@ impl Generations {
         }
     }
 
-    /// The keys of all generations of a namespace; in a cluster in the order of their slots.
+    /// Gives the keys of all generations of a namespace. In a cluster, they are in the order of their slots.
     pub(crate) fn keys(&self, namespace: &str) -> Vec<String> {
         match self {
             Generations::One => vec![self.key(namespace, "")],

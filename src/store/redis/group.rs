@@ -48,8 +48,8 @@ impl Operation<'_> {
         Ok(sessions)
     }
 
-    /// Lists the ids of a group's sessions, by expiry. A session that is used meanwhile may come twice: its expiry
-    /// moves it to a later page.
+    /// Lists the ids of a group's sessions, by expiry. If a session is refreshed meanwhile, its new expiry moves it to
+    /// a later page, and it is read twice. The set keeps it once.
     fn group_ids(&self, group: &GroupKey<'_>) -> Result<BTreeSet<PublicId>, StoreError> {
         let (mut ids, mut from, mut left_out) = (BTreeSet::new(), String::new(), 0);
         loop {
@@ -82,15 +82,15 @@ impl Operation<'_> {
                 return Ok(ended);
             }
             forwards += 1;
-            // An id that leads on and on leads to no session that could stay.
+            // If the id still leads to another id, it is damaged. Then no session stays.
             except = Some(reply.id()?).filter(|_| forwards <= MOST_FORWARDS);
             let version = reply.number()?;
             replaced_in = Some(replaced_in.map_or(version, |earlier| earlier.min(version)));
         }
     }
 
-    /// After a session joined the group of this key: ends the others that are still over the limit, and removes the
-    /// records of all that have ended. Takes at most half of the time that the call has left.
+    /// Finishes a join: ends the other sessions that are still over the group's limit, and removes the records of all
+    /// that have ended. This takes at most half of the time that the call has left.
     pub(crate) fn finish_join(&self, key: &RecordKey<'_>, max_sessions: Option<usize>, mut over_limit: OverLimit) {
         let (Some(tag), Some(ended_key)) = (key.tag, self.ended_key(key)) else { return };
         let deadline = self.call.deadline.halfway();
@@ -114,8 +114,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Removes these records, and all others in the ended set of this call. Takes at most half of the time that the
-    /// call has left. Their sessions have ended already, so a record that is left just expires.
+    /// Removes these records, and all others in the ended set of this call. This takes at most half of the time that
+    /// the call has left. The sessions have ended already, so a record that is not removed just expires.
     fn sweep(&self, group: &GroupKey<'_>, mut ids: Vec<PublicId>) {
         let deadline = self.call.deadline.halfway();
         while !ids.is_empty() {

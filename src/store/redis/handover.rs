@@ -1,12 +1,12 @@
-//! A new id whose key is in another slot of a cluster, where no single script can move the record.
+//! Gives a session a new id whose key is in another slot of a cluster. No single script can move the record there.
 //!
 //! 1. *Prepare* the new record. It is complete, but nobody knows its id, and it expires soon.
 //! 2. *End* the old record, if it still has the version that was read. Otherwise begin again.
 //! 3. *Activate* the new record: the session goes on there. Only now is the new id handed out.
 //!
-//! So exactly one of several calls wins, no write of another process is lost, and a session never has two good ids. If
-//! a worker dies between 2 and 3, the session has ended. If a call is refused after 1, it *discards* the prepared
-//! record.
+//! So exactly one of several calls wins, no write of another process is lost, and two ids are never alive at once. If a
+//! worker dies between step 2 and step 3, the session has ended. If a call is refused after step 1, it *discards* the
+//! prepared record.
 
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
@@ -29,7 +29,7 @@ pub(crate) struct Handover<'a> {
 }
 
 impl<'a> Handover<'a> {
-    /// The handover that this update needs; `None` if one script can make the update.
+    /// Gives the handover that this update needs. Gives `None` if one script can make the update.
     pub(crate) fn needed(
         operation: &'a Operation<'a>,
         key: &'a RecordKey<'a>,
@@ -42,8 +42,8 @@ impl<'a> Handover<'a> {
 
     pub(crate) fn run(&self) -> Result<Updated, Refusal> {
         let mut copy = self.update.known.map(|(info, values)| (info.clone(), Cow::Borrowed(values)));
-        // Only the first attempt of a call comes with the caller's copy. Before a later attempt, an earlier one may
-        // have prepared the new record.
+        // Only the first attempt of a call has the caller's copy. If this is a later attempt, an earlier one may have
+        // prepared the new record.
         let mut may_be_prepared = copy.is_none();
         loop {
             let (info, values) = match copy.take() {
@@ -57,7 +57,7 @@ impl<'a> Handover<'a> {
             match self.prepare(&info, &values) {
                 Ok(()) => may_be_prepared = true,
                 Err(fault @ Refusal::Fault(_)) => return Err(fault),
-                // The caller's copy may be out of date: look at the record itself.
+                // The caller's copy may be out of date, so read the record itself.
                 Err(_) if matches!(values, Cow::Borrowed(_)) => continue,
                 Err(refusal) => {
                     if may_be_prepared {
@@ -76,7 +76,7 @@ impl<'a> Handover<'a> {
         Lifetime { refresh: Refresh::Never, ..self.update.lifetime }
     }
 
-    /// Prepares the new record. If an earlier attempt of this call has activated it already, it stays as it is.
+    /// Prepares the new record. If an earlier attempt of this call has activated the record, the record is not changed.
     fn prepare(&self, info: &RecordInfo, values: &Values) -> Result<(), Refusal> {
         let update = self.update;
         let has_other_version = update.expected.is_some_and(|expected| expected != info.version);
@@ -117,8 +117,9 @@ impl<'a> Handover<'a> {
         }
     }
 
-    /// Ends the old record if it has this version, and activates the new one. `None` if the old record has another
-    /// version. If no version is given, goes on only if an earlier attempt of this call has ended the old record.
+    /// Ends the old record if it has this version, and activates the new one. Gives `None` if the old record has
+    /// another version. Without a version, activates the new record only if an earlier attempt of this call has ended
+    /// the old one.
     fn end_and_activate(&self, version: Option<u64>) -> Result<Option<Updated>, Refusal> {
         let operation = self.operation;
         let is_same_group = self.key.tag == self.new_key.tag;
@@ -136,8 +137,9 @@ impl<'a> Handover<'a> {
         match reply.status() {
             "ok" => {
                 let updated = self.activate(reply);
-                // The end of the old record waits for replicas and disk only now: if that fails, the session goes on
-                // all the same. The script runs again, because Redis waits for the last write of a connection.
+                // Only now wait until the end of the old record is on replicas and on disk. If this wait fails, the
+                // new record is alive already. The script runs again, because WAIT looks only at the writes of its own
+                // connection.
                 if operation.shared.wait.is_some() {
                     operation.run(&end.and_wait())?;
                 }
@@ -193,7 +195,7 @@ impl<'a> Handover<'a> {
     fn discard(&self) {
         let call = self.operation.scripts().handover_discard.on(self.operation.record_keys(self.new_key));
         if let Err(error) = self.operation.run(&call) {
-            log::debug!("a record that nobody knows of is left to expire: {error}");
+            log::debug!("a prepared record was not removed, and expires: {error}");
         }
     }
 }

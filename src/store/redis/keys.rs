@@ -3,15 +3,15 @@
 use crate::store::call::Nonce;
 use crate::store::key::{GroupKey, RecordKey};
 
-/// The keys of a record: its own, and in a group the group's two.
+/// Gives the keys of a record: its own key, and if it is in a group, the two keys of the group.
 pub(crate) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
     let Some(tag) = key.tag else { return vec![own_key(key)] };
     let [members, joined] = group_keys(&key.group(tag));
     vec![own_key(key), members, joined]
 }
 
-/// The key of a record itself: `<namespace>:<id>`, and in a group `<namespace>:{<tag>}:<id>`. So a group and its
-/// sessions share a cluster slot.
+/// Gives the key of a record itself: `<namespace>:<public id>`, or in a group `<namespace>:{<tag>}:<public id>`. The
+/// braces keep a group and its sessions in one slot of a cluster.
 pub(crate) fn own_key(key: &RecordKey<'_>) -> String {
     match key.tag {
         None => format!("{}:{}", key.namespace, key.id),

@@ -1,10 +1,12 @@
-//! The end of all sessions of a namespace: its generation is removed.
+//! Ends all sessions of a namespace by removing its generation.
 //!
-//! In a cluster every slot has a generation, and they are removed one after the other. Meanwhile a login may move a
-//! session from a slot that is not cleared yet into one that is. So each cleared slot keeps the time of the call, and
-//! no session moves in that was created by then (handover_prepare.lua). The nodes' clocks may differ, so the time of
-//! the call is the latest time that one of them shows when the call begins: no session that was there is younger. A
-//! session that is created just after the call, by a clock that is behind, may end when it moves.
+//! In a cluster, every slot has a generation, and the generations are removed one after the other. Meanwhile a login
+//! may move a session from a slot that is not cleared yet into one that is. So each cleared slot keeps the time of the
+//! call, and handover_prepare.lua refuses a session that was created at that time or earlier.
+//!
+//! The clocks of the nodes may differ. So the time of the call is the latest time that any node shows when the call
+//! begins: every session that existed then has an earlier creation time. A session that is created just after the call,
+//! at a node whose clock is behind, may end when it moves.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
@@ -16,10 +18,10 @@ use crate::store::redis::wire::failure::Failure;
 use redis::{FromRedisValue, Value, cmd};
 use std::cell::{Cell, RefCell};
 
-/// How many slots of a node are cleared at once.
+/// The most slots of a node that are cleared in one round trip.
 const BATCH: usize = 512;
 
-/// Generations that one node keeps, as far as is known.
+/// The keys of some generations that are kept by one node, as far as is known.
 struct Batch<'k> {
     keys: &'k [String],
     /// The time of the call, in milliseconds since 1970. Without a cluster it is 0.
@@ -51,7 +53,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// The latest time that a server's clock proof, in milliseconds since 1970.
+    /// Gives the latest time that a server's clock shows, in milliseconds since 1970.
     fn latest_time(&self) -> Result<u64, StoreError> {
         let (mut echo, latest) = (cmd("ECHO"), Cell::new(0));
         echo.arg(&self.call.nonce);
@@ -64,15 +66,15 @@ impl Operation<'_> {
             }
             let time = replies.pop().ok_or_else(|| Failure::not_ours("a reply is missing"))??;
             let (seconds, microseconds) = <(u64, u64)>::from_redis_value(time)
-                .map_err(|_| Failure::not_ours("TIME came back with something else"))?;
+                .map_err(|_| Failure::not_ours("the reply to TIME is of another form"))?;
             latest.set(latest.get().max(seconds.saturating_mul(1000).saturating_add(microseconds / 1000)));
             Ok(())
         })?;
         Ok(latest.get())
     }
 
-    /// Clears all slots of a batch at the node that serves the first one. Slots that this node has given away meanwhile
-    /// are cleared afterwards, one by one.
+    /// Clears all slots of a batch at the node that serves the first one. If a slot has moved to another node
+    /// meanwhile, the slot is cleared there afterwards.
     fn clear_batch(&self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let elsewhere = RefCell::new(Vec::new());
         let deadline = self.call.deadline;

@@ -20,7 +20,8 @@ const BATCH: usize = 100;
 const ID: usize = 24;
 
 impl Operation<'_> {
-    /// Removes records in small steps, for at most half of the time that the call has left. The others expire.
+    /// Removes records in small steps, for at most half of the time that the call has left. The records that remain
+    /// expire.
     pub(crate) fn sweep_namespace(&self, namespace: &str) {
         if let Err(error) = self.try_to_sweep(namespace) {
             log::debug!("records of ended sessions are left to expire: {error}");
@@ -32,7 +33,7 @@ impl Operation<'_> {
         let client = self.client()?;
         let tags = client.tag_of_each_node(deadline)?;
         for (at, tag) in tags.iter().enumerate() {
-            // Each server gets its share of the time.
+            // Each node gets its share of the time.
             let share = deadline.share_of((tags.len() - at) as u32);
             let key = format!("{namespace}:{{{tag}}}");
             let proof = Cell::new(Proof::Reads);
@@ -70,7 +71,7 @@ impl Operation<'_> {
         deadline: Deadline,
         calls: &[ScriptCall<'_>],
     ) -> Result<(), Failure> {
-        // A slot that is on its way to another node is left out.
+        // A slot that is moving to another node is left out: its records expire.
         let done = |reply| match reply {
             Ok(_) | Err(Failure::Redirected(_) | Failure::NoScript) => Ok(()),
             Err(failure) => Err(failure),
@@ -80,7 +81,7 @@ impl Operation<'_> {
         self.request_everywhere(connection, deadline, others)?.into_iter().try_for_each(done)
     }
 
-    /// The calls of the script for these keys. Each gets only keys of one slot.
+    /// Makes the calls of the script for these keys. The keys of one call are all in one slot.
     fn sweep_calls(&self, namespace: &str, keys: Vec<String>) -> Vec<ScriptCall<'_>> {
         let mut by_generation = BTreeMap::<String, Vec<String>>::new();
         for key in keys.into_iter().filter(|key| is_of_sessions(namespace, key)) {
@@ -97,7 +98,8 @@ impl Operation<'_> {
     }
 }
 
-/// Whether a key is that of a record, or of one of a group's two sets. Ended sets are left out: they expire soon.
+/// Says whether a key is the key of a record or of one of a group's two sets. The answer for an ended set is no,
+/// because ended sets expire soon.
 fn is_of_sessions(namespace: &str, key: &str) -> bool {
     let Some(rest) = key.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(':')) else { return false };
     let in_group = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(_, rest)| rest);
@@ -109,9 +111,10 @@ fn is_of_sessions(namespace: &str, key: &str) -> bool {
     }
 }
 
-/// The cursor of the next SCAN (0 if there is none), and the keys of this one. A key that is not text is not ours.
+/// Gives the cursor for the next SCAN (0 after the last one), and the keys of this one. A key that is not UTF-8 is not
+/// ours, and is left out.
 fn scanned(reply: Value) -> Result<(u64, Vec<String>), Failure> {
-    let nonsense = || Failure::not_ours("SCAN came back with something else");
+    let nonsense = || Failure::not_ours("the reply to SCAN is of another form");
     let (cursor, keys) = <(u64, Vec<Vec<u8>>)>::from_redis_value(reply).map_err(|_| nonsense())?;
     Ok((cursor, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
 }

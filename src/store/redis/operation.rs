@@ -1,4 +1,4 @@
-//! A call to the store under way: it runs scripts, and follows ids that were replaced.
+//! A call to the store that is under way. It runs scripts, and follows forwards.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
@@ -22,8 +22,8 @@ use redis::Cmd;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-/// A call under way. A fork waits until the call has ended, because between two of its scripts a session may be alive
-/// neither under its old key nor under its new one.
+/// A call that is under way. A fork waits until the call has ended. Between two scripts of the call, a session may be
+/// alive neither under its old key nor under its new one, so the call must not be cut off there.
 pub(crate) struct Operation<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) call: &'a Call,
@@ -58,30 +58,30 @@ impl<'a> Operation<'a> {
         &self.shared.scripts
     }
 
-    /// The keys of a record as scripts read them, after that of its generation.
+    /// Gives the key of the generation and the keys of a record, in the order in which scripts read them.
     pub(crate) fn record_keys(&self, key: &RecordKey<'_>) -> Vec<String> {
         let mut keys = vec![self.shared.generations.key(key.namespace, &own_key(key))];
         keys.extend(record_keys(key));
         keys
     }
 
-    /// The keys of a group as scripts read them, after that of its generation.
+    /// Gives the key of the generation and the keys of a group, in the order in which scripts read them.
     pub(crate) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
         let [members, joined] = group_keys(group);
         vec![self.shared.generations.key(group.namespace, &members), members, joined]
     }
 
-    /// The ended set of this call, if the record is in a group.
+    /// Gives the key of the ended set of this call, or `None` if the record is in no group.
     pub(crate) fn ended_key(&self, key: &RecordKey<'_>) -> Option<String> {
         key.tag.map(|tag| ended_key(&key.group(tag), self.call.nonce))
     }
 
-    /// How long the traces of this call are kept: for as long as it may be repeated.
+    /// Gives how long the traces of this call are kept: until the call cannot be sent again, and at least one minute.
     pub(crate) fn trace_lifetime(&self) -> Duration {
         self.call.deadline.left().max(TRACE)
     }
 
-    /// Runs a script on the server that keeps its keys.
+    /// Runs a script on the node that keeps its keys.
     pub(crate) fn run(&self, call: &ScriptCall<'_>) -> Result<Reply, StoreError> {
         self.run_until(self.call.deadline, call)
     }
@@ -117,7 +117,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Runs a script on this connection. Sends the text of the script only to a server that does not have it.
+    /// Runs a script on this connection. Sends the text of the script only if the node does not have the script.
     pub(crate) fn ask(
         &self,
         connection: &mut Connection,
@@ -132,7 +132,7 @@ impl<'a> Operation<'a> {
         Reply::new(reply, nonce)
     }
 
-    /// Sends many calls at once to a server that has their scripts, and gives the reply to each.
+    /// Sends several calls at once on this connection, and gives the reply to each. The node must have their scripts.
     pub(crate) fn request_everywhere(
         &self,
         connection: &mut Connection,
@@ -144,13 +144,14 @@ impl<'a> Operation<'a> {
         Ok(replies.into_iter().map(|reply| Reply::new(reply?, self.call.nonce)).collect())
     }
 
-    /// Waits until what was written on this connection is on replicas or on disk, where the store's URL asks for that.
+    /// If the store URL asks for it, waits until all writes of this connection are on replicas or on disk.
     pub(crate) fn wait(&self, connection: &mut Connection, deadline: Deadline) -> Result<(), Failure> {
         self.shared.wait.map_or(Ok(()), |wait| wait.on(connection, deadline))
     }
 
-    /// Runs a script on a session, wherever its id leads; `call` makes the call for where it has led. `None` if the id
-    /// leads on and on, as only a damaged one does.
+    /// Runs a script on a session, and follows forwards to the id that the session has now. `call` makes the call of
+    /// the script for each id. The reply is `None` if there are too many forwards, which happens only if one is
+    /// damaged.
     pub(crate) fn run_following<'k, 's>(
         &self,
         key: &RecordKey<'k>,

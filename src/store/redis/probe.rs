@@ -1,4 +1,4 @@
-//! Checks of the servers: whether they answer, and whether they take writes.
+//! Checks whether the nodes answer, and whether they accept writes.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::redis::operation::Operation;
@@ -6,7 +6,7 @@ use crate::store::redis::wire::failure::Failure;
 use redis::{Value, cmd};
 
 impl Operation<'_> {
-    /// Pings every server that keeps sessions.
+    /// Pings every node that keeps sessions.
     pub(crate) fn ping(&self) -> Result<(), StoreError> {
         let nonce = self.call.nonce;
         let mut ping = cmd("PING");
@@ -19,7 +19,7 @@ impl Operation<'_> {
         })
     }
 
-    /// Writes, reads and removes keys of its own in this namespace, at every server that keeps sessions.
+    /// Writes, reads and removes test keys in this namespace, at every node that keeps sessions.
     pub(crate) fn check_writes(&self, namespace: &str) -> Result<(), StoreError> {
         let nonce = String::from_utf8_lossy(&self.call.nonce);
         for tag in self.client()?.tag_of_each_node(self.call.deadline)? {
@@ -40,7 +40,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// The commands that a script calls, or names where it makes a list of them.
+    /// Gives the commands that a script calls, and those that it names in a list.
     fn commands(lua: &str) -> Vec<String> {
         let code: Vec<&str> = lua.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
         let code = code.join("\n");
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_scripts_is_tried() {
-        // The probe calls it by `now_ms`.
+        // The probe calls TIME too, but only inside `now_ms`.
         const LEFT_OUT: &str = "TIME";
         let tried = commands(include_str!("scripts/probe.lua"));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/redis/scripts");

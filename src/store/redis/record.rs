@@ -63,7 +63,7 @@ impl<'a> Operation<'a> {
         Ok(Some(Record { info, values, group_name, refreshed, forwarded_to: at.forwarded_to }))
     }
 
-    /// Updates a record. If the update has a new key, it is in the same slot: see `Handover` for the others.
+    /// Updates a record. If the update has a new key, both keys are in one slot. `Handover` is for keys in two slots.
     pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Refusal> {
         let (reply, at) = self.run_following(key, |at| self.update_call(at, update))?;
         let Some(mut reply) = reply else { return Err(Refusal::Gone) };
@@ -78,12 +78,12 @@ impl<'a> Operation<'a> {
         Ok(Updated { info, totals, forwarded_to: at.forwarded_to })
     }
 
-    /// The call of the script for a record to which the id of the update `at` led.
+    /// Makes the call of the script for the record that was found by following forwards (`at`).
     fn update_call(&self, at: &Followed<'_>, update: &Update<'_>) -> ScriptCall<'a> {
         let mut keys = self.record_keys(&at.key);
         if let Some(new_key) = &update.new_key {
-            // Before the new record, the script reads the generation and three keys of the old record. Without a group,
-            // all three are its own.
+            // The script reads the key of the generation, three keys of the old record, and then the keys of the new
+            // one. If the old record is in no group, its own key is repeated three times.
             keys.resize(1 + 3, own_key(&at.key));
             keys.extend(record_keys(new_key));
             keys.extend(self.ended_key(new_key));
@@ -129,7 +129,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// Why the script did not make the update.
+/// Gives the reason for which the script did not make the update.
 fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError> {
     let (largest_key, limit) = (|| update.changes.largest_key().to_owned(), update.size_limit);
     Ok(match reply.status() {
@@ -140,8 +140,8 @@ fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError>
         "too large" => Refusal::TooLarge { key: largest_key(), bytes: reply.number()?, limit: limit.bytes },
         "too many keys" => Refusal::TooManyKeys { key: largest_key(), keys: reply.number()?, limit: limit.keys },
         "broken off" => {
-            let message = "the server broke the change off half way; check that its user has all rights that the \
-                           README names, and load the session again";
+            let message = "Redis stopped the script half way; check that the user has all rights that the README \
+                           names, and load the session again";
             Refusal::Fault(StoreError::new(StoreErrorKind::Backend, message))
         }
         _ => Refusal::Fault(reply.unexpected()),

@@ -16,17 +16,17 @@ pub(crate) struct Reply {
     parts: std::vec::IntoIter<Value>,
 }
 
-/// The sessions of a group that were over its limit.
+/// What a join has done to the sessions that were over the limit of the group.
 pub(crate) struct OverLimit {
-    /// Those that have ended.
+    /// The sessions that the join has ended.
     pub(crate) ended: Vec<PublicId>,
-    /// Whether others are still to end.
+    /// Whether more sessions have to end.
     pub(crate) more: bool,
 }
 
 impl Reply {
-    /// Takes a reply that begins with the nonce of its call, and then has a status. Anything else is the reply to
-    /// another call, and is not believed.
+    /// Reads a reply. It has to begin with the nonce of its call, followed by a status. Any other reply belongs to
+    /// another call, and is an error of the connection.
     pub(crate) fn new(value: Value, nonce: Nonce) -> Result<Reply, Failure> {
         let Value::Array(parts) = value else { return Err(Failure::not_ours("the reply is not an array")) };
         let mut parts = parts.into_iter();
@@ -45,7 +45,8 @@ impl Reply {
         &self.status
     }
 
-    /// Why Redis refused to write the refresh of a load. What the load has read comes next in the reply.
+    /// Gives the reason for which Redis refused the refresh of a load, or `None` if there was no refusal. The record
+    /// comes next in the reply.
     pub(crate) fn refused_refresh(&mut self) -> Result<Option<Failure>, Failure> {
         if self.status != "not refreshed" {
             return Ok(None);
@@ -56,16 +57,16 @@ impl Reply {
         }
     }
 
-    /// The error for a status that the script does not give.
+    /// Gives the error for a status that the script never gives.
     pub(crate) fn unexpected(&self) -> StoreError {
-        corrupt("the script answered with something else")
+        corrupt("the script answered with an unknown status")
     }
 
     pub(crate) fn number<N: FromStr>(&mut self) -> Result<N, StoreError> {
         self.parts.next().and_then(number).ok_or_else(|| corrupt("a number is missing"))
     }
 
-    /// Whether the next part is a 1. It is not if there is none.
+    /// Says whether the next part is a 1. The answer is `false` if there are no more parts.
     pub(crate) fn flag(&mut self) -> bool {
         self.parts.next().and_then(number::<u8>) == Some(1)
     }
@@ -74,7 +75,7 @@ impl Reply {
         self.parts.next().and_then(text).ok_or_else(|| corrupt("a text is missing"))
     }
 
-    /// The key behind a hash field.
+    /// Gives the key of a value, whose hash field is the key with a colon before it.
     pub(crate) fn key(&mut self) -> Result<String, StoreError> {
         let field = self.parts.next().and_then(text).ok_or_else(|| corrupt("a field is missing"))?;
         Ok(field.strip_prefix(':').unwrap_or(&field).to_owned())
@@ -85,7 +86,7 @@ impl Reply {
         info(self.list()?)
     }
 
-    /// The values among the fields of a hash, and the name of its group.
+    /// Gives the values and the name of the group out of all fields of a record.
     pub(crate) fn fields(&mut self) -> Result<(Values, Option<String>), StoreError> {
         let mut fields = self.list()?.into_iter();
         let (mut values, mut group_name) = (Values::new(), None);
@@ -106,7 +107,7 @@ impl Reply {
         self.parts.next().and_then(id).ok_or_else(|| corrupt("an id is missing"))
     }
 
-    /// Ids. A text that is not an id is left out: no record can be kept under it.
+    /// Gives a list of ids. A text that is not an id is left out, because no record can have it.
     pub(crate) fn ids(&mut self) -> Result<Vec<PublicId>, StoreError> {
         Ok(self.list()?.into_iter().filter_map(id).collect())
     }
@@ -116,7 +117,8 @@ impl Reply {
         Ok(OverLimit { ended: self.ids()?, more: self.flag() })
     }
 
-    /// Sessions of a group: for each its id, its state, and its values of these keys. A damaged one is left out.
+    /// Gives the sessions of a group. Each has its id, its state, and its values of these keys. Damaged sessions are
+    /// left out.
     pub(crate) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
         let session = |session: Value| {
             let Value::Array(parts) = session else { return None };
@@ -129,8 +131,8 @@ impl Reply {
         Ok(self.list()?.into_iter().filter_map(session).collect())
     }
 
-    /// The totals of a change set's increments. When a repeated call is answered, another call may have put something
-    /// else under a key since: such a key is left out.
+    /// Gives the totals of a change set's increments. If this call was made before, another call may have set the key
+    /// to something that is not an integer. Such a key is left out.
     pub(crate) fn totals(&mut self, changes: &ChangeSet) -> Result<Vec<(String, i64)>, StoreError> {
         let totals = changes.increments().zip(self.list()?);
         Ok(totals.filter_map(|((key, _), total)| Some((key.to_owned(), number(total)?))).collect())
@@ -144,7 +146,7 @@ impl Reply {
     }
 }
 
-/// The largest version: beyond it, Lua's numbers skip some.
+/// The largest version. Above it, Lua's numbers cannot hold every integer.
 const LAST_VERSION: u64 = 1 << 53;
 
 fn info(state: Vec<Value>) -> Result<RecordInfo, StoreError> {

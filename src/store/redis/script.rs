@@ -1,15 +1,15 @@
-//! A script, and a call of it.
+//! A Lua script, and one call of it.
 
 use crate::store::call::Nonce;
 use crate::store::redis::arguments::{Argument, Arguments};
 use crate::store::redis::deployment::proof::Proof;
-use redis::{Cmd, cmd};
+use redis::Cmd;
 
 /// A script, and the hash by which Redis knows it.
 pub(crate) struct Script {
     pub(crate) text: String,
     hash: String,
-    /// What an "ok" of the script shows about its server.
+    /// What the status "ok" of the script proves about the node.
     pub(crate) ok_proves: Proof,
 }
 
@@ -18,12 +18,12 @@ pub(crate) struct ScriptCall<'s> {
     pub(crate) script: &'s Script,
     keys: Vec<String>,
     arguments: Arguments,
-    /// Whether the call waits until its change is on replicas or on disk, where the store's URL asks for that.
+    /// Whether the call waits until its change is on replicas or on disk, if the store URL asks for that.
     pub(crate) waits: bool,
 }
 
 impl Script {
-    /// Puts a script together from these texts.
+    /// Makes a script by joining these texts.
     pub(crate) fn new(ok_proves: Proof, texts: &[&str]) -> Script {
         let text = texts.join("\n");
         let hash = redis::Script::new(&text).get_hash().to_owned();
@@ -32,12 +32,12 @@ impl Script {
 
     /// Begins a call of the script on these keys, of which there is at least one.
     pub(crate) fn on(&self, keys: Vec<String>) -> ScriptCall<'_> {
-        ScriptCall { script: self, keys, arguments: Arguments::default(), waits: false }
+        ScriptCall { script: self, keys, arguments: Arguments::new(), waits: false }
     }
 }
 
 impl ScriptCall<'_> {
-    /// Adds what the script reads next.
+    /// Adds the next argument that the script reads.
     pub(crate) fn arg(mut self, argument: impl Argument) -> Self {
         self.arguments.add(argument);
         self
@@ -51,30 +51,34 @@ impl ScriptCall<'_> {
         self
     }
 
-    /// After an "ok", waits until the change is on replicas or on disk, where the store's URL asks for that.
+    /// Makes the call wait after an "ok" until its change is on replicas or on disk, if the store URL asks for that.
     pub(crate) fn and_wait(self) -> Self {
         ScriptCall { waits: true, ..self }
     }
 
-    /// The key that decides which server runs the script.
+    /// Gives the key that decides which node runs the script.
     pub(crate) fn key(&self) -> &[u8] {
         self.keys.first().map_or(&[], |key| key.as_bytes())
     }
 
-    /// The command for a server that has the script.
+    /// Gives the command for a node that has the script.
     pub(crate) fn evalsha(&self, nonce: Nonce) -> Cmd {
         self.command("EVALSHA", &self.script.hash, nonce)
     }
 
-    /// The command for a server that does not have it.
+    /// Gives the command for a node that does not have the script.
     pub(crate) fn eval(&self, nonce: Nonce) -> Cmd {
         self.command("EVAL", &self.script.text, nonce)
     }
 
-    /// The nonce is the first argument.
+    /// Makes a command that runs the script. The nonce is the first argument.
     fn command(&self, name: &str, script: &str, nonce: Nonce) -> Cmd {
-        let mut command = cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&nonce).arg(&self.arguments.0);
+        // With room for most calls, the command does not grow while it is made.
+        let mut command = Cmd::with_capacity(4 + self.keys.len() + self.arguments.len(), 512);
+        command.arg(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&nonce);
+        for argument in self.arguments.iter() {
+            command.arg(argument);
+        }
         command
     }
 }

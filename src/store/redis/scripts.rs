@@ -11,20 +11,20 @@ macro_rules! lua {
 }
 
 const PRELUDE: &str = lua!("prelude");
-// Functions that several scripts share. Redis makes each of them anew whenever a script runs, so a script gets only the
-// files that it needs.
+// Functions that several scripts share. Redis creates all functions of a script again at each run, so a script contains
+// only the files that it needs.
 const RECORD: &str = lua!("shared/record");
 const CHANGE: &str = lua!("shared/change");
 const GROUP: &str = lua!("shared/group");
 const TRACE: &str = lua!("shared/trace");
 const INTEGER: &str = lua!("shared/integer");
 
-/// Makes `Scripts` of a table: the name of a script, what its "ok" shows about the server, and the texts that it needs
-/// before its own.
+/// Makes `Scripts` from a table. A line has the name of a script, what its "ok" proves about the node, and the texts
+/// that come before its own text.
 macro_rules! scripts {
     ($($name:ident: $ok_proves:ident, [$($text:ident),*];)*) => {
-        /// All scripts. They are made with the store, and not on first use: a lock that is held while they are made
-        /// could be copied by a fork.
+        /// All scripts. They are made with the store, not on first use: first use would need a lock, and a fork could
+        /// copy the lock while it is held.
         pub(crate) struct Scripts {
             $(pub(crate) $name: Script,)*
         }
@@ -42,7 +42,8 @@ macro_rules! scripts {
     };
 }
 
-// An "ok" shows that the server takes writes if the script always adds: then a full memory refuses the script.
+// An "ok" proves that the node accepts writes if the first write of the script adds: a full memory refuses such a
+// script.
 scripts! {
     record_create: Writes, [PRELUDE, RECORD, CHANGE, GROUP];
     record_load: Reads, [PRELUDE, RECORD];
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// The names that a text declares at the beginning of a line.
+    /// Gives the names that a text declares with `local` at the beginning of a line.
     fn declared(lua: &str) -> BTreeSet<&str> {
         let declarations = lua.lines().filter_map(|line| line.strip_prefix("local "));
         let names = declarations.flat_map(|line| match line.strip_prefix("function ") {
@@ -78,7 +79,7 @@ mod tests {
         names.collect()
     }
 
-    /// The words of a text that are not in comments.
+    /// Gives the words of a text, without its comments.
     fn words(lua: &str) -> BTreeSet<&str> {
         let code = lua.lines().filter_map(|line| line.split("--").next());
         code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_')).collect()

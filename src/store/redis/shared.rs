@@ -15,7 +15,7 @@ pub(crate) struct Shared {
     pub(crate) clients: PerProcess<Client>,
     pub(crate) scripts: Scripts,
     pub(crate) generations: Generations,
-    /// What a change waits for besides the primary.
+    /// What a change waits for after the reply of the primary.
     pub(crate) wait: Option<Wait>,
     pub(crate) counters: Arc<Counters>,
 }

@@ -43,14 +43,14 @@ impl Wait {
         Ok((format!("{path}{query}{fragment}"), found.then_some(wait)))
     }
 
-    /// Waits until what was written on this connection is on the replicas and on disk.
+    /// Waits until all writes of this connection are on the replicas and, if asked for, on disk.
     pub(crate) fn on(self, connection: &mut Connection, deadline: Deadline) -> Result<(), Failure> {
         let left = deadline.left();
         if left.is_zero() {
             let error = StoreError::new(StoreErrorKind::Timeout, "the change was made, but no time is left to wait");
             return Err(Failure::of_this_request(error));
         }
-        // The reply has to come before the deadline.
+        // Redis has to give up early enough for its reply to arrive before the deadline.
         let patience = left - (left / 8).max(LATE).min(left / 2);
         let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
@@ -71,9 +71,9 @@ impl Wait {
             Value::Int(replicas) => (1, replicas),
             Value::Array(parts) => match parts[..] {
                 [Value::Int(local), Value::Int(replicas)] => (local, replicas),
-                _ => return Err(Failure::not_ours("the reply to WAITAOF is not one")),
+                _ => return Err(Failure::not_ours("the reply to WAITAOF is of another form")),
             },
-            _ => return Err(Failure::not_ours("the reply to WAIT is not one")),
+            _ => return Err(Failure::not_ours("the reply to WAIT is of another form")),
         };
         if local >= 1 && replicas >= i64::from(self.replicas) {
             return Ok(());

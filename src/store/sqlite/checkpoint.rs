@@ -1,4 +1,4 @@
-//! Checkpoints: the log is copied into the database, so that it can begin anew.
+//! Checkpoints: copy the log into the database, so that the log can begin anew.
 
 use crate::deadline::Deadline;
 use crate::store::sqlite::failure::is_disk_full;
@@ -9,19 +9,19 @@ use std::time::Duration;
 
 /// The log is copied when it has this many pages. A page has 4 kB.
 const CHECKPOINT_AT: u32 = 1000;
-/// With this many pages the log has to begin anew, so readers are waited for.
+/// With this many pages, the log has to begin anew, so the checkpoint waits for readers.
 const RESTART_AT: u32 = 2 * CHECKPOINT_AT;
-/// How long readers are waited for, for each thousand pages.
+/// How long the checkpoint waits for readers, for each thousand pages of the log.
 const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
 
 /// How far a checkpoint goes.
 #[derive(Clone, Copy)]
 pub(crate) enum Checkpoint {
-    /// Copies what the readers and writers of the log allow.
+    /// Copies as much as is possible without waiting for readers and writers.
     Passive,
     /// Waits for readers and writers, as for locks. The next writer begins the log anew.
     Restart,
-    /// As `Restart`, and empties the log.
+    /// Like `Restart`, and also empties the log.
     Truncate,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn checkpoint(sqlite: &rusqlite::Connection, checkpoint: Checkpoint) 
         statement.query_row([], |row| Ok(!row.get(0)? && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?))
     };
     let is_whole = match run() {
-        // The database has to grow by pages that are in the log alone.
+        // The database has to grow, and the disk has no room for that. The reserve has it.
         Err(error) if is_disk_full(&error) && reserve::give_up(sqlite) => run(),
         done => done,
     }?;
@@ -67,8 +67,8 @@ impl Checkpoints {
         self.pages.store(wal::pages(), Ordering::Relaxed);
     }
 
-    /// Copies the log if it is long: first what can be copied without a wait, and then all of it, holding other writers
-    /// back. New readers do not need the log then, and earlier ones are waited for.
+    /// Copies the log if it is long. First copies what needs no waiting. If the log is twice as long, copies all of it:
+    /// other writers are held back, and the checkpoint waits for earlier readers. New readers do not need the log then.
     pub(crate) fn keep_log_short(&self, sqlite: &rusqlite::Connection, deadline: Deadline) -> rusqlite::Result<()> {
         let pages = wal::pages();
         let due_at = self.due_at.load(Ordering::Relaxed);
@@ -83,8 +83,8 @@ impl Checkpoints {
         }
         let mut copied = checkpoint(sqlite, Checkpoint::Passive);
         if pages >= RESTART_AT {
-            // The longer the log, the longer the wait. After a wait in vain, the next one comes when the log is twice
-            // as long.
+            // The wait is longer for a longer log. If the wait is in vain, the next one comes when the log is twice as
+            // long.
             let wait = Deadline::after(pages / CHECKPOINT_AT * WAIT_FOR_READERS);
             wait_for_locks_until(wait.min(deadline.share_of(4)));
             copied = checkpoint(sqlite, Checkpoint::Restart);

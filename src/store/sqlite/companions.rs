@@ -1,9 +1,9 @@
-//! Keeps new connections away from workers that still use a `-wal` or `-shm` file which was deleted.
+//! Protects the database if its `-wal` or `-shm` file was deleted while workers still use the deleted file.
 //!
-//! SQLite keeps the locks of writers in the `-shm` file, and makes the companions that are missing when it opens the
-//! database. With two `-shm` files, two workers could write one log at once and ruin the database. So while a companion
-//! is missing, a connection is opened only once nobody else has the database open. Each connection has a shared lock on
-//! the database file, so nobody gets an exclusive lock before.
+//! SQLite keeps the locks of writers in the `-shm` file. When it opens the database, it creates companions that are
+//! missing. With two `-shm` files, two workers could write one log at once and ruin the database. So while a companion
+//! is missing, a connection is opened only if no other connection of any process is open. Every connection has a shared
+//! lock on the database file, so an exclusive lock shows that there is no other one.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::random;
@@ -15,20 +15,21 @@ use rusqlite::{ErrorCode, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
-/// Waits, as for locks, until both companions are there or nobody else has the database open. Gives the files that
-/// stand there then.
+/// Waits until both companions exist, or until no other connection has the database open. Waits at most until the
+/// deadline of this thread, as for locks. Gives the files that exist then.
 pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identities, StoreError> {
     loop {
         let found = files.identities();
         if found.is_whole() || is_alone(path).map_err(|error| store_error(error, path))? {
             return Ok(found);
         }
-        // Two workers that try at the same moment see each other. With different pauses they do not meet again.
+        // Two workers that try at the same moment disturb each other. With random pauses, they soon try at different
+        // times.
         let jitter = random::nonce().map_or(0, |nonce| u64::from(nonce[0]) % 16);
         if !pause(Duration::from_micros(500 * (1 + jitter))) {
             let message = format!(
                 "{}: its -wal or -shm file was removed while workers run, and some of them still use it; \
-                 they let go of it at their next request; otherwise restart them",
+                 they close it at their next request; restart those that get no requests",
                 path.display()
             );
             return Err(StoreError::new(StoreErrorKind::Unavailable, message));
@@ -45,8 +46,7 @@ fn is_alone(path: &Path) -> rusqlite::Result<bool> {
     if sqlite.is_readonly("main")? {
         return Ok(true);
     }
-    // In this mode SQLite keeps in its own memory what otherwise is in the -shm file, and needs the exclusive lock to
-    // read anything.
+    // In this mode, SQLite uses its own memory instead of the -shm file, and needs the exclusive lock to read anything.
     sqlite.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     match sqlite.execute_batch("BEGIN EXCLUSIVE; ROLLBACK") {
         Ok(()) => Ok(true),

@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often a connection looks whether its files still stand under their names.
+/// How often a connection checks whether its files still have their names.
 const LOOK_AT_FILES: Duration = Duration::from_secs(1);
 
 /// A connection, and the files that it has open.
@@ -25,15 +25,15 @@ pub(crate) struct Connection {
     pub(crate) sqlite: rusqlite::Connection,
     files: Files,
     opened: Identities,
-    /// When the files were last seen to stand under their names.
+    /// When this was last checked: the files still had their names.
     seen: Cell<Instant>,
-    // Given back after the connection above it has been closed.
+    // The last field, so it is dropped after the SQLite connection was closed.
     _permit: Permit,
 }
 
-/// The reason why there is not a connection.
+/// The reason why a connection was not opened.
 pub(crate) enum NotOpened {
-    /// The database or its companions are not the files that this process has open. It has to close those first.
+    /// The database or a companion was replaced by another file. This process has to close the old files first.
     Replaced,
     Fault(StoreError),
 }
@@ -48,7 +48,7 @@ impl Connection {
     /// Opens the file, and creates it with our schema if it is missing. Waits for locks until the deadline of this
     /// thread.
     ///
-    /// `before` are the files that this store opened last.
+    /// `before` holds the files that this store opened last.
     pub(crate) fn open(path: &Path, full_sync: bool, before: Option<Identities>) -> Result<Connection, NotOpened> {
         let files = Files::of(path);
         files.create()?;
@@ -64,13 +64,14 @@ impl Connection {
         let fault = |error| store_error(error, path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let sqlite = rusqlite::Connection::open_with_flags(path, flags).map_err(fault)?;
-        // Nothing of the log is written into the file until the log is known to belong to the file.
+        // Do not copy the log into the database until it is clear that the log was written for this file.
         let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         sqlite.set_db_config(no_checkpoint, true).map_err(fault)?;
         sqlite.busy_handler(Some(wait_for_lock)).map_err(fault)?;
         let is_new = !has_schema(&sqlite, path)?;
         if opening.is_whole() && files.identities() != opening {
-            // A companion was removed at this moment. A new -shm file must not stay beside a log that others write.
+            // A companion was removed just now, and SQLite created a new one. A new -shm file must not stay beside a
+            // log that other processes write.
             drop(sqlite);
             files.remove_new_shared_memory(&opening);
             return Err(NotOpened::Replaced);
@@ -83,7 +84,7 @@ impl Connection {
         if is_new {
             create_schema(&sqlite, path, &opening)?;
         }
-        // A log that was long becomes shorter again, but keeps some room.
+        // After a checkpoint, SQLite shortens a long log to this size.
         sqlite.pragma_update(None, "journal_size_limit", LOG_ROOM as i64).map_err(fault)?;
         sqlite.set_prepared_statement_cache_capacity(64);
         wal::watch(&sqlite);
@@ -91,12 +92,13 @@ impl Connection {
         if opened.database != opening.database || !opened.is_whole() {
             return Err(NotOpened::Replaced);
         }
-        permit.settle(opened);
+        permit.note_files(opened);
         sqlite.set_db_config(no_checkpoint, false).map_err(fault)?;
         Ok(Connection { sqlite, files, opened, seen: Cell::new(Instant::now()), _permit: permit })
     }
 
-    /// Says whether the database and its companions still stand under their names. Looks once a second.
+    /// Says whether the database and its companions are still the files that this connection has open. Checks once a
+    /// second.
     pub(crate) fn is_current(&self, path: &Path) -> bool {
         if self.seen.get().elapsed() < LOOK_AT_FILES {
             return true;
@@ -113,8 +115,8 @@ impl Connection {
         &self.files
     }
 
-    /// Copies the log into the database, if the log was deleted and nobody has begun another one. Otherwise the latest
-    /// saves would be lost.
+    /// If the log was deleted and there is no new log, copies the deleted log into the database. Without this, the
+    /// latest saves would be lost.
     pub(crate) fn rescue_deleted_log(&self) {
         let now = self.files.identities();
         if now.database == self.opened.database && now.log.is_none() {
@@ -124,8 +126,8 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// SQLite's last connection to a file copies the log into the database, and deletes the log by its name. This
-    /// prevents that if another file has the name by now.
+    /// When SQLite closes the last connection to a file, it copies the log into the database, and deletes the log by
+    /// its name. If another file has one of the names now, this prevents it.
     fn drop(&mut self) {
         let now = self.files.identities();
         let is_ours = |now: Option<_>, opened| now.is_none() || now == opened;
@@ -138,7 +140,7 @@ impl Drop for Connection {
     }
 }
 
-/// Sets the journal mode in which reading and writing do not wait for each other. The file remembers the mode.
+/// Sets the WAL journal mode, in which readers and writers do not wait for each other. The file keeps the mode.
 fn use_write_ahead_log(sqlite: &rusqlite::Connection, path: &Path) -> Result<(), StoreError> {
     let mut tries = 0;
     loop {
@@ -146,7 +148,7 @@ fn use_write_ahead_log(sqlite: &rusqlite::Connection, path: &Path) -> Result<(),
         match sqlite.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)) {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let message = format!("{}: a write-ahead log cannot be kept there (mode {mode:?})", path.display());
+                let message = format!("{}: its file system does not support WAL mode (mode {mode:?})", path.display());
                 return Err(StoreError::new(StoreErrorKind::Backend, message));
             }
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {

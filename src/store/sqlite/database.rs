@@ -1,4 +1,4 @@
-//! Gives each call a connection, and looks after the disk and the log around its work.
+//! Runs each call on a connection. If the disk is full, makes room. After the call, keeps the log short.
 
 use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
@@ -38,7 +38,7 @@ pub(crate) struct Database {
     checkpoints: Checkpoints,
 }
 
-/// What a call does if the disk stays full.
+/// What a call does if the disk is still full after room was made in the log.
 #[derive(Clone, Copy, PartialEq)]
 enum OnFullDisk {
     Fail,
@@ -46,7 +46,7 @@ enum OnFullDisk {
 }
 
 impl Database {
-    /// Opens nothing yet.
+    /// Describes a database, and opens nothing yet.
     pub(crate) fn new(
         path: PathBuf,
         pool_size: u32,
@@ -66,7 +66,7 @@ impl Database {
         }
     }
 
-    /// Does some work on a connection of this process.
+    /// Does `work` on a connection of this process.
     pub(crate) fn run<R, E: From<StoreError>>(
         &self,
         call: &Call,
@@ -75,7 +75,7 @@ impl Database {
         self.run_with(call, OnFullDisk::Fail, &work)
     }
 
-    /// Does some work that ends sessions, even if the disk is full.
+    /// Does `work` that ends sessions. If the disk is full, uses the reserve.
     pub(crate) fn end<R>(
         &self,
         call: &Call,
@@ -178,10 +178,10 @@ impl Database {
         }
         if is_full(&result) {
             match on_full_disk {
-                // Somebody reads the log, so it has to grow.
+                // A reader keeps the log from beginning anew, so the log has to grow.
                 OnFullDisk::UseReserve if reserve::give_up(sqlite) => result = work(&operation),
                 OnFullDisk::UseReserve => {}
-                // The next call may have room then.
+                // This call fails, but the next one may have room.
                 OnFullDisk::Fail => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),
             }
         }

@@ -1,9 +1,9 @@
-//! Room on the disk: sessions can be ended however full the disk is.
+//! Keeps room on the disk, so that sessions can be ended even if the disk is full.
 //!
-//! A call that ends a session needs room in the log. The log has room again once it has been copied into the database,
-//! by a checkpoint, and the database may have to grow for that. So both kinds of room are kept: the log is longer than
-//! what is in it, and beside the database lies a reserve, which is given up when it is needed. Calls that do not end
-//! sessions are written only while the log and the reserve are whole.
+//! A call that ends a session needs room in the log. After a checkpoint has copied the log into the database, the log
+//! has room again, but the database may have to grow for this copy. So both kinds of room are kept. The log file is
+//! longer than its content. And beside the database lies a reserve, a file that is removed when its room is needed. A
+//! call that does not end a session is committed only while the log and the reserve have their full size.
 
 use crate::store::sqlite::{reserve, wal};
 use rusqlite::{Transaction, ffi};
@@ -26,9 +26,9 @@ fn has_room(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     };
     let page_size = number("PRAGMA page_size")?;
     let size = number("PRAGMA page_count")? * page_size;
-    // What the database grows by at the next checkpoint.
+    // The number of bytes by which the next checkpoint makes the database larger.
     let growth = size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len()));
-    // Free pages inside the database serve as well as the reserve, but not for that growth.
+    // Free pages inside the database count like the reserve, but they do not help with this growth.
     let free = number("PRAGMA freelist_count")? * page_size;
     Ok(wal::has_room(database, page_size) && reserve::has_room(database, growth, free))
 }

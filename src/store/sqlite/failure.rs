@@ -24,7 +24,7 @@ impl<E> From<rusqlite::Error> for Failure<E> {
     }
 }
 
-/// Says whether a connection that is opened now may do what an earlier connection could not.
+/// Says whether a new connection may succeed after an older one failed with this error.
 pub(crate) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
     use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
@@ -32,7 +32,7 @@ pub(crate) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
 
 pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        // A quota that is used up is not ENOSPC.
+        // If a disk quota is used up, SQLite does not give DiskFull, but this error.
         || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)
 }
 

@@ -1,4 +1,4 @@
-//! The names of the database and its companions, and the files that stand under these names.
+//! The names of the database and its companions, and the files that have these names at the moment.
 //!
 //! The companions are the log (`-wal`) and the shared memory (`-shm`). SQLite keeps both beside the database.
 
@@ -25,7 +25,7 @@ pub(crate) struct Files {
     shared_memory: PathBuf,
 }
 
-/// The files that stand under these names.
+/// The files that have these names at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identities {
     pub(crate) database: Option<Identity>,
@@ -33,7 +33,7 @@ pub(crate) struct Identities {
     pub(crate) shared_memory: Option<Identity>,
 }
 
-/// What tells a file from every other file, also from a later one that got the same inode.
+/// The identity of a file. Two files never have the same one, not even if a later file gets the same inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Identity {
 }
 
 impl Files {
-    /// The names for this path. If it is a symbolic link, SQLite keeps the companions beside the file that it leads to.
+    /// Gives the names for this path. If the path is a symbolic link, SQLite keeps the companions beside the target.
     pub(crate) fn of(path: &Path) -> Files {
         let database = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Files { log: companion(&database, "-wal"), shared_memory: companion(&database, "-shm"), database }
@@ -62,7 +62,7 @@ impl Files {
 
     /// Says whether the log holds nothing that SQLite would read.
     pub(crate) fn is_log_empty(&self) -> io::Result<bool> {
-        // SQLite's locks are on the other two files, so closing the log gives none of them away (fcntl(2)).
+        // Closing a file releases all locks of this process on it (fcntl(2)). SQLite has no locks on the log.
         let mut beginning = [0; LOG_MAGIC.len()];
         let log = open(&self.log, OpenOptions::new().read(true));
         match log.and_then(|mut log| log.read_exact(&mut beginning)) {
@@ -80,9 +80,10 @@ impl Files {
         }
     }
 
-    /// Makes the database file if there is none, for its owner alone. SQLite gives the companions the same mode.
+    /// Creates the database file if it is missing. Only its owner may read it. SQLite gives the companions the same
+    /// mode.
     pub(crate) fn create(&self) -> Result<(), StoreError> {
-        // In this order: another process that makes both files at this moment makes the log last.
+        // The log is checked first: another process may be creating both files now, and it creates the log last.
         if self.log.exists() && !self.database.exists() {
             let message = format!(
                 "{}: the file is missing, and its log is there; \
@@ -104,8 +105,8 @@ impl Files {
         })
     }
 
-    /// A process that closes a file gives away all its locks on that file (fcntl(2)). So the new file is made and
-    /// closed under another name, and then gets its own.
+    /// Creates the database file under another name, closes it, and then gives it its name. This order matters: a
+    /// process that closes a file loses all its locks on this file (fcntl(2)).
     fn create_database(&self) -> io::Result<()> {
         let nonce = random::nonce().map_err(|error| match error {
             Error::Randomness(source) => io::Error::other(source),
@@ -118,7 +119,7 @@ impl Files {
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(_) => {
-                // The file system has no links. So the new file is never closed.
+                // The file system has no hard links. So create the file under its name, and never close it.
                 match create_new(&self.database) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                     made => made.map(mem::forget),
@@ -128,15 +129,15 @@ impl Files {
         }
     }
 
-    /// Warns if somebody else may write the file, because they can log in as anybody.
+    /// Warns if other users may write the file, because they could log in as anybody.
     ///
-    /// The file is used all the same: a group may be meant to share it, and some file systems show every file as open
-    /// to all.
+    /// The file is used anyway: perhaps several users are meant to share it, and on some file systems every file looks
+    /// writable for all.
     pub(crate) fn warn_of_other_writers(&self) {
         let Ok(file) = fs::metadata(&self.database) else { return };
         let (mode, path) = (file.permissions().mode() & 0o777, self.database.display());
         if mode & 0o022 != 0 {
-            log::warn!("{path}: others than its owner can write it (mode {mode:o}), and so log in as anybody");
+            log::warn!("{path}: others than its owner can write it (mode {mode:o}), so they can log in as anybody");
         }
         if let Some(me) = own_user().filter(|me| file.uid() != *me && file.uid() != 0) {
             log::warn!(
@@ -155,14 +156,15 @@ impl Identities {
 }
 
 impl Identity {
-    /// When the file was made, in nanoseconds since 1970. Gives the inode if the file system does not know the time.
+    /// Gives the time when the file was created, in nanoseconds since 1970. Gives the inode if the file system does not
+    /// keep this time.
     pub(crate) fn birth(&self) -> i64 {
         let born = self.born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         born.map_or(self.inode as i64, |born| born.as_nanos() as i64)
     }
 }
 
-/// Gives the name of a file beside the database, whose name ends like this.
+/// Gives the name of the database with this ending.
 pub(crate) fn companion(database: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(ending);
@@ -174,7 +176,7 @@ fn identity(path: &Path) -> Option<Identity> {
     Some(Identity { device: file.dev(), inode: file.ino(), born: file.created().ok() })
 }
 
-/// The user that this process acts as, if Linux tells.
+/// Gives the effective user id of this process. Works only on Linux.
 fn own_user() -> Option<u32> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;

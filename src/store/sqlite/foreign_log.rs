@@ -1,7 +1,7 @@
-//! Refuses a log that was written for another file: SQLite would ruin a backup that lies under such a log.
+//! Refuses a log that was written for another file. If a backup is restored under an old log, SQLite would ruin it.
 //!
-//! The database holds the time at which its file was made. A file that was copied or restored has another time, and is
-//! told its own once it lies there without a log.
+//! The database holds the creation time of its file (its birth). A file that was copied or restored has another
+//! creation time. If there is no log beside such a file, the new time is written into it.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::sqlite::checkpoint::{Checkpoint, checkpoint};
@@ -10,7 +10,7 @@ use crate::store::sqlite::files::{Files, Identities};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::Path;
 
-/// Refuses the log beside the database if it was written for another file. `opening` are the files that stand there.
+/// Refuses the log beside the database if it was written for another file. `opening` holds the files that exist now.
 pub(crate) fn refuse_foreign_log(
     sqlite: &Connection,
     path: &Path,
@@ -23,7 +23,7 @@ pub(crate) fn refuse_foreign_log(
         return Ok(());
     }
     let is_log_empty = || files.is_log_empty().unwrap_or(false);
-    // If the database cannot be written, it cannot be told its birth.
+    // A read-only database keeps its old birth.
     if sqlite.is_readonly("main").map_err(fault)? {
         return if is_log_empty() { Ok(()) } else { Err(foreign_log(path)) };
     }
@@ -46,14 +46,14 @@ pub(crate) fn refuse_foreign_log(
 /// The error for a log that was written for another file.
 pub(crate) fn foreign_log(path: &Path) -> StoreError {
     let message = format!(
-        "{}: another file was put in its place, and the log beside it is that of the file before; \
+        "{}: another file was put in its place, but the log beside it belongs to the earlier file; \
          move the -wal and -shm files away",
         path.display()
     );
     StoreError::new(StoreErrorKind::Unavailable, message)
 }
 
-/// Tells the database the birth of its file.
+/// Writes the birth of its file into the database.
 pub(crate) fn write_birth(sqlite: &Connection, opening: &Identities) -> rusqlite::Result<()> {
     sqlite.execute("INSERT INTO file (born) VALUES (?1)", [birth_of_file(opening)]).map(drop)
 }
@@ -62,7 +62,7 @@ fn birth_of_file(opening: &Identities) -> Option<i64> {
     opening.database.map(|file| file.birth())
 }
 
-/// The birth that the database holds. It is NULL if the birth was not known.
+/// Gives the birth that the database holds, or `None` if it holds none.
 fn known_birth(sqlite: &Connection) -> rusqlite::Result<Option<i64>> {
     sqlite.query_row("SELECT born FROM file", [], |row| row.get(0)).optional().map(Option::flatten)
 }

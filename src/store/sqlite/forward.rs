@@ -1,4 +1,4 @@
-//! Ids that were replaced, and how they lead to the present id of the session.
+//! Forwards, from ids that were replaced to the present id of the session.
 
 use crate::id::PublicId;
 use crate::store::forward::{Forward, Purpose, follow};
@@ -7,10 +7,10 @@ use crate::store::sqlite::columns::{milliseconds, tag, time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
-/// Does `work` on the record of a key, or else on the record of the key that this one leads to. `work` gives `None`
-/// where there is no record. Gives the key of the record, and what `work` gave.
+/// Does `work` on the record of a key. If there is no such record, follows forwards, and does `work` on the record that
+/// they lead to. `work` gives `None` if there is no record. Gives the key of the record, and the result of `work`.
 ///
-/// Most calls find a record, and so do not ask for a forward. All of this has to be in one transaction.
+/// Most calls find a record at once, and need no look at the forwards. The caller has to hold one transaction for all.
 pub(crate) fn reach<'a, T>(
     sqlite: &Connection,
     key: &RecordKey<'a>,
@@ -28,7 +28,7 @@ pub(crate) fn reach<'a, T>(
     Ok(work(&at)?.map(|done| (at, done)))
 }
 
-/// Gives the key that the session of this key has now.
+/// Follows forwards, and gives the key that the session has now.
 pub(crate) fn present_key<'a>(
     sqlite: &Connection,
     key: &RecordKey<'a>,
@@ -53,7 +53,7 @@ fn get(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<Option<Forw
         .optional()
 }
 
-/// Lets an old key lead to the id that replaced it.
+/// Adds a forward from an old key to the id that replaced it.
 pub(crate) fn insert(sqlite: &Connection, key: &RecordKey<'_>, forward: &Forward) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! Groups: a session in a group lives only as long as the row of its group is there.
+//! Groups. A session in a group is alive only while the row of its group exists.
 
 use crate::error::StoreError;
 use crate::id::PublicId;
@@ -15,8 +15,8 @@ use crate::store::sqlite::sweep::BATCH;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
-/// The live sessions of the group with the tag `?1` but the one with the id `?2`, as SQL: those that joined last come
-/// first.
+/// The SQL for the live sessions of the group with the tag `?1`, without the session with the id `?2`. Sessions that
+/// joined later come first.
 macro_rules! others_in_order {
     () => {
         "SELECT serial FROM sessions
@@ -34,7 +34,7 @@ impl Operation<'_> {
         keys: &[&str],
     ) -> Result<Vec<SessionInfo>, Failure<StoreError>> {
         let now = self.now();
-        // One statement, so that all that it reads is of one moment. The keys come as a JSON array.
+        // One statement sees one moment of the database. The keys are passed as a JSON array.
         let mut statement = self.sqlite.prepare_cached(concat!(
             "SELECT ",
             state_columns!(),
@@ -67,8 +67,8 @@ impl Operation<'_> {
 
     /// Ends all sessions of a group but one, and gives the number of those that were alive.
     ///
-    /// The row of the group goes, and the session that stays gets a new group. Then the records of the others are
-    /// removed while there is time.
+    /// The row of the group is deleted, and the session that stays gets a new row for its group. Then the records of
+    /// the other sessions are removed while there is time.
     pub(crate) fn clear_group(
         &self,
         group: &GroupKey<'_>,
@@ -85,7 +85,7 @@ impl Operation<'_> {
             .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?
             .query_row([group.tag.as_bytes()], |row| row.get(0))
             .optional()?;
-        // A serial below 1 is not one of ours, and 0 stands for no group.
+        // The library writes no serial below 1. In a session, 0 stands for no group.
         if let (Some(key), Some(old_serial)) = (except, old_serial.filter(|serial| *serial > 0)) {
             end_graces(&transaction, &key, now)?;
             let new_serial = serial(&transaction, &key)?;
@@ -102,8 +102,8 @@ impl Operation<'_> {
     /// Ends the sessions that joined first, until the group has no more live sessions than its limit. The session of
     /// this key, which has just joined, stays.
     ///
-    /// If many sessions end, gives the serial that their records are left with. Others do not wait until those are
-    /// removed.
+    /// If many sessions end, their records stay for now, and the result is the old serial of their group. The caller
+    /// removes these records after the commit, so that other calls do not wait for it.
     pub(crate) fn limit_group(
         &self,
         sqlite: &Connection,
@@ -127,7 +127,7 @@ impl Operation<'_> {
         Ok(None)
     }
 
-    /// Removes the records that a group has left, while there is time.
+    /// Removes the records that still have the old serial of a group, while there is time.
     pub(crate) fn sweep_group(&self, left: Option<i64>) {
         if let Some(serial) = left {
             self.sweep("SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2", serial);
@@ -135,8 +135,7 @@ impl Operation<'_> {
     }
 }
 
-/// Gives the serial of the group that a session with this key is in, and makes the group if there is none. Gives 0 for
-/// a key without a group.
+/// Gives the serial of the group of this key. If there is no such group, creates it. Gives 0 for a key without a group.
 pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<i64> {
     if key.tag.is_none() {
         return Ok(0);
@@ -150,13 +149,13 @@ pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
         .query_row([tag(key)], |row| row.get(0))
 }
 
-/// Gives the place of the session that joins this group next. The time cannot tell who was first: it stands still
-/// between two joins, or is put back.
+/// Gives the place of the next session that joins this group. Times cannot show the order of joining: two joins may
+/// have the same time, and the clock may be put back.
 pub(crate) fn next_in_order(sqlite: &Connection, serial: i64) -> rusqlite::Result<i64> {
     if serial == 0 {
         return Ok(0);
     }
-    // If the number would be out of range, somebody else wrote it.
+    // The library never writes so large a number. `min` keeps the sum in range if another program did.
     sqlite
         .prepare_cached(
             "SELECT min(ifnull(max(join_order), 0), 1 << 62) + 1 FROM sessions WHERE in_group = ?1 AND in_group > 0",
@@ -173,8 +172,8 @@ fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::
         .query_row(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok(unsigned(row, 0)? as usize))
 }
 
-/// Ends a group but for this session and those that joined last before it: they get a new group. Gives the serial that
-/// the records of all others are left with.
+/// Ends all sessions of a group but this one and the latest `others`: the sessions that stay get a new row for their
+/// group. Gives the old serial, which the records of the ended sessions still have.
 fn renew_group(sqlite: &Connection, key: &RecordKey<'_>, others: i64, now: SystemTime) -> rusqlite::Result<i64> {
     let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4"))?;
     let stay: Vec<i64> = statement

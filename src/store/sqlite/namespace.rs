@@ -1,4 +1,4 @@
-//! Namespaces: a session lives only as long as the row of its namespace is there.
+//! Namespaces. A session is alive only while the row of its namespace exists.
 
 use crate::error::StoreError;
 use crate::store::sqlite::failure::Failure;
@@ -21,7 +21,7 @@ impl Operation<'_> {
     }
 }
 
-/// Gives the serial of a namespace, which it makes if there is none.
+/// Gives the serial of a namespace. If there is no such namespace, creates it.
 pub(crate) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
     let known = sqlite
         .prepare_cached("SELECT serial FROM namespaces WHERE name = ?1")?

@@ -1,11 +1,12 @@
 //! The connections that this process has open through SQLite.
 //!
-//! SQLite's table of file locks is global to the process, and a fork copies it: the child of a process that has a
-//! database open takes the parent's locks for its own, and acknowledged writes can vanish
-//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.6). So a child never touches SQLite if it was forked while
-//! there were connections. What SQLite knows of the companions of an open database is global to the process, too: a new
-//! connection would use the companions that were there before. So this list is global as well, whatever stores there
-//! are.
+//! SQLite has one table of file locks in each process, and a fork copies this table. If the parent has a database open,
+//! the child believes that it holds the parent's locks, and acknowledged writes can be lost
+//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.6). So a child that was forked while there were connections
+//! never uses SQLite.
+//!
+//! SQLite also has only one view of the companions of an open database in each process: a new connection uses the
+//! companions that the older connections use. So this list is global too, and all stores share it.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::process::Process;
@@ -14,13 +15,14 @@ use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Swapped, never locked: a fork could copy a lock while it is held.
+/// The list is swapped, never locked: a fork could copy a lock while it is held.
 static OPEN: ArcSwapOption<Open> = ArcSwapOption::const_empty();
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
+/// The open connections of one process.
 struct Open {
     process: Process,
-    /// The connections by their numbers, and which files they have open.
+    /// The connections by their numbers, and the files that each has open.
     connections: Vec<(u64, Identities)>,
 }
 
@@ -32,15 +34,15 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// Gives a permit for a connection to these files. Gives `None` if this process has the same database open with
-    /// companions that do not stand beside it any more.
+    /// other companions than those that exist now.
     pub(crate) fn get(files: Identities) -> Result<Option<Permit>, StoreError> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         change(|connections| {
             let connections = connections.map_err(|Inherited| {
                 StoreError::new(
                     StoreErrorKind::Forked,
-                    "this process was forked from one that had its SQLite file open, so SQLite is not to be trusted \
-                     here; let the parent fork under before_fork(), or not use its sessions before",
+                    "this process was forked from one that had its SQLite file open, so it cannot use SQLite safely; \
+                     let the parent fork under before_fork(), or let it use no sessions before the fork",
                 )
             })?;
             if connections.iter().any(|(_, other)| is_other_log(other, &files)) {
@@ -53,7 +55,7 @@ impl Permit {
     }
 
     /// Notes the files that the connection has open, once their companions are there.
-    pub(crate) fn settle(&self, files: Identities) {
+    pub(crate) fn note_files(&self, files: Identities) {
         let _ = change(|connections| connections.map(|others| ((), with(others, self.number, files))));
     }
 
@@ -75,7 +77,7 @@ impl Drop for Permit {
     }
 }
 
-/// The connections of the process that this one was forked from are in the list.
+/// The list holds connections of the parent process, which had the database open at the fork.
 struct Inherited;
 
 fn is_other_log(open: &Identities, now: &Identities) -> bool {

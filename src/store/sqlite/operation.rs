@@ -1,4 +1,4 @@
-//! A try of a call, on one connection.
+//! One try of a call, on one connection.
 
 use crate::error::StoreError;
 use crate::store::call::Call;
@@ -7,8 +7,7 @@ use crate::store::sqlite::failure::Failure;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::time::SystemTime;
 
-/// A try of a call. There is a second try if the first one finds the disk full, or a connection that does not work any
-/// more.
+/// One try of a call. More tries follow if the disk is full, or if the connection does not work any more.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation<'a> {
     pub(crate) sqlite: &'a Connection,
@@ -19,7 +18,7 @@ pub(crate) struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// Begins a transaction that writes. Waits for the lock, so the time has to be asked for after this.
+    /// Begins a transaction that writes. This may wait for the lock, so call `now` only afterwards.
     pub(crate) fn begin(&self) -> rusqlite::Result<Transaction<'a>> {
         Transaction::new_unchecked(self.sqlite, TransactionBehavior::Immediate)
     }
@@ -30,7 +29,7 @@ impl<'a> Operation<'a> {
         Ok(())
     }
 
-    /// The time, as exact as the columns hold it.
+    /// Gives the time, rounded down to milliseconds as in the columns.
     pub(crate) fn now(&self) -> SystemTime {
         time(milliseconds((self.clock)()))
     }

@@ -1,4 +1,4 @@
-//! Rows that have expired are removed a few at a time, whenever the store writes.
+//! Removes expired rows, a few at a time: when a session is created, when an id is replaced, and when the disk is full.
 
 use crate::store::sqlite::columns::milliseconds;
 use rusqlite::{Connection, params};

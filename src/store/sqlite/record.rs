@@ -35,7 +35,7 @@ impl Operation<'_> {
         if trace::is_known(&transaction, key, self.call.nonce, now)? {
             return Err(Refusal::Gone.into());
         }
-        // A record that has expired may be there still.
+        // An expired record may still have this key.
         rows::remove(&transaction, key, now)?;
         purge(&transaction, now, PURGED)?;
         let state = RecordState::new(record, self.call, now);
@@ -73,16 +73,16 @@ impl Operation<'_> {
         let Some(state) = found.state.alive(lifetime, now) else { return Ok(None) };
         let (mut info, mut refreshed) = (state.info(now), false);
         if state.is_refresh_due(lifetime.refresh, now) {
-            // A refresh that cannot be written does not fail the load, and does not take all of its time.
+            // If the refresh cannot be written, the load still succeeds. The refresh gets half of the time.
             wait_for_locks_until(self.call.deadline.halfway());
             match self.extend(&at, lifetime) {
                 Ok(Some((id, extended))) => {
-                    // The values were read with this version, whatever was written since.
+                    // Keep the version that was read together with the values.
                     info = RecordInfo { version: info.version, ..extended };
                     (at.id, refreshed) = (id, true);
                 }
                 Ok(None) => return Ok(None),
-                Err(error) => log::debug!("session {}: not refreshed: {error}", key.id),
+                Err(error) => log::debug!("session {}: the refresh was not written: {error}", key.id),
             }
         }
         Ok(Some(Record {
@@ -130,8 +130,8 @@ impl Operation<'_> {
         Ok(Updated { info: found.state.info(now), totals, forwarded_to })
     }
 
-    /// Finds the record that an update is for, and gives the id that it has now, if that is another one. If this call
-    /// was made before, the record has its new key already.
+    /// Finds the record for an update. If the record was found by a forward, gives its present id too. If this call was
+    /// made before, the record has its new key already.
     fn find_for(
         &self,
         sqlite: &Connection,
@@ -146,7 +146,7 @@ impl Operation<'_> {
         match rows::find(sqlite, new_key, now)? {
             Some(found) if found.state.knows(self.call.nonce) => Ok((found, None)),
             Some(_) => Err(Refusal::IdTaken.into()),
-            // An id that was replaced cannot be replaced once more.
+            // An id that was replaced cannot be replaced again.
             None => Ok((rows::find(sqlite, key, now)?.ok_or(Refusal::Gone)?, None)),
         }
     }
@@ -200,7 +200,7 @@ fn move_to(
     update: &Update<'_>,
     now: SystemTime,
 ) -> rusqlite::Result<()> {
-    // A record that has expired may be there still.
+    // An expired record may still have the new key.
     rows::remove(sqlite, new_key, now)?;
     let in_group = group::serial(sqlite, new_key)?;
     let join_order = match update.join {

@@ -1,7 +1,7 @@
-//! Opens the files beside the database, and makes them longer.
+//! Opens and lengthens the files beside the database, in a safe way.
 //!
-//! Others may be able to put something else in the place of such a file: a link to a file of their choice, for us to
-//! write to, or a pipe, for us to wait for. So a file is opened only if it is a regular file without another name.
+//! Another user may be able to replace such a file by a link, to make us write into a file of their choice, or by a
+//! pipe, to make us wait. So a file is used only if it is a regular file that has no other name.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     if is_regular(&file.metadata()?) { Ok(file) } else { Err(io::Error::other("not a regular file of its own")) }
 }
 
-/// Opens such a file to write at its end.
+/// Opens a regular file to write at its end.
 pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().append(true))
 }
@@ -26,7 +26,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Gives the length of such a file; 0 if there is none.
+/// Gives the length of a regular file, or 0 if there is no such file.
 pub(crate) fn length(path: &Path) -> u64 {
     fs::symlink_metadata(path).ok().filter(is_regular).map_or(0, |file| file.len())
 }
@@ -40,8 +40,8 @@ pub(crate) fn add_zeros(mut file: File, zeros: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Says whether the disk has no room for what was to be added. Any other error tells nothing about that: perhaps the
-/// process may not write such a file at all.
+/// Says whether adding failed because the disk is full. Any other error proves nothing about the disk: for instance,
+/// the process may have no right to write the file.
 pub(crate) fn has_no_room(added: io::Result<()>) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     added.is_err_and(|error| matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))

@@ -1,7 +1,7 @@
-//! The reserve: a file of zeros beside the database, which is given up when the disk is full.
+//! The reserve: a file of zeros beside the database, which is removed when the disk is full.
 //!
-//! A checkpoint copies the log into the database, and the database may have to grow for that. The reserve holds the
-//! room for that growth, and some more for a log that has to grow because somebody reads it.
+//! A checkpoint copies the log into the database, and the database may have to grow for that. The reserve has the room
+//! for this growth. It has some more room for the log, which has to grow while a reader uses it.
 
 use crate::store::sqlite::files::companion;
 use crate::store::sqlite::regular_file::{add_zeros, create_new, has_no_room, length, open_to_append};
@@ -9,26 +9,26 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The least that the reserve holds, besides the room for the growth of the database.
+/// The room that the reserve has besides the room for the growth of the database, in bytes.
 const RESERVE: u64 = 1 << 20;
-/// A reserve that is this many times as large as it has to be is made smaller.
+/// A reserve that is more than this many times too large is made smaller.
 const LARGE_RESERVE: u64 = 8;
-/// The room that the log and the `-shm` file take when they are made.
+/// The room that the log and the `-shm` file take when they are created, in bytes.
 const COMPANIONS: u64 = 1 << 17;
 
-/// Says whether the reserve has room for the growth of the database and what else is needed, of which `free` bytes lie
-/// inside the database. Makes the reserve longer if it has to.
+/// Says whether the reserve is large enough. If it is too short, makes it longer. If the disk has no room for that, the
+/// `free` bytes inside the database count too, but not for its `growth`.
 pub(crate) fn has_room(database: &Path, growth: u64, free: u64) -> bool {
     let reserve = companion(database, "-reserve");
     let (now, whole) = (length(&reserve), growth + RESERVE);
     if now > LARGE_RESERVE * whole {
-        // It was made for a growth that is over, or did not come.
+        // The database needed more room earlier, and does not need it any more.
         let _ = open_to_append(&reserve).and_then(|file| file.set_len(whole));
         return true;
     }
     let open = || match create_new(&reserve) {
         Ok(file) => {
-            // Whoever may write the database may write the reserve.
+            // The users who may write the database have to be able to write the reserve too.
             file.set_permissions(fs::metadata(database)?.permissions())?;
             Ok(file)
         }
@@ -40,12 +40,12 @@ pub(crate) fn has_room(database: &Path, growth: u64, free: u64) -> bool {
         || length(&reserve) >= growth + RESERVE.saturating_sub(free)
 }
 
-/// Gives the reserve up. Says whether there was one.
+/// Removes the reserve, so that its room is free. Says whether there was a reserve.
 pub(crate) fn give_up(sqlite: &rusqlite::Connection) -> bool {
     sqlite.path().is_some_and(|database| remove(Path::new(database)))
 }
 
-/// Gives the reserve up if the disk is so full that the log and the `-shm` file cannot be made. Says whether it did.
+/// Removes the reserve if the disk is too full to create the log and the `-shm` file. Says whether it removed it.
 pub(crate) fn give_up_for_companions(database: &Path) -> bool {
     let probe = companion(database, "-probe");
     let added = create_new(&probe).and_then(|file| add_zeros(file, COMPANIONS));

@@ -1,4 +1,4 @@
-//! The rows of sessions: each is a record without its values.
+//! The rows of the table `sessions`. A row is a record without its values.
 
 use crate::store::key::RecordKey;
 use crate::store::record::{Size, Values};
@@ -15,14 +15,15 @@ macro_rules! state_columns {
 }
 pub(crate) use state_columns;
 
-/// The serial of the group with the tag `?2`, as SQL: 0 for the empty tag, NULL if there is no such group.
+/// The SQL for the serial of the group with the tag `?2`. It is 0 for the empty tag, and NULL if there is no such
+/// group.
 macro_rules! in_group {
     () => {
         "iif(?2 = x'', 0, (SELECT groups.serial FROM groups WHERE groups.tag = ?2))"
     };
 }
 
-/// The condition for the live record with the parameters of [`live`], as SQL.
+/// The SQL condition for a live record. Its parameters are those of [`live`].
 macro_rules! is_live {
     () => {
         concat!(
@@ -79,7 +80,7 @@ pub(crate) fn find(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
         .optional()
 }
 
-/// Reads a live record with its values. That is one statement, so all that it reads is of one moment.
+/// Reads a live record with its values. It uses one statement, which sees one moment of the database.
 pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Contents>> {
     let mut statement = sqlite.prepare_cached(concat!(
         "SELECT ",
@@ -133,7 +134,7 @@ pub(crate) fn insert(sqlite: &Connection, row: &NewRow<'_>) -> rusqlite::Result<
     Ok(sqlite.last_insert_rowid())
 }
 
-/// Writes what every change of a record changes, and the new size of its values.
+/// Writes the columns that every change of a record changes: the version, the size and the nonces.
 pub(crate) fn write_change(sqlite: &Connection, found: &Found, size: Size) -> rusqlite::Result<usize> {
     let Found { serial, state, .. } = found;
     sqlite
@@ -141,7 +142,8 @@ pub(crate) fn write_change(sqlite: &Connection, found: &Found, size: Size) -> ru
         .execute(params![serial, state.version as i64, size.keys as i64, size.bytes as i64, state.nonces])
 }
 
-/// Writes how long a record lives. Most changes do not change that, so they spare the index of the expiries.
+/// Writes the columns for the life of a record. Most changes do not touch them, and so need no work in the index of
+/// expiries.
 pub(crate) fn write_life(sqlite: &Connection, found: &Found) -> rusqlite::Result<usize> {
     let Found { serial, state, .. } = found;
     sqlite
@@ -187,7 +189,7 @@ pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
         .optional()
 }
 
-/// Removes a record, even if it is damaged. Says whether it was alive; `None` if there was none.
+/// Removes a record, even if it is damaged. Says whether the session was alive. Gives `None` if there was no record.
 pub(crate) fn remove(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<bool>> {
     sqlite
         .prepare_cached(concat!(

@@ -1,4 +1,4 @@
-//! The schema of the database, which also tells our files from others.
+//! The schema of the database, and the check that a file has our schema.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::sqlite::failure::store_error;
@@ -7,12 +7,12 @@ use crate::store::sqlite::foreign_log::write_birth;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 
-/// Tells our files from other SQLite databases: "mps" and a byte.
+/// The mark of our files in SQLite's header: "mps" and a byte.
 const APPLICATION_ID: i64 = 0x6d_70_73_01;
 const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_VERSION: i64 = 2;
 
-/// Says whether the file has our schema; `false` if the file is empty. Everything else is refused.
+/// Says whether the file has our schema. Gives `false` if the file is empty, and an error if it holds anything else.
 pub(crate) fn has_schema(sqlite: &Connection, path: &Path) -> Result<bool, StoreError> {
     let about = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
                  FROM pragma_application_id, pragma_user_version";

@@ -1,36 +1,36 @@
 CREATE TABLE sessions (
   serial     INTEGER PRIMARY KEY,
-  id         BLOB NOT NULL,    -- the digest of the session's id
+  id         BLOB NOT NULL,    -- the public id: a digest of the session id
   namespace  INTEGER NOT NULL, -- its namespace's serial
-  in_group   INTEGER NOT NULL, -- its group's serial; 0 where it is in none
+  in_group   INTEGER NOT NULL, -- its group's serial; 0 if it is in no group
   group_name TEXT,
   version    INTEGER NOT NULL,
   created    INTEGER NOT NULL, -- times are milliseconds since 1970
-  joined     INTEGER,          -- its group
-  join_order INTEGER NOT NULL, -- grows with each session that joins the group; 0 where it is in none
+  joined     INTEGER,          -- when it joined its group; NULL if it is in no group
+  join_order INTEGER NOT NULL, -- larger for each session that joins the group; 0 if it is in no group
   began      INTEGER NOT NULL, -- when the absolute timeout began
-  refreshed  INTEGER,          -- NULL until it is loaded for the first time, if its life was shorter until then
-  ends       INTEGER,          -- the absolute timeout
+  refreshed  INTEGER,          -- NULL before the first load, if the session has a shorter life until then
+  ends       INTEGER,          -- when the absolute timeout ends it; NULL for never
   idle       INTEGER NOT NULL, -- the idle timeout, in milliseconds
-  own_idle   INTEGER NOT NULL, -- 1 if that was chosen for this session
+  own_idle   INTEGER NOT NULL, -- 1 if the idle timeout was chosen for this session
   expires    INTEGER NOT NULL,
-  keys       INTEGER NOT NULL, -- how many values it has
-  size       INTEGER NOT NULL, -- of the values, in bytes
-  nonces     BLOB NOT NULL,    -- of the last calls that changed it, newest first
+  keys       INTEGER NOT NULL, -- the number of its values
+  size       INTEGER NOT NULL, -- the size of its values, in bytes
+  nonces     BLOB NOT NULL,    -- the nonces of the last calls that changed it, newest first
   UNIQUE (id, in_group)
 ) STRICT;
 
 CREATE INDEX sessions_by_expiry ON sessions (expires);
 CREATE INDEX sessions_by_group ON sessions (in_group, join_order) WHERE in_group > 0;
 
--- A session lives only as long as its namespace is here: to end all sessions of a namespace, its row goes. The next
--- namespace of the same name has another serial: AUTOINCREMENT never gives one twice.
+-- A session is alive only while the row of its namespace is here. So one DELETE of this row ends all sessions of the
+-- namespace. The next row with the same name gets another serial, because AUTOINCREMENT never gives a serial twice.
 CREATE TABLE namespaces (
   serial INTEGER PRIMARY KEY AUTOINCREMENT,
   name   TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- In the same way, a session in a group lives only as long as its group is here.
+-- In the same way, a session in a group is alive only while the row of its group is here.
 CREATE TABLE groups (
   serial INTEGER PRIMARY KEY AUTOINCREMENT,
   tag    BLOB NOT NULL UNIQUE -- the digest of the group's name
@@ -43,7 +43,8 @@ CREATE TABLE session_values (
   PRIMARY KEY (session, key)
 ) STRICT, WITHOUT ROWID;
 
--- Ids that were replaced: they reach the session until the grace ends, and they end it until they expire.
+-- Forwards, from ids that were replaced. Until the grace ends, the old id reaches the session. Until the row expires, a
+-- logout with the old id ends the session.
 CREATE TABLE forwards (
   id         BLOB NOT NULL,
   tag        BLOB NOT NULL,
@@ -57,17 +58,18 @@ CREATE INDEX forwards_by_new_id ON forwards (new_id, tag);
 
 CREATE INDEX forwards_by_expiry ON forwards (expires);
 
--- Sessions that ended within a minute after their creation: the call that created one may be sent again.
+-- Traces of sessions that ended within a minute after their creation. A late copy of the call that created such a
+-- session must not create it again.
 CREATE TABLE ended (
   id      BLOB NOT NULL,
-  nonce   BLOB NOT NULL, -- of the call that made it
+  nonce   BLOB NOT NULL, -- of the call that created it
   expires INTEGER NOT NULL,
   PRIMARY KEY (id, nonce)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX ended_by_expiry ON ended (expires);
 
--- A foreign key would need a setting of each connection. A trigger does not.
+-- SQLite obeys foreign keys only on connections that ask for it. A trigger always works.
 CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN
   DELETE FROM session_values WHERE session = OLD.serial;
 END;
@@ -83,8 +85,9 @@ WHEN OLD.in_group > 0 AND NEW.in_group <> OLD.in_group BEGIN
   WHERE serial = OLD.in_group AND NOT EXISTS (SELECT 1 FROM sessions WHERE in_group = OLD.in_group AND in_group > 0);
 END;
 
--- When the file was made, in nanoseconds since 1970. A log is used only beside the file that it was written for.
+-- `born` is the time when the file was created, in nanoseconds since 1970. It shows whether the log beside the file was
+-- written for this file: see foreign_log.rs.
 CREATE TABLE file (
   born    INTEGER,
-  touched INTEGER NOT NULL DEFAULT 0 -- for a commit that changes nothing else
+  touched INTEGER NOT NULL DEFAULT 0 -- a counter, for a commit that changes nothing else: see wal.rs
 ) STRICT;

@@ -1,7 +1,7 @@
 //! The serials of groups and namespaces. No serial is given twice.
 
-/// The next serial of a table, as SQL. It is NULL, for which SQLite gives the next number. If that number would be out
-/// of range, somebody else wrote into the table, and the serial is random.
+/// The SQL for the next serial of a table. It is NULL, and SQLite replaces it by the next number. If this number would
+/// be too large, which happens only if another program wrote into the table, the serial is random.
 macro_rules! next_serial {
     ($table:literal) => {
         concat!(

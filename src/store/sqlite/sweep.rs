@@ -1,4 +1,4 @@
-//! Removes the records that an ended group or namespace has left.
+//! Removes the records that remain after a group or a namespace has ended.
 
 use crate::store::sqlite::checkpoint::{Checkpoint, checkpoint};
 use crate::store::sqlite::failure::is_disk_full;
@@ -6,14 +6,14 @@ use crate::store::sqlite::lock_wait::wait_for_locks_until;
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::wal;
 
-/// How many records are removed in one step. Others wait that long for the lock.
+/// The most records that are removed in one step. Other calls wait for the lock during a step.
 pub(crate) const BATCH: i64 = 500;
 /// Between two steps, a log of more pages than this is copied into the database.
 const LONG_LOG: u32 = 1000;
 
 impl Operation<'_> {
-    /// Removes records within half of the time that the call has left. `batch` is SQL that selects some of those of
-    /// `serial`. Their sessions have ended; a record that remains expires.
+    /// Removes records within half of the time that the call has left. `batch` is SQL that selects some records of the
+    /// group or namespace with this serial. Their sessions have ended; a record that remains expires.
     pub(crate) fn sweep(&self, batch: &str, serial: i64) {
         let (mut operation, mut most) = (*self, BATCH);
         let deadline = self.call.deadline.halfway();

@@ -11,7 +11,8 @@ use std::time::SystemTime;
 impl Operation<'_> {
     /// Leaves a trace of a session that is about to be removed, if the session is young.
     ///
-    /// A full disk gets no traces. Its last room is for ending sessions, and nothing can create one there.
+    /// On a full disk, no traces are written: the last room is for ending sessions, and no session can be created
+    /// there.
     pub(crate) fn leave_trace(&self, sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<()> {
         if self.disk_is_full {
             return Ok(());
@@ -27,15 +28,14 @@ impl Operation<'_> {
     }
 }
 
-/// Says whether the call with this nonce created a session with this key that has ended. Only for a key that has no
-/// live record.
+/// Says whether the call with this nonce created a session that has ended. Call it only if the key has no live record.
 pub(crate) fn is_known(
     sqlite: &Connection,
     key: &RecordKey<'_>,
     nonce: Nonce,
     now: SystemTime,
 ) -> rusqlite::Result<bool> {
-    // The record itself may be there still.
+    // The ended record itself may still exist.
     sqlite
         .prepare_cached(
             "SELECT 1 FROM ended WHERE id = ?1 AND nonce = ?2 AND expires > ?3

@@ -6,7 +6,8 @@ use crate::store::sqlite::failure::Failure;
 use crate::store::update::{Change, ChangeSet, add};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Applies changes to the values of a record, which have the size `total` before, and gives their size after.
+/// Applies changes to the values of a record. `total` is the size of the values before, and the result is their size
+/// after.
 pub(crate) fn change(
     sqlite: &Connection,
     serial: i64,

@@ -5,13 +5,14 @@ use crate::store::sqlite::regular_file::{add_zeros, has_no_room, length, open_to
 use std::cell::Cell;
 use std::path::Path;
 
-/// How much longer the log is than what is in it. A logout takes about 30 kB.
+/// How much longer the log file is than its content, in bytes. A logout needs about 30 kB.
 pub(crate) const LOG_ROOM: u64 = 2 << 20;
-/// What SQLite keeps in the log beside each page.
+/// The size of the header that each page has in the log, in bytes.
 const FRAME_HEADER: u64 = 24;
 
 thread_local! {
-    /// The number of pages in the log, as far as this thread knows. SQLite tells it to a plain function.
+    /// The number of pages in the log, as far as this thread knows. SQLite reports it to a function that has no data of
+    /// its own, so the number is kept here.
     static PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -32,7 +33,7 @@ pub(crate) fn watch(sqlite: &rusqlite::Connection) {
     }));
 }
 
-/// Says whether the log has room for more than is in it. Makes the log longer if it has to.
+/// Says whether the log file has room besides its content. If it is too short, makes it longer.
 ///
 /// That is safe while others write to the log: zeros go to its end, and SQLite writes over them.
 pub(crate) fn has_room(database: &Path, page_size: u64) -> bool {
@@ -41,8 +42,8 @@ pub(crate) fn has_room(database: &Path, page_size: u64) -> bool {
     now >= whole || !has_no_room(open_to_append(&log).and_then(|log| add_zeros(log, whole - now)))
 }
 
-/// Gives back the length of a log that was copied, beyond the room that is kept in it. The next commit does that,
-/// unless somebody reads the log.
+/// Makes a log that was copied shorter, but keeps its room. SQLite does this at the next commit, unless a reader uses
+/// the log. So this makes a commit that changes nothing else.
 pub(crate) fn shorten(sqlite: &rusqlite::Connection) -> rusqlite::Result<()> {
     let is_long = |database| length(&companion(Path::new(database), "-wal")) > LOG_ROOM + LOG_ROOM / 8;
     if sqlite.path().is_some_and(is_long) {

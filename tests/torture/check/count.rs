@@ -1,10 +1,12 @@
-//! Counts are exact: no less than what was acknowledged before the read, no more than what was invoked before its end.
+//! Counters are exact. A read gives at least the sum of the additions that were acknowledged before the read, and at
+//! most the sum of those that were invoked before its end.
 
 use super::super::history::{Applied, Call, NEVER, Operation, Outcome};
 use super::{OfSession, Violation};
 use std::collections::BTreeMap;
 
-/// A session remembers so many changes at least: what is sent again after more of them may be applied twice.
+/// The number of changes that a session remembers at least. A call that is sent again after more changes may be applied
+/// twice.
 const REMEMBERED: usize = 24;
 
 #[derive(Default)]
@@ -18,7 +20,7 @@ pub(super) fn check(session: &OfSession<'_>, violations: &mut Vec<Violation>) {
     for operation in &session.operations {
         if let Some(changes) = operation.changes() {
             if changes.clear {
-                return; // Which of the additions it took away is not to be told.
+                return; // It is not known which additions this removed.
             }
             for (key, by) in &changes.add {
                 counters.entry(key).or_default().additions.push((operation, *by));

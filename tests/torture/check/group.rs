@@ -1,4 +1,4 @@
-//! Groups: a list shows who is a member, no one else, and leaves nobody out.
+//! Groups: a list shows all members, and nothing else.
 
 use super::super::history::{Applied, Call, History, Id, Operation, Outcome, Public};
 use super::Violation;

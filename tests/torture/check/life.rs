@@ -8,21 +8,21 @@ use super::group::Groups;
 use super::{CLOCKS_DIFFER, OfSession, Violation};
 use std::collections::HashMap;
 
-/// Fewer than the library follows.
+/// The number of forwards that the checker relies on. It is smaller than the number that the library follows.
 const FORWARDS: usize = 6;
 const MILLISECOND: u64 = 1_000_000;
 
 /// An id that the session had.
 pub(super) struct Link<'h> {
     pub(super) public: Public,
-    /// Gave it out.
+    /// The operation that gave the id to the client.
     pub(super) maker: &'h Operation,
     pub(super) group: Option<u32>,
-    /// When it was known that the session had joined the group that it is in since.
+    /// The time at which the session had surely joined its present group.
     member_since: u64,
 }
 
-/// When something was over at the latest, and the operation that shows it.
+/// The latest time at which something can have ended, and the operation that proves it.
 type End<'h> = Option<(u64, &'h Operation)>;
 
 pub(super) struct Life<'h> {
@@ -34,9 +34,10 @@ pub(super) struct Life<'h> {
     /// For each id: when the session had another one, or none.
     moved: Vec<End<'h>>,
     ends: Vec<&'h Operation>,
-    /// Those that changed its id, or may have done so: with the position of the id that it had before, if known.
+    /// The operations that changed the id, or may have changed it. With each, the position of the id before it, if
+    /// known.
     moves: Vec<(&'h Operation, Option<usize>)>,
-    /// When first an operation began that may have given it an id that nobody knows.
+    /// The time when the first operation began that may have given the session an id that no worker knows.
     unknown_since: u64,
 }
 
@@ -144,7 +145,7 @@ impl<'h> Life<'h> {
             match &operation.call {
                 Call::Destroy(_) | Call::Remove(..) => {
                     self.ends.push(operation);
-                    // What is no member of the group is not touched.
+                    // A session that is not a member of the group is not touched.
                     let touches = |at: &usize| match operation.call {
                         Call::Remove(group, _) => self.links[*at].group == Some(group),
                         _ => true,
@@ -178,8 +179,8 @@ impl<'h> Life<'h> {
                 }
             }
         }
-        // The end of a session is that of all its ids, also of those that come after the one it was ended by, where
-        // that one surely led to them.
+        // If a session ends, all its ids are dead. This includes later ids than the one with which it was ended, if
+        // that id surely led to them.
         let reaches_all = |end: &&&Operation, at: usize| {
             let after = self
                 .moves
@@ -249,7 +250,7 @@ impl<'h> Life<'h> {
             (call, Some(Outcome::Dead | Outcome::Gone)) if !operation.resent || matches!(call, Call::Load) => {
                 let Some(position) = position else { return };
                 let is_strict = operation.new_id().is_strict();
-                // One that was reached by an old id gets no other one.
+                // A session that was reached by an old id gets no new id.
                 let is_old = is_strict && self.by_token.get(&operation.token) != Some(&position);
                 if !is_old && !self.is_end_explained(operation, position, is_strict, groups) {
                     complain("it is missing, and nothing can have ended it", &[self.links[position].maker, operation]);

@@ -14,13 +14,13 @@ use std::fmt;
 /// How much the wall clock of the store and the monotonic clock here may differ, in nanoseconds.
 const CLOCKS_DIFFER: u64 = 200_000_000;
 
-/// What is right in a run.
+/// The rules for the operations of a run.
 pub struct Rules {
-    /// The kinds of errors that faults from outside explain.
+    /// The kinds of errors that are allowed, because a fault from outside explains them.
     pub kinds: Vec<&'static str>,
     /// How long an operation may take, in nanoseconds.
     pub longest: u64,
-    /// How long one thread may get nothing but errors, in nanoseconds.
+    /// How long one thread may get only errors, in nanoseconds.
     pub outage: u64,
 }
 

@@ -1,10 +1,10 @@
-//! Whatever happens to connections and servers, every thread gets on with its work again.
+//! Progress: after any fault of a connection or a server, every thread can work again.
 
 use super::super::history::{History, Id, NEVER, Operation, Outcome};
 use super::{Rules, Violation};
 use std::collections::BTreeMap;
 
-/// Of so many tries one has to succeed.
+/// Of this many tries, at least one has to succeed.
 const TRIES: usize = 100;
 
 pub(super) fn check(history: &History, rules: &Rules, violations: &mut Vec<Violation>) {

@@ -1,9 +1,9 @@
 //! Each key of a session is a linearizable register: every value read was there at one moment of the read.
 //!
-//! The values that are written are unique, so a read names its write. What has to hold then is known since Gibbons and
-//! Korach ("Testing shared memories", 1997): a write and the reads of its value span a zone of time. Where the first of
-//! them ended before the last began, the value was there for all of that time, and no other value can have been.
-//! Removals all write the same, nothing, and are looked at pair by pair.
+//! All written values are different, so a read shows which write it saw. The rule is that of Gibbons and Korach
+//! ("Testing shared memories", 1997). A write and the reads of its value form a zone of time. If the first of them
+//! ended before the last of them began, the value was there for all the time between, and no other value was. All
+//! removals write the same (nothing), so they are checked pair by pair.
 
 use super::super::history::{Applied, Id, NEVER, Operation, Outcome};
 use super::{OfSession, Violation};

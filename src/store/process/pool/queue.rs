@@ -20,8 +20,8 @@ impl<T> Queue<T> {
         Queue { waiters: Mutex::new(VecDeque::new()) }
     }
 
-    /// Waits until an item is handed over, or until the deadline. `find_free` is called first: an item may have become
-    /// free just before this thread joins the queue.
+    /// Waits until an item is handed over, or until the deadline. Calls `find_free` first, because an item may have
+    /// become free just before this thread joined the queue.
     pub(crate) fn wait(&self, deadline: Deadline, find_free: impl FnOnce() -> Option<T>) -> Option<T> {
         let waiter = Arc::new(Waiter { item: Mutex::new(None), handed_over: Condvar::new() });
         let mut waiters = lock(&self.waiters);

@@ -6,8 +6,8 @@ use crate::store::redis::wire::failure::Failure;
 use crate::store::redis::wire::one_line::one_line;
 use redis::{Value, cmd};
 
-/// Logs which server the node is, and whether it evicts keys. The user does not need a right for that: what it may not
-/// ask is left out.
+/// Logs the version of the node, and whether the node evicts keys. If the Redis user may not ask for one of these, the
+/// log line leaves it out.
 ///
 /// # Errors
 /// The connection failed, and cannot be used any more.

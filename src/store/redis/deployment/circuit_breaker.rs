@@ -1,4 +1,4 @@
-//! A circuit breaker: lets few attempts to connect through to a node that refuses new connections.
+//! A circuit breaker: limits the attempts to connect to a node that refuses connections.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::redis::deployment::token_bucket::TokenBucket;

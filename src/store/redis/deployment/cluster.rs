@@ -1,7 +1,8 @@
 //! A Redis Cluster: each request goes to the node that serves its slot.
 //!
-//! The cluster client of the `redis` crate sends a command again after a read timeout, and sleeps between its tries
-//! without regard to a deadline. This one ends by the deadline, and leaves retries to the client of the node.
+//! The cluster client of the `redis` crate is not used, because it sends a command again after a read timeout, and it
+//! sleeps between its tries without looking at a deadline. This client ends by the deadline, and leaves retries to the
+//! client of the node.
 
 pub(crate) mod cluster_url;
 mod nodes;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// After this many redirections of one request, the nodes do not agree yet.
+/// After this many redirections, a request pauses before each try, because the nodes do not agree about the slot yet.
 const MANY_REDIRECTS: u32 = 4;
 /// The pause before a request is sent again while the nodes do not agree, or while the keys of a slot are on two nodes.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -40,7 +41,7 @@ pub(crate) struct ClusterClient {
 /// Where a request is sent next.
 struct Destination {
     node: Node,
-    /// Whether the node is about to get the slot, and has to be told that another node has sent us.
+    /// Whether the node is about to get the slot, so that `ASKING` has to be sent before the request.
     asking: bool,
 }
 
@@ -52,7 +53,7 @@ struct Routing {
     tries: u32,
     /// Whether a replacement was looked for, because a node failed.
     has_replaced: bool,
-    /// What a node asked us to wait for.
+    /// The reason why a node has last told us to wait.
     waited_for: Option<Redirect>,
 }
 
@@ -111,7 +112,7 @@ impl ClusterClient {
         }
     }
 
-    /// Waits a little for the nodes to agree, and looks anew which of them serves the slot.
+    /// Waits a little until the nodes agree, and then asks again which node serves the slot.
     fn wait(&self, from: Node, reason: Redirect, routing: &mut Routing) -> Result<Destination, StoreError> {
         let Routing { slot, deadline, tries, .. } = *routing;
         // The node may be cut off, and not know what the others have agreed on.
@@ -119,7 +120,7 @@ impl ClusterClient {
         if deadline.left() <= 2 * PAUSE {
             return Err(self.given_up(reason));
         }
-        // The pauses grow, so that many calls that wait do not keep the nodes busy.
+        // The pauses grow. So the nodes stay free even if many calls wait.
         thread::sleep((PAUSE * tries.min(10)).min(deadline.left() / 2));
         self.topology.renew(deadline.halfway());
         let destination = self.home_of(slot, deadline)?;
@@ -139,7 +140,7 @@ impl ClusterClient {
             self.topology.distrust(&failed);
         }
         if routing.deadline.has_passed() {
-            // If the time was spent on waiting, then what was waited for is the reason.
+            // If this request has waited, report the reason for the wait, not this failure.
             return Err(routing.waited_for.take().map_or(error, |reason| self.given_up(reason)));
         }
         if routing.has_replaced {

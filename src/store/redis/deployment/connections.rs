@@ -1,4 +1,4 @@
-//! The connections of one process to one node, and which of them are still used.
+//! The connections of one process to one node, and the rules for which of them are used again.
 //!
 //! If a connection fails, those that were opened before may be dead too: the node may have been restarted, or replaced.
 //! So connections belong to epochs. An epoch ends when one of its connections fails, or when another node takes the
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 /// The longest time for which an unused connection is kept. After that, a firewall on the way to the node may have
 /// forgotten it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// After this time without a request, a connection counts as idle: it may be dead without a sign.
+/// After this time without a request, a connection counts as idle: the other side may be gone without our noticing.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// The time between two events after which connections are not used again. Epochs are numbered.
+/// The number of an epoch. When an epoch ends, the connections that were opened in it are not used again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
@@ -71,7 +71,7 @@ impl Connections {
         Some(next)
     }
 
-    /// Ends the present epoch, whichever it is. Idle connections are still to be closed.
+    /// Ends the present epoch, whichever it is. The caller has to close the idle connections.
     pub(crate) fn end_present(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
@@ -90,14 +90,15 @@ impl Connections {
 impl PooledConnection {
     /// Makes an entry for the pool out of a new connection.
     pub(crate) fn new(connection: Connection, epoch: Epoch, max_lifetime: Duration) -> PooledConnection {
-        // A little less by chance, so that not all connections are opened anew at the same time.
+        // The lifetime is up to a fifth shorter, at random, so that not all connections are opened again at the same
+        // time.
         let [chance] = random::bytes().unwrap_or([0]);
         let lifetime = max_lifetime - max_lifetime / 5 * u32::from(chance) / 255;
         let now = Instant::now();
         PooledConnection { connection, epoch, last_used: now, expires: now + lifetime }
     }
 
-    /// Says whether the connection may be dead without a sign, because it was idle.
+    /// Says whether the connection was idle for so much time that the other side may be gone without our noticing.
     pub(crate) fn was_idle(&self) -> bool {
         self.last_used.elapsed() >= IDLE_AFTER
     }

@@ -8,14 +8,14 @@ use crate::store::redis::wire::failure::Failure;
 use crate::store::redis::wire::node::Node;
 use std::time::Duration;
 
-/// What leads to the node.
+/// How a client finds its node: by an address, or by asking Sentinels.
 pub(crate) enum FoundBy {
     Address(Single),
     Sentinels(Primary),
 }
 
 impl FoundBy {
-    /// Connects to the node. Gives also the node to which the connection leads, if Sentinels have named it.
+    /// Connects to the node. If Sentinels have named the node, gives it too.
     pub(crate) fn connect(&self, deadline: Deadline) -> Result<(Connection, Option<Node>), Failure> {
         match self {
             FoundBy::Address(single) => Ok((Connection::open(&single.url, deadline)?, None)),

@@ -1,11 +1,11 @@
-//! URLs that name several nodes, by commas.
+//! URLs that name several nodes, with commas between them.
 
 use crate::error::ConfigError;
 use crate::store::redis::wire::node::Node;
 use crate::store::redis::wire::node_url::{NodeUrl, Parameters};
 use redis::ConnectionAddr;
 
-/// What such a URL says.
+/// What a URL with several nodes says.
 pub(crate) struct Hosts {
     pub(crate) nodes: Vec<Node>,
     /// The URL of the first node alone. It holds the login, the database and the TLS settings.
@@ -14,8 +14,8 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Reads what stands behind `://` in a URL. Nodes without a port get `default_port`, which begins with a colon. The
-    /// query may have `more` parameters than that of a [`NodeUrl`].
+    /// Reads the part of a URL after `://`. A node without a port gets `default_port`, which begins with a colon. The
+    /// query may have the parameters of a [`NodeUrl`] and those in `more`.
     pub(crate) fn parse(
         scheme: &str,
         rest: &str,

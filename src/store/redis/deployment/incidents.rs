@@ -1,4 +1,4 @@
-//! The incidents of a node or a deployment, in the log: one line when an incident begins, and one when it ends.
+//! Logs the incidents of a node or a deployment: one line when an incident begins, and one when it ends.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::redis::deployment::proof::Proof;
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An incident ends when nothing has failed for this long. So if only some requests fail, the log does not tell of
-/// each.
+/// The time without a failure after which an incident ends. So if some requests fail and others succeed, the log gets
+/// one line, not one for each failure.
 const CALM: Duration = Duration::from_secs(1);
-/// An incident that soon begins again needs twice the calm to end, up to this.
+/// The longest such time. If an incident soon begins again, its time is doubled, up to this.
 const LONGEST_CALM: Duration = Duration::from_secs(64);
 
-/// Keeps account of the incidents of one node or deployment.
+/// The incidents of one node or deployment.
 pub(crate) struct Incidents {
     /// The name of the node or deployment in the log.
     name: String,
-    /// Whether any incident is going on. Spares the lock otherwise.
+    /// Whether an incident is going on. If not, the lock is not needed.
     any: AtomicBool,
     /// Counts the answers.
     answers: AtomicU64,
@@ -49,9 +49,9 @@ struct Incident {
     began: Instant,
     last_failure: Instant,
     failures: u64,
-    /// The least that an answer has to prove to end the incident.
+    /// The incident ends only with an answer that proves this.
     ended_by: Proof,
-    /// How long nothing may have failed when the incident ends.
+    /// The time without a failure that has to pass before the incident ends.
     calm: Duration,
     has_ended: bool,
 }
@@ -77,7 +77,7 @@ impl Incidents {
         }
     }
 
-    /// Notes a failure of a request whose answer would have been the `missed` proof.
+    /// Notes the failure of a request. An answer to the request would have proved `missed`.
     pub(crate) fn note_failure(&self, failure: &Failure, missed: Proof) {
         match failure {
             Failure::Connection(_) | Failure::NoScript | Failure::TooLate => {}
@@ -103,7 +103,7 @@ impl Incidents {
         }
     }
 
-    /// Notes an answer that is an error by the state that the node is in.
+    /// Notes an error that the node gives because of its present state.
     fn note_state(&self, error: &StoreError, ended_by: Proof) {
         match error.kind() {
             StoreErrorKind::Unavailable => self.note_outage(error),
@@ -118,8 +118,8 @@ impl Incidents {
         }
     }
 
-    /// Notes a timeout. One alone may be that of a slow request. Two without an answer to any call between them are an
-    /// outage.
+    /// Notes a timeout. One timeout alone may come from a slow request. Two timeouts are an outage if no call got an
+    /// answer between them.
     fn note_timeout(&self, error: &StoreError) {
         let answers = self.answers.load(Ordering::Relaxed);
         let before = self.state().answers_at_timeout.replace(answers);

@@ -60,8 +60,8 @@ impl NodeClient {
         })
     }
 
-    /// Sends a request. A redirection is an error: the node belongs to a cluster, which the store URL does not say. The
-    /// rest is as for `request`.
+    /// Like `request`, but a redirection is an error: the node belongs to a cluster, and the store URL does not name a
+    /// cluster.
     pub(crate) fn request_without_redirection<R>(
         &self,
         proof: &Cell<Proof>,
@@ -80,10 +80,10 @@ impl NodeClient {
         })
     }
 
-    /// Sends a request. If its connection fails, sends it once more on a fresh one. So it must not matter whether the
-    /// request is carried out twice.
+    /// Sends a request. If its connection fails, sends the request once more on a fresh connection. The node may have
+    /// carried out the first request, so a request that is carried out twice must do the same as once.
     ///
-    /// `proof` is what an answer proves about the node. The request may set it.
+    /// `proof` holds what an answer proves about the node. The closure may change it.
     pub(crate) fn request<R>(
         &self,
         proof: &Cell<Proof>,
@@ -103,7 +103,7 @@ impl NodeClient {
         deadline: Deadline,
         request: impl Fn(&mut Connection, Deadline) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
-        // If other calls of this process keep all connections, that says nothing about the node.
+        // A timeout here means that other calls of this process use all connections. It proves nothing about the node.
         let mut lease = self.connections.lease(deadline).map_err(Failure::of_this_request)?;
         let mut first = match self.idle_connection(&mut lease, deadline) {
             Some(pooled) => Try::reusing(pooled, deadline),
@@ -146,8 +146,8 @@ impl NodeClient {
         Ok(result)
     }
 
-    /// Decides whether a request that failed is sent once more. If not, gives the failure. If that is to show whether
-    /// the address leads to another node, gives the trial.
+    /// Decides whether a request that failed is sent once more. If not, the result is the failure. If the second try is
+    /// to find out whether the address now leads to another node, gives the trial.
     fn after_first_try(
         &self,
         first: Try,
@@ -170,7 +170,8 @@ impl NodeClient {
                 })
             }
             (failure @ (Failure::Connection(_) | Failure::NoScript), _) => {
-                // Servers close connections that are idle for long. That says nothing about other connections.
+                // Redis may close a connection that was idle for a long time. That proves nothing about other
+                // connections.
                 let was_closed = first.was_idle && failure.is_closed();
                 if !was_closed {
                     self.connections.distrust(&first.pooled);
@@ -202,7 +203,7 @@ impl NodeClient {
                 Failure::NotPrimary(_) | Failure::Refused { affects: Affects::ThisConnection, .. },
                 FoundBy::Sentinels(_),
             ) => self.connections.distrust(&last.pooled),
-            // A fresh connection may lead to a node that is ready. But not each call needs to find out.
+            // A fresh connection may lead to a node that is ready. Only a few calls a second try this.
             (Failure::Refused { affects: Affects::ThisConnection, .. }, FoundBy::Address(single))
                 if single.may_replace_connection() => {}
             // The node has done nothing, or nothing was even sent. The connection is as good as before.
@@ -225,7 +226,7 @@ impl NodeClient {
         failure.into_store_error(&self.name)
     }
 
-    /// Notes whether a cluster needs this node. The log is not told about a node that is not needed.
+    /// Notes whether the cluster needs this node. Failures of a node that is not needed are not logged.
     pub(crate) fn note_whether_needed(&self, is_needed: bool) {
         if is_needed {
             self.incidents.reinstate();

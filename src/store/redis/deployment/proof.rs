@@ -7,6 +7,6 @@ pub(crate) enum Proof {
     Alive,
     /// The node serves reads.
     Reads,
-    /// The node accepts what adds to its data. A full memory accepts only what removes.
+    /// The node accepts commands that add data. A node whose memory is full accepts only commands that remove data.
     Writes,
 }

@@ -24,9 +24,10 @@ pub(crate) struct Sentinels {
     /// What the Sentinels call the primary and its replicas.
     name: String,
     sentinels: Vec<NodeUrl>,
-    /// The Sentinel that was right last. It is asked first, so a silent one before it costs its share of the time once.
+    /// The number of the Sentinel that last named the primary. It is asked first, so that a silent Sentinel before it
+    /// does not cost time at each question.
     first: AtomicUsize,
-    /// How to log in at the primary. The node in it is a Sentinel.
+    /// The login and the TLS settings for the primary. The address in this URL is that of a Sentinel, and is not used.
     url: NodeUrl,
 }
 
@@ -73,7 +74,7 @@ impl Sentinels {
                 Err(not_found) => not_found,
             };
             if deadline.left() <= PAUSE {
-                // This round may have failed for want of time alone. The one before it knows more.
+                // This round may have failed only because time was short. The error of the round before says more.
                 return Err(last_round.unwrap_or(error));
             }
             if !during_failover {
@@ -87,8 +88,8 @@ impl Sentinels {
     /// Asks each Sentinel for the primary, until one names a node that can be used.
     fn connect_once(&self, deadline: Deadline) -> Result<(Connection, Node), NotFound> {
         let (mut failures, mut during_failover) = (Vec::new(), false);
-        // The node that a Sentinel names has to answer within the time of that Sentinel, so that a silent node does not
-        // keep the next Sentinel from being asked.
+        // A Sentinel and the node that it names share one part of the time. So time is left for the next Sentinel if
+        // the node is silent.
         for (which, until) in self.turns(deadline) {
             let asked = self.ask(which, until).map(|(primary, _)| primary);
             match asked.and_then(|primary| Ok((self.connect_to_primary(&primary, until)?, primary))) {
@@ -106,8 +107,8 @@ impl Sentinels {
         Err(NotFound { error: self.not_found(&failures), during_failover })
     }
 
-    /// Asks for the primary once more: the Sentinel that was asked before, over the connection that was `kept`, or else
-    /// the first one that answers.
+    /// Asks for the primary once more. Uses the connection to a Sentinel that was `kept`. If that fails, asks the
+    /// Sentinels in turn until one answers.
     pub(crate) fn ask_again(&self, kept: &mut Option<Connection>, deadline: Deadline) -> Result<Node, StoreError> {
         if let Some(mut connection) = kept.take()
             && let Ok(Some(primary)) = self.ask_over(&mut connection, deadline.halfway())

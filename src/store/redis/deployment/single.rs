@@ -27,7 +27,7 @@ pub(crate) struct Trial<'a> {
     /// The epoch of the connection on which the node refused.
     epoch: Epoch,
     refusal: StoreError,
-    /// Keeps other calls from trying at the same time. `None` if another call has found a new node already.
+    /// The lock that lets only one call try at a time. `None` if another call has found a new node already.
     _turn: Option<MutexGuard<'a, TokenBucket>>,
 }
 
@@ -42,7 +42,7 @@ impl Single {
     }
 
     /// Begins a trial after a refusal on a connection of this epoch. Waits for the trial of another call, at most until
-    /// the deadline. If there were enough trials lately, gives the refusal back.
+    /// the deadline. If there were too many trials in the last second, the result is the refusal.
     pub(crate) fn begin_trial(
         &self,
         connections: &Connections,

@@ -1,4 +1,4 @@
-//! A token bucket: a few at once, and then a few each second.
+//! A token bucket: allows 4 attempts at once, and then 4 each second.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ const CAPACITY: u32 = 4;
 /// The time in which one token is added.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Limits how often something is done to a node that refuses requests.
+/// Limits how often a node that refuses requests is tried again.
 pub(crate) struct TokenBucket {
     tokens: u32,
     filled_at: Instant,

@@ -1,15 +1,15 @@
--- Ends all sessions of a group but one in a single step: only members live. Their records are removed afterwards, by
--- sweep.lua.
+-- Ends all sessions of a group but one, in a single step: a session is alive only while it is a member. The records of
+-- the ended sessions are removed afterwards, by sweep.lua.
 -- KEYS: generation
 --       members, order of joining
 --       ended set
 --       own key of the record that stays, if one does
 -- ARGV: nonce
---       version with which the earliest of the ids that led to the record that stays was replaced ('' if none did)
+--       version at which the earliest forward to the record that stays was made ('' if there was no forward)
 --       the most ids to list
 --       how long the ended set lives (ms)
 -- Reply: 'ok', number of sessions that have ended, list of their ids
---        'forward', id, version with which it replaced that of the record that was to stay
+--        'forward', id, version at which this id replaced the id of the record that was to stay
 local members, joined, ended, stays = next_key(), next_key(), next_key(), next_key()
 local replaced_in, most, ended_set_lifetime = next_number(), next_number(), next_number()
 
@@ -22,9 +22,9 @@ if stays then
   end
 end
 local of_generation = whole(try('HGET', generation_key, 'began'))
-if redis.call('EXISTS', ended) == 0 then -- Otherwise this call is a repeated one.
+if redis.call('EXISTS', ended) == 0 then -- If the ended set exists, this call was made before.
   if redis.call('TYPE', members).ok ~= 'zset' or not is_of_generation(members, of_generation) then
-    -- The group is damaged, has ended with its namespace, or is not there.
+    -- The group is damaged, has ended with its namespace, or does not exist.
     if redis.call('UNLINK', members, joined) == 0 then
       write_nothing(ended)
     end
@@ -36,7 +36,7 @@ if redis.call('EXISTS', ended) == 0 then -- Otherwise this call is a repeated on
     end
     local order = expires_at and try('ZSCORE', joined, id) or string.format('%.0f', now_us())
     if expires_at then
-      redis.call('HSET', stays, 'e', version) -- THE FIRST WRITE adds: a full memory refuses to let one session stay.
+      redis.call('HSET', stays, 'e', version) -- THE FIRST WRITE adds, so a full memory refuses the call.
     end
     redis.call('RENAME', members, ended)
     redis.call('UNLINK', joined)
@@ -50,6 +50,6 @@ if redis.call('EXISTS', ended) == 0 then -- Otherwise this call is a repeated on
     end
   end
 end
--- A repeated call writes this too: see `write_unchanged` in change.lua.
+-- A call that was made before writes this too: see `write_unchanged` in change.lua.
 redis.call('PEXPIRE', ended, ended_set_lifetime)
 return { nonce, 'ok', redis.call('ZCOUNT', ended, now_ms(), '+inf'), redis.call('ZRANGE', ended, 0, most - 1) }

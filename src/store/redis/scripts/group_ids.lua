@@ -5,8 +5,8 @@
 --       expiry to begin at ('' for now)
 --       how many ids of this expiry to leave out
 --       the most ids to list
--- Reply: 'ok', list of ids, expiry at which the next page begins ('' if there is none), how many ids of that expiry it
---        leaves out
+-- Reply: 'ok', list of ids, expiry at which the next page begins ('' if this is the last page), how many ids of that
+--        expiry the next page has to leave out
 local members = next_key()
 local from, left_out, most = next_text(), next_number(), next_number()
 

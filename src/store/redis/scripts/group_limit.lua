@@ -1,11 +1,11 @@
--- Goes on ending the sessions of a group that joined first, if a join could not end all that are over the limit.
+-- Continues the work of a join that could not end all sessions over the limit: ends those that joined first.
 -- KEYS: generation
 --       record of the session that joined
 --       ended set
 -- ARGV: nonce
 --       limit of the group
 --       how long the ended set lives (ms)
--- Reply: 'ok', list of ids that have ended, whether others are still to end
+-- Reply: 'ok', list of ids that have ended, whether more sessions have to end
 local record, ended_key = next_record(), next_key()
 local limit, ended_set_lifetime = next_number(), next_number()
 

@@ -1,4 +1,4 @@
--- Reads sessions of a group, as many of them as fit into a reply.
+-- Reads sessions of a group, until the reply is large enough.
 -- KEYS: generation
 --       members, order of joining
 --       own key of each record

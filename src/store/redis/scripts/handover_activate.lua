@@ -1,14 +1,14 @@
--- Activates a record that was prepared, once the record in the other slot has ended.
+-- Activates a prepared record. The record in the other slot has to be ended before.
 -- KEYS: generation
 --       record
 --       ended set; only in a group
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       whether it joins a group (0 or 1), limit of the group ('' for none)
+--       whether the session joins a group (0 or 1), limit of the group ('' for none)
 --       how long the ended set lives (ms)
 --       whether the session keeps an idle timeout of its own (0 or 1)
 --       when its absolute timeout began (ms)
---       when it expires, if it was not loaded yet (ms; '' if it was)
+--       when the session expires, if it was never loaded (ms; '' if it was loaded)
 --       list of the four fields of nonces that the other record had
 --       list of the fields that were incremented
 -- Reply: 'ok', info, list of ids that the limit has ended, whether others are still to end, list of the totals
@@ -32,7 +32,7 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
     return { nonce, 'corrupt' }
   end
   check_group(record)
-  -- THE FIRST WRITE sets an expiry: a full memory allows the rest. The other record has ended, so this one must live.
+  -- THE FIRST WRITE sets an expiry, so a full memory allows all others. The old record has ended, so this must succeed.
   write_unchanged(record)
   local is_unconfirmed = unconfirmed_until and not joins
   redis.call('HSET', record.key, 'r', is_unconfirmed and 0 or state.now)

@@ -1,17 +1,17 @@
--- Ends a record that is handed over to another slot, if it still has the version that was read. For a repeated call,
--- the trace keeps what this script answers.
+-- Ends a record that is handed over to another slot, if it still has the version that was read. The trace keeps the
+-- reply, so that the script can answer the same if the call is sent again.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
 --       expected version ('' to find out whether an earlier attempt of this call has ended the record)
 --       grace of the id (ms; '' for none)
---       how long the id ends the session (ms; '' if it does not)
+--       trail: how long the old id still ends the session (ms; '' for none)
 --       new id
 --       how long the trace lives (ms)
 -- Reply: 'ok', list of the record's four fields of nonces, whether its idle timeout is the session's own, when its
---        absolute timeout began (ms), when it expires, if it was not loaded yet (ms; '' if it was)
---        'changed': it has another version
+--        absolute timeout began (ms), when it expires, if it was never loaded (ms; '' if it was loaded)
+--        'changed': the record has another version
 --        'gone'
 local record, lifetime, expected = next_record(), next_lifetime(), next_number()
 local grace, trail, new_id, trace_lifetime = next_number() or 0, next_number(), next_text(), next_number()

@@ -1,5 +1,5 @@
--- Prepares a record that comes from another slot. Nobody knows its id, it is in no group, and it expires soon, unless
--- handover_activate.lua follows.
+-- Prepares a record that comes from another slot. Until handover_activate.lua runs, no client knows its id, it is not a
+-- member of its group, and it expires soon.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
@@ -10,9 +10,9 @@
 --       whether it joins a group (0 or 1), the group's name
 --       list of the values: field, JSON text
 -- Reply: 'ok'
---        'activated': an earlier attempt of this call has done so
+--        'activated': an earlier attempt of this call has activated the record
 --        'exists'
---        'gone': the record of an earlier attempt has ended or was replaced, or all sessions have ended
+--        'gone': the record of an earlier attempt has ended or has another id, or the namespace was cleared
 local record = next_record()
 local version, created_at, ends_at, idle_timeout = next_number(), next_number(), next_number() or 0, next_number()
 local has_own_idle_timeout, number, size = next_flag(), next_number(), next_number()
@@ -33,9 +33,10 @@ if redis.call('EXISTS', record.key) == 1 then
 end
 local cleared = whole(try('HGET', generation_key, 'cleared'))
 if cleared and created_at <= cleared then
-  return { nonce, 'gone' } -- The slot that the session comes from is not cleared yet.
+  return { nonce, 'gone' } -- The namespace is being cleared, and the slot of the old record comes later.
 end
--- During a grace, the old id leads here before the record is activated. That does no harm.
+-- With a grace, the old id leads to this record from handover_end.lua on, before the record is activated. That does no
+-- harm.
 redis.call('HSET', record.key, 'p', version, 'v', version, 'c', created_at, 'r', now_ms(), 'a', ends_at,
   'i', idle_timeout, 'k', number, 's', size, 'x', generation_or_new(), nonce_field(record, version))
 redis.call('PEXPIRE', record.key, prepared_lifetime)

@@ -1,5 +1,5 @@
--- Ends all sessions of a namespace, in a cluster all those of a slot: removes the generation. The time of the call is
--- kept for a while. This script runs for each of 16,384 slots, so it has no prelude.
+-- Ends all sessions of a namespace by removing its generation. In a cluster, ends those of one slot. Keeps the time of
+-- the call for a while. In a cluster, this script runs 16,384 times, so it has no prelude.
 -- KEYS: generation
 -- ARGV: nonce
 --       time of the call (ms; 0 without a cluster)

@@ -1,4 +1,4 @@
--- What scripts begin with: the layout of the data, and how a script reads its keys and arguments.
+-- The beginning of nearly every script: the layout of the data, and how a script reads its keys and arguments.
 --
 -- A script reads its KEYS and ARGV in order, into names, at its top. The first argument is the nonce of the call. Every
 -- reply begins with this nonce and a status.
@@ -9,40 +9,41 @@
 --   c         created at
 --   j         joined its group at; only in a group
 --   g         name of the group; only in a group
---   b         absolute timeout began at, if that is neither j nor c
+--   b         absolute timeout began at; only if that is neither j nor c
 --   a         ends at the latest; 0 for never
 --   i         idle timeout (ms)
---   o         1 if that is the session's own
---   r         got its last full life at; 0 until the first load, if the life is shorter until then
+--   o         1 if the idle timeout was chosen for this session
+--   r         last refreshed at; 0 before the first load, if the session has a shorter life until then
 --   k, s      number and size (bytes) of the values
 --   n0 to n3  nonces of the last calls that changed it
---   e         graces of ids that were replaced up to this version have ended
---   x         generation of its namespace
---   p         its version, if it is only prepared: see handover.rs
+--   e         version up to which the graces of replaced ids have ended
+--   x         generation to which the record belongs
+--   p         the version when the record was prepared; only until it is activated: see handover.rs
 -- A hash without v is not a record. It may be one of these, or both:
 --   A FORWARD, under an id that was replaced. It expires when the id no longer ends the session.
---     f       id that the session has now
+--     f       id that replaced this one
 --     u       grace ends at: until then, calls with the old id reach the session
---     m       version with which the id was replaced
+--     m       version of the record after the id was replaced
 --   A TRACE, under an id whose session has ended or was handed over.
 --     t       nonce of the call that ended it
---     n0 to n3, b, o   as in the record that was handed over
---     l       expires at, if it was not loaded yet
+--     n0 to n3, b, o   of the record that was handed over; here b is always set
+--     l       expires at; only if the session was never loaded
 --
--- A GROUP is two sorted sets of ids: the members by expiry, and the same by the order of joining (microseconds since
--- 1970, no two alike). Entries that have expired may still be there. A session in a group lives only while it is among
--- the members. The members have one entry more, 'generation', with minus the generation as its score. An ENDED SET has
--- the sessions of a group that one call has ended, until their records are removed.
+-- A GROUP is two sorted sets of ids. The members have the expiry as their score. The other set has the same ids, with
+-- the time of joining as the score (microseconds since 1970, each time different). Both may hold ids that have expired.
+-- A session in a group is alive only while it is a member. One member is not an id: 'generation', whose score is minus
+-- the generation. An ENDED SET holds the sessions of a group that one call has ended, until their records are removed.
 --
 -- A GENERATION is the time when the first session of a namespace was created (microseconds since 1970), in a hash under
 -- a key of its own. Records and groups of another generation have ended. So all sessions end when that key is removed.
 --   began     generation
 --   cleared   all sessions were last ended at (ms): see namespace.rs
 --
--- THE FIRST WRITE of a script decides what happens at `maxmemory`, because Redis looks at it only until a script has
--- written something. If the first write adds (HSET, ZADD), Redis refuses it, and nothing is written. If the first write
--- removes or sets an expiry (UNLINK, ZREM, PEXPIRE), Redis allows it, and then all others too. So a script that may be
--- refused begins with a write that adds. A script that must not be refused begins with one that does not add.
+-- THE FIRST WRITE of a script decides what happens when the memory is full, because Redis checks `maxmemory` only at
+-- this write. If the first write adds (HSET, ZADD), Redis refuses it, and the script writes nothing. If the first write
+-- removes or sets an expiry (UNLINK, ZREM, PEXPIRE), Redis allows it, and all later writes of the script too. So a
+-- script that may be refused begins with a write that adds, and a script that must not be refused begins with another
+-- write.
 local KEYS, ARGV = KEYS, ARGV -- Locals are faster than globals.
 local CHUNK, NONCE_LENGTH, ID_LENGTH = 1000, 8, 24
 
@@ -72,8 +73,8 @@ local function next_flag()
   return ARGV[arguments_read] == '1'
 end
 
--- The next list of ARGV: the number of its items, and then the items, of so many arguments each. Gives the positions of
--- the first and the last argument of the items.
+-- Reads a list from ARGV: the number of items, and then the items. Each item has `arguments_per_item` arguments (1 if
+-- it is not given). Gives the positions of the first and the last argument of the items.
 local function next_list(arguments_per_item)
   local first = arguments_read + 2
   arguments_read = arguments_read + 1 + ARGV[first - 1] * (arguments_per_item or 1)
@@ -91,14 +92,14 @@ local function now_ms()
   return math.floor(now_us() / 1000)
 end
 
--- A number as the library writes it: whole, and not so large that Lua's numbers skip some. nil for anything else, which
--- is damage.
+-- Reads a number that the library wrote: an integer from 0 to 2^53, the range in which Lua's numbers are exact. Gives
+-- nil for anything else, which is damage.
 local function whole(text)
   local number = tonumber(text)
   return number and number >= 0 and number < 2 ^ 53 and number % 1 == 0 and number or nil
 end
 
--- Calls a command. nil if it fails, because its key holds something else.
+-- Calls a command. Gives nil if the command fails, because the key holds a value of another type.
 local function try(...)
   local answer = redis.pcall(...)
   if type(answer) == 'table' and answer.err then

@@ -1,5 +1,5 @@
--- Calls, on keys of its own, every command that the other scripts call, and then removes these keys. So a server that
--- refuses one of these commands says so.
+-- Calls every command that the other scripts call, on test keys, and then removes these keys. If the node refuses one
+-- of the commands, the reply is an error.
 -- KEYS: a record's key, the two keys of its group, another record's key
 -- ARGV: nonce
 -- Reply: 'ok', what was read
@@ -8,7 +8,7 @@ local key, members, joined, other = next_key(), next_key(), next_key(), next_key
 
 local LIFE = 10000
 local steps = {
-  { 'HSET', key, ':probe', nonce }, -- THE FIRST WRITE adds: a full memory refuses the probe.
+  { 'HSET', key, ':probe', nonce }, -- THE FIRST WRITE adds, so a full memory refuses the probe.
   { 'PEXPIRE', key, LIFE },
   { 'ZADD', members, 1, nonce },
   { 'PEXPIREAT', members, now_ms() + LIFE },

@@ -1,4 +1,4 @@
--- Creates a record; never overwrites one.
+-- Creates a record. Never overwrites one.
 -- KEYS: generation
 --       record (its own key; in a group the group's two as well)
 --       ended set; only in a group
@@ -13,7 +13,7 @@
 --       list of the values: field, JSON text
 -- Reply: 'ok', info, list of ids that the limit has ended, whether others are still to end
 --        'exists'
---        'gone': an earlier attempt of this call has made the record, and it has ended since
+--        'gone': an earlier attempt of this call has created the record, and the session has ended since
 local record, ended_key = next_record(), next_key()
 local lifetime, own_idle_timeout, unconfirmed_timeout = next_lifetime(), next_number(), next_number()
 local number, size = next_number(), next_number()

@@ -1,10 +1,10 @@
--- Ends a session, whatever its key holds.
+-- Ends a session, even if its record is damaged.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
 --       how long a trace lives (ms)
 -- Reply: 'ok', whether the session was alive
---        'forward', id, 0, whether the session was alive: the key leads elsewhere, and the session is to be ended there
+--        'forward', id, 0, whether the session was alive: the key leads to this id, and the caller has to end it too
 local record, trace_lifetime = next_record(), next_number()
 
 local version, of_generation, leads = unpack(try('HMGET', record.key, 'v', 'x', 'f') or {})

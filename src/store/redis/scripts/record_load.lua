@@ -3,7 +3,7 @@
 --       record
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       version with which the earliest of the ids that led here was replaced ('' if none did)
+--       version at which the earliest forward to this record was made ('' if there was no forward)
 -- Reply: 'ok' or 'refreshed', info, fields and values by turns
 --        'not refreshed', error of Redis, info, fields and values by turns
 --        'gone'
@@ -18,13 +18,13 @@ local state, refusal, id, version = live_state(record, lifetime, replaced_in)
 if not state then
   return { nonce, refusal, id, version }
 elseif state.is_prepared and not replaced_in then
-  return { nonce, 'gone' } -- Nobody knows the id. Only a grace can lead here.
+  return { nonce, 'gone' } -- No client knows this id yet. Only an old id in its grace leads here.
 end
 
 local now, expires_at, refreshed_at = state.now, state.expires_at, state.refreshed_at
 local full = full_life(state, lifetime.refresh_interval)
 local is_used_up = lifetime.refresh_interval >= 0 and expires_at < now + state.idle_timeout and full > expires_at
--- The clock was put back, or the timeouts are stricter now.
+-- The life is too long if the clock was put back, or if the timeouts are stricter now.
 local is_too_long = expires_at > full_life(state, math.huge) + ROUNDING
 local is_due = refreshed_at == 0 or is_used_up or is_too_long or now - refreshed_at >= LONGEST_WITHOUT_REFRESH
 if not is_due or state.is_prepared then
@@ -36,7 +36,8 @@ if lifetime.refresh_interval < 0 then
   full = math.min(full, refreshed_at == 0 and math.min(state.created_at, now) + state.idle_timeout or expires_at)
   full = math.max(full, now + 1)
 end
--- A refresh that cannot be written (a full memory, a replica) does not fail the load. The first write shows that.
+-- If the refresh cannot be written (full memory, replica), the load still succeeds. The first write shows whether the
+-- refresh is refused.
 local written
 if record.members then
   written = redis.pcall('ZADD', record.members, full, record.id)

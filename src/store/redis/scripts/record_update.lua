@@ -1,18 +1,18 @@
--- Applies a change set to a record as it is now, wholly or not at all. If there is a new record, moves the record there
--- in the same step: the session gets a new id.
+-- Applies a change set to a record as it is now, wholly or not at all. If there is a new key, moves the record to it in
+-- the same step: the session gets a new id.
 -- KEYS: generation
 --       record (for a move three keys, even without a group)
 --       new record; only for a move
 --       ended set; only for a move into a group
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       version with which the earliest of the ids that led here was replaced ('' if none did)
---       whether one of these ids knows the call (0 or 1)
+--       version at which the earliest forward to this record was made ('' if there was no forward)
+--       whether a record of an earlier id knows the call (0 or 1)
 --       expected version ('' for any)
 --       field that has to hold a value ('' for none), and the value
 --       limits for the number and the size of the values
 --       grace of the old id (ms; '' for none)
---       how long the old id ends the session (ms)
+--       trail: how long the old id still ends the session (ms)
 --       whether the session joins a group (0 or 1), the group's name, limit of the group ('' for none)
 --       how long the ended set lives (ms)
 --       new idle timeout of the session's own (ms; '' for none)
@@ -25,7 +25,7 @@
 --        'not an integer', field
 --        'too large', size
 --        'too many keys', number
---        'broken off': an earlier attempt of this call was broken off before the record was moved
+--        'broken off': an earlier attempt of this call wrote its changes, but did not move the record
 --        'forward', id, version with which the record's own id was replaced, 0, whether the record knows the call
 local record, new, ended_key = next_record(), next_record(), next_key()
 local lifetime, replaced_in, is_repeated = next_lifetime(), next_number(), next_flag()
@@ -56,9 +56,9 @@ end
 local state, refusal, id, version = live_state(record, lifetime, replaced_in)
 if not state then
   if refusal == 'forward' and new then
-    refusal = 'gone' -- An id that leads elsewhere cannot be replaced once more.
+    refusal = 'gone' -- An id that was replaced cannot be replaced again.
   end
-  -- The record that the id leads to may not know the call, if it was handed over to another slot.
+  -- After a handover, only the record of the old id may know the call. So the reply says whether it does.
   return { nonce, refusal, id, version, 0, refusal == 'forward' and knows_call(record) and 1 or 0 }
 elseif is_moved or is_repeated or knows_call(record) then
   if new and not is_moved then
@@ -120,7 +120,7 @@ end
 
 local now = state.now
 state.version = state.version + 1
--- THE FIRST WRITE adds: a full memory refuses the change.
+-- THE FIRST WRITE adds, so a full memory refuses the change.
 redis.call('HSET', record.key, 'v', state.version, 'k', math.max(keys, 0), 's', math.max(bytes, 0),
   nonce_field(record, state.version))
 if clear then
@@ -177,7 +177,7 @@ local ended, more = {}, 0
 if new or (new_idle_timeout and not state.is_prepared) then -- A prepared record gets its life when it is activated.
   local full = full_life(state, lifetime.refresh_interval)
   if state.refreshed_at == 0 and not joins then
-    state.expires_at = math.min(state.expires_at, full) -- Its cookie has not come back yet.
+    state.expires_at = math.min(state.expires_at, full) -- The session was not loaded yet, so its life stays short.
   else
     state.refreshed_at, state.expires_at = now, full
   end

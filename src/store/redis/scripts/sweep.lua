@@ -1,4 +1,4 @@
--- Removes records of sessions that have ended, as many as Redis can free in a few milliseconds.
+-- Removes records of sessions that have ended. Stops after a number of bytes, so that it takes only a few milliseconds.
 -- KEYS: ended set
 --       own key of each record
 -- ARGV: nonce
@@ -10,7 +10,7 @@ local ended = next_key()
 local most, bytes_left, trace_lifetime = next_number(), next_number(), next_number()
 
 if most == 0 then
-  -- UNLINK frees the ended set in the background. When it expires, Redis may free it at once.
+  -- UNLINK frees the ended set in the background. If the set expired instead, Redis might free it in one blocking step.
   redis.call('UNLINK', ended)
   return { nonce, 'ok', {} }
 end

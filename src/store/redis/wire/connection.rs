@@ -9,15 +9,15 @@ use std::io::{self, Write};
 
 /// A connection to a node, on which each request ends by its deadline.
 ///
-/// The connection of the `redis` crate sets a timeout for each read, so a reply that trickles in could hold a call up
-/// without end. This one gives each read the time that is left.
+/// The `redis` crate has a connection too, but its timeout holds for each read alone: a reply that comes byte by byte
+/// could delay a call without end. Here each read gets only the time that is left until the deadline.
 pub(crate) struct Connection {
     socket: TimedSocket,
     /// The state of TLS. Two processes must never use it: they would encrypt with the same nonces.
     #[cfg(feature = "tls")]
     tls: Option<Box<rustls::ClientConnection>>,
     parser: Parser,
-    /// Whether `ASKING` goes before each request: another node of the cluster has sent us here with this request.
+    /// Whether `ASKING` is sent before each request. It is needed after an `ASK` redirection from another node.
     pub(crate) asking: bool,
 }
 
@@ -67,7 +67,7 @@ impl Connection {
             match self.receive(deadline) {
                 Ok(_) => {}
                 Err(failure @ Failure::Connection(_)) => return Err(failure),
-                // The reply to the command is still to come, and is not read.
+                // The reply to the command itself is not read, so the connection cannot be used again.
                 Err(_) => return Err(Failure::not_ours("ASKING was refused")),
             }
         }

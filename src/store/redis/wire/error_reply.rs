@@ -12,7 +12,7 @@ impl Failure {
         Failure::of_reply(error.code(), error.details().unwrap_or_default())
     }
 
-    /// Makes a failure out of the text of an error reply that a script got, and went on.
+    /// Makes a failure out of an error text that a script caught. The script itself went on and replied.
     pub(crate) fn met_by_script(text: &str) -> Failure {
         let text = text.trim_start_matches('-');
         let (code, details) = text.split_once(' ').unwrap_or((text, ""));
@@ -23,7 +23,7 @@ impl Failure {
     }
 
     fn of_reply(code: &str, details: &str) -> Failure {
-        // Redis repeats what it did not understand, passwords included.
+        // An error of Redis repeats the arguments of an unknown command, and a password may be among them.
         let details = details.split(", with args beginning with").next().unwrap_or_default();
         let text = format!("{code} {details}");
         let kind = kind(&text);
@@ -51,8 +51,7 @@ fn redirect(code: &str, details: &str, error: StoreError) -> Redirect {
         Some(node) if code == "MOVED" => Redirect::Moved(node),
         Some(node) => Redirect::Ask(node),
         None => {
-            let message =
-                "the cluster calls a node by a name that it was not given; see cluster-preferred-endpoint-type";
+            let message = "the cluster announces host names, but a node has none; see cluster-preferred-endpoint-type";
             Redirect::NotReady(StoreError::new(StoreErrorKind::Unavailable, message).caused_by(error))
         }
     }
@@ -79,8 +78,8 @@ pub(crate) fn code(error: &StoreError) -> &'static str {
     code.unwrap_or(if denies(&text) { "NOPERM" } else { "" })
 }
 
-/// Sorts an error reply by its code, wherever that stands: before Redis 7, an error inside a script comes as `ERR`,
-/// with its code somewhere in the text.
+/// Gives the kind of an error reply by its code. The code may stand anywhere in the text: before Redis 7, an error
+/// inside a script comes as `ERR` with the code later in the text.
 fn kind(text: &str) -> StoreErrorKind {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Unavailable};
     const NOT_READY: [&str; 4] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"];
@@ -96,8 +95,8 @@ fn kind(text: &str) -> StoreErrorKind {
     }
 }
 
-/// Says whether the node is a replica. The last two texts are replies to `WAIT`: of a replica, and of a node that
-/// becomes one meanwhile.
+/// Says whether the node is a replica. The last two texts are replies to `WAIT`. A replica gives the first of them, and
+/// a node that becomes a replica during the wait gives the second.
 fn is_replica(text: &str) -> bool {
     says(text, "READONLY") || text.contains("cannot be used with replica") || says(text, "UNBLOCKED")
 }

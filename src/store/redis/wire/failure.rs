@@ -33,7 +33,7 @@ pub(crate) enum Affects {
     SimilarRequests,
     /// All requests that write, as long as the node is in its present state. The connection is good.
     Writes,
-    /// All requests on this connection. Its node is not ready, or does not know us.
+    /// All requests on this connection. The node is not ready, or the connection is not logged in.
     ThisConnection,
 }
 
@@ -61,7 +61,7 @@ impl Failure {
         Failure::Refused { error, affects: Affects::ThisRequest }
     }
 
-    /// Makes a failure of the whole connection out of its error.
+    /// Makes a failure that affects all requests on this connection.
     pub(crate) fn of_connection(error: StoreError) -> Failure {
         Failure::Refused { error, affects: Affects::ThisConnection }
     }
@@ -99,7 +99,7 @@ impl Failure {
             ),
             Failure::TooLate => StoreError::new(StoreErrorKind::Timeout, format!("no time was left to ask {name}")),
             Failure::NoScript => {
-                StoreError::new(StoreErrorKind::Backend, format!("{name} forgot a script while it was running it"))
+                StoreError::new(StoreErrorKind::Backend, format!("{name} lost a script while it was running it"))
             }
         }
     }

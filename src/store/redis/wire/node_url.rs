@@ -17,8 +17,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(300);
 /// The parameters of a URL's query.
 pub(crate) type Parameters = BTreeMap<String, String>;
 
-/// What the URL of a node says: where the node is, how to log in, and whether over TLS. Shown without user and
-/// password.
+/// What the URL of a node says: the address of the node, the login, and whether TLS is used. Its `Display` form shows
+/// neither the user nor the password.
 #[derive(Clone)]
 pub(crate) struct NodeUrl {
     info: ConnectionInfo,
@@ -40,8 +40,8 @@ impl NodeUrl {
         NodeUrl::parse_with(url, &[], expected).map(|(url, _)| url)
     }
 
-    /// Reads such a URL, whose query may have `more` parameters. Refuses every other parameter: an unknown one might be
-    /// meant to make the connection safer.
+    /// Reads such a URL. Its query may have the usual parameters and `more`. Every other parameter is refused: it might
+    /// have been meant to make the connection safer.
     pub(crate) fn parse_with(
         url: &str,
         more: &[&str],
@@ -162,7 +162,7 @@ fn lifetime(text: &str) -> Result<Duration, ConfigError> {
     }
 }
 
-/// Lets the `redis` crate read a URL without TLS. Gives also the parameters of its query.
+/// Reads a URL without TLS with the `redis` crate. Gives also the parameters of the query.
 fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
     let parsed = redis::parse_redis_url(url)?;
     let info = url.into_connection_info().ok()?;

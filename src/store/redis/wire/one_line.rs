@@ -1,6 +1,6 @@
-//! Foreign texts for errors and for the log.
+//! Cleans texts from outside before they appear in errors and in the log.
 
-/// Makes one short line of printable ASCII out of a text that may be of any length and hold anything.
+/// Makes one short line of printable ASCII out of any text. A control character becomes a space, another one a `?`.
 pub(crate) fn one_line(text: &str) -> String {
     const MOST: usize = 300;
     let printable = |c: char| match c {

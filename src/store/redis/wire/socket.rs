@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
-/// Makes a write to a closed connection an error, and not a signal that ends the process.
+/// The flag with which a write to a closed connection gives an error. Without it, a signal would end the process.
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 /// On Apple's systems, `socket2` sets an option of the socket instead.
@@ -17,8 +17,8 @@ const NO_SIGNAL: libc::c_int = 0;
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// The most bytes in one write. On unix sockets the timeout begins anew with each piece that the kernel takes. One
-/// large write to a slow reader would therefore go on past any deadline.
+/// The most bytes in one write. On unix sockets, the timeout begins anew each time the kernel takes a part of the
+/// bytes. So one large write to a slow reader could last longer than any deadline.
 const MOST_AT_ONCE: usize = 64 * 1024;
 
 pub(crate) struct TimedSocket {
@@ -48,10 +48,12 @@ impl TimedSocket {
     }
 }
 
-/// Shuts the connection down in the process that opened it. To close the socket is not enough: a forked child may hold
-/// a copy of it that keeps the connection open. In a child, the connection stays as it is, because it is the parent's.
+/// Shuts the connection down in the process that opened it. Closing the socket is not enough: a forked child may have a
+/// copy of the socket, and the copy keeps the connection open. A child leaves the connection as it is, because the
+/// connection belongs to the parent.
 ///
-/// Nothing is written, not even TLS's `close_notify`: a write could wait, and a reply shows by itself where it ends.
+/// Nothing is written, not even TLS's `close_notify`, because a write could wait. A cut-off reply is noticed without
+/// it.
 impl Drop for TimedSocket {
     fn drop(&mut self) {
         if self.process.is_this() {
@@ -60,7 +62,8 @@ impl Drop for TimedSocket {
     }
 }
 
-/// Reads and writes until a deadline. Each read and write gets the time that is left, so a trickle of bytes ends too.
+/// Reads and writes until a deadline. Each read and each write gets the time that is left as its timeout, so a reply
+/// that comes byte by byte ends too.
 pub(crate) struct Until<'a> {
     socket: &'a mut TimedSocket,
     deadline: Deadline,
@@ -96,7 +99,8 @@ impl Write for Until<'_> {
     }
 }
 
-/// Names a timeout. The socket calls it `WouldBlock`, which TLS and parsers take for "not yet".
+/// Turns the error of a timeout into `TimedOut`. The socket gives `WouldBlock`, which TLS and parsers understand as
+/// "try again later".
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
@@ -109,9 +113,9 @@ fn timed_out(error: io::Error) -> io::Error {
 struct Timeout(Duration);
 
 impl Timeout {
-    /// Sets the timeout to the time that is left, unless it is near enough to that already: never too short, and too
-    /// long by at most a sixteenth, to which the kernel may add an eighth. This spares a connection that is used
-    /// without haste most of the system calls.
+    /// Sets the timeout to the time that is left. If the timeout is already close to that, nothing is done, which saves
+    /// most of the system calls. A timeout is never too short. It may be too long by a sixteenth, and the kernel may
+    /// add an eighth.
     fn reach(&mut self, deadline: Deadline, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
         let left = time_left(deadline)?;
         if self.0 < left || self.0 > (left + left / 16).max(SHORTEST_TIMEOUT) {

@@ -13,15 +13,15 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-/// The authorities that we trust, and our own certificate.
+/// The settings of TLS: the certificate authorities that we trust, and our own certificate.
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
 }
 
 impl Tls {
-    /// Reads the files that the `parameters` of a URL name. This is done once, when the store is made: then a fault is
-    /// an error of the settings, and the processes that connect later may have no right to read the files.
+    /// Reads the files that the `parameters` of a URL name. The store reads them once, when it is made. So a fault is
+    /// an error of the settings, and the processes that connect later do not need the right to read the files.
     pub(crate) fn new(
         host: &str,
         parameters: &BTreeMap<String, String>,
@@ -48,7 +48,8 @@ impl Tls {
             }
             _ => return Err(ConfigError::StoreUrl { expected }),
         };
-        // A fork would copy the tickets, and several processes would use them. Connections are opened rarely anyway.
+        // A fork would copy the session tickets of TLS, and several processes would use the same ones. Connections are
+        // rarely opened, so tickets would save little.
         config.resumption = Resumption::disabled();
         Ok(Tls { config: Arc::new(config) })
     }

@@ -28,8 +28,8 @@ impl Nodes {
         Ok(self.clients().entry(node.clone()).or_insert(Arc::new(new)).clone())
     }
 
-    /// Closes the connections to nodes that are not primaries any more. The seeds stay, because they may still be asked
-    /// for the slot map.
+    /// Forgets the clients of nodes that are not primaries any more, which closes their connections. The clients of the
+    /// seeds stay, because seeds may still be asked for the slot map.
     pub(crate) fn keep(&self, primaries: &[&Node]) {
         self.clients().retain(|node, client| {
             let is_primary = primaries.contains(&node);

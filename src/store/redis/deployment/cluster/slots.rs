@@ -6,7 +6,7 @@ use redis::Value;
 /// The number of slots.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// Gives the slot of a key. If there is a text between the key's first braces, this hash tag alone decides.
+/// Gives the slot of a key. If there is a text between the key's first braces (a hash tag), only this text is hashed.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let inside = &key[open + 1..];
@@ -52,7 +52,7 @@ impl SlotMap {
             let host = match &*name {
                 // The node does not know its own name.
                 "" => host.to_owned(),
-                // The cluster calls its nodes by names, and this one was not given a name.
+                // The cluster announces host names, and this node has none configured.
                 "?" => node.nth(1).and_then(ip)?,
                 _ => name,
             };
@@ -95,7 +95,8 @@ fn array(value: Value) -> Option<Vec<Value>> {
     }
 }
 
-/// Finds the address of a node in the names and values at the end of its part of the reply. They are a map in RESP3.
+/// Finds the IP address of a node in the further facts about it at the end of its part of the reply. They are a list in
+/// RESP2, and a map in RESP3.
 fn ip(about: Value) -> Option<String> {
     let mut parts = match about {
         Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(map.node_of(100), Some(&Node::new("b", 2)));
         assert_eq!(map.node_of(16383), Some(&Node::new("b", 2)));
         assert_eq!((map.nodes().len(), map.is_complete()), (2, false));
-        // The cluster calls its nodes by names that they were not given.
+        // The cluster announces host names, and the node has none configured.
         let text = |text: &str| Value::BulkString(text.into());
         let about = [text("hostname"), text(""), text("ip"), text("10.0.0.1")];
         let pairs = about.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();

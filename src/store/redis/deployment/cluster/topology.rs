@@ -112,7 +112,8 @@ impl Topology {
         }
         let (maps, failures) = self.ask_nodes(deadline);
         *lock(&self.failures) = failures;
-        // The map that knows most slots. If several know as many, the first of them: the suspect was asked last.
+        // Use the map with the most slots. If several maps have the same number, use the first one, because the suspect
+        // was asked last.
         match maps.into_iter().rev().max_by_key(SlotMap::slots) {
             Some(map) => {
                 self.nodes.keep(&map.nodes());
@@ -137,8 +138,8 @@ impl Topology {
         Ok(())
     }
 
-    /// Asks the nodes for the map, one after the other, until one of them knows all slots. Each has its share of the
-    /// time, so that a silent node does not keep the next one from being asked.
+    /// Asks the nodes for the map, one after the other, until one of them knows all slots. Each node gets a share of
+    /// the time, so that time is left for the next node if one is silent.
     fn ask_nodes(&self, deadline: Deadline) -> (Vec<SlotMap>, Vec<StoreError>) {
         let nodes = self.nodes_to_ask();
         let (mut maps, mut failures) = (Vec::new(), Vec::new());

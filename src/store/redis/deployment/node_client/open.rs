@@ -21,7 +21,7 @@ impl NodeClient {
             && log::log_enabled!(log::Level::Warn)
             && announce(&self.name, &mut connection, self.pool_size, deadline.halfway()).is_err()
         {
-            // Something on the way to the node does not understand these questions.
+            // A proxy before the node may not understand these commands and close the connection.
             connection = self.connect(deadline)?.0;
         }
         let epoch = match (&self.found_by, node) {
@@ -31,7 +31,7 @@ impl NodeClient {
         Ok(PooledConnection::new(connection, epoch, self.found_by.max_lifetime()))
     }
 
-    /// Connects. Gives also the node to which the connection leads, if Sentinels have named it.
+    /// Connects. If Sentinels have named the node, gives it too.
     fn connect(&self, deadline: Deadline) -> Result<(Connection, Option<Node>), Failure> {
         let connected = self.found_by.connect(deadline);
         self.breaker.note_attempt(connected.as_ref().err().and_then(|failure| self.refusal(failure)));

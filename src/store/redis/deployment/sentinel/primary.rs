@@ -1,7 +1,7 @@
 //! The primary that Sentinels name, as one process knows it.
 //!
-//! After a failover the old primary may go on for many seconds as if nothing had happened, and what is written there is
-//! lost. So the process asks a Sentinel now and then whether the primary is still the same node.
+//! After a failover, the old primary may accept writes for many seconds more, and these writes are lost. So the process
+//! asks a Sentinel about once a second whether the primary is still the same node.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
@@ -37,14 +37,14 @@ impl Primary {
         Primary { sentinels, node: Mutex::default(), watch: Mutex::new(watch) }
     }
 
-    /// Asks whether another node is the primary now, if that is due. If so, all connections to the old primary are
-    /// closed. One call asks, and the others do not wait for it.
+    /// If a question is due, asks whether another node is the primary now. If another node is, closes all connections
+    /// to the old primary. One call asks, and the others do not wait for its answer.
     pub(crate) fn check(&self, connections: &Connections, name: &str, deadline: Deadline) {
         let Ok(mut watch) = self.watch.try_lock() else { return };
         if watch.asked_at.elapsed() < watch.pause {
             return;
         }
-        // Silent Sentinels must neither make the call fail nor take much of its time.
+        // If no Sentinel answers, the call must still succeed, and must still have most of its time.
         let answer = self.sentinels.ask_again(&mut watch.sentinel, deadline.share_of(4));
         let Some(named) = watch.note_answer(answer, name) else { return };
         let mut node = lock(&self.node);
@@ -56,12 +56,13 @@ impl Primary {
         connections.close_idle();
     }
 
-    /// Notes to which node a new connection leads, and gives the epoch of the connection. `before` is the epoch in
-    /// which it was begun. If the node is a new primary, all connections to the old one are closed: the idle ones now,
-    /// and those in use when they are given back.
+    /// Notes the node to which a new connection leads, and gives the epoch of the connection. `before` is the epoch at
+    /// the moment when connecting began. If the node is a new primary, all connections to the old one are closed: the
+    /// idle ones now, and the others after their request.
     pub(crate) fn note_connection(&self, to: Node, before: Epoch, connections: &Connections) -> Epoch {
         let mut node = lock(&self.node);
-        // If the epoch has ended meanwhile, another connection may know better. Then this one is used once.
+        // If the epoch has ended meanwhile, this connection may lead to the old primary. It is used for this request
+        // only.
         if node.as_ref() == Some(&to) || connections.epoch() != before {
             return before;
         }

@@ -1,6 +1,6 @@
--- Changes of records: repeated calls, and what comes before the first write.
+-- Helpers for scripts that change records: whether a call was made before, and checks before the first write.
 
--- Whether the record has the nonce of this call: then the call has changed the record before, and is a repeated one.
+-- Says whether the record has the nonce of this call. If it does, the call has changed the record before.
 local function knows_call(record)
   for _, nonces in ipairs(redis.call('HMGET', record.key, 'n0', 'n1', 'n2', 'n3')) do
     local at = nonces and nonces:find(nonce, 1, true)
@@ -8,23 +8,26 @@ local function knows_call(record)
       if at % NONCE_LENGTH == 1 then
         return true
       end
-      at = nonces:find(nonce, at + 1, true) -- That was half of one nonce, and half of the next.
+      at = nonces:find(nonce, at + 1, true) -- This match was the end of one nonce and the beginning of the next.
     end
   end
   return false
 end
 
--- The field for the nonce of the change that makes this version, and the field's new value. A record remembers the last
--- 25 to 32 nonces: eight in each of four fields, by turns. So no field is longer than 64 bytes, up to which Redis keeps
--- a hash compact.
+-- Gives the field for the nonce of the change that makes this version, and the new value of the field. A record
+-- remembers the last 25 to 32 nonces, in four fields of up to eight nonces. Each field has at most 64 bytes, because
+-- Redis keeps a hash compact only if its values are no longer than that.
 local function nonce_field(record, version)
   local field = 'n' .. math.floor(version / 8) % 4
   local before = version % 8 > 0 and redis.call('HGET', record.key, field) or ''
   return field, (before .. nonce):sub(-8 * NONCE_LENGTH)
 end
 
--- What is under a key at which this call is to make a record: nothing ('free'), the record that this call has made
--- before ('made'), one that this call has made and that has ended or was replaced ('gone'), or another one ('exists').
+-- Says what is under a key at which this call has to make a record:
+--   'free'    nothing
+--   'made'    the record that an earlier attempt of this call has made
+--   'gone'    the trace or the forward of such a record
+--   'exists'  anything else
 local function new_key_status(record)
   local v, t, f, x = unpack(redis.call('HMGET', record.key, 'v', 't', 'f', 'x'))
   if not v then
@@ -35,9 +38,9 @@ local function new_key_status(record)
   return belongs(record, x) and 'made' or 'gone'
 end
 
--- Writes a record's expiry as it is. A repeated call has nothing to change, and must write all the same: from Redis 7.2
--- on, WAIT waits only for what its connection wrote, and a server that takes no writes has to say so. See THE FIRST
--- WRITE: a full memory allows this one.
+-- Writes a record's expiry again, without a change. A call that was made before has nothing to change, but it must
+-- write something, for two reasons. From Redis 7.2 on, WAIT looks only at the writes of its own connection. And a node
+-- that does not accept writes has to refuse the call. A full memory allows this write: see THE FIRST WRITE.
 local function write_unchanged(record)
   local left = redis.call('PTTL', record.key)
   if left < 0 then
@@ -47,7 +50,7 @@ local function write_unchanged(record)
   end
 end
 
--- The generation of the namespace, as text. Begins one if there is none.
+-- Gives the generation of the namespace, as text. Makes a new one if there is none.
 local function generation_or_new()
   local began = generation()
   if not began then
@@ -62,7 +65,7 @@ local function generation_or_new()
   return began
 end
 
--- Fails, before anything is written, if the keys of the record's group hold something else.
+-- Fails if the keys of the record's group hold values of another type. Called before the first write.
 local function check_group(record)
   if record.members then
     redis.call('ZCARD', record.members)

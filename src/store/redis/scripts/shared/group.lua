@@ -1,11 +1,11 @@
 -- Groups: their members, and their limit.
 
 local GENERATION = 'generation'
--- How many sessions of a group one step ends or removes, and the largest limit that one step can enforce on a group of
--- any size.
+-- BATCH is the most sessions of a group that one script ends or removes one by one. LARGEST_LIMIT is the largest limit
+-- that one script can enforce on a group of any size.
 local BATCH, LARGEST_LIMIT = 500, 1000
 
--- Whether a group is of this generation. Otherwise its sessions have ended, and it begins anew.
+-- Says whether a group belongs to this generation. If it does not, all its sessions have ended.
 local function is_of_generation(members, of_generation)
   local mark = of_generation and redis.call('ZSCORE', members, GENERATION)
   return mark and tonumber(mark) == -of_generation
@@ -17,7 +17,7 @@ local function remove_members(record, ids)
   in_chunks('ZREM', record.joined, ids, 1, #ids)
 end
 
--- Takes a record out of its group. The last member takes the group with it.
+-- Takes a record out of its group. If the group is empty then, removes the group.
 local function leave(record)
   if record.members then
     remove_members(record, { record.id })
@@ -27,8 +27,9 @@ local function leave(record)
   end
 end
 
--- Ends all sessions of a group but the record's and those that joined last, however many that are: the members become
--- the ended set, and those that stay begin a new group. Says whether it has found as many as the limit allows.
+-- Ends all sessions of a group but the record's and the latest others, up to the limit. The number of sessions that end
+-- does not matter: the members become the ended set, and the sessions that stay form a new group. If it finds fewer
+-- sessions than the limit, it changes nothing and returns false.
 local function keep_latest(record, limit, now, ended_set)
   local is_kept, kept = { [record.id] = true }, { record.id }
   local function look_at(ids)
@@ -60,9 +61,10 @@ local function keep_latest(record, limit, now, ended_set)
   return true
 end
 
--- Ends the sessions that joined first, until the group of the record has no more than `limit`. The record's own stays.
--- Gives the ids of up to a BATCH that have ended, and 1 if others are still to end: that is so if more than a BATCH are
--- to end and the limit is above LARGEST_LIMIT. Other sessions that have ended are in the ended set, for sweep.lua.
+-- Ends the sessions that joined first, until the group of the record has no more than `limit`. The record's own session
+-- stays. Gives up to BATCH ids of sessions that have ended. If more have ended, the others are in the ended set, for
+-- sweep.lua. The second result is 1 if more sessions have to end: then the limit is above LARGEST_LIMIT, and more than
+-- BATCH sessions are over it.
 local function enforce_limit(record, limit, ended_set)
   local now, live, gone = now_ms(), {}, {}
   local excess = redis.call('ZCOUNT', record.members, now, '+inf') - limit
@@ -82,7 +84,7 @@ local function enforce_limit(record, limit, ended_set)
   end
   if excess <= BATCH or limit > LARGEST_LIMIT then
     if redis.call('ZCARD', record.members) - 1 > redis.call('ZCARD', record.joined) then
-      -- Redis has evicted the order of joining. The sessions that are missing there count as the first to have joined.
+      -- Redis has evicted the order of joining. A session that is missing in it counts as one that joined first.
       look_at(redis.call('ZRANGEBYSCORE', record.members, now, '+inf', 'LIMIT', 0, BATCH), true)
     end
     if #live < math.min(excess, BATCH) then
@@ -97,7 +99,7 @@ local function enforce_limit(record, limit, ended_set)
   return live, #live < excess and #live + #gone > 0 and 1 or 0
 end
 
--- Lets a record join its group, and then enforces the limit (nil for none). Answers as `enforce_limit`.
+-- Adds a record to its group, and then enforces the limit (nil for none). The results are those of `enforce_limit`.
 local function join(record, expires_at, of_generation, limit, ended_set)
   if not is_of_generation(record.members, of_generation) then
     redis.call('UNLINK', record.members, record.joined)

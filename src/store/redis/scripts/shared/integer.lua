@@ -1,7 +1,8 @@
--- Integers of 64 bits. Lua's numbers have only 53.
+-- Sums of 64-bit integers. Lua's numbers are exact only up to 53 bits.
 local BILLION, HIGHEST, LOWEST = 1e9, '9223372036854775807', '9223372036854775808'
 
--- An integer as Redis reads it, in two numbers: its billions, and the nine digits below. nil if the text is not one.
+-- Splits a 64-bit integer into two numbers: its billions, and its last nine digits. Gives nil if the text is not such
+-- an integer.
 local function halves(text)
   local sign, digits = text:match('^(%-?)(%d+)$')
   if not digits or #digits > 19 or (digits:sub(1, 1) == '0' and text ~= '0') then

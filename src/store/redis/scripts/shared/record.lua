@@ -1,14 +1,14 @@
--- Records: their keys, their state and their life. The first key of a script that has this file is that of the
--- generation.
+-- Records: their keys, their state and their life. In each script that includes this file, the first key is the key of
+-- the generation.
 
--- The longest timeout, the longest grace, how long a record may go without a refresh, and what rounding adds to an
--- expiry (ms).
+-- In milliseconds: the longest timeout, the longest grace, the longest time without a refresh, and the most that
+-- rounding adds to an expiry.
 local LONGEST_TIMEOUT, LONGEST_GRACE, LONGEST_WITHOUT_REFRESH, ROUNDING = 3153600000000, 300000, 2592000000, 1000
 
 local generation_key = next_key()
 
--- The next keys, as those of a record: its own, and the group's two. Without a group they are its own three times, or,
--- if no other keys follow, once. nil if there is none left.
+-- Reads the keys of a record from KEYS: its own key and the two keys of its group. Without a group, its own key comes
+-- three times, or once if it is the last key. Gives nil if no key is left.
 local function next_record()
   local key, members, joined = next_key(), next_key(), next_key()
   if not key then
@@ -25,24 +25,25 @@ local function next_lifetime()
   return { refresh_interval = next_number(), idle_timeout = next_number(), absolute_timeout = next_number() }
 end
 
--- The generation of the namespace, as text. nil if there is none, or something else is in its place.
+-- Gives the generation of the namespace, as text. Gives nil if there is none, or if it is damaged.
 local function generation()
   local began = try('HGET', generation_key, 'began')
   return whole(began) and began
 end
 
--- The id that a key leads to (nil if it leads nowhere), the version with which the key's own id was replaced, and
--- whether the key has a forward or a trace. Outside its grace, a key leads on only for the purpose 'end'.
+-- Reads the forward of a key. Gives the id that the key leads to (nil for none), the version at which the key's own id
+-- was replaced, and whether the key has a forward or a trace. After its grace, a forward is followed only for the
+-- purpose 'end'.
 local function forward(key, purpose)
   local id, grace_ends, version, trace = unpack(redis.call('HMGET', key, 'f', 'u', 'm', 't'))
   local leads = id and #id == ID_LENGTH and not id:find('[^%w_-]') and id ~= key:sub(-ID_LENGTH)
-  -- A grace that ends later than the longest was given by a clock that has been put back since: it is over.
+  -- If more than the longest grace is left, the clock was put back since the grace was given. Such a grace is over.
   local grace_left = (whole(grace_ends) or 0) - now_ms()
   leads = leads and (purpose == 'end' or grace_left > 0 and grace_left <= LONGEST_GRACE)
   return leads and id or nil, whole(version) or 0, trace or id
 end
 
--- Whether a record is of the present generation, and a member of its group if it has one.
+-- Says whether a record belongs to the present generation and, if it has a group, is a member of the group.
 local function belongs(record, of_generation)
   if not of_generation or of_generation ~= generation() then
     return false
@@ -50,9 +51,10 @@ local function belongs(record, of_generation)
   return not record.members or redis.call('ZSCORE', record.members, record.id)
 end
 
--- The state of a live record, by the stricter of its own timeouts and those of the call. `replaced_in` is the version
--- with which the earliest of the ids that led to the record was replaced; nil if none did. If the record does not live,
--- gives nil, a status, and for the status 'forward' the id and the version of `forward`.
+-- Gives the state of a live record. Of the record's timeouts and those of the call, the stricter ones hold.
+-- `replaced_in` is the version at which the earliest forward to the record was made (nil if there was no forward). If
+-- the record is not alive, gives nil and a status. With the status 'forward', also gives the id and the version from
+-- `forward`.
 local function live_state(record, lifetime, replaced_in)
   local v, c, j, b, r, a, i, o, x, p, e =
     unpack(redis.call('HMGET', record.key, 'v', 'c', 'j', 'b', 'r', 'a', 'i', 'o', 'x', 'p', 'e'))
@@ -65,7 +67,8 @@ local function live_state(record, lifetime, replaced_in)
   elseif not belongs(record, x) or (e and replaced_in and replaced_in <= (whole(e) or replaced_in)) then
     return nil, 'gone'
   end
-  -- The clock is read after PTTL, so that the expiry is not too early by a millisecond, which a refresh would win.
+  -- The clock is read after PTTL. Otherwise the expiry could be a millisecond too early, and every load would find a
+  -- refresh that gains this millisecond.
   local left = redis.call('PTTL', record.key)
   local now = now_ms()
   local state = {
@@ -77,13 +80,13 @@ local function live_state(record, lifetime, replaced_in)
     and state.began_at and state.idle_timeout and state.idle_timeout <= LONGEST_TIMEOUT) then
     return nil, 'corrupt'
   end
-  -- The last use may be later than the last refresh by the longest interval that there can be.
+  -- A load within the refresh interval does not refresh. So the last use may be that much later than the last refresh.
   local longest_interval = math.floor(state.idle_timeout / 100)
   if not o then
     state.idle_timeout = math.min(state.idle_timeout, lifetime.idle_timeout)
   end
   if state.began_at > now then
-    -- The clock was put back. A load sets the life anew, so that its end does not move along.
+    -- The clock was put back. The next load writes new times, so that the session ends when it should by the new clock.
     state.is_clock_put_back, state.began_at, state.refreshed_at = true, now, 0
   end
   if lifetime.absolute_timeout then
@@ -97,7 +100,7 @@ local function live_state(record, lifetime, replaced_in)
   return state
 end
 
--- When a full life ends that begins now, with this refresh interval.
+-- Gives the time at which a full life ends if it begins now, with this refresh interval.
 local function full_life(state, refresh_interval)
   local longest_interval = math.floor(state.idle_timeout / 100)
   local at = state.now + state.idle_timeout + math.max(0, math.min(refresh_interval, longest_interval))
@@ -107,7 +110,7 @@ local function full_life(state, refresh_interval)
   return math.max(at, state.now + 1)
 end
 
--- The state of a record as replies have it: version, created at, joined at, refreshed at, ends at, idle timeout, now,
+-- Gives the state of a record for a reply: version, created at, joined at, refreshed at, ends at, idle timeout, now,
 -- time left.
 local function info(state)
   local refreshed_at = state.refreshed_at > 0 and state.refreshed_at or state.created_at
@@ -116,7 +119,7 @@ local function info(state)
     math.max(expires_at - state.now, 0) }
 end
 
--- Lets the sets of a group expire with the last of its members.
+-- Makes the two sets of a group expire together with the member that expires last.
 local function expire_with_members(record, at)
   local last = whole(redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]) or at
   redis.call('PEXPIREAT', record.members, last)

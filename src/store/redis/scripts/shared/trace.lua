@@ -1,16 +1,17 @@
 -- The removal of records, and the traces that they leave.
 
--- Writes a key and removes it, for a call that finds nothing there. Such a call must write all the same: see
--- `write_unchanged` in change.lua, and THE FIRST WRITE: a full memory allows what comes after UNLINK.
+-- Writes a key and removes it again, for a call that finds nothing to remove. Such a call must write something: see
+-- `write_unchanged` in change.lua. UNLINK comes first, so a full memory allows the HSET: see THE FIRST WRITE.
 local function write_nothing(key)
   redis.call('UNLINK', key)
   redis.call('HSET', key, 't', nonce)
   redis.call('UNLINK', key)
 end
 
--- Removes what is under a record's key, and gives the size of its values. Leaves a trace if the record is younger than
--- a trace lives (ms): the call that made it may be repeated, and must not make it again. Leaves a trace and the id too
--- if the key leads elsewhere: the call that ends the session may be repeated, and has to find it.
+-- Removes the record under a key, and gives the size of its values. If the record was created or refreshed less than
+-- `trace_lifetime` ago (ms), leaves a trace: a late copy of the call that made the record must not make it again. If
+-- the key has a forward too, keeps the forward's id: a late copy of the call that ends the session has to find the
+-- session.
 local function remove_record(key, trace_lifetime)
   local v, c, r, t, f, s = unpack(try('HMGET', key, 'v', 'c', 'r', 't', 'f', 's') or {})
   if not v and (t or f) then
