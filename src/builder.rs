@@ -1,6 +1,6 @@
 //! The settings, their defaults and their checks.
 
-use crate::context::{Context, Limits, Lines};
+use crate::context::{Context, Limits, ThrottledLines};
 use crate::cookie::{CookieSettings, SameSite};
 use crate::defaults::{OPERATION_TIMEOUT, POOL_SIZE};
 use crate::error::ConfigError;
@@ -528,7 +528,7 @@ impl SessionManagerBuilder {
                 max_sessions: self.max_sessions_per_group,
             },
             operation_timeout: self.operation_timeout,
-            lines: Lines::default(),
+            lines: ThrottledLines::default(),
         }))
     }
 

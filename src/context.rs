@@ -23,12 +23,12 @@ pub(crate) struct Context {
     pub(crate) cookie: CookieSettings,
     pub(crate) limits: Limits,
     pub(crate) operation_timeout: Duration,
-    pub(crate) lines: Lines,
+    pub(crate) lines: ThrottledLines,
 }
 
 /// The log lines that a client can cause as often as it likes. Each of them is written at most once a minute.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub(crate) struct ThrottledLines {
     pub(crate) many_cookies: Throttle,
     pub(crate) several_sessions: Throttle,
     pub(crate) unsaved: Throttle,

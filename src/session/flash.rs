@@ -59,7 +59,7 @@ impl Session {
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let deadline = self.context.deadline();
         let answer = self.send(deadline);
-        self.counted(answer)?;
+        self.count_refusal(answer)?;
         let own_key = flash_key(key);
         let json = self.record.values.get(&own_key).filter(|_| !self.pending.changes.clear).cloned();
         let (Some(info), Some(json)) = (&self.record.info, json) else { return Ok(None) };
@@ -84,7 +84,7 @@ impl Session {
                 self.record.values.remove(&own_key);
                 Ok(None)
             }
-            Err(refusal) => self.counted(Err(refusal.into())),
+            Err(refusal) => self.count_refusal(Err(refusal.into())),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Session {
         let saved = self.save_by(self.context.deadline());
         // After an error, the application knows that its changes are not saved.
         self.warn_on_drop = saved.is_ok();
-        self.counted(saved)?;
+        self.count_refusal(saved)?;
         Ok(self.due_cookie())
     }
 
@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// Counts the answer if the record refused a change.
-    pub(super) fn counted<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
+    pub(super) fn count_refusal<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
         match &answer {
             Err(Error::Gone) => self.context.count(Counter::Gone),
             Err(Error::Conflict) => self.context.count(Counter::Conflicts),

@@ -45,7 +45,7 @@ use std::time::Duration;
 pub struct RedisStore {
     shared: Shared,
     /// The operation timeout of the callers.
-    patience: Duration,
+    operation_timeout: Duration,
 }
 
 impl RedisStore {
@@ -58,15 +58,15 @@ impl RedisStore {
         RedisStore::from_url(url, defaults::POOL_SIZE, defaults::OPERATION_TIMEOUT)
     }
 
-    /// Makes the store of a URL. `patience` is the operation timeout of its callers.
-    pub(crate) fn from_url(url: &str, pool_size: u32, patience: Duration) -> Result<RedisStore, ConfigError> {
+    /// Makes the store of a URL. `operation_timeout` is the operation timeout of its callers.
+    pub(crate) fn from_url(url: &str, pool_size: u32, operation_timeout: Duration) -> Result<RedisStore, ConfigError> {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         if cfg!(not(feature = "tls")) && scheme.starts_with("rediss") {
             return Err(ConfigError::FeatureMissing { scheme: scheme.to_owned(), feature: "tls" });
         }
         let (url, wait) = Wait::take(url)?;
         let shared = Shared::new(Deployment::parse(&url)?, pool_size, wait);
-        Ok(RedisStore { shared, patience })
+        Ok(RedisStore { shared, operation_timeout })
     }
 
     fn begin<'a>(&'a self, call: &'a Call) -> Result<Operation<'a>, StoreError> {
@@ -121,7 +121,7 @@ impl Store for RedisStore {
     }
 
     fn before_fork(&self) -> ForkGuard {
-        self.shared.clients.before_fork(self.patience * 2, Client::close_idle)
+        self.shared.clients.before_fork(self.operation_timeout * 2, Client::close_idle)
     }
 
     fn stats(&self) -> Stats {

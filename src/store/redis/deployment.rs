@@ -3,15 +3,15 @@
 //! A deployment has one or more nodes, and a connection goes to one of them. The modules above pass each request as a
 //! closure, so this module does not know what a request sends.
 
+mod all_failed;
 mod announce;
 mod circuit_breaker;
 pub(crate) mod cluster;
 mod connections;
-mod found_by;
 mod hosts;
 mod incidents;
 mod node_client;
-mod none_could;
+mod node_locator;
 pub(crate) mod proof;
 mod sentinel;
 mod single;
@@ -77,7 +77,7 @@ impl Deployment {
     }
 
     /// Says whether one script can name both keys.
-    pub(crate) fn can_name_together(&self, one: &str, other: &str) -> bool {
+    pub(crate) fn are_in_one_slot(&self, one: &str, other: &str) -> bool {
         !self.has_slots() || slot_of(one.as_bytes()) == slot_of(other.as_bytes())
     }
 }
@@ -113,14 +113,14 @@ impl Client {
     }
 
     /// Gives one hash tag for each node that keeps sessions. A key with this hash tag is kept by that node.
-    pub(crate) fn tag_of_each_node(&self, deadline: Deadline) -> Result<Vec<String>, StoreError> {
+    pub(crate) fn hash_tag_of_each_node(&self, deadline: Deadline) -> Result<Vec<String>, StoreError> {
         match self {
             Client::Node(_) => Ok(vec![tag(0)]),
             Client::Cluster(cluster) => {
                 let map = cluster.renewed_map(deadline)?;
                 let mut nodes = map.nodes();
                 let mut tags = Vec::new();
-                for tag in (0..MANY_TAGS).map(tag) {
+                for tag in (0..MOST_HASH_TAGS).map(tag) {
                     if nodes.is_empty() {
                         break;
                     }
@@ -154,7 +154,7 @@ impl Client {
 
 /// The most hash tags that are tried. They are enough to find one for each of the 16,384 slots. Without a limit, the
 /// search would not end if the map is wrong.
-const MANY_TAGS: u32 = 300_000;
+const MOST_HASH_TAGS: u32 = 300_000;
 
 fn tag(number: u32) -> String {
     format!("probe-{number}")

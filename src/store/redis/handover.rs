@@ -36,7 +36,7 @@ impl<'a> Handover<'a> {
         update: &'a Update<'a>,
     ) -> Option<Handover<'a>> {
         let new_key = update.new_key.as_ref()?;
-        let is_one_slot = operation.shared.deployment.can_name_together(&own_key(key), &own_key(new_key));
+        let is_one_slot = operation.shared.deployment.are_in_one_slot(&own_key(key), &own_key(new_key));
         (!is_one_slot).then_some(Handover { operation, key, new_key, update })
     }
 

@@ -31,20 +31,20 @@ impl Operation<'_> {
     fn try_to_sweep(&self, namespace: &str) -> Result<(), StoreError> {
         let deadline = self.call.deadline.halfway();
         let client = self.client()?;
-        let tags = client.tag_of_each_node(deadline)?;
+        let tags = client.hash_tag_of_each_node(deadline)?;
         for (at, tag) in tags.iter().enumerate() {
             // Each node gets its share of the time.
             let share = deadline.share_of((tags.len() - at) as u32);
             let key = format!("{namespace}:{{{tag}}}");
             let proof = Cell::new(Proof::Reads);
             client.request(key.as_bytes(), &proof, self.call.deadline, |connection, until| {
-                self.sweep_server(connection, until, namespace, share)
+                self.sweep_node(connection, until, namespace, share)
             })?;
         }
         Ok(())
     }
 
-    fn sweep_server(
+    fn sweep_node(
         &self,
         connection: &mut Connection,
         deadline: Deadline,

@@ -88,7 +88,7 @@ impl<'a> Operation<'a> {
 
     /// Like `run`, with an earlier deadline than that of the call to the store.
     pub(crate) fn run_until(&self, deadline: Deadline, call: &ScriptCall<'_>) -> Result<Reply, StoreError> {
-        let proof = Cell::new(call.script.ok_proves);
+        let proof = Cell::new(call.script.proof_of_ok);
         // A load is answered even if Redis refused its refresh.
         let unrefreshed = RefCell::new(None);
         let answer = self.client()?.request(call.key(), &proof, deadline, |connection, until| {
@@ -98,7 +98,7 @@ impl<'a> Operation<'a> {
                 return Err(refused);
             }
             proof.set(match reply.status() {
-                "ok" => call.script.ok_proves,
+                "ok" => call.script.proof_of_ok,
                 "refreshed" => Proof::Writes,
                 _ => Proof::Reads,
             });

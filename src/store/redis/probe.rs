@@ -22,7 +22,7 @@ impl Operation<'_> {
     /// Writes, reads and removes test keys in this namespace, at every node that keeps sessions.
     pub(crate) fn check_writes(&self, namespace: &str) -> Result<(), StoreError> {
         let nonce = String::from_utf8_lossy(&self.call.nonce);
-        for tag in self.client()?.tag_of_each_node(self.call.deadline)? {
+        for tag in self.client()?.hash_tag_of_each_node(self.call.deadline)? {
             let key = |name| format!("{namespace}:{{{tag}}}:{nonce}:{name}");
             let keys = ["record", "members", "joined", "other"].map(key);
             let mut reply = self.run(&self.scripts().probe.on(keys.to_vec()).and_wait())?;
@@ -46,7 +46,8 @@ mod tests {
         let code = code.join("\n");
         let parts: Vec<&str> = code.split('\'').collect();
         let quoted = parts.windows(2).step_by(2).map(|pair| (pair[0], pair[1]));
-        let is_called = |before: &str| ["call(", "try(", "in_chunks(", "{ "].iter().any(|end| before.ends_with(end));
+        let is_called =
+            |before: &str| ["call(", "call_or_nil(", "in_chunks(", "{ "].iter().any(|end| before.ends_with(end));
         let is_command = |word: &str| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
         quoted.filter(|(before, word)| is_called(before) && is_command(word)).map(|(_, word)| word.to_owned()).collect()
     }

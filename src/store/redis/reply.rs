@@ -52,7 +52,7 @@ impl Reply {
             return Ok(None);
         }
         match self.parts.next() {
-            Some(Value::BulkString(text)) => Ok(Some(Failure::met_by_script(&String::from_utf8_lossy(&text)))),
+            Some(Value::BulkString(text)) => Ok(Some(Failure::caught_by_script(&String::from_utf8_lossy(&text)))),
             _ => Err(Failure::not_ours("the reply does not say why there was no refresh")),
         }
     }

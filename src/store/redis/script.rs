@@ -10,7 +10,7 @@ pub(crate) struct Script {
     pub(crate) text: String,
     hash: String,
     /// What the status "ok" of the script proves about the node.
-    pub(crate) ok_proves: Proof,
+    pub(crate) proof_of_ok: Proof,
 }
 
 /// One call of a script: the script, its keys and its arguments.
@@ -24,10 +24,10 @@ pub(crate) struct ScriptCall<'s> {
 
 impl Script {
     /// Makes a script by joining these texts.
-    pub(crate) fn new(ok_proves: Proof, texts: &[&str]) -> Script {
+    pub(crate) fn new(proof_of_ok: Proof, texts: &[&str]) -> Script {
         let text = texts.join("\n");
         let hash = redis::Script::new(&text).get_hash().to_owned();
-        Script { text, hash, ok_proves }
+        Script { text, hash, proof_of_ok }
     }
 
     /// Begins a call of the script on these keys, of which there is at least one.

@@ -22,7 +22,7 @@ const INTEGER: &str = lua!("shared/integer");
 /// Makes `Scripts` from a table. A line has the name of a script, what its "ok" proves about the node, and the texts
 /// that come before its own text.
 macro_rules! scripts {
-    ($($name:ident: $ok_proves:ident, [$($text:ident),*];)*) => {
+    ($($name:ident: $proof_of_ok:ident, [$($text:ident),*];)*) => {
         /// All scripts. They are made with the store, not on first use: first use would need a lock, and a fork could
         /// copy the lock while it is held.
         pub(crate) struct Scripts {
@@ -31,7 +31,7 @@ macro_rules! scripts {
 
         impl Scripts {
             pub(crate) fn new() -> Scripts {
-                Scripts { $($name: Script::new(Proof::$ok_proves, &[$($text,)* lua!(stringify!($name))]),)* }
+                Scripts { $($name: Script::new(Proof::$proof_of_ok, &[$($text,)* lua!(stringify!($name))]),)* }
             }
 
             #[cfg(test)]
@@ -59,7 +59,7 @@ scripts! {
     namespace_sweep: Reads, [PRELUDE, RECORD, GROUP, TRACE];
     handover_prepare: Reads, [PRELUDE, RECORD, CHANGE];
     handover_end: Reads, [PRELUDE, RECORD, CHANGE, GROUP];
-    handover_activate: Writes, [PRELUDE, RECORD, CHANGE, GROUP];
+    handover_activate: Reads, [PRELUDE, RECORD, CHANGE, GROUP];
     handover_discard: Reads, [PRELUDE, RECORD, CHANGE];
     probe: Writes, [PRELUDE];
 }

@@ -8,7 +8,7 @@ use redis::{Cmd, Value, cmd};
 use std::time::Duration;
 
 /// How late the reply to `WAIT` may come after its timeout: Redis looks at its clock ten times a second.
-const LATE: Duration = Duration::from_millis(150);
+const WAIT_REPLY_DELAY: Duration = Duration::from_millis(150);
 
 /// What a change waits for besides the primary's reply.
 #[derive(Clone, Copy)]
@@ -51,8 +51,8 @@ impl Wait {
             return Err(Failure::of_this_request(error));
         }
         // Redis has to give up early enough for its reply to arrive before the deadline.
-        let patience = left - (left / 8).max(LATE).min(left / 2);
-        let milliseconds = patience.as_millis().max(1).try_into().unwrap_or(u64::MAX);
+        let operation_timeout = left - (left / 8).max(WAIT_REPLY_DELAY).min(left / 2);
+        let milliseconds = operation_timeout.as_millis().max(1).try_into().unwrap_or(u64::MAX);
         let reply = match connection.request(&self.command(milliseconds), deadline) {
             Err(Failure::Refused { error, affects }) => {
                 let message = "the change was made, but Redis cannot wait for replicas or the disk (wait_aof needs \

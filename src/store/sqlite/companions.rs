@@ -8,7 +8,7 @@
 use crate::error::{StoreError, StoreErrorKind};
 use crate::random;
 use crate::store::sqlite::failure::store_error;
-use crate::store::sqlite::files::{Files, Identities};
+use crate::store::sqlite::files::{FileIds, Files};
 use crate::store::sqlite::lock_wait::pause;
 use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Waits until both companions exist, or until no other connection has the database open. Waits at most until the
 /// deadline of this thread, as for locks. Gives the files that exist then.
-pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<Identities, StoreError> {
+pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<FileIds, StoreError> {
     loop {
         let found = files.identities();
         if found.is_whole() || is_alone(path).map_err(|error| store_error(error, path))? {

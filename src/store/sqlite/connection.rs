@@ -4,7 +4,7 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::store::sqlite::checkpoint::{Checkpoint, checkpoint};
 use crate::store::sqlite::companions::wait_for_companions;
 use crate::store::sqlite::failure::store_error;
-use crate::store::sqlite::files::{Files, Identities};
+use crate::store::sqlite::files::{FileIds, Files};
 use crate::store::sqlite::foreign_log::{foreign_log, refuse_foreign_log};
 use crate::store::sqlite::lock_wait::wait_for_lock;
 use crate::store::sqlite::open_connections::Permit;
@@ -24,7 +24,7 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     pub(crate) sqlite: rusqlite::Connection,
     files: Files,
-    opened: Identities,
+    opened: FileIds,
     /// When this was last checked: the files still had their names.
     seen: Cell<Instant>,
     // The last field, so it is dropped after the SQLite connection was closed.
@@ -49,7 +49,7 @@ impl Connection {
     /// thread.
     ///
     /// `before` holds the files that this store opened last.
-    pub(crate) fn open(path: &Path, full_sync: bool, before: Option<Identities>) -> Result<Connection, NotOpened> {
+    pub(crate) fn open(path: &Path, full_sync: bool, before: Option<FileIds>) -> Result<Connection, NotOpened> {
         let files = Files::of(path);
         files.create()?;
         let found = files.identities();
@@ -107,7 +107,7 @@ impl Connection {
         Files::of(path).identities() == self.opened
     }
 
-    pub(crate) fn opened(&self) -> Identities {
+    pub(crate) fn opened(&self) -> FileIds {
         self.opened
     }
 

@@ -8,7 +8,7 @@ use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, checkpoint};
 use crate::store::sqlite::connection::{Connection, NotOpened};
 use crate::store::sqlite::connections::Connections;
 use crate::store::sqlite::failure::{Failure, is_disk_full, is_worth_reopening, store_error};
-use crate::store::sqlite::files::{Files, Identities};
+use crate::store::sqlite::files::{FileIds, Files};
 use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::purge::purge;
@@ -34,7 +34,7 @@ pub(crate) struct Database {
     pub(crate) connections: Arc<PerProcess<Connections>>,
     pub(crate) counters: Arc<Counters>,
     /// The files that were opened last.
-    opened: ArcSwapOption<Identities>,
+    opened: ArcSwapOption<FileIds>,
     checkpoints: Checkpoints,
 }
 

@@ -27,15 +27,15 @@ pub(crate) struct Files {
 
 /// The files that have these names at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identities {
-    pub(crate) database: Option<Identity>,
-    pub(crate) log: Option<Identity>,
-    pub(crate) shared_memory: Option<Identity>,
+pub(crate) struct FileIds {
+    pub(crate) database: Option<FileId>,
+    pub(crate) log: Option<FileId>,
+    pub(crate) shared_memory: Option<FileId>,
 }
 
 /// The identity of a file. Two files never have the same one, not even if a later file gets the same inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct FileId {
     device: u64,
     inode: u64,
     born: Option<SystemTime>,
@@ -52,8 +52,8 @@ impl Files {
         &self.database
     }
 
-    pub(crate) fn identities(&self) -> Identities {
-        Identities {
+    pub(crate) fn identities(&self) -> FileIds {
+        FileIds {
             database: identity(&self.database),
             log: identity(&self.log),
             shared_memory: identity(&self.shared_memory),
@@ -73,7 +73,7 @@ impl Files {
     }
 
     /// Removes a `-shm` file that was made beside the log of `before`.
-    pub(crate) fn remove_new_shared_memory(&self, before: &Identities) {
+    pub(crate) fn remove_new_shared_memory(&self, before: &FileIds) {
         let now = self.identities();
         if now.log == before.log && now.shared_memory != before.shared_memory {
             let _ = fs::remove_file(&self.shared_memory);
@@ -148,14 +148,14 @@ impl Files {
     }
 }
 
-impl Identities {
+impl FileIds {
     /// Says whether the database has both of its companions.
     pub(crate) fn is_whole(&self) -> bool {
         self.database.is_some() && self.log.is_some() && self.shared_memory.is_some()
     }
 }
 
-impl Identity {
+impl FileId {
     /// Gives the time when the file was created, in nanoseconds since 1970. Gives the inode if the file system does not
     /// keep this time.
     pub(crate) fn birth(&self) -> i64 {
@@ -171,9 +171,9 @@ pub(crate) fn companion(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn identity(path: &Path) -> Option<Identity> {
+fn identity(path: &Path) -> Option<FileId> {
     let file = fs::metadata(path).ok()?;
-    Some(Identity { device: file.dev(), inode: file.ino(), born: file.created().ok() })
+    Some(FileId { device: file.dev(), inode: file.ino(), born: file.created().ok() })
 }
 
 /// Gives the effective user id of this process. Works only on Linux.

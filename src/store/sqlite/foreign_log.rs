@@ -6,7 +6,7 @@
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::sqlite::checkpoint::{Checkpoint, checkpoint};
 use crate::store::sqlite::failure::store_error;
-use crate::store::sqlite::files::{Files, Identities};
+use crate::store::sqlite::files::{FileIds, Files};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(crate) fn refuse_foreign_log(
     sqlite: &Connection,
     path: &Path,
     files: &Files,
-    opening: &Identities,
+    opening: &FileIds,
 ) -> Result<(), StoreError> {
     let fault = |error| store_error(error, path);
     let birth = birth_of_file(opening);
@@ -54,11 +54,11 @@ pub(crate) fn foreign_log(path: &Path) -> StoreError {
 }
 
 /// Writes the birth of its file into the database.
-pub(crate) fn write_birth(sqlite: &Connection, opening: &Identities) -> rusqlite::Result<()> {
+pub(crate) fn write_birth(sqlite: &Connection, opening: &FileIds) -> rusqlite::Result<()> {
     sqlite.execute("INSERT INTO file (born) VALUES (?1)", [birth_of_file(opening)]).map(drop)
 }
 
-fn birth_of_file(opening: &Identities) -> Option<i64> {
+fn birth_of_file(opening: &FileIds) -> Option<i64> {
     opening.database.map(|file| file.birth())
 }
 

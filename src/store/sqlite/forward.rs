@@ -11,7 +11,7 @@ use std::time::SystemTime;
 /// they lead to. `work` gives `None` if there is no record. Gives the key of the record, and the result of `work`.
 ///
 /// Most calls find a record at once, and need no look at the forwards. The caller has to hold one transaction for all.
-pub(crate) fn reach<'a, T>(
+pub(crate) fn on_present_record<'a, T>(
     sqlite: &Connection,
     key: &RecordKey<'a>,
     purpose: Purpose,

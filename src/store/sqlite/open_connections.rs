@@ -10,7 +10,7 @@
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::process::Process;
-use crate::store::sqlite::files::Identities;
+use crate::store::sqlite::files::FileIds;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 struct Open {
     process: Process,
     /// The connections by their numbers, and the files that each has open.
-    connections: Vec<(u64, Identities)>,
+    connections: Vec<(u64, FileIds)>,
 }
 
 /// The right to have one connection open. A connection gets it before it is opened, and gives it back after it has been
@@ -35,7 +35,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// Gives a permit for a connection to these files. Gives `None` if this process has the same database open with
     /// other companions than those that exist now.
-    pub(crate) fn get(files: Identities) -> Result<Option<Permit>, StoreError> {
+    pub(crate) fn get(files: FileIds) -> Result<Option<Permit>, StoreError> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         change(|connections| {
             let connections = connections.map_err(|Inherited| {
@@ -49,18 +49,18 @@ impl Permit {
                 return Ok((None, connections));
             }
             // SQLite makes the companions that are missing.
-            let whole = if files.is_whole() { files } else { Identities { log: None, shared_memory: None, ..files } };
+            let whole = if files.is_whole() { files } else { FileIds { log: None, shared_memory: None, ..files } };
             Ok((Some(Permit { number }), with(connections, number, whole)))
         })
     }
 
     /// Notes the files that the connection has open, once their companions are there.
-    pub(crate) fn note_files(&self, files: Identities) {
+    pub(crate) fn note_files(&self, files: FileIds) {
         let _ = change(|connections| connections.map(|others| ((), with(others, self.number, files))));
     }
 
     /// Says whether another connection of this process has these files open.
-    pub(crate) fn has_others(&self, files: Identities) -> bool {
+    pub(crate) fn has_others(&self, files: FileIds) -> bool {
         OPEN.load().as_ref().is_some_and(|open| {
             open.connections.iter().any(|(number, other)| *number != self.number && *other == files)
         })
@@ -80,14 +80,14 @@ impl Drop for Permit {
 /// The list holds connections of the parent process, which had the database open at the fork.
 struct Inherited;
 
-fn is_other_log(open: &Identities, now: &Identities) -> bool {
+fn is_other_log(open: &FileIds, now: &FileIds) -> bool {
     // While a connection is being opened, its companions may not be there yet.
     open.database == now.database
         && open.log.is_some()
         && (open.log, open.shared_memory) != (now.log, now.shared_memory)
 }
 
-fn with(mut connections: Vec<(u64, Identities)>, number: u64, files: Identities) -> Vec<(u64, Identities)> {
+fn with(mut connections: Vec<(u64, FileIds)>, number: u64, files: FileIds) -> Vec<(u64, FileIds)> {
     connections.retain(|(other, _)| *other != number);
     connections.push((number, files));
     connections
@@ -95,7 +95,7 @@ fn with(mut connections: Vec<(u64, Identities)>, number: u64, files: Identities)
 
 /// Changes the list, unless `work` refuses.
 fn change<R, E>(
-    work: impl Fn(Result<Vec<(u64, Identities)>, Inherited>) -> Result<(R, Vec<(u64, Identities)>), E>,
+    work: impl Fn(Result<Vec<(u64, FileIds)>, Inherited>) -> Result<(R, Vec<(u64, FileIds)>), E>,
 ) -> Result<R, E> {
     loop {
         let current = OPEN.load_full();

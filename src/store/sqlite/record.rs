@@ -11,7 +11,7 @@ use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::lock_wait::wait_for_locks_until;
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::purge::{PURGED, purge, purge_forwards};
-use crate::store::sqlite::rows::{Found, Move, NewRow};
+use crate::store::sqlite::rows::{LiveRow, Move, NewRow};
 use crate::store::sqlite::{disk_space, forward, group, namespace, rows, trace, values};
 use crate::store::state::RecordState;
 use crate::store::update::{Update, Updated};
@@ -66,7 +66,9 @@ impl Operation<'_> {
             Some(found) => Some((*key, found)),
             None => {
                 let transaction = self.sqlite.unchecked_transaction()?;
-                forward::reach(&transaction, key, Purpose::Use, now, |key| rows::read(&transaction, key, now))?
+                forward::on_present_record(&transaction, key, Purpose::Use, now, |key| {
+                    rows::read(&transaction, key, now)
+                })?
             }
         };
         let Some((mut at, found)) = found else { return Ok(None) };
@@ -138,7 +140,7 @@ impl Operation<'_> {
         key: &RecordKey<'_>,
         update: &Update<'_>,
         now: SystemTime,
-    ) -> Result<(Found, Option<PublicId>), Failure<Refusal>> {
+    ) -> Result<(LiveRow, Option<PublicId>), Failure<Refusal>> {
         let Some(new_key) = &update.new_key else {
             let (at, found) = find(sqlite, key, now)?.ok_or(Refusal::Gone)?;
             return Ok((found, at.forwarded_from(key)));
@@ -155,7 +157,7 @@ impl Operation<'_> {
     pub(crate) fn delete(&self, key: &RecordKey<'_>) -> Result<bool, Failure<StoreError>> {
         let now = self.now();
         let transaction = self.begin()?;
-        let ended = forward::reach(&transaction, key, Purpose::End, now, |key| {
+        let ended = forward::on_present_record(&transaction, key, Purpose::End, now, |key| {
             if let Some(serial) = rows::serial(&transaction, key)? {
                 self.leave_trace(&transaction, serial, now)?;
             }
@@ -171,12 +173,12 @@ fn find<'a>(
     sqlite: &Connection,
     key: &RecordKey<'a>,
     now: SystemTime,
-) -> rusqlite::Result<Option<(RecordKey<'a>, Found)>> {
-    forward::reach(sqlite, key, Purpose::Use, now, |key| rows::find(sqlite, key, now))
+) -> rusqlite::Result<Option<(RecordKey<'a>, LiveRow)>> {
+    forward::on_present_record(sqlite, key, Purpose::Use, now, |key| rows::find(sqlite, key, now))
 }
 
 /// Changes the values of a record, and writes its state.
-fn change(sqlite: &Connection, found: &Found, update: &Update<'_>) -> Result<(), Failure<Refusal>> {
+fn change(sqlite: &Connection, found: &LiveRow, update: &Update<'_>) -> Result<(), Failure<Refusal>> {
     if let Some((key, json)) = update.holds
         && values::get(sqlite, found.serial, key)?.is_none_or(|held| held != json)
     {
@@ -194,7 +196,7 @@ fn change(sqlite: &Connection, found: &Found, update: &Update<'_>) -> Result<(),
 /// Moves a record from `key` to its new key.
 fn move_to(
     sqlite: &Connection,
-    found: &Found,
+    found: &LiveRow,
     key: &RecordKey<'_>,
     new_key: &RecordKey<'_>,
     update: &Update<'_>,

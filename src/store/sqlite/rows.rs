@@ -35,14 +35,14 @@ macro_rules! is_live {
 }
 
 /// A live record without its values.
-pub(crate) struct Found {
+pub(crate) struct LiveRow {
     pub(crate) serial: i64,
     pub(crate) size: Size,
     pub(crate) state: RecordState,
 }
 
 /// A live record with its values.
-pub(crate) struct Contents {
+pub(crate) struct LiveRecord {
     pub(crate) state: RecordState,
     pub(crate) group_name: Option<String>,
     pub(crate) values: Values,
@@ -70,18 +70,18 @@ pub(crate) struct Move<'a> {
 }
 
 /// Finds a live record.
-pub(crate) fn find(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Found>> {
+pub(crate) fn find(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<LiveRow>> {
     sqlite
         .prepare_cached(concat!("SELECT ", state_columns!(), ", serial, keys, size FROM sessions WHERE ", is_live!()))?
         .query_row(live(key, now), |row| {
             let size = Size { keys: unsigned(row, 11)? as usize, bytes: unsigned(row, 12)? as usize };
-            Ok(Found { serial: row.get(10)?, size, state: state(row)? })
+            Ok(LiveRow { serial: row.get(10)?, size, state: state(row)? })
         })
         .optional()
 }
 
 /// Reads a live record with its values. It uses one statement, which sees one moment of the database.
-pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<Contents>> {
+pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<LiveRecord>> {
     let mut statement = sqlite.prepare_cached(concat!(
         "SELECT ",
         state_columns!(),
@@ -89,11 +89,11 @@ pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
         is_live!(),
     ))?;
     let mut rows = statement.query(live(key, now))?;
-    let mut found: Option<Contents> = None;
+    let mut found: Option<LiveRecord> = None;
     while let Some(row) = rows.next()? {
         let contents = match &mut found {
             Some(contents) => contents,
-            None => found.insert(Contents { state: state(row)?, group_name: row.get(10)?, values: Values::new() }),
+            None => found.insert(LiveRecord { state: state(row)?, group_name: row.get(10)?, values: Values::new() }),
         };
         if let Some(key) = row.get(11)? {
             contents.values.insert(key, row.get(12)?);
@@ -135,8 +135,8 @@ pub(crate) fn insert(sqlite: &Connection, row: &NewRow<'_>) -> rusqlite::Result<
 }
 
 /// Writes the columns that every change of a record changes: the version, the size and the nonces.
-pub(crate) fn write_change(sqlite: &Connection, found: &Found, size: Size) -> rusqlite::Result<usize> {
-    let Found { serial, state, .. } = found;
+pub(crate) fn write_change(sqlite: &Connection, found: &LiveRow, size: Size) -> rusqlite::Result<usize> {
+    let LiveRow { serial, state, .. } = found;
     sqlite
         .prepare_cached("UPDATE sessions SET version = ?2, keys = ?3, size = ?4, nonces = ?5 WHERE serial = ?1")?
         .execute(params![serial, state.version as i64, size.keys as i64, size.bytes as i64, state.nonces])
@@ -144,8 +144,8 @@ pub(crate) fn write_change(sqlite: &Connection, found: &Found, size: Size) -> ru
 
 /// Writes the columns for the life of a record. Most changes do not touch them, and so need no work in the index of
 /// expiries.
-pub(crate) fn write_life(sqlite: &Connection, found: &Found) -> rusqlite::Result<usize> {
-    let Found { serial, state, .. } = found;
+pub(crate) fn write_life(sqlite: &Connection, found: &LiveRow) -> rusqlite::Result<usize> {
+    let LiveRow { serial, state, .. } = found;
     sqlite
         .prepare_cached(
             "UPDATE sessions SET began = ?2, ends = ?3, idle = ?4, own_idle = ?5, expires = ?6, refreshed = ?7
@@ -163,7 +163,7 @@ pub(crate) fn write_life(sqlite: &Connection, found: &Found) -> rusqlite::Result
 }
 
 /// Writes the new key of a record.
-pub(crate) fn write_key(sqlite: &Connection, found: &Found, to: &Move<'_>) -> rusqlite::Result<usize> {
+pub(crate) fn write_key(sqlite: &Connection, found: &LiveRow, to: &Move<'_>) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached(
             "UPDATE sessions

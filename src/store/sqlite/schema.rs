@@ -2,7 +2,7 @@
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::sqlite::failure::store_error;
-use crate::store::sqlite::files::Identities;
+use crate::store::sqlite::files::FileIds;
 use crate::store::sqlite::foreign_log::write_birth;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(crate) fn has_schema(sqlite: &Connection, path: &Path) -> Result<bool, Store
 }
 
 /// Creates our schema in an empty file.
-pub(crate) fn create_schema(sqlite: &Connection, path: &Path, opening: &Identities) -> Result<(), StoreError> {
+pub(crate) fn create_schema(sqlite: &Connection, path: &Path, opening: &FileIds) -> Result<(), StoreError> {
     let fault = |error| store_error(error, path);
     let transaction = Transaction::new_unchecked(sqlite, TransactionBehavior::Immediate).map_err(fault)?;
     // Another process may have been faster.

@@ -72,7 +72,7 @@ impl Connections {
     }
 
     /// Ends the present epoch, whichever it is. The caller has to close the idle connections.
-    pub(crate) fn end_present(&self) {
+    pub(crate) fn end_current_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 

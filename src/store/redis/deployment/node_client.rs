@@ -7,8 +7,8 @@ use crate::error::StoreError;
 use crate::store::process::pool::Lease;
 use crate::store::redis::deployment::circuit_breaker::CircuitBreaker;
 use crate::store::redis::deployment::connections::{Connections, PooledConnection};
-use crate::store::redis::deployment::found_by::FoundBy;
 use crate::store::redis::deployment::incidents::Incidents;
+use crate::store::redis::deployment::node_locator::NodeLocator;
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::deployment::sentinel::Sentinels;
 use crate::store::redis::deployment::sentinel::primary::Primary;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub(crate) struct NodeClient {
     /// The name of the node in errors and in the log.
     name: String,
-    found_by: FoundBy,
+    node_locator: NodeLocator,
     connections: Connections,
     pool_size: u32,
     breaker: CircuitBreaker,
@@ -36,7 +36,7 @@ pub(crate) struct NodeClient {
 impl NodeClient {
     /// Makes the client of the node at this address.
     pub(crate) fn at_address(url: NodeUrl, pool_size: u32, counters: Arc<Counters>) -> Result<NodeClient, StoreError> {
-        NodeClient::new(url.to_string(), FoundBy::Address(Single::new(url)), pool_size, counters)
+        NodeClient::new(url.to_string(), NodeLocator::Address(Single::new(url)), pool_size, counters)
     }
 
     /// Makes the client of the primary that Sentinels name.
@@ -45,12 +45,17 @@ impl NodeClient {
         pool_size: u32,
         counters: Arc<Counters>,
     ) -> Result<NodeClient, StoreError> {
-        NodeClient::new(sentinels.to_string(), FoundBy::Sentinels(Primary::new(sentinels)), pool_size, counters)
+        NodeClient::new(sentinels.to_string(), NodeLocator::Sentinels(Primary::new(sentinels)), pool_size, counters)
     }
 
-    fn new(name: String, found_by: FoundBy, pool_size: u32, counters: Arc<Counters>) -> Result<NodeClient, StoreError> {
+    fn new(
+        name: String,
+        node_locator: NodeLocator,
+        pool_size: u32,
+        counters: Arc<Counters>,
+    ) -> Result<NodeClient, StoreError> {
         Ok(NodeClient {
-            found_by,
+            node_locator,
             connections: Connections::new(pool_size, counters.clone())?,
             pool_size,
             breaker: CircuitBreaker::new(),
@@ -155,13 +160,13 @@ impl NodeClient {
         lease: &mut Lease<PooledConnection>,
         deadline: Deadline,
     ) -> Result<Option<Trial<'_>>, Failure> {
-        match (failure, &self.found_by) {
-            (Failure::NotPrimary(error), FoundBy::Sentinels(_)) => {
+        match (failure, &self.node_locator) {
+            (Failure::NotPrimary(error), NodeLocator::Sentinels(_)) => {
                 self.connections.distrust(&first.pooled);
                 log::warn!("{} has moved ({error}); looking for it", self.name);
                 Ok(None)
             }
-            (Failure::NotPrimary(error), FoundBy::Address(single)) => {
+            (Failure::NotPrimary(error), NodeLocator::Address(single)) => {
                 let trial = single.begin_trial(&self.connections, first.pooled.epoch, error, deadline);
                 trial.map(Some).map_err(|error| {
                     // Without a trial, this connection is as good as a fresh one.
@@ -194,17 +199,17 @@ impl NodeClient {
 
     /// Decides what becomes of the connection of a request that failed for good. Gives the failure.
     fn after_last_try(&self, last: Try, failure: Failure, lease: &mut Lease<PooledConnection>) -> Failure {
-        match (&failure, &self.found_by) {
+        match (&failure, &self.node_locator) {
             (Failure::Connection(_) | Failure::NoScript, _) => {
                 self.connections.distrust(&last.pooled);
                 return Failure::of_connection(self.store_error(failure));
             }
             (
                 Failure::NotPrimary(_) | Failure::Refused { affects: Affects::ThisConnection, .. },
-                FoundBy::Sentinels(_),
+                NodeLocator::Sentinels(_),
             ) => self.connections.distrust(&last.pooled),
             // A fresh connection may lead to a node that is ready. Only a few calls a second try this.
-            (Failure::Refused { affects: Affects::ThisConnection, .. }, FoundBy::Address(single))
+            (Failure::Refused { affects: Affects::ThisConnection, .. }, NodeLocator::Address(single))
                 if single.may_replace_connection() => {}
             // The node has done nothing, or nothing was even sent. The connection is as good as before.
             _ => lease.put_back(last.pooled),
@@ -215,7 +220,7 @@ impl NodeClient {
     /// Takes the idle connection of a lease, if that may still be used.
     fn idle_connection(&self, lease: &mut Lease<PooledConnection>, deadline: Deadline) -> Option<PooledConnection> {
         let pooled = lease.take()?;
-        if let FoundBy::Sentinels(primary) = &self.found_by {
+        if let NodeLocator::Sentinels(primary) = &self.node_locator {
             primary.check(&self.connections, &self.name, deadline);
         }
         Some(pooled).filter(|pooled| self.connections.may_use(pooled))
@@ -237,7 +242,7 @@ impl NodeClient {
 
     pub(crate) fn close_idle(&self) {
         self.connections.close_idle();
-        if let FoundBy::Sentinels(primary) = &self.found_by {
+        if let NodeLocator::Sentinels(primary) = &self.node_locator {
             primary.close_idle();
         }
     }

@@ -4,8 +4,8 @@ pub(crate) mod primary;
 
 use crate::deadline::Deadline;
 use crate::error::{ConfigError, StoreError, StoreErrorKind};
+use crate::store::redis::deployment::all_failed::all_failed;
 use crate::store::redis::deployment::hosts::Hosts;
-use crate::store::redis::deployment::none_could::none_could;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
 use crate::store::redis::wire::node::Node;
@@ -174,7 +174,7 @@ impl Sentinels {
     }
 
     fn not_found(&self, failures: &[StoreError]) -> StoreError {
-        none_could(format!("the primary {:?} cannot be found", self.name), failures)
+        all_failed(format!("the primary {:?} cannot be found", self.name), failures)
     }
 }
 

@@ -14,9 +14,9 @@ local sessions, looked_at, now, of_generation = {}, 0, now_ms(), generation()
 for key in next_key do
   local id = key:sub(-ID_LENGTH)
   local expires_at = redis.call('ZSCORE', members, id)
-  local about = expires_at and try('HMGET', key, 'v', 'c', 'j', 'r', 'a', 'i', 'x')
+  local about = expires_at and call_or_nil('HMGET', key, 'v', 'c', 'j', 'r', 'a', 'i', 'x')
   local v, c, j, r, a, i, x = unpack(about or {})
-  if v and x == of_generation and whole(expires_at) then
+  if v and x == of_generation and read_integer(expires_at) then
     local values = {}
     for from = first_field, last_field, CHUNK do
       for _, value in ipairs(redis.call('HMGET', key, unpack(ARGV, from, math.min(from + CHUNK - 1, last_field)))) do
@@ -27,7 +27,7 @@ for key in next_key do
     local refreshed_at = r == '0' and c or r
     sessions[#sessions + 1] = { id, { v, c, j, refreshed_at, a, i, now, math.max(expires_at - now, 0) }, values }
   elseif about and redis.call('EXISTS', key) == 0 then
-    leave({ id = id, members = members, joined = joined }) -- Redis has evicted the record.
+    leave_group({ id = id, members = members, joined = joined }) -- Redis has evicted the record.
   end
   looked_at = looked_at + 1
   if bytes_left < 0 then

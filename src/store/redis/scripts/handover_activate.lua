@@ -25,7 +25,8 @@ end
 local ended, more = {}, 0
 if redis.call('HEXISTS', record.key, 'p') == 1 then
   local c, a, i, x = unpack(redis.call('HMGET', record.key, 'c', 'a', 'i', 'x'))
-  local state = { created_at = whole(c), ends_at = whole(a), idle_timeout = whole(i), now = now_ms() }
+  local state =
+    { created_at = read_integer(c), ends_at = read_integer(a), idle_timeout = read_integer(i), now = now_ms() }
   if not x or x ~= generation() then
     return { nonce, 'gone' }
   elseif not (state.created_at and state.ends_at and state.idle_timeout) then
@@ -33,7 +34,7 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
   end
   check_group(record)
   -- THE FIRST WRITE sets an expiry, so a full memory allows all others. The old record has ended, so this must succeed.
-  write_unchanged(record)
+  write_for_wait(record)
   local is_unconfirmed = unconfirmed_until and not joins
   redis.call('HSET', record.key, 'r', is_unconfirmed and 0 or state.now)
   for at = first_nonces, last_nonces do
@@ -58,7 +59,7 @@ if redis.call('HEXISTS', record.key, 'p') == 1 then
     expire(record, is_unconfirmed and math.min(unconfirmed_until, full) or full)
   end
 else
-  write_unchanged(record)
+  write_for_wait(record)
 end
 local state, refusal, id, version = live_state(record, lifetime)
 if not state then

@@ -20,7 +20,7 @@ local v, t, n0, n1, n2, n3, o, b, l =
   unpack(redis.call('HMGET', record.key, 'v', 't', 'n0', 'n1', 'n2', 'n3', 'o', 'b', 'l'))
 local nonces, has_own_idle_timeout = { n0 or '', n1 or '', n2 or '', n3 or '' }, o == '1' and 1 or 0
 if t == nonce and not v then
-  write_unchanged(record)
+  write_for_wait(record)
   return { nonce, 'ok', nonces, has_own_idle_timeout, b or '', l or '' }
 end
 local state, refusal = live_state(record, lifetime)
@@ -31,7 +31,7 @@ elseif expected ~= state.version then
 end
 check_group(record)
 redis.call('HSET', record.key, 't', nonce) -- THE FIRST WRITE adds: a full memory refuses the change.
-leave(record)
+leave_group(record)
 redis.call('UNLINK', record.key)
 redis.call('HSET', record.key, 't', nonce, 'n0', nonces[1], 'n1', nonces[2], 'n2', nonces[3], 'n3', nonces[4], 'b',
   state.began_at)

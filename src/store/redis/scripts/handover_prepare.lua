@@ -31,7 +31,7 @@ if redis.call('EXISTS', record.key) == 1 then
   end
   redis.call('UNLINK', record.key)
 end
-local cleared = whole(try('HGET', generation_key, 'cleared'))
+local cleared = read_integer(call_or_nil('HGET', generation_key, 'cleared'))
 if cleared and created_at <= cleared then
   return { nonce, 'gone' } -- The namespace is being cleared, and the slot of the old record comes later.
 end

@@ -94,13 +94,13 @@ end
 
 -- Reads a number that the library wrote: an integer from 0 to 2^53, the range in which Lua's numbers are exact. Gives
 -- nil for anything else, which is damage.
-local function whole(text)
+local function read_integer(text)
   local number = tonumber(text)
   return number and number >= 0 and number < 2 ^ 53 and number % 1 == 0 and number or nil
 end
 
 -- Calls a command. Gives nil if the command fails, because the key holds a value of another type.
-local function try(...)
+local function call_or_nil(...)
   local answer = redis.pcall(...)
   if type(answer) == 'table' and answer.err then
     return nil

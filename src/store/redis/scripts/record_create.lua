@@ -26,7 +26,7 @@ if status == 'made' then
   if not state then
     return { nonce, refusal, id, version }
   end
-  write_unchanged(record)
+  write_for_wait(record)
   return { nonce, 'ok', info(state), {}, 0 }
 elseif status ~= 'free' then
   return { nonce, status }

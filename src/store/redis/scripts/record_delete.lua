@@ -7,14 +7,14 @@
 --        'forward', id, 0, whether the session was alive: the key leads to this id, and the caller has to end it too
 local record, trace_lifetime = next_record(), next_number()
 
-local version, of_generation, leads = unpack(try('HMGET', record.key, 'v', 'x', 'f') or {})
-local was_alive = version and of_generation and of_generation == try('HGET', generation_key, 'began')
+local version, of_generation, leads = unpack(call_or_nil('HMGET', record.key, 'v', 'x', 'f') or {})
+local was_alive = version and of_generation and of_generation == call_or_nil('HGET', generation_key, 'began')
 local id = leads and forward(record.key, 'end')
 remove_record(record.key, trace_lifetime)
 if record.members then
-  was_alive = try('ZREM', record.members, record.id) == 1 and was_alive
-  try('ZREM', record.joined, record.id)
-  if try('ZCARD', record.members) == 1 and try('ZSCORE', record.members, GENERATION) then
+  was_alive = call_or_nil('ZREM', record.members, record.id) == 1 and was_alive
+  call_or_nil('ZREM', record.joined, record.id)
+  if call_or_nil('ZCARD', record.members) == 1 and call_or_nil('ZSCORE', record.members, GENERATION) then
     redis.call('UNLINK', record.members, record.joined)
   end
 end

@@ -64,7 +64,7 @@ elseif is_moved or is_repeated or knows_call(record) then
   if new and not is_moved then
     return { nonce, 'broken off' }
   end
-  write_unchanged(record)
+  write_for_wait(record)
   return ok(state, {}, 0)
 elseif expected and expected ~= state.version then
   return { nonce, 'conflict' }
@@ -72,7 +72,7 @@ elseif held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held t
   return { nonce, 'conflict' }
 end
 local k, s = unpack(redis.call('HMGET', record.key, 'k', 's'))
-local old_keys, old_bytes = whole(k), whole(s)
+local old_keys, old_bytes = read_integer(k), read_integer(s)
 if not old_keys or not old_bytes then
   return { nonce, 'corrupt' }
 end
@@ -161,7 +161,7 @@ if new then
   if is_same_group and record.members then
     remove_members(record, { record.id })
   else
-    leave(record)
+    leave_group(record)
   end
   redis.call('RENAME', record.key, new.key)
   if is_same_group then

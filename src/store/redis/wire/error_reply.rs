@@ -13,7 +13,7 @@ impl Failure {
     }
 
     /// Makes a failure out of an error text that a script caught. The script itself went on and replied.
-    pub(crate) fn met_by_script(text: &str) -> Failure {
+    pub(crate) fn caught_by_script(text: &str) -> Failure {
         let text = text.trim_start_matches('-');
         let (code, details) = text.split_once(' ').unwrap_or((text, ""));
         match Failure::of_reply(code, details) {

@@ -43,8 +43,8 @@ impl TimedSocket {
     }
 
     /// Gives a stream that reads and writes until a deadline.
-    pub(crate) fn until(&mut self, deadline: Deadline) -> Until<'_> {
-        Until { socket: self, deadline }
+    pub(crate) fn until(&mut self, deadline: Deadline) -> DeadlineStream<'_> {
+        DeadlineStream { socket: self, deadline }
     }
 }
 
@@ -64,12 +64,12 @@ impl Drop for TimedSocket {
 
 /// Reads and writes until a deadline. Each read and each write gets the time that is left as its timeout, so a reply
 /// that comes byte by byte ends too.
-pub(crate) struct Until<'a> {
+pub(crate) struct DeadlineStream<'a> {
     socket: &'a mut TimedSocket,
     deadline: Deadline,
 }
 
-impl Read for Until<'_> {
+impl Read for DeadlineStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let TimedSocket { socket, read_timeout, .. } = &mut *self.socket;
@@ -82,7 +82,7 @@ impl Read for Until<'_> {
     }
 }
 
-impl Write for Until<'_> {
+impl Write for DeadlineStream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             let TimedSocket { socket, write_timeout, .. } = &mut *self.socket;

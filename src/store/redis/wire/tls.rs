@@ -2,7 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::store::redis::wire::one_line::one_line;
-use crate::store::redis::wire::socket::Until;
+use crate::store::redis::wire::socket::DeadlineStream;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -55,7 +55,7 @@ impl Tls {
     }
 
     /// Begins TLS on a new connection. Fails if the certificate is not trusted, or is not one for this host.
-    pub(crate) fn handshake(&self, host: &str, mut socket: Until<'_>) -> io::Result<ClientConnection> {
+    pub(crate) fn handshake(&self, host: &str, mut socket: DeadlineStream<'_>) -> io::Result<ClientConnection> {
         let mut connection = ClientConnection::new(self.config.clone(), name(host)?).map_err(io::Error::other)?;
         // The error may repeat what the server's certificate says.
         connection

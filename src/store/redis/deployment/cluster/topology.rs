@@ -2,9 +2,9 @@
 
 use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::store::redis::deployment::all_failed::all_failed;
 use crate::store::redis::deployment::cluster::nodes::Nodes;
 use crate::store::redis::deployment::cluster::slots::SlotMap;
-use crate::store::redis::deployment::none_could::none_could;
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::wire::node::Node;
 use arc_swap::ArcSwap;
@@ -127,7 +127,7 @@ impl Topology {
     /// Makes the error of a request whose slot no node serves, as far as is known.
     pub(crate) fn unknown(&self) -> StoreError {
         let what = format!("no node of {} says where all slots are", self.nodes.url);
-        none_could(what, &lock(&self.failures))
+        all_failed(what, &lock(&self.failures))
     }
 
     fn wait_for_renewal(&self, deadline: Deadline) -> Result<(), StoreError> {

@@ -4,8 +4,8 @@ use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::redis::deployment::announce::announce;
 use crate::store::redis::deployment::connections::PooledConnection;
-use crate::store::redis::deployment::found_by::FoundBy;
 use crate::store::redis::deployment::node_client::NodeClient;
+use crate::store::redis::deployment::node_locator::NodeLocator;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
 use crate::store::redis::wire::node::Node;
@@ -24,24 +24,24 @@ impl NodeClient {
             // A proxy before the node may not understand these commands and close the connection.
             connection = self.connect(deadline)?.0;
         }
-        let epoch = match (&self.found_by, node) {
-            (FoundBy::Sentinels(primary), Some(node)) => primary.note_connection(node, before, &self.connections),
+        let epoch = match (&self.node_locator, node) {
+            (NodeLocator::Sentinels(primary), Some(node)) => primary.note_connection(node, before, &self.connections),
             _ => before,
         };
-        Ok(PooledConnection::new(connection, epoch, self.found_by.max_lifetime()))
+        Ok(PooledConnection::new(connection, epoch, self.node_locator.max_lifetime()))
     }
 
     /// Connects. If Sentinels have named the node, gives it too.
     fn connect(&self, deadline: Deadline) -> Result<(Connection, Option<Node>), Failure> {
-        let connected = self.found_by.connect(deadline);
+        let connected = self.node_locator.connect(deadline);
         self.breaker.note_attempt(connected.as_ref().err().and_then(|failure| self.refusal(failure)));
         connected.map_err(|failure| Failure::of_connection(self.store_error(failure)))
     }
 
     /// Gives the error if the node answered, and refused the connection.
     fn refusal<'f>(&self, failure: &'f Failure) -> Option<&'f StoreError> {
-        match (failure, &self.found_by) {
-            (Failure::Refused { error, .. }, FoundBy::Address(_)) => Some(error),
+        match (failure, &self.node_locator) {
+            (Failure::Refused { error, .. }, NodeLocator::Address(_)) => Some(error),
             (Failure::Refused { error, .. } | Failure::NotPrimary(error), _)
                 if error.kind() == StoreErrorKind::Rejected =>
             {

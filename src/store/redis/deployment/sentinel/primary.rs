@@ -51,7 +51,7 @@ impl Primary {
         let Some(old) = node.take_if(|old| *old != named) else { return };
         log::warn!("{name} is {named} now, and no longer {old}");
         watch.sentinel = None;
-        connections.end_present();
+        connections.end_current_epoch();
         drop((node, watch));
         connections.close_idle();
     }

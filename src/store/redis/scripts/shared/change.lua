@@ -35,13 +35,13 @@ local function new_key_status(record)
   elseif not knows_call(record) then
     return 'exists'
   end
-  return belongs(record, x) and 'made' or 'gone'
+  return is_current(record, x) and 'made' or 'gone'
 end
 
 -- Writes a record's expiry again, without a change. A call that was made before has nothing to change, but it must
 -- write something, for two reasons. From Redis 7.2 on, WAIT looks only at the writes of its own connection. And a node
 -- that does not accept writes has to refuse the call. A full memory allows this write: see THE FIRST WRITE.
-local function write_unchanged(record)
+local function write_for_wait(record)
   local left = redis.call('PTTL', record.key)
   if left < 0 then
     redis.call('HSET', record.key, 'v', redis.call('HGET', record.key, 'v'))

@@ -18,7 +18,7 @@ local function remove_members(record, ids)
 end
 
 -- Takes a record out of its group. If the group is empty then, removes the group.
-local function leave(record)
+local function leave_group(record)
   if record.members then
     remove_members(record, { record.id })
     if redis.call('ZCARD', record.members) == 1 and redis.call('ZSCORE', record.members, GENERATION) then
@@ -32,7 +32,7 @@ end
 -- sessions than the limit, it changes nothing and returns false.
 local function keep_latest(record, limit, now, ended_set)
   local is_kept, kept = { [record.id] = true }, { record.id }
-  local function look_at(ids)
+  local function collect(ids)
     for _, id in ipairs(ids) do
       local expires_at = #kept < limit and not is_kept[id] and redis.call('ZSCORE', record.members, id)
       if expires_at and tonumber(expires_at) >= now then
@@ -40,8 +40,8 @@ local function keep_latest(record, limit, now, ended_set)
       end
     end
   end
-  look_at(redis.call('ZREVRANGE', record.joined, 0, 2 * LARGEST_LIMIT))
-  look_at(redis.call('ZREVRANGE', record.members, 0, 2 * LARGEST_LIMIT)) -- Redis may have evicted the order of joining.
+  collect(redis.call('ZREVRANGE', record.joined, 0, 2 * LARGEST_LIMIT))
+  collect(redis.call('ZREVRANGE', record.members, 0, 2 * LARGEST_LIMIT)) -- Redis may have evicted the order of joining.
   if #kept < limit then
     return false
   end
@@ -71,7 +71,7 @@ local function enforce_limit(record, limit, ended_set)
   if excess <= 0 then
     return {}, 0
   end
-  local function look_at(ids, only_those_without_order)
+  local function collect(ids, only_those_without_order)
     for _, id in ipairs(ids) do
       local expires_at = redis.call('ZSCORE', record.members, id)
       if not expires_at or tonumber(expires_at) < now then
@@ -85,10 +85,10 @@ local function enforce_limit(record, limit, ended_set)
   if excess <= BATCH or limit > LARGEST_LIMIT then
     if redis.call('ZCARD', record.members) - 1 > redis.call('ZCARD', record.joined) then
       -- Redis has evicted the order of joining. A session that is missing in it counts as one that joined first.
-      look_at(redis.call('ZRANGEBYSCORE', record.members, now, '+inf', 'LIMIT', 0, BATCH), true)
+      collect(redis.call('ZRANGEBYSCORE', record.members, now, '+inf', 'LIMIT', 0, BATCH), true)
     end
     if #live < math.min(excess, BATCH) then
-      look_at(redis.call('ZRANGE', record.joined, 0, BATCH))
+      collect(redis.call('ZRANGE', record.joined, 0, BATCH))
     end
   end
   if #live < excess and limit <= LARGEST_LIMIT and keep_latest(record, limit, now, ended_set) then
@@ -108,7 +108,7 @@ local function join(record, expires_at, of_generation, limit, ended_set)
   local past = string.format('(%.0f', now_ms())
   remove_members(record, redis.call('ZRANGEBYSCORE', record.members, 0, past, 'LIMIT', 0, BATCH))
   -- No two sessions of a group join at the same time, whatever the clock says.
-  local last = whole(redis.call('ZREVRANGE', record.joined, 0, 0, 'WITHSCORES')[2]) or 0
+  local last = read_integer(redis.call('ZREVRANGE', record.joined, 0, 0, 'WITHSCORES')[2]) or 0
   redis.call('ZADD', record.joined, string.format('%.0f', math.max(now_us(), last + 1)), record.id)
   expire(record, expires_at)
   if not limit then

@@ -3,7 +3,7 @@ local BILLION, HIGHEST, LOWEST = 1e9, '9223372036854775807', '922337203685477580
 
 -- Splits a 64-bit integer into two numbers: its billions, and its last nine digits. Gives nil if the text is not such
 -- an integer.
-local function halves(text)
+local function split(text)
   local sign, digits = text:match('^(%-?)(%d+)$')
   if not digits or #digits > 19 or (digits:sub(1, 1) == '0' and text ~= '0') then
     return nil
@@ -16,8 +16,8 @@ end
 
 -- The sum of two integers, as text. nil if one of the three is not an integer of 64 bits.
 local function sum(one, other)
-  local high, low = halves(one)
-  local other_high, other_low = halves(other)
+  local high, low = split(one)
+  local other_high, other_low = split(other)
   if not high or not other_high then
     return nil
   end
@@ -31,5 +31,5 @@ local function sum(one, other)
   local sign = (high < 0 or low < 0) and '-' or ''
   high, low = math.abs(high), math.abs(low)
   local text = sign .. (high > 0 and string.format('%.0f%09.0f', high, low) or string.format('%.0f', low))
-  return halves(text) and text
+  return split(text) and text
 end

@@ -27,8 +27,8 @@ end
 
 -- Gives the generation of the namespace, as text. Gives nil if there is none, or if it is damaged.
 local function generation()
-  local began = try('HGET', generation_key, 'began')
-  return whole(began) and began
+  local began = call_or_nil('HGET', generation_key, 'began')
+  return read_integer(began) and began
 end
 
 -- Reads the forward of a key. Gives the id that the key leads to (nil for none), the version at which the key's own id
@@ -38,13 +38,13 @@ local function forward(key, purpose)
   local id, grace_ends, version, trace = unpack(redis.call('HMGET', key, 'f', 'u', 'm', 't'))
   local leads = id and #id == ID_LENGTH and not id:find('[^%w_-]') and id ~= key:sub(-ID_LENGTH)
   -- If more than the longest grace is left, the clock was put back since the grace was given. Such a grace is over.
-  local grace_left = (whole(grace_ends) or 0) - now_ms()
+  local grace_left = (read_integer(grace_ends) or 0) - now_ms()
   leads = leads and (purpose == 'end' or grace_left > 0 and grace_left <= LONGEST_GRACE)
-  return leads and id or nil, whole(version) or 0, trace or id
+  return leads and id or nil, read_integer(version) or 0, trace or id
 end
 
 -- Says whether a record belongs to the present generation and, if it has a group, is a member of the group.
-local function belongs(record, of_generation)
+local function is_current(record, of_generation)
   if not of_generation or of_generation ~= generation() then
     return false
   end
@@ -64,7 +64,7 @@ local function live_state(record, lifetime, replaced_in)
       return nil, 'forward', id, version
     end
     return nil, (has_ended or redis.call('EXISTS', record.key) == 0) and 'gone' or 'corrupt'
-  elseif not belongs(record, x) or (e and replaced_in and replaced_in <= (whole(e) or replaced_in)) then
+  elseif not is_current(record, x) or (e and replaced_in and replaced_in <= (read_integer(e) or replaced_in)) then
     return nil, 'gone'
   end
   -- The clock is read after PTTL. Otherwise the expiry could be a millisecond too early, and every load would find a
@@ -72,8 +72,9 @@ local function live_state(record, lifetime, replaced_in)
   local left = redis.call('PTTL', record.key)
   local now = now_ms()
   local state = {
-    version = whole(v), created_at = whole(c), joined_at = j and whole(j), refreshed_at = whole(r), ends_at = whole(a),
-    began_at = whole(b or j or c), idle_timeout = whole(i), has_own_idle_timeout = o, is_prepared = p, generation = x,
+    version = read_integer(v), created_at = read_integer(c), joined_at = j and read_integer(j),
+    refreshed_at = read_integer(r), ends_at = read_integer(a), began_at = read_integer(b or j or c),
+    idle_timeout = read_integer(i), has_own_idle_timeout = o, is_prepared = p, generation = x,
     now = now, expires_at = left >= 0 and now + left or math.huge,
   }
   if not (state.version and state.created_at and state.joined_at ~= nil and state.refreshed_at and state.ends_at
@@ -121,7 +122,7 @@ end
 
 -- Makes the two sets of a group expire together with the member that expires last.
 local function expire_with_members(record, at)
-  local last = whole(redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]) or at
+  local last = read_integer(redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]) or at
   redis.call('PEXPIREAT', record.members, last)
   redis.call('PEXPIREAT', record.joined, last)
 end

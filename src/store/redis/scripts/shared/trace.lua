@@ -1,8 +1,8 @@
 -- The removal of records, and the traces that they leave.
 
 -- Writes a key and removes it again, for a call that finds nothing to remove. Such a call must write something: see
--- `write_unchanged` in change.lua. UNLINK comes first, so a full memory allows the HSET: see THE FIRST WRITE.
-local function write_nothing(key)
+-- `write_for_wait` in change.lua. UNLINK comes first, so a full memory allows the HSET: see THE FIRST WRITE.
+local function write_and_remove(key)
   redis.call('UNLINK', key)
   redis.call('HSET', key, 't', nonce)
   redis.call('UNLINK', key)
@@ -13,14 +13,14 @@ end
 -- the key has a forward too, keeps the forward's id: a late copy of the call that ends the session has to find the
 -- session.
 local function remove_record(key, trace_lifetime)
-  local v, c, r, t, f, s = unpack(try('HMGET', key, 'v', 'c', 'r', 't', 'f', 's') or {})
+  local v, c, r, t, f, s = unpack(call_or_nil('HMGET', key, 'v', 'c', 'r', 't', 'f', 's') or {})
   if not v and (t or f) then
     if redis.call('PTTL', key) < trace_lifetime then
       redis.call('PEXPIRE', key, trace_lifetime)
     end
     return 0
   end
-  local latest_use = math.max(whole(c) or 0, whole(r) or 0)
+  local latest_use = math.max(read_integer(c) or 0, read_integer(r) or 0)
   local was_there = redis.call('UNLINK', key) == 1
   if f or now_ms() - latest_use < trace_lifetime then
     redis.call('HSET', key, 't', nonce)
@@ -29,7 +29,7 @@ local function remove_record(key, trace_lifetime)
     end
     redis.call('PEXPIRE', key, trace_lifetime)
   elseif not was_there then
-    write_nothing(key)
+    write_and_remove(key)
   end
-  return whole(s) or 0
+  return read_integer(s) or 0
 end

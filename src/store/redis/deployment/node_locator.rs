@@ -9,17 +9,17 @@ use crate::store::redis::wire::node::Node;
 use std::time::Duration;
 
 /// How a client finds its node: by an address, or by asking Sentinels.
-pub(crate) enum FoundBy {
+pub(crate) enum NodeLocator {
     Address(Single),
     Sentinels(Primary),
 }
 
-impl FoundBy {
+impl NodeLocator {
     /// Connects to the node. If Sentinels have named the node, gives it too.
     pub(crate) fn connect(&self, deadline: Deadline) -> Result<(Connection, Option<Node>), Failure> {
         match self {
-            FoundBy::Address(single) => Ok((Connection::open(&single.url, deadline)?, None)),
-            FoundBy::Sentinels(primary) => {
+            NodeLocator::Address(single) => Ok((Connection::open(&single.url, deadline)?, None)),
+            NodeLocator::Sentinels(primary) => {
                 let (connection, node) = primary.sentinels.connect(deadline).map_err(Failure::of_connection)?;
                 Ok((connection, Some(node)))
             }
@@ -28,8 +28,8 @@ impl FoundBy {
 
     pub(crate) fn max_lifetime(&self) -> Duration {
         match self {
-            FoundBy::Address(single) => single.url.max_lifetime(),
-            FoundBy::Sentinels(primary) => primary.sentinels.max_lifetime(),
+            NodeLocator::Address(single) => single.url.max_lifetime(),
+            NodeLocator::Sentinels(primary) => primary.sentinels.max_lifetime(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{StoreError, StoreErrorKind};
 
 /// Makes one error out of the errors of all nodes. If these are of different kinds, the kind is `Unavailable`.
-pub(crate) fn none_could(what: String, failures: &[StoreError]) -> StoreError {
+pub(crate) fn all_failed(what: String, failures: &[StoreError]) -> StoreError {
     let kind = match failures {
         [first, rest @ ..] if rest.iter().all(|failure| failure.kind() == first.kind()) => first.kind(),
         _ => StoreErrorKind::Unavailable,
