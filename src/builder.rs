@@ -146,7 +146,7 @@ impl SessionManagerBuilder {
     /// change was made but may be lost, and the answer is a [`Timeout`](crate::StoreErrorKind::Timeout). Then save
     /// again: the second save waits again, and applies nothing twice.
     ///
-    /// A planned failover (`SENTINEL FAILOVER`) takes back acknowledged saves and logouts. With two replicas,
+    /// A planned failover (`SENTINEL FAILOVER`) can lose acknowledged saves and logouts. With two replicas,
     /// `wait_replicas=1` does not prevent that: the replica that does not have them yet may become the primary. Nothing
     /// is lost if `wait_replicas` is the number of all replicas, or if `CLIENT PAUSE 4000 WRITE` is sent to the primary
     /// 0.2 seconds before `SENTINEL FAILOVER`.
@@ -210,7 +210,8 @@ impl SessionManagerBuilder {
     ///
     /// Default: none.
     ///
-    /// This secret never signs. A token that it has signed is accepted, and the next answer replaces that token.
+    /// This secret does not sign new tokens. A token that was signed with it is accepted, and the next save gives a new
+    /// cookie or token.
     ///
     /// To change the secret without logging anyone out:
     /// 1. Accept the new secret in all workers, while they sign with the old one.
@@ -231,9 +232,9 @@ impl SessionManagerBuilder {
     ///
     /// Default: 7 days.
     ///
-    /// A session keeps the timeout that it was created with. If the timeout set here is shorter, it holds from the
-    /// session's next use on. A session that was unused for longer has ended by then. A session with [a timeout of its
-    /// own](crate::Session::set_idle_timeout) keeps that one.
+    /// A session keeps the timeout that it was created with. If you make this timeout shorter, the shorter one holds
+    /// from the session's next use on. If the session was unused for longer than that, it has ended. A session with [a
+    /// timeout of its own](crate::Session::set_idle_timeout) keeps that one.
     ///
     /// # Errors
     /// Refused if shorter than a millisecond, over 100 years, or longer than the absolute timeout.
@@ -259,7 +260,7 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Sets how long a new session lives until its cookie, or its token, comes back for the first time.
+    /// Sets how long a new session lives if its cookie, or its token, never comes back.
     ///
     /// Default: 30 minutes.
     ///
@@ -306,9 +307,9 @@ impl SessionManagerBuilder {
     /// even if their [`namespace`](Self::namespace)s or secrets differ. Otherwise each replaces the other's cookie.
     ///
     /// # Errors
-    /// Refused unless the name is 1 to 64 bytes that RFC 6265bis allows there. Also refused if it begins with one of
-    /// the prefixes `__Host-`, `__Secure-`, `__Http-` and `__Host-Http-`, and the conditions of that prefix do not
-    /// hold. If they hold, the name is kept as it is.
+    /// Refused unless the name is 1 to 64 bytes that RFC 6265bis allows there. Also refused if it begins with the
+    /// prefix `__Host-`, `__Secure-`, `__Http-` or `__Host-Http-`, and the other settings do not meet the conditions of
+    /// that prefix. If they meet them, the name is sent as it is.
     pub fn cookie_name(mut self, name: &str) -> Self {
         self.cookie.name = name.to_owned();
         self
@@ -343,7 +344,8 @@ impl SessionManagerBuilder {
     ///
     /// # Errors
     /// Refused unless the domain is a host name. An IP address and a single label (`localhost`, `com`) are refused too.
-    /// With them, browsers drop the cookie, or send it only to the host that set it, as they do without a domain.
+    /// With such a domain, browsers drop the cookie, or send it only to the host that set it. Without a domain, they do
+    /// the latter too.
     ///
     /// Browsers also drop the cookie if the domain is a public suffix, such as `co.uk` or `github.io`, or if the
     /// answering host is not below the domain. Neither is checked here.
@@ -395,8 +397,8 @@ impl SessionManagerBuilder {
     ///
     /// Default: `false`.
     ///
-    /// Without [`SameSite::None`](Self::same_site) it has no effect in frames of other sites, because browsers send no
-    /// cookie there.
+    /// This setting needs [`SameSite::None`](Self::same_site). With another `SameSite`, browsers send no cookie from a
+    /// frame in another site, so this setting has no effect there.
     ///
     /// Changing it logs everyone out: a token of one kind is refused as the other kind. The browser keeps the old
     /// cookie beside the new one until it expires, and sends both, which does no harm.
@@ -413,8 +415,8 @@ impl SessionManagerBuilder {
     /// Default: `true`.
     ///
     /// This holds for all sessions of this manager. With `false`, every cookie is deleted when the browser is closed,
-    /// even that of a session with a longer life by [`set_idle_timeout`](crate::Session::set_idle_timeout). So there is
-    /// no "remember me". In the store, the session lives until its timeout either way.
+    /// even if [`set_idle_timeout`](crate::Session::set_idle_timeout) gave its session a longer life. So there is no
+    /// "remember me". In the store, the session lives until its timeout either way.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self
@@ -425,10 +427,10 @@ impl SessionManagerBuilder {
     ///
     /// Default: 2 seconds.
     ///
-    /// A Redis connection that was idle for a second or longer may be dead without a sign. On such a connection the
-    /// server has half of the time to answer, and the other half is kept for a retry on a fresh connection. On a
-    /// connection that was in use less than a second ago, the server has all of the time, and there is no retry after a
-    /// timeout.
+    /// A Redis connection that was idle for a second or longer may be broken, and the client cannot see it. On such a
+    /// connection the server has half of the time to answer. The other half is kept for a retry on a fresh connection.
+    /// On a connection that was in use less than a second ago, the server has all of the time, and there is no retry
+    /// after a timeout.
     ///
     /// # Errors
     /// Refused if shorter than a millisecond or over an hour.
@@ -470,7 +472,7 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Sets how many keys a session may have. One save may change twice as many.
+    /// Sets how many keys a session may have. One save may change at most twice that number.
     ///
     /// Default: 1,000.
     ///
@@ -491,11 +493,12 @@ impl SessionManagerBuilder {
     /// Default: no limit.
     ///
     /// When one more session [joins](crate::Session::set_group_name), the sessions that joined first end, in the same
-    /// step. The session that joins never ends.
+    /// step. The session that joins is never one of them.
     ///
     /// With Redis, a limit above 1,000 may take several steps, so that no login keeps Redis from other clients. This
     /// happens when a login finds more than 500 sessions too many, for instance the first login under a new limit. The
-    /// login ends the others within half of the time that it has left. If that is too short, the next logins end them.
+    /// login ends 500 sessions in its own step. It ends more of them in further steps, for half of the time that it has
+    /// left. The next logins end the rest.
     ///
     /// # Errors
     /// Refused if zero or over 100,000.

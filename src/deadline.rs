@@ -1,5 +1,6 @@
 //! The time by which a call ends.
 
+use crate::lifetime::LONGEST_TIMEOUT;
 use std::time::{Duration, Instant};
 
 /// The time by which a call has to end, and shares of the time until then.
@@ -7,10 +8,11 @@ use std::time::{Duration, Instant};
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// Gives the deadline of a call that begins now and may take this long.
+    /// Gives the deadline of a call that begins now and may take this long. A timeout of more than 100 years counts as
+    /// 100 years.
     #[must_use]
     pub fn after(timeout: Duration) -> Deadline {
-        Deadline(Instant::now() + timeout)
+        Deadline(Instant::now() + timeout.min(LONGEST_TIMEOUT))
     }
 
     /// Gives the time that is left: zero once the deadline has passed.
@@ -71,6 +73,11 @@ mod tests {
         assert!(shares.next().unwrap().left() > Duration::from_secs(590));
         assert_eq!(shares.next(), None);
         assert_eq!(deadline.shares(0).next(), None);
+    }
+
+    #[test]
+    fn the_longest_deadline_does_not_panic() {
+        assert!(Deadline::after(Duration::MAX).left() > LONGEST_TIMEOUT / 2);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum Error {
     /// Nothing was written. A save never brings an ended session back.
     Gone,
     /// Another request changed the session after it was loaded. Only [`transact`](crate::SessionManager::transact)
-    /// checks for this. It answers this error once its tries are used up.
+    /// gives this error: after 32 tries, or when the operation timeout is used up.
     Conflict,
     /// [`increment`](crate::Session::increment) found a value that is not a 64-bit integer, or the sum would not be
     /// one. The record is as it was.
@@ -171,8 +171,8 @@ pub enum StoreErrorKind {
     /// The record of this session is damaged, or its key holds something else (`WRONGTYPE`). Other sessions are not
     /// affected, and this one can still be ended with [`destroy`](crate::SessionManager::destroy).
     Corrupt,
-    /// This process was forked from one that had the store open. It cannot use that store: memory cannot be shared, and
-    /// an open SQLite file must not be.
+    /// This process was forked from a process that had the store open, and cannot use that store. Processes cannot
+    /// share the memory of a memory store, and must not share an open SQLite file.
     Forked,
     /// Anything else that the store reported.
     Backend,
@@ -256,13 +256,14 @@ pub enum ConfigError {
         /// What a URL of this scheme looks like.
         expected: &'static str,
     },
-    /// A store URL that names a user and no password. With it, Redis would log in its default user.
+    /// A store URL that names a user and no password. With such a URL, the library would log in as Redis's default
+    /// user.
     #[non_exhaustive]
     StoreUser {
         /// How the password is written in this place of the URL.
         password: &'static str,
     },
-    /// A file that the store URL names for TLS, and that cannot be used.
+    /// A PEM file for TLS that cannot be used. The store URL names the file.
     #[non_exhaustive]
     PemFile {
         /// The URL's parameter: `ca`, `cert` or `key`.
@@ -320,7 +321,7 @@ pub enum ConfigError {
         /// The longest that is allowed.
         longest: &'static str,
     },
-    /// An idle timeout that is longer than the absolute one. The session would never reach it.
+    /// An idle timeout that is longer than the absolute timeout. Every session would end before its idle timeout.
     #[non_exhaustive]
     IdleBeyondAbsolute {
         /// The idle timeout.

@@ -59,9 +59,9 @@ impl Group {
 
     /// Lists the live sessions of the group. The session that joined last comes first.
     ///
-    /// With Redis this takes a round trip for every 5,000 ids, and one for every 500 sessions. There are fewer sessions
-    /// in a round trip if more than 24 values of each are asked for, or if the values have more than 256 KiB together.
-    /// With other stores, this is one step.
+    /// With Redis this takes a round trip for every 5,000 ids, and one for every 500 sessions. A round trip has fewer
+    /// sessions if you ask for more than 24 values of each, or if the values have more than 256 KiB together. With
+    /// other stores, this is one step.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -95,8 +95,9 @@ impl Group {
     /// number of sessions that it ended.
     ///
     /// This is one step. Afterwards none of the sessions is alive, including those that other processes were saving or
-    /// creating meanwhile: their saves answer [`Error::Gone`]. If the session that asks is in the group, call
-    /// [`destroy`](Session::destroy) on it afterwards, to get the `Set-Cookie` header that deletes its cookie.
+    /// creating meanwhile: their saves answer [`Error::Gone`]. If the session of the current request is in the group,
+    /// call [`destroy`](Session::destroy) on that session afterwards, to get the `Set-Cookie` header that deletes its
+    /// cookie.
     ///
     /// # Errors
     /// [`Error::Store`]: the sessions may not have ended.

@@ -31,7 +31,7 @@
 //! | `appendonly` | `yes` | without it, a restart forgets everything since the last snapshot, logouts included |
 //! | `hash-max-listpack-value`* | `1024` | otherwise a value of over 64 bytes makes a session up to 3 times as large |
 //! | `timeout` | `0`, or 60 and more | the library keeps idle connections for up to a minute |
-//! | `lazyfree-lazy-expire` | `yes` | a group of a million sessions then expires without a pause for other clients |
+//! | `lazyfree-lazy-expire` | `yes` | when a group of a million sessions expires, other clients do not have to wait |
 //! | `maxclients` | above workers × `pool_size` | beyond it, new connections are refused |
 //! | `min-replicas-to-write` | `1`, with replicas | a cut-off primary then loses no more than its last seconds |
 //!
@@ -50,7 +50,7 @@
 //! ```
 //!
 //! ## A planned failover
-//! **Stop the writes before the failover**, so that no acknowledged save or logout is lost:
+//! **Stop the writes before the failover**, so that no acknowledged save or logout is lost (Redis 6.2 or later):
 //!
 //! ```text
 //! redis-cli -p 6379 CLIENT PAUSE 4000 WRITE     # at the primary
@@ -67,24 +67,24 @@
 //!   file, and the server has to be able to create them. If containers mount the main file alone, each container has
 //!   companions of its own, and this ruins the main file.
 //! - **Keep the folder on a local disk**: SQLite's locks do not work over network file systems.
-//! - **Let nobody else write the file.** Anyone who can write it can log in as any user. If others can write the file,
-//!   a log line warns of that.
+//! - **Give nobody else the right to write the file.** Anyone who can write the file can log in as any user. If other
+//!   users of the machine have that right, a log line warns of it.
 //!
 //! The file does not shrink. New sessions take the place of those that have ended.
 //!
 //! ## The companions
 //! | name ends in | what it holds |
 //! |---|---|
-//! | `-wal` | SQLite's log, with the newest saves, which the main file does not have yet |
+//! | `-wal` | SQLite's write-ahead log: the newest saves, which the main file does not have yet |
 //! | `-shm` | memory that all workers share |
 //! | `-reserve` | room for logouts on a full disk; if it is deleted, workers make it again |
 //!
 //! SQLite removes `-wal` and `-shm` when the last worker closes the file.
 //!
-//! **Never delete the `-wal` or the `-shm` file.** If one of them is deleted, workers notice at their first call after
-//! a second, and nothing that was saved is lost. Until all workers have noticed, calls wait. If the deadline of a call
-//! comes first, the call fails with [`Unavailable`](crate::StoreErrorKind::Unavailable). A worker that makes no calls
-//! does not notice. So restart the idle workers then.
+//! **Never delete the `-wal` or the `-shm` file.** If one of them is deleted, nothing that was saved is lost. Each
+//! worker notices it after a second, at its next call. Until all workers have noticed it, calls wait. If the deadline
+//! of a call comes first, the call fails with [`Unavailable`](crate::StoreErrorKind::Unavailable). A worker that makes
+//! no calls does not notice it. So restart the workers that are idle.
 //!
 //! If the main file is deleted or replaced, workers notice in the same way, and go on with the file that is there then.
 //! The saves of that second may be lost.
@@ -98,13 +98,13 @@
 //!
 //!   The command `.backup /backup/sessions.db` of the same program works as well. Workers can run meanwhile.
 //! - **Restore while no worker runs.** Move the file and its companions (`-wal`, `-shm` and `-reserve`) away, then move
-//!   the backup to the place of the file. Do not copy the backup over the file, because nothing can notice that. If the
-//!   log of another file lies beside the backup, the store leaves the backup as it is, and answers
+//!   the backup to the place of the file. Do not copy the backup over the file, because the workers cannot notice that.
+//!   If the `-wal` file of another database lies beside the backup, the store does not change the backup, and answers
 //!   [`Unavailable`](crate::StoreErrorKind::Unavailable), or [`Backend`](crate::StoreErrorKind::Backend) for a damaged
 //!   file.
 //! - **After a restore, give the application a [new secret](crate::SessionManagerBuilder::accept_secret), and do not
-//!   accept the old one.** A backup brings back the sessions that were logged out after it was made. So does a damaged
-//!   log, because SQLite drops its last part.
+//!   accept the old one.** A backup brings back the sessions that were logged out after it was made. A damaged `-wal`
+//!   file does the same, because SQLite drops the last part of it.
 //! - **Move the file while no worker runs.** If there still is a `-wal` file, write its contents into the main file
 //!   first:
 //!
@@ -113,16 +113,16 @@
 //!   ```
 //!
 //! ## A full disk
-//! **Leave 8 MB of the disk free beside the sessions.** SQLite's log takes some of that room, and keeps 2 MiB of it for
-//! logouts. The reserve keeps 1 MiB or more.
+//! **Leave 8 MB of the disk free beside the sessions.** The `-wal` file takes some of that room, and keeps 2 MiB of it
+//! for logouts. The `-reserve` file keeps 1 MiB or more.
 //!
 //! When the disk is full, sessions can be loaded and ended: logouts still work, as do a group's
 //! [`clear`](crate::Group::clear) and [`clear_except`](crate::Group::clear_except). Logins, saves and refreshes are
 //! refused with [`Rejected`](crate::StoreErrorKind::Rejected) until there is room again. Sessions that expire make
 //! room.
 //!
-//! If another program keeps a transaction open on the file, there is room for about 50 logouts until that transaction
-//! ends.
+//! If the disk is full and another program keeps a transaction open on the file, there is room for about 50 logouts
+//! until that transaction ends.
 //!
 //! # Cookies and caches
 //! - **"Remember me" needs [`persistent`](crate::SessionManagerBuilder::persistent) cookies**, which are the default.
@@ -139,9 +139,10 @@
 //!
 //! # Strangers and heavy users
 //! - **Set nothing in the session of a visitor about whom you know nothing.** A session in which nothing is set is not
-//!   kept and costs nothing. A counter of visits, in contrast, makes a record for every robot. Such a record lives for
-//!   [half an hour](crate::SessionManagerBuilder::unconfirmed_timeout) unless its cookie comes back. Limit the rate of
-//!   requests in front of the application.
+//!   kept and costs nothing. A counter of visits, or a [form token](crate::Session::csrf_token) on a public page, makes
+//!   a record for every robot. Such a record lives for [half an
+//!   hour](crate::SessionManagerBuilder::unconfirmed_timeout) unless its cookie comes back. Limit the rate of requests
+//!   in front of the application.
 //! - **One session is limited** to [1 MiB](crate::SessionManagerBuilder::max_session_bytes) and
 //!   [1,000 keys](crate::SessionManagerBuilder::max_session_keys) by default, so that no call keeps Redis from
 //!   answering other clients for long. Keep large values elsewhere, and their key in the session.

@@ -7,7 +7,7 @@
 //! # Contents
 //! | | |
 //! |---|---|
-//! | [`SessionManager`] | made once; loads and ends sessions; [`SessionManagerBuilder`] has all settings |
+//! | [`SessionManager`] | loads and ends sessions; one is enough; [`SessionManagerBuilder`] has all settings |
 //! | [`Session`] | the values of one client; login, new ids, form tokens; [`save`](Session::save) |
 //! | [`Group`] | all sessions of one user: list them, end them |
 //! | [`Error`], [`StoreError`], [`ConfigError`] | the errors of calls, of the store, and of settings |
@@ -33,8 +33,8 @@
 //! [`Session::increment`] to count. Where a change depends on the current values, use [`SessionManager::transact`]. A
 //! save never brings an ended session back: it answers [`Error::Gone`].
 //!
-//! A value that is set in the session of every visitor makes a record for each of them, robots included. It can also
-//! replace the cookie of a login: see [`Session`].
+//! If a page sets a value in the session of every visitor, the store keeps a record for each of them, robots included.
+//! Such a page can also replace the cookie of a login: see [`Session`].
 //!
 //! Clients of an API use bearer tokens instead of cookies: see [`SessionManager::load_token`] and [`Session::token`].
 //!
@@ -59,7 +59,7 @@
 //! | show where a user is logged in | [`Group::sessions_with`] |
 //! | log out there, everywhere else, everywhere | [`Group::remove`], [`Group::clear_except`], [`Group::clear`] |
 //! | ask for the password again before something sensitive | [`Session::authenticated_within`]; ask if it is `false` |
-//! | change ids now and then | [`Session::regenerate_with_grace`] |
+//! | change the session's id now and then, as a precaution | [`Session::regenerate_with_grace`] |
 //! | keep other sites from posting your forms | [`Session::csrf_token`], [`Session::verify_csrf`] |
 //! | end all sessions of the application | [`SessionManager::destroy_every_session`] |
 //! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |
@@ -77,15 +77,17 @@
 //! Each process holds up to [`pool_size`](SessionManagerBuilder::pool_size) connections, in a cluster to each node.
 //!
 //! # When the store is sick
-//! Every call ends within the [operation timeout](SessionManagerBuilder::operation_timeout). A call that fails gives a
-//! [`StoreError`], whose [kind](StoreError::kind) says what is wrong. A connection that failed is never used again, and
-//! its call is made once more on a fresh connection. Each change carries a random mark. A session remembers the marks
-//! of its last 24 changes, so that a change that is sent again is applied once.
+//! Every call ends within the [operation timeout](SessionManagerBuilder::operation_timeout). Only the lookup of a host
+//! name may take longer. A call that fails gives a [`StoreError`], whose [kind](StoreError::kind) says what is wrong. A
+//! connection that failed is never used again, and its call is made once more on a fresh connection. One case has no
+//! second try: a connection that was in use less than a second ago, and that gives no answer in time. Each change
+//! carries a random mark. A session remembers the marks of its last 24 changes, so that a change that is sent again is
+//! applied once.
 //!
 //! A save has succeeded once Redis has acknowledged it. A failover, or a crash with `appendfsync everysec`, can still
-//! lose the changes of the last seconds, logouts included. To prevent this, let [the store
-//! URL](SessionManagerBuilder::store_url) ask Redis to wait for replicas or for the disk. A power loss can lose the
-//! last changes in a SQLite file, unless its URL asks for `synchronous=full`.
+//! lose the changes of the last seconds, logouts included. To prevent this, add `?wait_replicas=…` or `?wait_aof=1` to
+//! [the store URL](SessionManagerBuilder::store_url): each change then waits for replicas or the disk. A power loss can
+//! lose the last changes in a SQLite file, unless its URL asks for `synchronous=full`.
 //!
 //! [`SessionManager::stats`] counts what a process does at its store, and what happens to sessions, tokens and planted
 //! cookies: see [`Stats`]. The `log` crate gets lines about outages (when they begin and when they end), retries,

@@ -16,14 +16,15 @@ pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refresh {
-    /// On the first load that comes this long after the last extension. An interval of more than a hundredth of the
-    /// idle timeout counts as a hundredth.
+    /// On a load, if the last extension was at least this long ago. If the interval is longer than a hundredth of the
+    /// idle timeout, a hundredth of the idle timeout counts.
     ///
     /// Default: `After(60 s)`.
     After(Duration),
     /// On every load. Each answer then carries a `Set-Cookie`.
     EveryLoad,
-    /// Never. The session ends one idle timeout after it was created or got a new id, even if it is used.
+    /// Never. The session ends one idle timeout after it was created or got a new id, even if it is used. The renewal
+    /// of the cookie once in 30 days does not extend this life.
     Never,
 }
 

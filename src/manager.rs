@@ -61,12 +61,12 @@ impl SessionManager {
     /// Hand over the header's text, `None`, or the request itself: see [`CookieHeader`].
     ///
     /// Gives a new session if there is no cookie, if we did not sign the cookie, or if its session has ended. A new
-    /// session is kept only if a value is set in it. A load costs one round trip, and none without a cookie that we
-    /// signed.
+    /// session is kept only if it is used: see [`Session`]. A load costs one round trip, and none without a cookie that
+    /// we signed.
     ///
     /// # Errors
-    /// [`Error::Store`]: nobody knows whether the client has a session. Treat nobody as logged in or out.
-    /// [`Error::Randomness`].
+    /// [`Error::Store`]: the library cannot know whether the client has a session. Do not treat the client as logged
+    /// in: answer 503. [`Error::Randomness`].
     ///
     /// # Security
     /// An id that a client brings is never used for a new session (OWASP: session fixation). A request may bring
@@ -95,8 +95,8 @@ impl SessionManager {
     /// Clients of an API send the token in an `Authorization` header. The token is the one that [`Session::token`]
     /// gave, without the word `Bearer`.
     ///
-    /// For every other text, and for `None`, it gives a new session, like [`load`](SessionManager::load). A new session
-    /// is kept only if a value is set in it.
+    /// For every other text, and for `None`, this call gives a new session, like [`load`](SessionManager::load). A new
+    /// session is kept only if it is used: see [`Session`].
     ///
     /// # Errors
     /// Those of `load`.
@@ -160,7 +160,8 @@ impl SessionManager {
     /// current values, such as taking the last item from a cart.
     ///
     /// `work` may be called several times, each time with the session as it is then. If `work` fails, nothing is saved.
-    /// `work` should not call `save` itself, and must not after asking for a new id: the new cookie would be lost.
+    /// `work` should not call `save` itself. If `work` asks for a new id, it must not call `save`: the new cookie would
+    /// be lost.
     ///
     /// For counting, [`Session::increment`] is cheaper and never conflicts. If a request has several
     /// `Cookie` headers, hand over the request, or join the headers with `"; "`.
@@ -208,8 +209,8 @@ impl SessionManager {
 
     /// Ends the session that a `Cookie` header names: a logout.
     ///
-    /// Gives the `Set-Cookie` header that deletes the cookie, even if no cookie of ours came. The session is not
-    /// loaded, so this works on a damaged record too.
+    /// Gives the `Set-Cookie` header that deletes the cookie, even if the request has no cookie of this manager. The
+    /// session is not loaded, so this works on a damaged record too.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
@@ -306,9 +307,9 @@ impl SessionManager {
     ///
     /// [`check_writes`](SessionManager::check_writes) also checks whether the store accepts writes.
     ///
-    /// This opens a connection, or the SQLite file, in the process that calls it. A parent that keeps its sessions in a
-    /// SQLite file, and calls this before it forks, has to fork under [`before_fork`](SessionManager::before_fork).
-    /// Otherwise its children could not use the file. With Redis there is nothing to do.
+    /// This opens a connection, or the SQLite file, in the process that calls it. If a parent process uses a SQLite
+    /// file and calls `ping`, it has to fork under [`before_fork`](SessionManager::before_fork). Otherwise its children
+    /// cannot use the file. With Redis there is nothing to do.
     ///
     /// # Errors
     /// [`Error::Store`] says why not.
@@ -338,14 +339,15 @@ impl SessionManager {
 
     /// Makes it safe to fork while other threads use the manager, or after this process has used a SQLite file.
     ///
-    /// The call waits until no other call is running, for at most twice the operation timeout. Then it closes the
-    /// connections of this process. Fork while the guard lives. New calls of this process wait until this guard, and
-    /// every other one, is dropped. The calls of the child do not wait.
+    /// The call waits until no other call is running, for at most twice the operation timeout. If a call is still
+    /// running then, the log says so, and forking may hang the child. Then it closes the connections of this process.
+    /// Fork while the guard lives. New calls of this process wait until this guard, and every other one, is dropped.
+    /// The calls of the child do not wait.
     ///
     /// The usual server does not need this: its parent builds the manager, forks and waits, and its children serve.
     ///
-    /// Processes are told apart by their ids. So do not put a child into a PID namespace of its own while the parent
-    /// has the store open: the child might get its parent's id.
+    /// The library tells processes apart by their process ids. So do not put a child into a PID namespace of its own
+    /// while the parent has the store open: the child could get the same process id as its parent.
     ///
     /// # Examples
     /// ```

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 /// among 192 random bits. OWASP ASVS 7.2.3 asks for tokens of at least 128 bits of entropy.
 ///
 /// A secret, and the keys that a manager derives from it, are overwritten in memory when they are dropped. Three things
-/// are not: the text or bytes that the application passes to [`Secret::new`], copies that remain on the stack where a
-/// value was moved or a key was set up, and memory that was swapped out.
+/// are not overwritten: the text or bytes that the application passes to [`Secret::new`], copies that remain on the
+/// stack where a value was moved or a key was set up, and memory that was swapped out.
 ///
 /// # Examples
 /// ```

@@ -34,7 +34,9 @@ use std::sync::Arc;
 ///
 /// [`SessionManager::load`](crate::SessionManager::load) gives one for each request. Changes stay in the session until
 /// [`save`](Session::save), which sends only the changed keys. Changes that other requests make at the same time under
-/// other keys stay. A session in which nothing was set is not kept, and costs nothing.
+/// other keys stay. A new session in which nothing was set is not kept, and costs nothing. Three calls make `save` keep
+/// it without a value: [`set_group_name`](Session::set_group_name), [`csrf_token`](Session::csrf_token) and
+/// [`flash`](Session::flash).
 ///
 /// A page that sets a value in every session, such as a counter of visits, keeps a session for each request that has no
 /// cookie. Robots send no cookie. A browser sends none with a request that another site causes, if
@@ -151,7 +153,7 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the value of a key and removes the key. The store removes it when the session is saved.
+    /// Gives the value of a key and removes the key. The store removes the key when the session is saved.
     ///
     /// A `null`, which [`get`](Session::get) may read as `None`, is removed as well.
     ///
@@ -177,8 +179,8 @@ impl Session {
     /// Adds `by` to the integer under a key. A missing value counts as 0.
     ///
     /// The store adds when the session is saved, so no increment is lost, however many processes count at once. Before
-    /// the save, [`get`](Session::get) gives the loaded value plus `by`. After it, `get` gives the store's total. If
-    /// the same request has set or removed the key, the sum is done at once.
+    /// the save, [`get`](Session::get) gives the loaded value plus `by`. After the save, `get` gives the store's total.
+    /// If the same request has set or removed the key before, the session adds at once, and the save sets the sum.
     ///
     /// # Errors
     /// [`Error::NotAnInteger`] if this request set the key to a value that is not an integer, or if the sum is not a

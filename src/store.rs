@@ -11,7 +11,6 @@
 //! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`Updated`], [`Refusal`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
 //! | one call | [`Call`], [`Deadline`], [`Nonce`] |
-//! | a store of names and texts, the shortest way | [`Entries`], [`Entry`] |
 //! | the rules, for any other store that works in Rust | [`RecordState`] |
 //! | the tests that a store has to pass | `contract`, with the feature of that name |
 //!
@@ -90,15 +89,15 @@ use std::time::Duration;
 ///    change set does not name keep the values that other processes wrote. Increments add up. The size limit holds for
 ///    the result. If a [new key](Update::new_key) is given, the record moves there in the same step.
 /// 5. An update of an ended session changes nothing and answers [`Refusal::Gone`]. Only `create` makes a record.
-/// 6. Every update changes the record's version; a refresh does not. If the call expects a version and the record has
-///    another one, the answer is [`Refusal::Conflict`]. The answer is the same if a key does not [hold](Update::holds)
-///    the value that it has to hold.
+/// 6. Every update changes the record's version. A refresh does not. If the update [expects](Update::expected) another
+///    version than the record has, the answer is [`Refusal::Conflict`]. The answer is the same if a key does not
+///    [hold](Update::holds) the value that the update names.
 /// 7. A [`delete`](Store::delete) of a record that is not there is not an error.
 /// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: a key with another tag finds
 ///    nothing. A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all
 ///    members in one step, whatever is being created, saved or moved at that moment. If a group has a
 ///    [limit](Join::max_sessions) and one more session joins, the members that joined first end in the same step. The
-///    session that joins never ends. The order of joining is exact, whatever the clock shows.
+///    session that joins is never one of them. The order of joining is exact, whatever the clock shows.
 /// 9. A record remembers the nonces of at least the last 24 calls that changed it. A call that is sent twice is applied
 ///    once, and answered as it was the first time.
 /// 10. All times are by the store's clock, never by the caller's.
@@ -112,8 +111,8 @@ use std::time::Duration;
 /// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other
 ///     namespace.
 /// 15. Even if data is damaged, `delete` and `clear_group` end the sessions that are there, and no call hangs.
-/// 16. If a session ends within a minute after its creation, the store knows it for the rest of that minute: the same
-///     `create`, sent again, is [`Refusal::Gone`] and does not bring the session back.
+/// 16. If a session ends within a minute after its creation, the store remembers this for the rest of that minute. If
+///     the same `create` is sent again, the answer is [`Refusal::Gone`], and the session does not come back.
 ///
 /// Every call has to end by its [deadline](Call::deadline), if necessary with an error.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -158,7 +157,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError>;
 
     /// Ends all sessions of a group, except the session `except`, if given. Gives the number of ended sessions.
-    /// `except` may be an earlier id of the session that is in its grace.
+    /// `except` may be an old id of the session, as long as that id is in its grace.
     ///
     /// # Errors
     /// A [`StoreError`].

@@ -12,14 +12,14 @@ impl Session {
     /// changes anything.
     ///
     /// The token is derived from the secret and the session's id, and nothing is stored for it. A new session that
-    /// gives a token is kept. The token looks different each time. All tokens are valid until the session's id changes.
-    /// If the id changes [with a grace](Session::regenerate_with_grace), the tokens of the old id are valid until the
-    /// grace ends. So open forms survive a change of the id that is only a precaution.
+    /// gives a token is kept when it is saved, even if no value is set. The token looks different each time. All tokens
+    /// are valid until the session's id changes. If the id changes [with a grace](Session::regenerate_with_grace), the
+    /// tokens of the old id are valid until the grace ends. So forms that are open in the browser still work.
     ///
     /// After [`regenerate`](Session::regenerate), the token is that of the new id. After `regenerate_with_grace`, ask
     /// for the token only after the save, because another request may have changed the id first.
     ///
-    /// If the operating system gives no random bytes, the token is empty, and no form passes with it.
+    /// If the operating system gives no random bytes, the token is empty, and `verify_csrf` refuses it.
     ///
     /// # Security
     /// `SameSite=Lax` alone does not keep out requests from your neighbouring subdomains (OWASP CSRF cheat sheet).

@@ -12,13 +12,13 @@ impl Session {
     ///
     /// Gives the `Set-Cookie` header that deletes the cookie, or `None` for a session of a bearer token.
     ///
-    /// It is not an error if the session has ended already. Requests that still hold the session get [`Error::Gone`]
-    /// when they save.
+    /// It is not an error if the session has ended already. Other requests that have loaded the session get
+    /// [`Error::Gone`] when they save a change.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended. Try again with
-    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie. A save that got no answer may
-    /// have given the session a new id. Nobody has that id, so the session under it just expires.
+    /// [`SessionManager::destroy`](crate::SessionManager::destroy) and the same cookie. If a save got no answer before,
+    /// the session may have a new id that no client knows. Such a session expires by itself.
     pub fn destroy(mut self) -> Result<Option<SetCookie>, Error> {
         self.warn_on_drop = false;
         if !self.is_new() || self.in_flight.is_some() {

@@ -39,7 +39,7 @@ impl Session {
     /// round trip for each change of the id.
     ///
     /// The [form tokens](Session::csrf_token) of pages that were made with the old id are valid during the grace too.
-    /// If more than 16 old ids are in their grace, this holds for the 16 whose grace ends last.
+    /// If more than 16 old ids are in their grace, only the form tokens of the 16 whose grace ends last are valid.
     ///
     /// If this request also asks for a new id without a grace, the old id gets no grace.
     pub fn regenerate_with_grace(&mut self, grace: Duration) {
@@ -50,12 +50,13 @@ impl Session {
     ///
     /// A login is a change of rights, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins
     /// anew, and [`authenticated_at`](Session::authenticated_at) is set. This happens even if the session is in that
-    /// group already. If the session is in another group, it leaves that one.
+    /// group already. If the session is in another group, it leaves that one, and an [idle timeout of its
+    /// own](Session::set_idle_timeout) ends, unless this request sets one.
     ///
     /// Any name is allowed, for instance the id of the user in your database. If the name is longer than
     /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers
-    /// [`Error::TooLarge`](crate::Error::TooLarge). Then nothing is written until another name is set, or
-    /// [`leave_group`](Session::leave_group) is called.
+    /// [`Error::TooLarge`](crate::Error::TooLarge). No save works until you set another name or call
+    /// [`leave_group`](Session::leave_group).
     ///
     /// The values stay. If [`group_name`](Session::group_name) is that of another user, [destroy](Session::destroy)
     /// that session first and log in with a new one, so that no value of one user passes to the next.
@@ -83,7 +84,7 @@ impl Session {
     /// Lets the session leave its group when it is saved. A session that is not in a group stays as it is.
     ///
     /// The session lives on, with the same values and a new id, and [ending the group](crate::Group::clear) does not
-    /// end it.
+    /// end it. An [idle timeout of its own](Session::set_idle_timeout) ends with the membership.
     ///
     /// For a logout, use [`destroy`](Session::destroy) instead: after `leave_group` the values are still there.
     pub fn leave_group(&mut self) {
@@ -119,8 +120,8 @@ impl Session {
     /// Use this before something sensitive, such as a new password. If the answer is `false`, ask for the password
     /// again (OWASP ASVS 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
     ///
-    /// If the store's clock was put back, a login may lie in the future. A login 5 minutes ahead counts as one 5
-    /// minutes ago.
+    /// If the store's clock was put back, the time of a login may be in the future. Then a login 5 minutes in the
+    /// future counts like a login 5 minutes ago.
     ///
     /// # Examples
     /// ```

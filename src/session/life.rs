@@ -10,7 +10,7 @@ impl Session {
     /// A timeout of less than 1 second counts as 1 second, and one of more than 100 years as 100 years. The absolute
     /// timeout still holds.
     ///
-    /// This is "remember me" if cookies outlive the browser, as they do by default. With
+    /// Use this for "remember me". By default, cookies stay when the browser is closed. With
     /// [`persistent(false)`](crate::SessionManagerBuilder::persistent), the cookie is deleted when the browser is
     /// closed, whatever this timeout is.
     pub fn set_idle_timeout(&mut self, timeout: Duration) {

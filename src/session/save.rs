@@ -12,19 +12,19 @@ use std::mem;
 impl Session {
     /// Sends the changes to the store, and gives the `Set-Cookie` header to answer with, if one is due.
     ///
-    /// The header is given once, so keep it if you save several times. `session.save()?;` throws it away without a
-    /// warning, and then a login is lost.
+    /// Only one save gives the header. If you save several times, keep the header for the answer. `session.save()?;`
+    /// drops it without a compiler warning. If this was the save of a login, the user is not logged in.
     ///
     /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
     /// cache may keep the answer together with its `Set-Cookie`.
     ///
-    /// If you do something outside the session that only this user may do, save first: [`Error::Gone`] tells you that
-    /// the session has ended.
+    /// If you do something outside the session that only this user may do, change a value and save first:
+    /// [`Error::Gone`] tells you that the session has ended. Without a change, `save` does not ask the store, costs
+    /// nothing, and cannot notice this.
     ///
-    /// If nothing changed, a save costs nothing. After an [`Error::Store`], `save` may be called again. Changes that
-    /// the first call may have sent are not applied twice, with two exceptions: 24 or more changes of other requests
-    /// came between, or the session was new and was ended more than a minute ago. After any other error, the record and
-    /// this session are as they were.
+    /// After an [`Error::Store`], `save` may be called again. The second call does not apply a change twice, with two
+    /// exceptions: other requests made 24 or more changes in between, or the session was new and has ended more than a
+    /// minute ago. After any other error, the record and this session are as they were.
     ///
     /// # Errors
     /// [`Error::Gone`] if the session has ended since it was loaded. [`Error::NotAnInteger`], [`Error::TooLarge`],

@@ -31,8 +31,8 @@ impl Session {
     /// the session is kept.
     ///
     /// Give the token to the client. The token changes when the session's id changes. It also changes if an accepted
-    /// secret has signed the client's token. `None` for the session of a cookie, and for a session that was reached by
-    /// an id that has been [replaced](Session::regenerate_with_grace).
+    /// secret has signed the client's token. `None` for the session of a cookie, and for a session that was loaded by
+    /// an [old id in its grace](Session::regenerate_with_grace).
     ///
     /// # Security
     /// A client that has the token has the session. Send it in the body, over https, and do not log it.

@@ -17,18 +17,18 @@ use std::time::SystemTime;
 /// Keeps entries under names. This is the shortest way to a [`Store`](crate::store::Store) of your own.
 ///
 /// Implement the first four methods, for a map under a lock or for a transaction of a database. Let each method of
-/// [`Store`](crate::store::Store) call the method of this trait with the same name. Do not implement those methods
-/// yourself: they keep the promises of the contract. `examples/custom_store.rs` is such a store.
+/// [`Store`](crate::store::Store) call the method of this trait with the same name. Do not implement the other methods
+/// of this trait: their default bodies keep the promises of the contract. `examples/custom_store.rs` is such a store.
 ///
-/// A call makes several steps. For every other call, they have to be one step. So hold the lock, or the transaction,
-/// for the whole call. Read the clock only when you hold it.
+/// One call uses these four methods several times. No other call may come in between. So hold the lock, or the
+/// transaction, for the whole call. Read the clock only when you hold it.
 ///
 /// A name is ASCII text, with the namespace first: `mps:AR7H9A_cQ_iNivqJNnu2ovXw` for a session without a group,
 /// `mps:{srZDbXU8Menqh8dnOkHJK19c}:AR7H9A_cQ_iNivqJNnu2ovXw` for one in a group. A name has at most 116 bytes. It never
 /// has a `/`, so it can be the name of a file.
 ///
 /// # Examples
-/// This map in a [`Mutex`](std::sync::Mutex) is nearly a [`MemoryStore`](crate::MemoryStore).
+/// With this map in a [`Mutex`](std::sync::Mutex), a store works nearly like [`MemoryStore`](crate::MemoryStore).
 /// ```
 /// use multi_process_session::StoreError;
 /// use multi_process_session::store::{Entries, Entry};
@@ -166,7 +166,7 @@ pub trait Entries {
     /// # Errors
     /// Those of that method.
     fn delete(&mut self, key: &RecordKey<'_>, now: SystemTime) -> Result<bool, StoreError> {
-        let at = present_key(self, key, Purpose::End, now).unwrap_or(*key);
+        let at = present_key(self, key, Purpose::End, now)?;
         end(self, &at.name(), now)
     }
 
@@ -223,18 +223,17 @@ pub trait Entries {
     }
 }
 
-/// Gives the key that a session has now.
+/// Gives the key that a session has now. A damaged entry leads nowhere: whoever asks for it gets it, and can end it.
 fn present_key<'a>(
     entries: &(impl Entries + ?Sized),
     key: &RecordKey<'a>,
     purpose: Purpose,
     now: SystemTime,
 ) -> Result<RecordKey<'a>, StoreError> {
-    follow(key, purpose, now, |key| {
-        Ok(match entries.get(&key.name())? {
-            Some(Entry(Kind::Forward(forward))) => Some(forward),
-            _ => None,
-        })
+    follow(key, purpose, now, |key| match entries.get(&key.name()) {
+        Ok(Some(Entry(Kind::Forward(forward)))) => Ok(Some(forward)),
+        Err(error) if error.kind() != StoreErrorKind::Corrupt => Err(error),
+        _ => Ok(None),
     })
 }
 
@@ -258,8 +257,9 @@ fn members(
     let prefix = group.prefix();
     let mut members = Vec::new();
     for name in entries.names(&prefix)? {
-        match (entries.get(&name), name[prefix.len()..].parse()) {
-            (Ok(Some(Entry(Kind::Record(record)))), Ok(id)) if record.is_alive(now) => members.push((id, record)),
+        let id = name.strip_prefix(&prefix).and_then(|id| id.parse().ok());
+        match (entries.get(&name), id) {
+            (Ok(Some(Entry(Kind::Record(record)))), Some(id)) if record.is_alive(now) => members.push((id, record)),
             (Err(error), _) if error.kind() != StoreErrorKind::Corrupt => return Err(error),
             _ => {}
         }
@@ -307,7 +307,8 @@ fn end(entries: &mut (impl Entries + ?Sized), name: &str, now: SystemTime) -> Re
             Ok(record.is_alive(now))
         }
         Ok(_) => Ok(false),
-        Err(_) => entries.remove(name).map(|()| false),
+        Err(error) if error.kind() == StoreErrorKind::Corrupt => entries.remove(name).map(|()| false),
+        Err(error) => Err(error),
     }
 }
 
@@ -323,6 +324,7 @@ fn end_grace(
             let grace_ends = forward.grace_ends.min(now);
             entries.put(name, Entry(Kind::Forward(Forward { grace_ends, ..forward })))
         }
+        Err(error) if error.kind() != StoreErrorKind::Corrupt => Err(error),
         _ => Ok(()),
     }
 }

@@ -121,7 +121,7 @@ pub struct Record {
     pub group_name: Option<String>,
     /// Whether this load extended the session's life.
     pub refreshed: bool,
-    /// The id that the session has now, if an earlier id led to it.
+    /// The id that the session has now, if the call came with an old id.
     pub forwarded_to: Option<PublicId>,
 }
 

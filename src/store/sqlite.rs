@@ -57,17 +57,17 @@ use std::time::{Duration, SystemTime};
 ///
 /// # Forks
 /// A process must not fork while it has the file open, unless it holds the guard of
-/// [`before_fork`](crate::SessionManager::before_fork). That call closes the file, and every other file that a store of
-/// this type has open in the process, and holds back all calls to them. The usual server has nothing to do: its parent
-/// builds the manager and forks, and only the children use the manager.
+/// [`before_fork`](crate::SessionManager::before_fork). That call closes the files of all SQLite stores in the process,
+/// and makes new calls to these stores wait. The usual server has nothing to do: its parent builds the manager and
+/// forks, and only the children use the manager.
 ///
 /// A child that was forked from a process with the file open gets
-/// [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked), from this store and every other of this type.
+/// [`StoreErrorKind::Forked`](crate::StoreErrorKind::Forked) from every SQLite store.
 ///
 /// # Durability
-/// A save survives the death of any process. A power loss, or a crash of the operating system, can take the last saves,
-/// logouts included, but damages nothing. With `sqlite:///path?synchronous=full`, each save waits for the disk, and a
-/// power loss takes nothing.
+/// A save survives if any process is killed. A power loss, or a crash of the operating system, can lose the last saves,
+/// logouts included, but does not damage the file. With `sqlite:///path?synchronous=full`, each save waits for the
+/// disk, and a power loss loses no save.
 ///
 /// # Time
 /// Timeouts follow the machine's clock.

@@ -33,8 +33,9 @@ pub struct Stats {
     /// (`FLUSHALL`), it evicts records (see Redis's `maxmemory-policy`), or a failover went to a node that did not have
     /// them.
     pub not_found: u64,
-    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended between its load and its save. A
-    /// high number means that requests take long, or that several at once ask for a new id without a grace.
+    /// Calls that ended with [`Error::Gone`](crate::Error::Gone): the session ended, or got a new id, between its load
+    /// and its save. A high number means that requests take long, or that several at once ask for a new id without a
+    /// grace.
     pub gone: u64,
     /// Saves within [`transact`](crate::SessionManager::transact) that met another request's change, and were tried
     /// again. A high number means that too many requests work on one session at once.

@@ -153,8 +153,8 @@ pub struct Update<'a> {
     /// How long the old key still leads to the record: at most [`LONGEST_GRACE`](crate::store::LONGEST_GRACE). A grace
     /// is given only if the new key has the same tag as the old one.
     pub grace: Option<Duration>,
-    /// The group of the new key, if this is a login: the session joins the group, even if it is in that group already.
-    /// The absolute timeout then begins anew.
+    /// The group of the new key, if this is a login. The session joins it anew even if it is a member already. The
+    /// absolute timeout then begins anew.
     pub join: Option<Join<'a>>,
     /// The caller's copy of the record, if the copy is complete. A store that has to move a record in several steps can
     /// use the copy instead of reading the record.
@@ -168,7 +168,7 @@ pub struct Updated {
     pub info: RecordInfo,
     /// The new value of each key that was incremented.
     pub totals: Vec<(String, i64)>,
-    /// The id that the session has now, if an earlier id led to it.
+    /// The id that the session has now, if the call came with an old id.
     pub forwarded_to: Option<PublicId>,
 }
 

@@ -9,6 +9,7 @@ use picture::{Folder, folders};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 type Sources = BTreeMap<String, String>;
 
@@ -70,6 +71,26 @@ fn the_tests_that_contributing_names_for_promises_are_there() {
         let is_there = file(name).is_file() || read(&file(module)).contains(&format!("fn {test}("));
         assert!(is_there, "CONTRIBUTING.md names {name}, and there is no such test");
     }
+}
+
+#[test]
+fn no_dependency_needs_a_later_rust_than_the_library_says() {
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--all-features", "--locked", "--filter-platform", &platform])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("cargo metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let version = |package: &serde_json::Value| -> Option<Vec<u32>> {
+        package["rust_version"].as_str()?.split('.').map(|number| number.parse().ok()).collect()
+    };
+    let own = packages.iter().find(|package| package["name"] == env!("CARGO_PKG_NAME")).and_then(version);
+    let own = own.expect("the library says which Rust it needs");
+    let later = packages.iter().filter(|package| version(package).is_some_and(|version| version[..2] > own[..2]));
+    let later: Vec<_> = later.map(|package| format!("{} {}", package["name"], package["version"])).collect();
+    assert!(later.is_empty() && packages.len() > 50, "these need a later Rust than {own:?}: {later:?}");
 }
 
 fn detour(import: &Import) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The integration tests, one program: every promise of the library, on real stores, real processes and real sockets.
 //!
-//! `cargo test --all-features --test it` runs them all, and with `-- groups::limit` those of one subject. A test that
-//! needs a process of its own starts this program again for itself: see `support::fork::in_own_process`.
+//! `cargo test --all-features --test it` runs all of them, and with `-- groups::limit` those of one subject. They run
+//! side by side. A test that needs a process of its own starts this program again: see `support::fork::in_own_process`.
 
 #![allow(unreachable_pub)] // nobody uses this crate from outside
 

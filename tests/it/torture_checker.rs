@@ -1,8 +1,7 @@
 //! The checker of the torture test: it complains of each kind of violation, and of nothing else.
 //!
 //! Its histories are written by hand. Times are small numbers. Operation 1 makes session 1, whose cookies are 10, 20
-//! and
-//! 30. The public id of a cookie is the number times ten.
+//! and 30. The public id of a cookie is the number times ten.
 
 #[allow(dead_code)] // the torture program uses the rest
 #[path = "../torture/check/mod.rs"]

@@ -1,7 +1,7 @@
 //! A Redis Cluster of the test's own.
 
 use super::ports::free_port_of_node;
-use super::redis::Redis;
+use super::redis::{Redis, run};
 use super::tls::{Authority, Certified};
 use super::until;
 use std::collections::BTreeSet;
@@ -125,7 +125,13 @@ impl Cluster {
 
     fn wait_until_sound(&self) {
         let known = format!("cluster_known_nodes:{}", self.nodes.len());
-        until(|| self.nodes.iter().all(|node| node.info("cluster_state:ok") && node.info(&known)));
+        for node in &self.nodes {
+            let connection = &mut node.redis.connect();
+            until(|| {
+                let info: String = run(connection, &["CLUSTER", "INFO"]);
+                ["cluster_state:ok", &known].iter().all(|line| info.lines().any(|other| other == *line))
+            });
+        }
     }
 
     pub fn url(&self) -> String {

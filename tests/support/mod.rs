@@ -118,6 +118,13 @@ pub fn devices(group: &Group) -> Vec<String> {
     devices
 }
 
+/// Gives a session a new id with a grace, and gives the new `Cookie` header.
+pub fn rotate(manager: &SessionManager, header: &str, grace: Duration) -> String {
+    let mut session = manager.load(header).expect("the store works");
+    session.regenerate_with_grace(grace);
+    cookie(&session.save().expect("the store works").expect("a new id has a cookie"))
+}
+
 pub fn public_id(manager: &SessionManager, header: &str) -> PublicId {
     manager.load(header).expect("the store works").public_id()
 }

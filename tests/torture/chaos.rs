@@ -88,15 +88,18 @@ impl Round<'_> {
     /// Forks a child of a process that has used the manager. With Redis no guard is needed, because the parent makes no
     /// calls at the moment of the fork. A SQLite file has to be closed: `guarded`.
     fn fork(&self, guarded: bool, body: impl FnOnce() -> String) -> Child {
+        let use_it = |manager: &SessionManager| {
+            let mut session = manager.load(None).expect("nothing is asked");
+            // The server may be down.
+            let _ = session.set("parent", &1).and_then(|()| session.save());
+            let _ = session.destroy();
+        };
         std::thread::scope(|scope| {
-            for manager in self.managers.iter().cycle().take(THREADS as usize) {
-                scope.spawn(|| {
-                    let mut session = manager.load(None).expect("nothing is asked");
-                    // The server may be down.
-                    let _ = session.set("parent", &1).and_then(|()| session.save());
-                    let _ = session.destroy();
-                });
-            }
+            let managers = self.managers.iter().cycle().take(THREADS as usize);
+            let threads: Vec<_> = managers.map(|manager| scope.spawn(move || use_it(manager))).collect();
+            // A fork may copy a lock that a thread holds while it ends, so they are waited for, and not only their
+            // work.
+            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         });
         let guards = guarded.then(|| self.managers.iter().map(SessionManager::before_fork).collect::<Vec<_>>());
         let forked = child(body);

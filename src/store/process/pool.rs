@@ -19,7 +19,10 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the first call of a process waits at most for r2d2's thread to start.
+const LONGEST_START: Duration = Duration::from_secs(1);
 
 /// The connections of one process.
 pub(crate) struct Pool<C: Send + 'static> {
@@ -87,7 +90,9 @@ impl<C: Send + 'static> Pool<C> {
             let _ = done.send(());
             let _ = sleep.recv();
         });
-        let _ = entries_made.recv();
+        // If a fork has copied a lock of the standard library, the thread may never run in a child. Then calls get no
+        // entry, and end by their deadlines.
+        let _ = entries_made.recv_timeout(LONGEST_START);
         Ok(Pool { entries, queue: Arc::new(Queue::new()), counters, _asleep })
     }
 
@@ -165,7 +170,6 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use std::thread;
-    use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 

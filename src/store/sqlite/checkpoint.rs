@@ -38,7 +38,12 @@ pub(crate) fn checkpoint(sqlite: &rusqlite::Connection, checkpoint: Checkpoint) 
     };
     let is_whole = match run() {
         // The database has to grow, and the disk has no room for that. The reserve has it.
-        Err(error) if is_disk_full(&error) && reserve::give_up(sqlite) => run(),
+        Err(error) if is_disk_full(&error) && reserve::give_up(sqlite) => {
+            let done = run();
+            // A reader may have kept part of the log from being copied. The room for that part stays in the reserve.
+            reserve::refill(sqlite);
+            done
+        }
         done => done,
     }?;
     if is_whole {

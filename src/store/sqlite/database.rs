@@ -179,7 +179,7 @@ impl Database {
         if is_full(&result) {
             match on_full_disk {
                 // A reader keeps the log from beginning anew, so the log has to grow.
-                OnFullDisk::UseReserve if reserve::give_up(sqlite) => result = work(&operation),
+                OnFullDisk::UseReserve if reserve::give_to_log(sqlite) => result = work(&operation),
                 OnFullDisk::UseReserve => {}
                 // This call fails, but the next one may have room.
                 OnFullDisk::Fail => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),

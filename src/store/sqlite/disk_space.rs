@@ -7,7 +7,6 @@
 
 use crate::store::sqlite::{reserve, wal};
 use rusqlite::{Transaction, ffi};
-use std::fs;
 use std::path::Path;
 
 /// Commits a change that does not end sessions, if that leaves room for those that do.
@@ -25,9 +24,7 @@ fn has_room(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
         transaction.prepare_cached(pragma)?.query_row([], |row| row.get(0).map(i64::unsigned_abs))
     };
     let page_size = number("PRAGMA page_size")?;
-    let size = number("PRAGMA page_count")? * page_size;
-    // The number of bytes by which the next checkpoint makes the database larger.
-    let growth = size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len()));
+    let growth = reserve::growth(transaction, database)?;
     // Free pages inside the database count like the reserve, but they do not help with this growth.
     let free = number("PRAGMA freelist_count")? * page_size;
     Ok(wal::has_room(database, page_size) && reserve::has_room(database, growth, free))

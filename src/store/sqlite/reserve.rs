@@ -11,6 +11,9 @@ use std::path::Path;
 
 /// The room that the reserve has besides the room for the growth of the database, in bytes.
 const RESERVE: u64 = 1 << 20;
+/// The room that the log leaves in the reserve, besides the room for the growth of the database: the log may hold pages
+/// that the database has no room for yet.
+const KEPT: u64 = 1 << 17;
 /// A reserve that is more than this many times too large is made smaller.
 const LARGE_RESERVE: u64 = 8;
 /// The room that the log and the `-shm` file take when they are created, in bytes.
@@ -38,6 +41,32 @@ pub(crate) fn has_room(database: &Path, growth: u64, free: u64) -> bool {
     now >= whole
         || !has_no_room(open().and_then(|file| add_zeros(file, whole - now)))
         || length(&reserve) >= growth + RESERVE.saturating_sub(free)
+}
+
+/// Gives the number of bytes by which the next checkpoint makes the database larger.
+pub(crate) fn growth(sqlite: &rusqlite::Connection, database: &Path) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| -> rusqlite::Result<u64> {
+        sqlite.prepare_cached(pragma)?.query_row([], |row| row.get(0).map(i64::unsigned_abs))
+    };
+    let size = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
+    Ok(size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len())))
+}
+
+/// Makes the reserve smaller, so that the log can grow. Keeps the room that the database needs for its own growth: if the
+/// log took that too, no checkpoint could end any more. Says whether there was room to give.
+pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) -> bool {
+    let Some(database) = sqlite.path().map(Path::new) else { return false };
+    let Ok(growth) = growth(sqlite, database) else { return false };
+    let (reserve, kept) = (companion(database, "-reserve"), growth + KEPT);
+    length(&reserve) > kept && open_to_append(&reserve).and_then(|file| file.set_len(kept)).is_ok()
+}
+
+/// Fills the reserve again, as far as the disk has room.
+pub(crate) fn refill(sqlite: &rusqlite::Connection) {
+    let Some(database) = sqlite.path().map(Path::new) else { return };
+    if let Ok(growth) = growth(sqlite, database) {
+        has_room(database, growth, 0);
+    }
 }
 
 /// Removes the reserve, so that its room is free. Says whether there was a reserve.

@@ -6,7 +6,7 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
 use crate::support::sick::{Act, Sick};
 use crate::support::wait::{in_time, let_connections_rest};
-use crate::support::{builder, kind, manager, session_with, with_timeout};
+use crate::support::{builder, kind, manager, session_with, until, with_timeout};
 use multi_process_session::store::{Call, Deadline, Store};
 use multi_process_session::{Error, RedisStore, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
@@ -242,11 +242,7 @@ fn a_full_queue_of_the_server_is_waited_for() {
         thread::scope(|scope| {
             let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| manager.ping())).collect();
             // Waits until each call has a socket to connect with, or has failed.
-            let deadline = Instant::now() + patience / 2;
-            while open_sockets().len() + calls.iter().filter(|call| call.is_finished()).count() < CALLS {
-                assert!(Instant::now() < deadline, "some calls do not even begin");
-                thread::yield_now();
-            }
+            until(|| open_sockets().len() + calls.iter().filter(|call| call.is_finished()).count() >= CALLS);
             kill(redis.pid(), Signal::SIGCONT).unwrap();
             calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
         });

@@ -5,7 +5,7 @@ use crate::support::place::Place;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
 use crate::support::wait::next_millisecond;
-use crate::support::{builder, cookie, manager, session_with};
+use crate::support::{builder, cookie, login, manager, session_with};
 use multi_process_session::{Error, Refresh, SessionManager, Stats, StoreErrorKind};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -85,11 +85,7 @@ fn counted(manager: &SessionManager, work: impl FnOnce()) -> [u64; 8] {
 fn what_becomes_of_sessions_is_counted() {
     for url in [Place::redis(), Place::sqlite()].iter().map(Place::url).chain(["memory:".to_owned()]) {
         let manager = manager(&url);
-        let login = || {
-            let mut session = manager.load(None).unwrap();
-            session.set_group_name("ada");
-            cookie(&session.save().unwrap().unwrap())
-        };
+        let login = || login(&manager, "ada");
         let new = || session_with(&manager, &[("user", "ada")]);
         let token = |header: &str| header["sid=".len()..].to_owned();
         assert_eq!(counted(&manager, || drop(manager.load(None).unwrap())), [0; 8]);

@@ -2,7 +2,7 @@
 
 use crate::support::redis::{Redis, rights};
 use crate::support::sentinel::Server;
-use crate::support::{cookie, fault, session_with, with_timeout};
+use crate::support::{fault, login, session_with, with_timeout};
 use multi_process_session::{Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::time::Duration;
@@ -20,11 +20,7 @@ fn every_change_waits_for_a_replica_and_no_load_does() {
     let primary = Server::primary(&[]);
     let _replica = primary.replica();
     let manager = waiting(&primary.redis, "wait_replicas=1", Duration::from_secs(30));
-    let login = || {
-        let mut session = manager.load(None).unwrap();
-        session.set_group_name("ada");
-        cookie(&session.save().unwrap().unwrap())
-    };
+    let login = || login(&manager, "ada");
     // Lets Redis know the scripts.
     let header = login();
     let mut session = manager.load(&header).unwrap();

@@ -3,7 +3,7 @@
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::wait::next_millisecond;
-use crate::support::{builder, clock, cookie, manager, secret, session_with};
+use crate::support::{builder, clock, cookie, manager, rotate, secret, session_with};
 use multi_process_session::{Error, MemoryStore, Secret, SessionManager};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -77,13 +77,6 @@ fn it_changes_with_the_id() {
 }
 
 const GRACE: Duration = Duration::from_secs(60);
-
-/// Gives a session a new id with a grace. Gives the new `Cookie` header.
-fn rotate(manager: &SessionManager, header: &str, grace: Duration) -> String {
-    let mut session = manager.load(header).unwrap();
-    session.regenerate_with_grace(grace);
-    cookie(&session.save().unwrap().expect("a new id needs a cookie"))
-}
 
 fn form(manager: &SessionManager, header: &str) -> String {
     manager.load(header).unwrap().csrf_token()
@@ -199,6 +192,7 @@ fn what_is_kept_for_it_is_little_and_takes_nothing_from_the_application() {
     };
     let mut forms = Vec::new();
     for _ in 0..20 {
+        next_millisecond();
         forms.push(form(&manager, &header));
         header = rotate(&manager, &header, GRACE);
         // No two graces end in the same millisecond.

@@ -3,7 +3,7 @@
 use crate::support::place::Place;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
-use crate::support::{builder, cookie, manager, session_with};
+use crate::support::{builder, cookie, login, manager, rotate, session_with};
 use multi_process_session::{Error, Refresh, Session, SessionManager};
 use std::sync::Barrier;
 use std::thread;
@@ -12,23 +12,9 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Gives a session a new id with a grace. Gives the new `Cookie` header.
-fn rotate(manager: &SessionManager, header: &str) -> String {
-    let mut session = manager.load(header).unwrap();
-    session.regenerate_with_grace(GRACE);
-    cookie(&session.save().unwrap().expect("a new id needs a cookie"))
-}
-
-fn logged_in(manager: &SessionManager) -> String {
-    let mut session = manager.load(None).unwrap();
-    session.set("user", "ada").unwrap();
-    session.set_group_name("ada");
-    cookie(&session.save().unwrap().unwrap())
-}
-
 /// Makes two sessions: one without a group, and one in a group.
 fn sessions(manager: &SessionManager) -> [String; 2] {
-    [session_with(manager, &[("user", "ada")]), logged_in(manager)]
+    [session_with(manager, &[("user", "ada")]), login(manager, "ada")]
 }
 
 fn is_alive(manager: &SessionManager, header: &str) -> bool {
@@ -41,7 +27,7 @@ fn for_the_grace_the_old_id_reads_and_saves_and_gets_no_cookie() {
         let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
         for old in sessions(&manager) {
             let mut under_way = manager.load(&old).unwrap();
-            let new = rotate(&manager, &old);
+            let new = rotate(&manager, &old, GRACE);
             assert_ne!(old, new);
             // One request came before the change, and one comes after it.
             under_way.set("before", &1).unwrap();
@@ -75,7 +61,7 @@ fn the_old_id_cannot_be_replaced_once_more() {
         let manager = manager(&place.url());
         for old in sessions(&manager) {
             let (mut slow, mut strict) = (manager.load(&old).unwrap(), manager.load(&old).unwrap());
-            let new = rotate(&manager, &old);
+            let new = rotate(&manager, &old, GRACE);
             let before = place.records();
             // Two requests ask for a new id with a grace: the first one has changed it for both.
             slow.set("slow", &1).unwrap();
@@ -115,9 +101,9 @@ fn the_grace_ends_by_itself_and_with_the_session() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for end in 0..5 {
-            let old = logged_in(&manager);
-            let new = rotate(&manager, &old);
-            let newer = rotate(&manager, &new);
+            let old = login(&manager, "ada");
+            let new = rotate(&manager, &old, GRACE);
+            let newer = rotate(&manager, &new, GRACE);
             assert!(
                 [&old, &new, &newer].iter().all(|header| is_alive(&manager, header)),
                 "two graces one after another"
@@ -138,9 +124,9 @@ fn the_grace_ends_by_itself_and_with_the_session() {
             assert_eq!(manager.group("ada").sessions().unwrap().len(), 0);
         }
         // A request that was under way logs out.
-        let old = logged_in(&manager);
+        let old = login(&manager, "ada");
         let under_way = manager.load(&old).unwrap();
-        let new = rotate(&manager, &old);
+        let new = rotate(&manager, &old, GRACE);
         under_way.destroy().unwrap();
         assert!(!is_alive(&manager, &new));
     }
@@ -150,9 +136,9 @@ fn the_grace_ends_by_itself_and_with_the_session() {
 fn however_many_new_ids_there_were_the_first_still_leads_there() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
-        let first = logged_in(&manager);
+        let first = login(&manager, "ada");
         let mut slow = manager.load(&first).unwrap();
-        let last = (0..30).fold(first.clone(), |header, _| rotate(&manager, &header));
+        let last = (0..30).fold(first.clone(), |header, _| rotate(&manager, &header, GRACE));
         slow.set("slow", &1).unwrap();
         assert_eq!(slow.save().unwrap(), None);
         assert_eq!(manager.load(&first).unwrap().keys(), ["slow", "user"]);
@@ -167,7 +153,7 @@ fn all_requests_of_a_page_find_their_session_while_its_id_changes() {
         // Each request refreshes the session as well.
         let manager = builder(&place.url()).refresh(Refresh::EveryLoad).build().unwrap();
         for round in 0..150 {
-            let header = logged_in(&manager);
+            let header = login(&manager, "ada");
             let start = Barrier::new(5);
             thread::scope(|scope| {
                 for _ in 0..4 {
@@ -179,8 +165,8 @@ fn all_requests_of_a_page_find_their_session_while_its_id_changes() {
                     });
                 }
                 start.wait();
-                let newer = rotate(&manager, &header);
-                rotate(&manager, &newer);
+                let newer = rotate(&manager, &header, GRACE);
+                rotate(&manager, &newer, GRACE);
             });
         }
     }
@@ -190,9 +176,9 @@ fn all_requests_of_a_page_find_their_session_while_its_id_changes() {
 fn log_out_everywhere_else_spares_a_session_whose_id_was_just_replaced_and_ends_the_grace() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
-        let (old, other) = (logged_in(&manager), logged_in(&manager));
+        let (old, other) = (login(&manager, "ada"), login(&manager, "ada"));
         let session = manager.load(&old).unwrap();
-        let newer = rotate(&manager, &rotate(&manager, &old));
+        let newer = rotate(&manager, &rotate(&manager, &old, GRACE), GRACE);
         assert_eq!(manager.group("ada").clear_except(&session).unwrap(), 1);
         assert!(is_alive(&manager, &newer) && !is_alive(&manager, &other));
         assert!(!is_alive(&manager, &old), "whoever holds the id of before is out as well");
@@ -204,7 +190,7 @@ fn a_login_leaves_no_grace() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
         for change in 0..4 {
-            let old = logged_in(&manager);
+            let old = login(&manager, "ada");
             let mut session = manager.load(&old).unwrap();
             match change {
                 0 => {
@@ -228,8 +214,8 @@ fn a_login_leaves_no_grace() {
             assert!(!is_alive(&manager, &old) && is_alive(&manager, &new), "case {change}");
         }
         // The same if the session has an old id in its grace already.
-        let old = logged_in(&manager);
-        let new = rotate(&manager, &old);
+        let old = login(&manager, "ada");
+        let new = rotate(&manager, &old, GRACE);
         let mut session = manager.load(&new).unwrap();
         session.set_group_name("ada");
         session.save().unwrap();
@@ -241,16 +227,16 @@ fn a_login_leaves_no_grace() {
 fn forms_of_either_id_are_accepted_for_the_grace() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
-        let old = logged_in(&manager);
+        let old = login(&manager, "ada");
         let of_old = manager.load(&old).unwrap().csrf_token();
-        let new = rotate(&manager, &old);
+        let new = rotate(&manager, &old, GRACE);
         let mut late = manager.load(&old).unwrap();
         assert!(late.verify_csrf(&of_old), "a form of before, sent with the old cookie");
         let of_late = late.csrf_token();
         let session = manager.load(&new).unwrap();
         assert!(session.verify_csrf(&of_late), "a page that was loaded with the old cookie, sent with the new one");
         assert!(session.verify_csrf(&of_old), "a page that was loaded before, sent with the new one");
-        assert!(!manager.load(&logged_in(&manager)).unwrap().verify_csrf(&of_late), "another session's");
+        assert!(!manager.load(&login(&manager, "ada")).unwrap().verify_csrf(&of_late), "another session's");
     }
 }
 
@@ -258,12 +244,12 @@ fn forms_of_either_id_are_accepted_for_the_grace() {
 fn flash_transactions_and_tokens_work_with_the_old_id() {
     for place in Place::all_and_a_cluster() {
         let manager = manager(&place.url());
-        let old = logged_in(&manager);
+        let old = login(&manager, "ada");
         let mut session = manager.load(&old).unwrap();
         session.flash("notice", "saved").unwrap();
         session.save().unwrap();
         let mut under_way = manager.load(&old).unwrap();
-        rotate(&manager, &old);
+        rotate(&manager, &old, GRACE);
         assert_eq!(under_way.take_flash::<String>("notice").unwrap().as_deref(), Some("saved"));
         assert_eq!(under_way.save().unwrap(), None);
         let (_, set_cookie) = manager.transact(&old, |session| session.set("a", &1)).unwrap();
@@ -291,7 +277,7 @@ fn a_grace_costs_one_round_trip_more_and_survives_a_lost_reply() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
     let manager = manager(&proxy.url());
-    let _ = manager.destroy(&logged_in(&manager)).unwrap(); // Redis knows this script now.
+    let _ = manager.destroy(&login(&manager, "ada")).unwrap(); // Redis knows this script now.
     for old in sessions(&manager) {
         let mut under_way = manager.load(&old).unwrap();
         let mut session = manager.load(&old).unwrap();
@@ -314,7 +300,7 @@ fn a_grace_costs_one_round_trip_more_and_survives_a_lost_reply() {
         let mut slow = manager.load(&new).unwrap();
         slow.increment("count", 1).unwrap();
         proxy.next(&[Fault::Pass, Fault::LoseReply]);
-        let newest = rotate(&manager, &new);
+        let newest = rotate(&manager, &new, GRACE);
         assert_eq!(slow.save().unwrap(), None);
         assert_eq!(manager.load(&newest).unwrap().get("count").unwrap(), Some(4));
         count("a logout", 2, &mut || drop(manager.destroy(&new).unwrap()));

@@ -102,26 +102,27 @@ fn threads_that_fork_at_once_under_their_own_guards_have_sound_children() {
             session.set("large", &"x".repeat(100_000)).unwrap();
             session.save().unwrap();
         };
-        let rounds = 40;
-        for round in 0..rounds {
+        for round in 1..=40 {
             let together = Barrier::new(6);
+            let fork = || {
+                // All threads have a connection open, and fork at the same moment.
+                count();
+                together.wait();
+                let guard = manager.before_fork();
+                let forked = child(|| {
+                    count();
+                    String::new()
+                });
+                drop(guard);
+                // A fork may copy a lock that a thread holds while it ends, so none ends before the last fork.
+                together.wait();
+                forked.join();
+            };
             thread::scope(|scope| {
-                for _ in 0..6 {
-                    scope.spawn(|| {
-                        // All threads have a connection open, and fork at the same moment.
-                        count();
-                        together.wait();
-                        let guard = manager.before_fork();
-                        let forked = child(|| {
-                            count();
-                            String::new()
-                        });
-                        drop(guard);
-                        forked.join();
-                    });
-                }
+                let threads: Vec<_> = (0..6).map(|_| scope.spawn(fork)).collect();
+                threads.into_iter().for_each(|thread| thread.join().unwrap());
             });
-            assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(12 * (round + 1)));
+            assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(12 * round));
         }
         sqlite.assert_sound();
     });

@@ -82,7 +82,9 @@ fn the_log_is_told_of_the_end_also_where_a_node_is_replaced() {
         // The lost node is in the URL of one manager, and not in that of the other.
         let few = format!("redis-cluster://127.0.0.1:{}", cluster.nodes[1].port);
         let managers = [cluster.url(), few].map(|url| with_timeout(&url, Duration::from_millis(800)));
-        let headers: Vec<String> = (0..30).map(|_| session_with(&managers[0], &[("a", "1")])).collect();
+        let patient = manager(&cluster.url());
+        let headers: Vec<String> = (0..30).map(|_| session_with(&patient, &[("a", "1")])).collect();
+        drop(patient);
         managers[1].ping().unwrap();
         let lost = &cluster.nodes[0];
         until(|| lost.redis.run::<i64>(&["WAIT", "1", "100"]) == 1);
