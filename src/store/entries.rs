@@ -336,8 +336,40 @@ mod tests {
     use crate::id::GroupTag;
     use crate::lifetime::Refresh;
     use crate::store::record::{Size, Values};
+    use crate::store::update::ChangeSet;
     use std::collections::BTreeMap;
     use std::time::Duration;
+
+    /// The text of an entry that cannot be read at the moment.
+    const UNREACHABLE: &str = "unreachable";
+    const SIZE_LIMIT: Size = Size { keys: 0, bytes: 0 };
+    const LIFETIME: Lifetime =
+        Lifetime { idle_timeout: Duration::from_secs(60), absolute_timeout: None, refresh: Refresh::Never };
+
+    fn call() -> Call {
+        Call::until(Deadline::after(Duration::ZERO)).unwrap()
+    }
+
+    /// Creates some sessions in a group.
+    fn create<const N: usize>(
+        texts: &mut Texts,
+        group: &GroupKey<'static>,
+        now: SystemTime,
+    ) -> [RecordKey<'static>; N] {
+        [(); N].map(|()| {
+            let key = group.session(PublicId::random().unwrap());
+            let record = NewRecord {
+                values: Values::new(),
+                size_limit: SIZE_LIMIT,
+                lifetime: LIFETIME,
+                idle_timeout: None,
+                unconfirmed_timeout: None,
+                join: Some(Join { name: "ada", max_sessions: None }),
+            };
+            texts.create(&key, &record, &call(), now).unwrap();
+            key
+        })
+    }
 
     /// Entries that are kept as JSON text.
     #[derive(Default)]
@@ -345,7 +377,10 @@ mod tests {
 
     impl Entries for Texts {
         fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
-            self.0.get(name).map(|json| Entry::from_json(json)).transpose()
+            match self.0.get(name).map(String::as_str) {
+                Some(UNREACHABLE) => Err(StoreError::new(StoreErrorKind::Unavailable, "it cannot be reached")),
+                json => json.map(Entry::from_json).transpose(),
+            }
         }
 
         fn put(&mut self, name: &str, entry: Entry) -> Result<(), StoreError> {
@@ -367,23 +402,7 @@ mod tests {
     fn a_damaged_session_can_be_ended_and_hides_no_other() {
         let (mut texts, now) = (Texts::default(), SystemTime::now());
         let group = GroupKey { namespace: "mps", tag: GroupTag::random().unwrap() };
-        let keys = [(); 4].map(|()| {
-            let key = group.session(PublicId::random().unwrap());
-            let record = NewRecord {
-                values: Values::new(),
-                size_limit: Size { keys: 0, bytes: 0 },
-                lifetime: Lifetime {
-                    idle_timeout: Duration::from_secs(60),
-                    absolute_timeout: None,
-                    refresh: Refresh::Never,
-                },
-                idle_timeout: None,
-                unconfirmed_timeout: None,
-                join: Some(Join { name: "ada", max_sessions: None }),
-            };
-            texts.create(&key, &record, &Call::until(Deadline::after(Duration::ZERO)).unwrap(), now).unwrap();
-            key
-        });
+        let keys: [_; 4] = create(&mut texts, &group, now);
         for damaged in &keys[..2] {
             texts.0.insert(damaged.name(), "{".to_owned());
             assert_eq!(texts.get(&damaged.name()).unwrap_err().kind(), StoreErrorKind::Corrupt);
@@ -394,5 +413,35 @@ mod tests {
         assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap(), 1);
         assert!(texts.get(&keys[1].name()).unwrap().is_none());
         assert_eq!(texts.group_len(&group, now).unwrap(), 1);
+        // A damaged session can be spared too.
+        texts.0.insert(keys[2].name(), "{".to_owned());
+        let [other] = create(&mut texts, &group, now);
+        assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap(), 1);
+        assert!(texts.get(&other.name()).unwrap().is_none_or(|entry| !matches!(entry.0, Kind::Record(_))));
+    }
+
+    #[test]
+    fn a_session_that_an_old_id_leads_to_ends_or_the_fault_is_told() {
+        for (text, is_ended) in [("{", true), (UNREACHABLE, false)] {
+            let (mut texts, now) = (Texts::default(), SystemTime::now());
+            let group = GroupKey { namespace: "mps", tag: GroupTag::random().unwrap() };
+            let [old] = create(&mut texts, &group, now);
+            let new = group.session(PublicId::random().unwrap());
+            let update = Update {
+                changes: &ChangeSet::default(),
+                expected: None,
+                holds: None,
+                size_limit: SIZE_LIMIT,
+                lifetime: LIFETIME,
+                new_key: Some(new),
+                grace: Some(Duration::from_secs(60)),
+                join: None,
+                known: None,
+            };
+            texts.update(&old, &update, &call(), now).unwrap();
+            texts.0.insert(new.name(), text.to_owned());
+            assert_eq!(texts.delete(&old, now).is_ok(), is_ended, "{text}");
+            assert_eq!(texts.0.contains_key(&new.name()), !is_ended, "{text}");
+        }
     }
 }
