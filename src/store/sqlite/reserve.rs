@@ -52,8 +52,8 @@ pub(crate) fn growth(sqlite: &rusqlite::Connection, database: &Path) -> rusqlite
     Ok(size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len())))
 }
 
-/// Makes the reserve smaller, so that the log can grow. Keeps the room that the database needs for its own growth: if the
-/// log took that too, no checkpoint could end any more. Says whether there was room to give.
+/// Makes the reserve smaller, so that the log can grow. Keeps the room that the database needs for its own growth: if
+/// the log took that too, no checkpoint could end any more. Says whether there was room to give.
 pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) -> bool {
     let Some(database) = sqlite.path().map(Path::new) else { return false };
     let Ok(growth) = growth(sqlite, database) else { return false };
