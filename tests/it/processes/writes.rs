@@ -136,7 +136,10 @@ fn a_new_id_loses_no_write_of_another_process() {
                                 return acknowledged.to_string();
                             }
                             session.increment("count", 1).unwrap();
-                            session.set(&format!("{who}-{acknowledged}"), &true).unwrap();
+                            // A session has at most 1,000 keys, and a quiet machine is fast.
+                            if acknowledged < 100 {
+                                session.set(&format!("{who}-{acknowledged}"), &true).unwrap();
+                            }
                             match session.save() {
                                 Ok(_) => acknowledged += 1,
                                 Err(Error::Gone) => return acknowledged.to_string(),
@@ -159,7 +162,10 @@ fn a_new_id_loses_no_write_of_another_process() {
             let session = manager.load(&new_header).unwrap();
             assert_eq!(session.get("count").unwrap(), Some(acknowledged.iter().sum::<usize>()), "round {round}");
             for (who, count) in acknowledged.iter().enumerate() {
-                assert!((0..*count).all(|number| session.contains_key(&format!("{who}-{number}"))), "round {round}");
+                assert!(
+                    (0..(*count).min(100)).all(|number| session.contains_key(&format!("{who}-{number}"))),
+                    "round {round}"
+                );
             }
             assert!(session.contains_key("user") && session.contains_key("a"));
             let _ = manager.destroy(&new_header).unwrap();
