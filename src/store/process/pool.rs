@@ -19,10 +19,7 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::time::{Duration, Instant};
-
-/// How long the first call of a process waits at most for r2d2's thread to start.
-const LONGEST_START: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// The connections of one process.
 pub(crate) struct Pool<C: Send + 'static> {
@@ -66,7 +63,8 @@ impl<C: Send + 'static> r2d2::ManageConnection for NeverConnects<C> {
 }
 
 impl<C: Send + 'static> Pool<C> {
-    pub(crate) fn new(size: u32, counters: Arc<Counters>) -> Result<Pool<C>, StoreError> {
+    /// Makes the pool. Waits for r2d2's thread to start, at most until the deadline.
+    pub(crate) fn new(size: u32, deadline: Deadline, counters: Arc<Counters>) -> Result<Pool<C>, StoreError> {
         let thread = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("session-pool");
         // `build` panics if the operating system cannot start a thread.
         let thread = std::panic::catch_unwind(move || thread.build()).map_err(|_| {
@@ -92,7 +90,7 @@ impl<C: Send + 'static> Pool<C> {
         });
         // If a fork has copied a lock of the standard library, the thread may never run in a child. Then calls get no
         // entry, and end by their deadlines.
-        let _ = entries_made.recv_timeout(LONGEST_START);
+        let _ = entries_made.recv_timeout(deadline.left());
         Ok(Pool { entries, queue: Arc::new(Queue::new()), counters, _asleep })
     }
 
@@ -170,12 +168,13 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use std::thread;
+    use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn pool(size: u32) -> (Arc<Pool<u8>>, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        (Arc::new(Pool::new(size, counters.clone()).unwrap()), counters)
+        (Arc::new(Pool::new(size, Deadline::after(PATIENCE), counters.clone()).unwrap()), counters)
     }
 
     fn at_once() -> Deadline {

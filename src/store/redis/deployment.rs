@@ -58,14 +58,19 @@ impl Deployment {
     }
 
     /// Makes the client of this process. The client does not connect yet.
-    pub(crate) fn open(&self, pool_size: u32, counters: &Arc<Counters>) -> Result<Client, StoreError> {
+    pub(crate) fn open(
+        &self,
+        pool_size: u32,
+        deadline: Deadline,
+        counters: &Arc<Counters>,
+    ) -> Result<Client, StoreError> {
         let counters = counters.clone();
         Ok(match self {
             Deployment::Single(url) => {
-                Client::Node(Box::new(NodeClient::at_address(url.clone(), pool_size, counters)?))
+                Client::Node(Box::new(NodeClient::at_address(url.clone(), pool_size, deadline, counters)?))
             }
             Deployment::Sentinel(sentinels) => {
-                Client::Node(Box::new(NodeClient::of_primary(sentinels.clone(), pool_size, counters)?))
+                Client::Node(Box::new(NodeClient::of_primary(sentinels.clone(), pool_size, deadline, counters)?))
             }
             Deployment::Cluster(url) => Client::Cluster(Box::new(ClusterClient::new(url.clone(), pool_size, counters))),
         })

@@ -50,8 +50,8 @@ impl<'a> Operation<'a> {
     }
 
     pub(crate) fn client(&self) -> Result<&Client, StoreError> {
-        let shared = self.shared;
-        self.process.get_or_open(|| shared.deployment.open(shared.pool_size, &shared.counters))
+        let Operation { shared, call, process } = self;
+        process.get_or_open(|| shared.deployment.open(shared.pool_size, call.deadline, &shared.counters))
     }
 
     pub(crate) fn scripts(&self) -> &'a Scripts {

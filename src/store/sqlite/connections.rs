@@ -1,5 +1,6 @@
 //! The connections of one process.
 
+use crate::deadline::Deadline;
 use crate::error::StoreError;
 use crate::store::process::pool::Pool;
 use crate::store::sqlite::connection::Connection;
@@ -14,8 +15,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(size: u32, counters: &Arc<Counters>) -> Result<Connections, StoreError> {
-        Ok(Connections { pool: Pool::new(size, counters.clone())?, was_announced: AtomicBool::new(false) })
+    pub(crate) fn new(size: u32, deadline: Deadline, counters: &Arc<Counters>) -> Result<Connections, StoreError> {
+        Ok(Connections { pool: Pool::new(size, deadline, counters.clone())?, was_announced: AtomicBool::new(false) })
     }
 
     /// Gives `true` to the first caller in each process.

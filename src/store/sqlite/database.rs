@@ -93,7 +93,8 @@ impl Database {
         let (mut reopened, mut gave_up_reserve) = (false, false);
         loop {
             let process = self.connections.enter(call.deadline)?;
-            let connections = process.get_or_open(|| Connections::new(self.pool_size, &self.counters))?;
+            let connections =
+                process.get_or_open(|| Connections::new(self.pool_size, call.deadline, &self.counters))?;
             let mut lease = connections.pool.lease(call.deadline)?;
             wait_for_locks_until(call.deadline);
             let idle = lease.take();

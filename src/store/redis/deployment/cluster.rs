@@ -81,7 +81,8 @@ impl ClusterClient {
             if routing.tries > MANY_REDIRECTS {
                 self.pause(&mut routing)?;
             }
-            let answer = self.topology.nodes.client(&to.node)?.request(proof, deadline, |connection, until| {
+            let node = self.topology.nodes.client(&to.node, deadline)?;
+            let answer = node.request(proof, deadline, |connection, until| {
                 connection.asking = to.asking;
                 request(connection, until)
             });
@@ -177,7 +178,7 @@ impl ClusterClient {
     ) -> Result<(), StoreError> {
         let map = self.topology.renewed_map(deadline).map_err(|error| self.outage(error))?;
         for node in map.nodes() {
-            let client = self.topology.nodes.client(node)?;
+            let client = self.topology.nodes.client(node, deadline)?;
             let answer = client.request(&Cell::new(Proof::Reads), deadline, &request);
             answer.map_err(|failure| client.store_error(failure))?;
         }

@@ -37,8 +37,8 @@ pub(crate) struct PooledConnection {
 }
 
 impl Connections {
-    pub(crate) fn new(size: u32, counters: Arc<Counters>) -> Result<Connections, StoreError> {
-        Ok(Connections { pool: Pool::new(size, counters)?, epoch: AtomicU64::new(0) })
+    pub(crate) fn new(size: u32, deadline: Deadline, counters: Arc<Counters>) -> Result<Connections, StoreError> {
+        Ok(Connections { pool: Pool::new(size, deadline, counters)?, epoch: AtomicU64::new(0) })
     }
 
     /// Waits until the call may use one of the connections, at most until the deadline.

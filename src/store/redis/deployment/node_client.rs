@@ -35,28 +35,36 @@ pub(crate) struct NodeClient {
 
 impl NodeClient {
     /// Makes the client of the node at this address.
-    pub(crate) fn at_address(url: NodeUrl, pool_size: u32, counters: Arc<Counters>) -> Result<NodeClient, StoreError> {
-        NodeClient::new(url.to_string(), NodeLocator::Address(Single::new(url)), pool_size, counters)
+    pub(crate) fn at_address(
+        url: NodeUrl,
+        pool_size: u32,
+        deadline: Deadline,
+        counters: Arc<Counters>,
+    ) -> Result<NodeClient, StoreError> {
+        NodeClient::new(url.to_string(), NodeLocator::Address(Single::new(url)), pool_size, deadline, counters)
     }
 
     /// Makes the client of the primary that Sentinels name.
     pub(crate) fn of_primary(
         sentinels: Arc<Sentinels>,
         pool_size: u32,
+        deadline: Deadline,
         counters: Arc<Counters>,
     ) -> Result<NodeClient, StoreError> {
-        NodeClient::new(sentinels.to_string(), NodeLocator::Sentinels(Primary::new(sentinels)), pool_size, counters)
+        let name = sentinels.to_string();
+        NodeClient::new(name, NodeLocator::Sentinels(Primary::new(sentinels)), pool_size, deadline, counters)
     }
 
     fn new(
         name: String,
         node_locator: NodeLocator,
         pool_size: u32,
+        deadline: Deadline,
         counters: Arc<Counters>,
     ) -> Result<NodeClient, StoreError> {
         Ok(NodeClient {
             node_locator,
-            connections: Connections::new(pool_size, counters.clone())?,
+            connections: Connections::new(pool_size, deadline, counters.clone())?,
             pool_size,
             breaker: CircuitBreaker::new(),
             incidents: Incidents::new(name.clone()),

@@ -1,5 +1,6 @@
 //! The nodes of a cluster, each with a client of its own.
 
+use crate::deadline::Deadline;
 use crate::error::StoreError;
 use crate::store::redis::deployment::cluster::cluster_url::ClusterUrl;
 use crate::store::redis::deployment::node_client::NodeClient;
@@ -20,11 +21,11 @@ impl Nodes {
         Nodes { url, pool_size, counters, clients: Mutex::default() }
     }
 
-    pub(crate) fn client(&self, node: &Node) -> Result<Arc<NodeClient>, StoreError> {
+    pub(crate) fn client(&self, node: &Node, deadline: Deadline) -> Result<Arc<NodeClient>, StoreError> {
         if let Some(client) = self.clients().get(node) {
             return Ok(client.clone());
         }
-        let new = NodeClient::at_address(self.url.of_node(node), self.pool_size, self.counters.clone())?;
+        let new = NodeClient::at_address(self.url.of_node(node), self.pool_size, deadline, self.counters.clone())?;
         Ok(self.clients().entry(node.clone()).or_insert(Arc::new(new)).clone())
     }
 

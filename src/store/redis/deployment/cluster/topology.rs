@@ -162,7 +162,7 @@ impl Topology {
     fn ask(&self, node: &Node, deadline: Deadline) -> Result<SlotMap, StoreError> {
         let mut question = cmd("CLUSTER");
         question.arg("SLOTS");
-        let client = self.nodes.client(node)?;
+        let client = self.nodes.client(node, deadline)?;
         let reply = client.request(&Cell::new(Proof::Reads), deadline, |connection, until| {
             connection.asking = false;
             connection.request(&question, until)
