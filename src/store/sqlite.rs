@@ -17,6 +17,7 @@ mod namespace;
 mod open_connections;
 mod open_stores;
 mod operation;
+mod pages;
 mod purge;
 mod record;
 mod regular_file;

@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::any::{Any, type_name};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
@@ -138,6 +139,35 @@ pub fn children_of(manager: &SessionManager, count: usize, body: impl Fn(usize) 
     let children: Vec<Child> = (0..count).map(|number| child(|| body(number))).collect();
     drop(guard);
     children.into_iter().map(Child::join).collect()
+}
+
+/// Forks `count` children and lets them use the manager beside their parent, which has the last number. Fails if one of
+/// them uses a socket of another process, or if the children's end closes a socket of the parent's.
+#[track_caller]
+pub fn each_process_has_sockets_of_its_own(manager: &SessionManager, count: usize, use_it: impl Fn(usize)) {
+    let inherited: BTreeSet<String> = open_sockets().into_iter().collect();
+    assert!(!inherited.is_empty(), "the parent has used the manager");
+    let child = |number| {
+        child(|| {
+            use_it(number);
+            let own: Vec<_> = open_sockets().into_iter().filter(|socket| !inherited.contains(socket)).collect();
+            // This closes all connections of the child.
+            drop(manager.before_fork());
+            own.join("\n")
+        })
+    };
+    let children: Vec<Child> = (0..count).map(child).collect();
+    use_it(count);
+    let mut sockets = inherited.clone();
+    for child in children {
+        let said = child.join();
+        assert!(!said.is_empty(), "a child opens its own connection");
+        for socket in said.lines() {
+            assert!(sockets.insert(socket.to_owned()), "{socket} is in two processes");
+        }
+    }
+    use_it(count);
+    assert_eq!(open_sockets().into_iter().collect::<BTreeSet<_>>(), inherited, "the parent still has its own");
 }
 
 impl Child {

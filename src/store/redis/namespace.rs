@@ -105,7 +105,7 @@ impl Operation<'_> {
         if others.is_empty() || connection.asking {
             return Ok(others);
         }
-        let replies = self.request_everywhere(connection, deadline, &others)?;
+        let replies = self.ask_all(connection, deadline, &others)?;
         let mut elsewhere = Vec::new();
         for (call, reply) in others.into_iter().zip(replies) {
             match reply {

@@ -78,7 +78,7 @@ impl Operation<'_> {
         };
         let Some((first, others)) = calls.split_first() else { return Ok(()) };
         done(self.ask(connection, deadline, first))?;
-        self.request_everywhere(connection, deadline, others)?.into_iter().try_for_each(done)
+        self.ask_all(connection, deadline, others)?.into_iter().try_for_each(done)
     }
 
     /// Makes the calls of the script for these keys. The keys of one call are all in one slot.

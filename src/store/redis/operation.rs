@@ -133,7 +133,7 @@ impl<'a> Operation<'a> {
     }
 
     /// Sends several calls at once on this connection, and gives the reply to each. The node must have their scripts.
-    pub(crate) fn request_everywhere(
+    pub(crate) fn ask_all(
         &self,
         connection: &mut Connection,
         deadline: Deadline,

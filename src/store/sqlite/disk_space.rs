@@ -5,7 +5,7 @@
 //! longer than its content. And beside the database lies a reserve, a file that is removed when its room is needed. A
 //! call that does not end a session is committed only while the log and the reserve have their full size.
 
-use crate::store::sqlite::{reserve, wal};
+use crate::store::sqlite::{pages, reserve, wal};
 use rusqlite::{Transaction, ffi};
 use std::path::Path;
 
@@ -20,12 +20,9 @@ pub(crate) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
 
 fn has_room(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     let Some(database) = transaction.path().map(Path::new) else { return Ok(true) };
-    let number = |pragma: &str| -> rusqlite::Result<u64> {
-        transaction.prepare_cached(pragma)?.query_row([], |row| row.get(0).map(i64::unsigned_abs))
-    };
-    let page_size = number("PRAGMA page_size")?;
-    let growth = reserve::growth(transaction, database)?;
+    let page_size = pages::size(transaction)?;
+    let growth = reserve::growth(database, pages::count(transaction)? * page_size);
     // Free pages inside the database count like the reserve, but they do not help with this growth.
-    let free = number("PRAGMA freelist_count")? * page_size;
+    let free = pages::free(transaction)? * page_size;
     Ok(wal::has_room(database, page_size) && reserve::has_room(database, growth, free))
 }

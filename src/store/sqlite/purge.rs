@@ -10,33 +10,22 @@ pub(crate) const PURGED: i64 = 3;
 
 /// Removes expired sessions, up to `most`, and some expired forwards and traces.
 pub(crate) fn purge(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<()> {
-    sqlite
-        .prepare_cached(
-            "DELETE FROM sessions WHERE serial IN
-             (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
-        )?
-        .execute(params![milliseconds(now), most])?;
+    let sessions = "DELETE FROM sessions WHERE serial IN
+         (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    let traces = "DELETE FROM ended WHERE (id, nonce) IN
+         (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    remove(sqlite, sessions, now, most)?;
     purge_forwards(sqlite, now)?;
-    purge_traces(sqlite, now)
+    remove(sqlite, traces, now, PURGED)
 }
 
 /// Removes some expired forwards.
 pub(crate) fn purge_forwards(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<()> {
-    sqlite
-        .prepare_cached(
-            "DELETE FROM forwards WHERE (id, tag) IN
-             (SELECT id, tag FROM forwards WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
-        )?
-        .execute(params![milliseconds(now), PURGED])
-        .map(drop)
+    let forwards = "DELETE FROM forwards WHERE (id, tag) IN
+         (SELECT id, tag FROM forwards WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    remove(sqlite, forwards, now, PURGED)
 }
 
-fn purge_traces(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<()> {
-    sqlite
-        .prepare_cached(
-            "DELETE FROM ended WHERE (id, nonce) IN
-             (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
-        )?
-        .execute(params![milliseconds(now), PURGED])
-        .map(drop)
+fn remove(sqlite: &Connection, expired: &str, now: SystemTime, most: i64) -> rusqlite::Result<()> {
+    sqlite.prepare_cached(expired)?.execute(params![milliseconds(now), most]).map(drop)
 }

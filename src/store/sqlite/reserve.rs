@@ -4,6 +4,7 @@
 //! for this growth. It has some more room for the log, which has to grow while a reader uses it.
 
 use crate::store::sqlite::files::companion;
+use crate::store::sqlite::pages;
 use crate::store::sqlite::regular_file::{add_zeros, create_new, has_no_room, length, open_to_append};
 use std::fs;
 use std::io;
@@ -43,29 +44,25 @@ pub(crate) fn has_room(database: &Path, growth: u64, free: u64) -> bool {
         || length(&reserve) >= growth + RESERVE.saturating_sub(free)
 }
 
-/// Gives the number of bytes by which the next checkpoint makes the database larger.
-pub(crate) fn growth(sqlite: &rusqlite::Connection, database: &Path) -> rusqlite::Result<u64> {
-    let number = |pragma: &str| -> rusqlite::Result<u64> {
-        sqlite.prepare_cached(pragma)?.query_row([], |row| row.get(0).map(i64::unsigned_abs))
-    };
-    let size = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
-    Ok(size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len())))
+/// Gives the number of bytes by which the next checkpoint makes the database larger, if it has this size then.
+pub(crate) fn growth(database: &Path, size: u64) -> u64 {
+    size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len()))
 }
 
 /// Makes the reserve smaller, so that the log can grow. Keeps the room that the database needs for its own growth: if
 /// the log took that too, no checkpoint could end any more. Says whether there was room to give.
 pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) -> bool {
     let Some(database) = sqlite.path().map(Path::new) else { return false };
-    let Ok(growth) = growth(sqlite, database) else { return false };
-    let (reserve, kept) = (companion(database, "-reserve"), growth + KEPT);
+    let Ok(size) = size(sqlite) else { return false };
+    let (reserve, kept) = (companion(database, "-reserve"), growth(database, size) + KEPT);
     length(&reserve) > kept && open_to_append(&reserve).and_then(|file| file.set_len(kept)).is_ok()
 }
 
 /// Fills the reserve again, as far as the disk has room.
 pub(crate) fn refill(sqlite: &rusqlite::Connection) {
     let Some(database) = sqlite.path().map(Path::new) else { return };
-    if let Ok(growth) = growth(sqlite, database) {
-        has_room(database, growth, 0);
+    if let Ok(size) = size(sqlite) {
+        has_room(database, growth(database, size), 0);
     }
 }
 
@@ -80,6 +77,10 @@ pub(crate) fn give_up_for_companions(database: &Path) -> bool {
     let added = create_new(&probe).and_then(|file| add_zeros(file, COMPANIONS));
     let _ = fs::remove_file(probe);
     has_no_room(added) && remove(database)
+}
+
+fn size(sqlite: &rusqlite::Connection) -> rusqlite::Result<u64> {
+    Ok(pages::count(sqlite)? * pages::size(sqlite)?)
 }
 
 fn remove(database: &Path) -> bool {

@@ -1,6 +1,8 @@
 //! A manager and its fork: each process has connections and random numbers of its own.
 
-use crate::support::fork::{Lines, Signals, child, children, in_own_process, open_sockets};
+use crate::support::fork::{
+    Lines, Signals, child, children, each_process_has_sockets_of_its_own, in_own_process, open_sockets,
+};
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::wait::StopOnDrop;
@@ -38,37 +40,12 @@ fn a_manager_used_before_the_fork_is_every_processs_own_after_it() {
         let redis = Redis::start();
         let manager = manager(&redis.url());
         let headers: Vec<String> = (0..5).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
-        let inherited: BTreeSet<String> = open_sockets().into_iter().collect();
-        assert!(!inherited.is_empty(), "the parent has used it");
-        let load_often = |who: usize| {
+        each_process_has_sockets_of_its_own(&manager, 4, |who| {
             for _ in 0..1200 {
                 let session = manager.load(&headers[who]).expect("no error");
                 assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
             }
-        };
-        let children: Vec<_> = (0..4)
-            .map(|who| {
-                child(|| {
-                    load_often(who);
-                    open_sockets()
-                        .into_iter()
-                        .filter(|socket| !inherited.contains(socket))
-                        .collect::<Vec<_>>()
-                        .join("\n")
-                })
-            })
-            .collect();
-        load_often(4);
-        let mut sockets = inherited.clone();
-        for child in children {
-            let said = child.join();
-            assert!(!said.is_empty(), "a child opens its own connection");
-            for socket in said.lines() {
-                assert!(sockets.insert(socket.to_owned()), "{socket} is in two processes");
-            }
-        }
-        load_often(4);
-        assert_eq!(open_sockets().into_iter().collect::<BTreeSet<_>>(), inherited, "the parent still has its own");
+        });
     });
 }
 

@@ -1,6 +1,6 @@
 //! Redis over TLS: only servers that we trust, by the deadline, and each process on connections of its own.
 
-use crate::support::fork::{child, in_own_process, open_sockets};
+use crate::support::fork::{each_process_has_sockets_of_its_own, in_own_process};
 use crate::support::ports::free_port;
 use crate::support::redis::Redis;
 use crate::support::tls::{Authority, path, silent, trickle};
@@ -8,7 +8,6 @@ use crate::support::wait::in_time;
 use crate::support::{builder, failure, manager, session_with, until, with_timeout};
 use multi_process_session::{ConfigError, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -168,38 +167,14 @@ fn forked_children_leave_the_connections_of_their_parent_alone() {
         let (_redis, port) = authority.redis(&authority.certify(&["localhost"]), &["--tls-auth-clients", "no"]);
         let manager = manager(&format!("rediss://localhost:{port}?ca={}", path(&authority.ca())));
         let headers: Vec<String> = (0..3).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
-        let inherited: BTreeSet<String> = open_sockets().into_iter().collect();
-        assert!(!inherited.is_empty(), "the parent has used it");
-        let use_it = |who: usize| {
+        each_process_has_sockets_of_its_own(&manager, 2, |who| {
             for _ in 0..300 {
                 let mut session = manager.load(&headers[who]).expect("no error");
                 assert_eq!(session.get::<String>("who").unwrap().expect("it is there"), who.to_string());
                 session.increment("uses", 1).unwrap();
                 session.save().expect("no error");
             }
-        };
-        let children: Vec<_> = (0..2)
-            .map(|who| {
-                child(|| {
-                    use_it(who);
-                    let own: Vec<_> = open_sockets().into_iter().filter(|socket| !inherited.contains(socket)).collect();
-                    // This closes all connections of the child.
-                    drop(manager.before_fork());
-                    own.join("\n")
-                })
-            })
-            .collect();
-        use_it(2);
-        let mut sockets = inherited.clone();
-        for child in children {
-            let said = child.join();
-            assert!(!said.is_empty(), "a child opens its own connection");
-            for socket in said.lines() {
-                assert!(sockets.insert(socket.to_owned()), "{socket} is in two processes");
-            }
-        }
-        use_it(2);
-        assert_eq!(open_sockets().into_iter().collect::<BTreeSet<_>>(), inherited, "the parent still has its own");
+        });
         for (who, header) in headers.iter().enumerate() {
             let uses: u32 = manager.load(&**header).unwrap().get("uses").unwrap().unwrap();
             assert_eq!(uses, if who == 2 { 600 } else { 300 });

@@ -5,8 +5,6 @@ use crate::support::sqlite::Sqlite;
 use crate::support::{failure, is_alive, session_with, until};
 use multi_process_session::StoreErrorKind;
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 /// Lets a worker make a session and kills it, so that the session is in the log.
 fn leave_a_log(sqlite: &Sqlite) -> String {
@@ -16,9 +14,8 @@ fn leave_a_log(sqlite: &Sqlite) -> String {
         let saved = session_with(&manager, &[("user", "grace")]);
         fs::write(&header, saved).unwrap();
         wait.send();
-        loop {
-            thread::sleep(Duration::from_secs(1));
-        }
+        nix::unistd::pause();
+        unreachable!("only a signal that kills comes")
     });
     wait.wait();
     worker.kill();

@@ -6,7 +6,7 @@
 //!
 //! A new version that stores sessions in another way needs fixtures of its own. The old ones stay, for as long as the
 //! new version is to read them. To store fixtures in the present format, set `PRESENT`, add the tests for it, and run
-//! `cargo test --all-features -- --ignored store_fixtures`. A folder that exists is not overwritten.
+//! `cargo test --all-features --test it -- fixtures`. A folder that exists is not overwritten.
 
 use crate::support::cookie;
 use crate::support::place::Place;
@@ -16,9 +16,9 @@ use multi_process_session::store::Store;
 use multi_process_session::{
     Error, RedisStore, Secret, Session, SessionInfo, SessionManager, SessionManagerBuilder, SqliteStore,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -65,7 +65,7 @@ macro_rules! tests_of {
     };
     ($module:ident, $stored:expr, $($test:ident)+) => {
         mod $module {
-            use super::Stored;
+            use super::{Stored, folder};
             $(
                 #[test]
                 fn $test() {
@@ -76,8 +76,8 @@ macro_rules! tests_of {
     };
 }
 
-tests_of!(sqlite_0_1, Stored::sqlite("0.1"));
-tests_of!(redis_0_1, Stored::redis("0.1"));
+tests_of!(sqlite_0_1, Stored::sqlite(&folder("0.1")));
+tests_of!(redis_0_1, Stored::redis(&folder("0.1")));
 
 // ---- The tests ----
 
@@ -273,21 +273,21 @@ struct Stored {
 }
 
 impl Stored {
-    fn sqlite(version: &str) -> Stored {
+    fn sqlite(folder: &Path) -> Stored {
         let place = Place::sqlite();
-        fs::write(file_in(&place), fs::read(path(version, "sqlite.db")).expect("the fixture is there")).unwrap();
-        Stored { manager: settings(&place).build().unwrap(), facts: facts(version, "sqlite.facts"), place }
+        fs::copy(folder.join("sqlite.db"), file_in(&place)).expect("the fixture is there");
+        Stored { manager: settings(&place).build().unwrap(), facts: facts(&folder.join("sqlite.facts")), place }
     }
 
-    fn redis(version: &str) -> Stored {
+    fn redis(folder: &Path) -> Stored {
         let redis = Redis::start();
-        let commands = fs::read_to_string(path(version, "redis.commands")).expect("the fixture is there");
+        let commands = fs::read_to_string(folder.join("redis.commands")).expect("the fixture is there");
         for line in commands.lines().filter(|line| !line.starts_with('#')) {
             let command: Vec<String> = line.splitn(4, ' ').map(unescaped).collect();
             redis.run::<()>(&command.iter().map(String::as_str).collect::<Vec<_>>());
         }
         let place = Place::Redis(redis);
-        Stored { manager: settings(&place).build().unwrap(), facts: facts(version, "redis.facts"), place }
+        Stored { manager: settings(&place).build().unwrap(), facts: facts(&folder.join("redis.facts")), place }
     }
 
     fn settings(&self) -> SessionManagerBuilder {
@@ -349,16 +349,16 @@ fn with_store(store: impl Store) -> SessionManagerBuilder {
         .operation_timeout(Duration::from_secs(20))
 }
 
-fn path(version: &str, name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", version, name].iter().collect()
+fn folder(version: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", version].iter().collect()
 }
 
 fn file_in(place: &Place) -> PathBuf {
     PathBuf::from(place.url().strip_prefix("sqlite://").expect("a SQLite file"))
 }
 
-fn facts(version: &str, name: &str) -> HashMap<String, String> {
-    let text = fs::read_to_string(path(version, name)).expect("the fixture is there");
+fn facts(list: &Path) -> HashMap<String, String> {
+    let text = fs::read_to_string(list).expect("the fixture is there");
     let facts = text.lines().filter_map(|line| line.split_once(' '));
     facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -392,14 +392,29 @@ fn end_of_storing() -> SystemTime {
 }
 
 #[test]
-#[ignore = "stores fixtures in the present format"]
-fn store_fixtures() {
-    fs::create_dir(path(PRESENT, "")).expect("there are no fixtures of this version yet");
-    store_sqlite();
-    store_redis();
+fn fixtures_of_the_present_version_can_be_stored() {
+    let place = Place::sqlite();
+    let new = file_in(&place).with_file_name(PRESENT);
+    fs::create_dir(&new).unwrap();
+    store_sqlite(&new);
+    store_redis(&new);
+    let present = folder(PRESENT);
+    if !present.exists() {
+        fs::create_dir(&present).unwrap();
+        for file in fs::read_dir(&new).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), present.join(file.file_name())).unwrap();
+        }
+    }
+    for stored in [Stored::sqlite(&new), Stored::redis(&new)] {
+        the_values_of_a_session_are_read(&stored);
+    }
+    for list in ["sqlite.facts", "redis.facts"] {
+        let names = |folder: &Path| facts(&folder.join(list)).into_keys().collect::<BTreeSet<_>>();
+        assert_eq!(names(&new), names(&present), "{list}");
+    }
 }
 
-fn store_sqlite() {
+fn store_sqlite(folder: &Path) {
     let place = Place::sqlite();
     let now = Arc::new(Mutex::new(UNIX_EPOCH + START));
     let clock = now.clone();
@@ -408,11 +423,11 @@ fn store_sqlite() {
     let facts = store_sessions(&manager, |time| *now.lock().unwrap() += time, Duration::ZERO);
     // The last connection that is closed writes the log into the file.
     drop(manager);
-    fs::write(path(PRESENT, "sqlite.db"), fs::read(file_in(&place)).unwrap()).unwrap();
-    fs::write(path(PRESENT, "sqlite.facts"), facts).unwrap();
+    fs::copy(file_in(&place), folder.join("sqlite.db")).unwrap();
+    fs::write(folder.join("sqlite.facts"), facts).unwrap();
 }
 
-fn store_redis() {
+fn store_redis(folder: &Path) {
     let place = Place::redis();
     let manager = settings(&place).build().unwrap();
     // All times become two years earlier, so that they are in the past wherever the tests run.
@@ -424,8 +439,8 @@ fn store_redis() {
     }
     place.let_time_pass_for_all(ago);
     let header = "# The end of a grace is written as IN-GRACE. Ids that were replaced are kept as long as sessions.\n";
-    fs::write(path(PRESENT, "redis.commands"), header.to_owned() + &commands(redis, SystemTime::now() - ago)).unwrap();
-    fs::write(path(PRESENT, "redis.facts"), facts).unwrap();
+    fs::write(folder.join("redis.commands"), header.to_owned() + &commands(redis, SystemTime::now() - ago)).unwrap();
+    fs::write(folder.join("redis.facts"), facts).unwrap();
 }
 
 /// The commands that make all keys of a server. Graces that end after `end_of_storing` go on.
