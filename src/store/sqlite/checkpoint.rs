@@ -2,7 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::store::sqlite::failure::is_disk_full;
-use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
+use crate::store::sqlite::lock_wait::{take_waited, wait_for_lock, wait_for_locks_until};
 use crate::store::sqlite::{reserve, wal};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -35,6 +35,15 @@ pub(crate) fn checkpoint(sqlite: &rusqlite::Connection, checkpoint: Checkpoint) 
     let run = || {
         let mut statement = sqlite.prepare_cached(sql)?;
         statement.query_row([], |row| Ok(!row.get(0)? && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?))
+    };
+    let waits = !matches!(checkpoint, Checkpoint::Passive);
+    let mut tries = 0;
+    let mut run = || loop {
+        match run() {
+            // Another process copies the log at the moment. SQLite does not wait for that by itself.
+            Ok(false) if waits && wait_for_lock(tries) => tries += 1,
+            done => break done,
+        }
     };
     let is_whole = match run() {
         // The database has to grow, and the disk has no room for that. The reserve has it.

@@ -1,17 +1,23 @@
 //! A SQLite file on a full disk: saves are refused, whatever ends sessions works, and the log stays short.
 
 use crate::support::disk::{fill, mount_small_disk};
-use crate::support::fork::{child, in_own_process, in_own_process_of, test_of};
+use crate::support::fork::{Signals, child, in_own_process, in_own_process_of, is_a_thread_asleep, test_of};
 use crate::support::sqlite::Sqlite;
 use crate::support::wait::StopOnDrop;
 use crate::support::{builder, clock, failure, is_alive, login, session_with, until, with_timeout};
 use multi_process_session::{Error, SessionManager, SqliteStore, StoreErrorKind};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{F_WRLCK, SEEK_SET, flock};
 use std::fs;
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+
+/// SQLite's lock for checkpoints: one byte of the `-shm` file. See "WAL-Index Locking" in the description of its files.
+const CHECKPOINT_LOCK: flock =
+    flock { l_type: F_WRLCK as i16, l_whence: SEEK_SET as i16, l_start: 121, l_len: 1, l_pid: 0 };
 
 /// Runs the body of a test in a process of its own, with the file on a disk of this size.
 fn on_a_small_disk(size: &str, body: impl Fn(&Sqlite)) {
@@ -171,26 +177,58 @@ fn a_reader_that_stays_does_not_keep_sessions_from_being_ended_on_a_full_disk() 
     });
 }
 
+/// Fills the disk, and ends sessions beside a reader that stays, until there is no room for that either. Gives what
+/// sessions are left.
+fn use_up_reserve(sqlite: &Sqlite, manager: &SessionManager) -> Vec<String> {
+    // Each session has pages of its own.
+    let mut headers: Vec<_> =
+        (0..600).map(|_| session_with(manager, &[("user", "ada"), ("value", &"x".repeat(5000))])).collect();
+    let reader = sqlite.connect();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+    visit(manager, 1).unwrap();
+    fill(&sqlite.folder().join("filler"));
+    // A logout that is refused takes all of its time.
+    let hasty = with_timeout(&sqlite.url(), Duration::from_secs(5));
+    let ended = headers.iter().take_while(|header| hasty.destroy(header.as_str()).is_ok()).count();
+    assert!(ended < headers.len(), "more of them are needed to fill the disk");
+    reader.execute_batch("COMMIT").unwrap();
+    headers.split_off(ended)
+}
+
 #[test]
 fn the_reserve_is_used_up_before_a_logout_is_refused() {
     on_a_small_disk("24m", |sqlite| {
         let manager = sqlite.manager();
-        // Each session has pages of its own.
-        let headers: Vec<_> =
-            (0..600).map(|_| session_with(&manager, &[("user", "ada"), ("value", &"x".repeat(5000))])).collect();
-        let reader = sqlite.connect();
-        reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
-        visit(&manager, 1).unwrap();
-        fill(&sqlite.folder().join("filler"));
-        // A logout that is refused takes all of its time.
-        let hasty = with_timeout(&sqlite.url(), Duration::from_secs(5));
-        let ended = headers.iter().take_while(|header| hasty.destroy(header.as_str()).is_ok()).count();
-        assert!(ended < headers.len(), "more of them are needed to fill the disk");
+        let headers = use_up_reserve(sqlite, &manager);
         // What is left of the reserve is for the growth of the database.
         let left = fs::metadata(sqlite.companion("-reserve")).map_or(0, |reserve| reserve.len());
-        assert!(left < 1 << 19, "{ended} logouts, and there is room: {left}");
-        reader.execute_batch("COMMIT").unwrap();
-        let _ = manager.destroy(&headers[ended]).unwrap();
+        assert!(left < 1 << 19, "{} sessions are left, and there is room: {left}", headers.len());
+        let _ = manager.destroy(&headers[0]).unwrap();
+    });
+}
+
+#[test]
+fn a_logout_on_a_full_disk_waits_for_the_checkpoint_of_another_process() {
+    on_a_small_disk("24m", |sqlite| {
+        let manager = with_timeout(&sqlite.url(), Duration::from_secs(60));
+        let headers = use_up_reserve(sqlite, &manager);
+        let (locked, done) = (Signals::new(), Signals::new());
+        let other = child(|| {
+            let index = fs::File::options().write(true).open(sqlite.companion("-shm")).unwrap();
+            fcntl(&index, FcntlArg::F_SETLK(&CHECKPOINT_LOCK)).unwrap();
+            locked.send();
+            done.wait();
+            String::new()
+        });
+        locked.wait();
+        thread::scope(|scope| {
+            let logout = scope.spawn(|| manager.destroy(&headers[0]).map(drop));
+            until(|| logout.is_finished() || is_a_thread_asleep());
+            done.send();
+            logout.join().unwrap().unwrap();
+        });
+        other.join();
+        assert!(!is_alive(&manager, &headers[0]));
     });
 }
 
