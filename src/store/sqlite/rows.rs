@@ -4,7 +4,7 @@ use crate::store::key::RecordKey;
 use crate::store::record::{Size, Values};
 use crate::store::sqlite::columns::{milliseconds, tag, time, unsigned};
 use crate::store::state::RecordState;
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, ffi, params};
 use std::time::{Duration, SystemTime};
 
 /// The columns that [`state`] reads, as SQL.
@@ -191,14 +191,21 @@ pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
 
 /// Removes a record, even if it is damaged. Says whether the session was alive. Gives `None` if there was no record.
 pub(crate) fn remove(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<bool>> {
-    sqlite
+    let was_alive = sqlite
         .prepare_cached(concat!(
             "DELETE FROM sessions WHERE id = ?1 AND in_group = ",
             in_group!(),
             " RETURNING expires > ?3 AND namespace IN (SELECT namespaces.serial FROM namespaces)",
         ))?
         .query_row((key.id.as_bytes(), tag(key), milliseconds(now)), |row| row.get(0))
-        .optional()
+        .optional()?;
+    match was_alive {
+        // A damaged index leads to another row than the record's.
+        Some(_) if serial(sqlite, key)?.is_some() => {
+            Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None))
+        }
+        was_alive => Ok(was_alive),
+    }
 }
 
 /// Reads a state from the first columns of a row, which are [`state_columns`].
