@@ -89,6 +89,13 @@ pub fn is_a_thread_asleep() -> bool {
     system_calls.into_iter().any(|call| call.starts_with("230 ") || call.starts_with("115 "))
 }
 
+/// Whether a thread of this process waits for another one.
+pub fn is_waiting(thread: Pid) -> bool {
+    let system_call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).expect("Linux");
+    // These are the numbers of futex on x86-64 and on ARM.
+    system_call.starts_with("202 ") || system_call.starts_with("98 ")
+}
+
 // ---- children ----
 
 /// A forked child and what it has to say.
