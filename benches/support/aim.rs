@@ -1,0 +1,20 @@
+//! The aims of the library, and what a bench says about them at its end.
+
+/// Collects which aims are met.
+#[derive(Default)]
+pub struct Aims {
+    lines: Vec<String>,
+}
+
+impl Aims {
+    /// Adds an aim: this ratio is to be at most so much.
+    pub fn add(&mut self, what: &str, ratio: f64, at_most: f64) {
+        let answer = if ratio <= at_most { "met" } else { "NOT met" };
+        self.lines.push(format!("{what:<72} {ratio:>5.2} x, aim {at_most:.2} x: {answer}"));
+    }
+
+    pub fn print(&self) {
+        println!("\nAims");
+        self.lines.iter().for_each(|line| println!("{line}"));
+    }
+}
