@@ -17,6 +17,7 @@ use support::aim::Aims;
 use support::bare::Bare;
 use support::meter::{Call, Cost, Meter, median, median_ratio};
 use support::ports::free_port;
+use support::processor::{pin, pin_this_thread};
 use support::redis::Redis;
 use support::{VALUES, argument, builder_with_own_timeouts, cookie, is_measured, session_with};
 
@@ -102,8 +103,10 @@ impl Server {
         Server { bare: Bare::new(url, CONNECTIONS), manager, users: AtomicU64::new(0) }
     }
 
-    /// Measures all cases by turns. Each slice begins with an empty Redis.
+    /// Measures all cases by turns. Each slice begins with an empty Redis. A single thread and Redis have a processor
+    /// each, as in most deployments.
     fn measure(&self, redis: &Redis, threads: usize, figures: &mut Figures) {
+        let _pinned = (threads == 1).then(|| [pin_this_thread(0), pin(redis.pid(), 1)]);
         let mut meter = Meter::of_redis(redis);
         let (rounds, calls) = if is_measured() { (argument("rounds").unwrap_or(9), CALLS) } else { (1, 64) };
         for _ in 0..rounds {
@@ -218,7 +221,7 @@ impl Figures {
     }
 
     fn print(&self, transport: &str, threads: usize) {
-        let title = format!("{transport}, {threads} threads");
+        let title = format!("{transport}, {}", threads_text(threads));
         println!("\n{title:<28} {:>10} {:>21} {:>21}", "calls/s", "client CPU us", "Redis CPU us");
         for Case { name, .. } in &CASES {
             let (costs, bare) = (self.of(threads, name), self.of(threads, BARE));
@@ -235,10 +238,15 @@ impl Figures {
         for Aim { threads, what, part, call, beside, at_most } in &AIMS {
             for call in [String::from(*call), format!("{call}, in a group")] {
                 let ratio = median_ratio(self.of(*threads, &call), self.of(*threads, beside), *part);
-                aims.add(&format!("{transport}, {threads} threads, {call}: {what} beside {beside}"), ratio, *at_most);
+                let what = format!("{transport}, {}, {call}: {what}, {beside}", threads_text(*threads));
+                aims.add(&what, ratio, *at_most);
             }
         }
     }
+}
+
+fn threads_text(threads: usize) -> String {
+    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
 }
 
 fn time(cost: &Cost) -> f64 {

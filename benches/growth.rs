@@ -2,7 +2,7 @@
 //! processes. It also measures how many bytes a session takes in Redis.
 //!
 //! `cargo bench --all-features --bench growth` prints ratios, each of them the median of several rounds, and at the end
-//! which aims are met. It fills a Redis and a SQLite file with a million sessions each, which takes a minute or two.
+//! which aims are met. It fills a Redis and a SQLite file with a million sessions each, mostly with copies.
 //! `-- sessions=100000` makes fewer.
 
 #![allow(missing_docs)]
@@ -11,18 +11,15 @@ mod support;
 
 use multi_process_session::{Refresh, Session, SessionManager};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 use support::aim::Aims;
+use support::copies::Copier;
 use support::fork::children_of;
 use support::meter::{Call, Cost, Meter, median, median_ratio};
 use support::place::Place;
+use support::processor::{pin, pin_this_thread};
 use support::redis::{Redis, run};
 use support::{VALUES, argument, builder_with_own_timeouts, cookie, is_measured};
-
-/// A million sessions are represented by this many, spread over all of them. Each is loaded at most once while the
-/// bench measures, so that the processor's caches do not hold it.
-const SAMPLE: usize = 20_000;
 
 type Values = Vec<(String, String)>;
 
@@ -53,17 +50,13 @@ fn many_sessions(store: &str, start: fn() -> Place, aims: &mut Aims) {
     let (place_of_few, place_of_many) = (start(), start());
     let managers = [manager(&place_of_few), manager(&place_of_many)];
     let begin = Instant::now();
-    let headers_of_few = fill(&place_of_few, &managers[0], few);
-    let headers_of_many = fill(&place_of_many, &managers[1], many);
+    let few_sessions = Sessions::new(&place_of_few, &managers[0], fill(&managers[0], few));
+    // The cookies are enough to measure each session only once. So the processor's caches do not hold it.
+    let many_sessions = Sessions::new(&place_of_many, &managers[1], fill_fast(&place_of_many, &managers[1], many));
     println!("\n{store}: {many} sessions beside {few} (made in {:.0?})", begin.elapsed());
-    let few_sessions = Sessions::new(&place_of_few, &managers[0], headers_of_few);
-    let sample = headers_of_many.into_iter().step_by(many.div_ceil(SAMPLE)).collect();
-    let many_sessions = Sessions::new(&place_of_many, &managers[1], sample);
-    let growth = compare("load", &few_sessions, &many_sessions, Sessions::loads);
+    let cpu = compare("load", &few_sessions, &many_sessions, Sessions::loads);
     compare("save", &few_sessions, &many_sessions, Sessions::saves);
-    for (what, ratio) in [("time", growth.time), ("CPU", growth.cpu)] {
-        aims.add(&format!("{store}, a load with {many} sessions beside {few}: {what}"), ratio, 1.1);
-    }
+    aims.add(&format!("{store}, a load with {many} sessions beside {few}: CPU"), cpu, 1.1);
 }
 
 /// Compares a session in a large group with the only session of a group.
@@ -130,35 +123,32 @@ fn bytes(aims: &mut Aims) {
 
 // ---- rounds ----
 
-/// How much more the second of two cases costs.
-struct Growth {
-    time: f64,
-    cpu: f64,
-}
-
-/// Measures two kinds of sessions by turns, one process and one thread.
+/// Measures calls on two kinds of sessions by turns, all of it on one processor. Gives how much more CPU the second kind
+/// costs.
 fn compare<'a>(
     what: &str,
     small: &'a Sessions<'a>,
     large: &'a Sessions<'a>,
     calls: fn(&'a Sessions<'a>, usize) -> Call<'a>,
-) -> Growth {
+) -> f64 {
+    let _pinned = pin_this_thread(0);
+    let _servers_pinned = [small, large].map(|sessions| match sessions.place {
+        Place::Redis(redis) => Some(pin(redis.pid(), 0)),
+        _ => None,
+    });
     let mut costs = [Vec::new(), Vec::new()];
     let mut meters = [small, large].map(|sessions| Meter::of(sessions.place));
-    for _ in 0..number(15, 1) {
+    for _ in 0..number(11, 1) {
         for (side, sessions) in [small, large].into_iter().enumerate() {
             costs[side].push(meters[side].measure(1, number(400, 20), &|count| calls(sessions, count)));
         }
     }
-    let [small, large] = &costs;
     let line = |part: fn(&Cost) -> f64| {
-        let [small_cost, large_cost] = [small, large].map(|costs| median(costs.iter().map(part)));
-        let ratio = median_ratio(large, small, part);
-        (format!("{small_cost:>6.1} us, {large_cost:>6.1} us: {ratio:.2} x"), ratio)
+        let [small, large] = costs.each_ref().map(|costs| median(costs.iter().map(part)));
+        format!("{small:>6.1} us, {large:>6.1} us: {:.2} x", median_ratio(&costs[1], &costs[0], part))
     };
-    let ((time_line, time), (cpu_line, cpu)) = (line(|cost| cost.time), line(Cost::cpu));
-    println!("  {what:<24} time {time_line}    CPU {cpu_line}");
-    Growth { time, cpu }
+    println!("  {what:<24} time {}    CPU {}", line(|cost| cost.time), line(Cost::cpu));
+    median_ratio(&costs[1], &costs[0], Cost::cpu)
 }
 
 /// The sessions of one side of a comparison.
@@ -222,6 +212,7 @@ fn calls_a_second(manager: &SessionManager, processes: usize, calls: CallsOf) ->
     let time = Duration::from_millis(if is_measured() { 500 } else { 50 });
     let said = children_of(manager, processes, |_| {
         let header = create(manager, &small_values(), None);
+        load(manager, &header);
         let mut call = calls(manager, &header);
         let (mut count, start) = (0, Instant::now());
         while start.elapsed() < time {
@@ -249,17 +240,20 @@ fn manager(place: &Place) -> SessionManager {
     builder_with_own_timeouts(&place.url()).refresh(Refresh::After(Duration::from_secs(3600))).build().unwrap()
 }
 
-/// Makes so many sessions of five small values, and gives their `Cookie` headers.
-fn fill(place: &Place, manager: &SessionManager, count: usize) -> Vec<String> {
-    // SQLite has one writer at a time.
-    let threads = if matches!(place, Place::Sqlite(_)) { 1 } else { 4 };
-    let values = &small_values();
-    thread::scope(|scope| {
-        let make = |_| create(manager, values, None);
-        let threads: Vec<_> =
-            (0..threads).map(|_| scope.spawn(move || (0..count / threads).map(make).collect::<Vec<_>>())).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    })
+/// Makes sessions of five small values, and gives their `Cookie` headers.
+fn fill(manager: &SessionManager, count: usize) -> Vec<String> {
+    (0..count).map(|_| create(manager, &small_values(), None)).collect()
+}
+
+/// Like `fill`, but most sessions are copies without a cookie. In each thousand, the library makes 25.
+fn fill_fast(place: &Place, manager: &SessionManager, count: usize) -> Vec<String> {
+    let mut copier = Copier::new(place, manager);
+    let mut headers = Vec::new();
+    for _ in 0..count / 1_000 {
+        headers.extend(fill(manager, 25));
+        copier.copy_last(headers.last().unwrap(), 975);
+    }
+    headers
 }
 
 /// Makes a session, and gives its `Cookie` header.

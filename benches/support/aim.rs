@@ -10,7 +10,7 @@ impl Aims {
     /// Adds an aim: this ratio is to be at most so much.
     pub fn add(&mut self, what: &str, ratio: f64, at_most: f64) {
         let answer = if ratio <= at_most { "met" } else { "NOT met" };
-        self.lines.push(format!("{what:<72} {ratio:>5.2} x, aim {at_most:.2} x: {answer}"));
+        self.lines.push(format!("{what:<86} {ratio:>5.2} x, aim {at_most:.2} x: {answer}"));
     }
 
     pub fn print(&self) {

@@ -4,7 +4,9 @@
 
 pub mod aim;
 pub mod bare;
+pub mod copies;
 pub mod meter;
+pub mod processor;
 
 #[path = "../../tests/support/mod.rs"]
 mod tests;

@@ -1,0 +1,35 @@
+//! Keeps threads on processors that the bench chooses.
+//!
+//! A round trip takes twice as long if it wakes another processor. Where the scheduler puts a client and its Redis would
+//! decide a comparison.
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Keeps a thread on one processor, until it is dropped.
+pub struct Pinned {
+    thread: Pid,
+    allowed: CpuSet,
+}
+
+/// Keeps this thread, and the threads that it starts, on a processor.
+pub fn pin_this_thread(processor: usize) -> Pinned {
+    pin(Pid::from_raw(0), processor)
+}
+
+/// Keeps the main thread of a process on a processor. They are counted from 0 to one less than there are; larger
+/// numbers begin anew.
+pub fn pin(thread: Pid, processor: usize) -> Pinned {
+    let allowed = sched_getaffinity(thread).expect("the thread is there");
+    let numbers: Vec<usize> = (0..CpuSet::count()).filter(|&number| allowed.is_set(number) == Ok(true)).collect();
+    let mut only = CpuSet::new();
+    only.set(numbers[processor % numbers.len()]).expect("a number of a processor");
+    sched_setaffinity(thread, &only).expect("the processor is allowed");
+    Pinned { thread, allowed }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(self.thread, &self.allowed);
+    }
+}
