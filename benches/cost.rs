@@ -19,7 +19,7 @@ use support::meter::{Call, Cost, Meter, median, median_ratio};
 use support::ports::free_port;
 use support::processor::{pin, pin_this_thread};
 use support::redis::Redis;
-use support::{VALUES, argument, builder_with_own_timeouts, cookie, is_measured, session_with};
+use support::{VALUES, argument, builder_with_own_timeouts, cookie, pick, session_with};
 
 const THREADS: [usize; 3] = [1, 4, 16];
 /// The connections of the library and those of the bare calls: no thread waits for one.
@@ -33,7 +33,7 @@ const TWO_TRIPS: &str = "bare GET, then EXPIRE";
 /// A kind of call.
 struct Case {
     name: &'static str,
-    /// Prepares the calls of one thread: so many of them.
+    /// Prepares this number of calls of one thread.
     prepare: for<'a> fn(&'a Server, usize) -> Call<'a>,
 }
 
@@ -108,11 +108,11 @@ impl Server {
     fn measure(&self, redis: &Redis, threads: usize, figures: &mut Figures) {
         let _pinned = (threads == 1).then(|| [pin_this_thread(0), pin(redis.pid(), 1)]);
         let mut meter = Meter::of_redis(redis);
-        let (rounds, calls) = if is_measured() { (argument("rounds").unwrap_or(9), CALLS) } else { (1, 64) };
+        let (rounds, calls) = (argument("rounds").unwrap_or(pick(9, 1)), pick(CALLS, 64));
         for _ in 0..rounds {
             for Case { name, prepare } in &CASES {
                 redis.run::<()>(&["FLUSHALL", "SYNC"]);
-                self.bare.fill();
+                self.bare.set();
                 let cost = meter.measure(threads, calls / threads, &|calls| prepare(self, calls));
                 figures.add(threads, name, cost);
             }
@@ -161,13 +161,19 @@ impl Server {
     /// Saves a session that was loaded before.
     fn save(&self, header: String) -> Call<'_> {
         let mut session = self.manager.load(&header).unwrap();
-        let mut numbers = 0..;
-        Box::new(move || set_and_save(&mut session, &mut numbers))
+        let mut number = 0;
+        Box::new(move || {
+            number += 1;
+            set_and_save(&mut session, number);
+        })
     }
 
     fn load_and_save(&self, header: String) -> Call<'_> {
-        let mut numbers = 0..;
-        Box::new(move || set_and_save(&mut self.manager.load(&header).unwrap(), &mut numbers))
+        let mut number = 0;
+        Box::new(move || {
+            number += 1;
+            set_and_save(&mut self.manager.load(&header).unwrap(), number);
+        })
     }
 
     /// Logs a user in, in each of these sessions.
@@ -180,6 +186,8 @@ impl Server {
         })
     }
 
+    /// These sessions end within a minute of their creation, so each of them leaves a trace. Most sessions live longer
+    /// and leave none.
     fn logout(&self, calls: usize, session: fn(&Server) -> String) -> Call<'_> {
         let mut headers: Vec<_> = (0..calls).map(|_| session(self)).collect();
         Box::new(move || drop(black_box(self.manager.destroy(&headers.pop().unwrap()).unwrap())))
@@ -191,9 +199,8 @@ impl Server {
     }
 }
 
-/// Sets one key to the next number, and saves.
-fn set_and_save(session: &mut Session, numbers: &mut impl Iterator<Item = u64>) {
-    session.set("changed", &numbers.next()).unwrap();
+fn set_and_save(session: &mut Session, number: u64) {
+    session.set("changed", &number).unwrap();
     assert!(session.save().unwrap().is_none());
 }
 
@@ -238,7 +245,7 @@ impl Figures {
         for Aim { threads, what, part, call, beside, at_most } in &AIMS {
             for call in [String::from(*call), format!("{call}, in a group")] {
                 let ratio = median_ratio(self.of(*threads, &call), self.of(*threads, beside), *part);
-                let what = format!("{transport}, {}, {call}: {what}, {beside}", threads_text(*threads));
+                let what = format!("{transport}, {}, {call}: {what} beside {beside}", threads_text(*threads));
                 aims.add(&what, ratio, *at_most);
             }
         }

@@ -1,5 +1,7 @@
 //! The aims of the library, and what a bench says about them at its end.
 
+use super::is_measured;
+
 /// Collects which aims are met.
 #[derive(Default)]
 pub struct Aims {
@@ -13,7 +15,11 @@ impl Aims {
         self.lines.push(format!("{what:<86} {ratio:>5.2} x, aim {at_most:.2} x: {answer}"));
     }
 
+    /// Prints them, if the bench measures.
     pub fn print(&self) {
+        if !is_measured() {
+            return;
+        }
         println!("\nAims");
         self.lines.iter().for_each(|line| println!("{line}"));
     }

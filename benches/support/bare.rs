@@ -20,8 +20,7 @@ impl Bare {
         Bare { pool: pool.expect("the server answers") }
     }
 
-    /// Sets the string.
-    pub fn fill(&self) {
+    pub fn set(&self) {
         self.call(redis::cmd("SET").arg(KEY).arg("x".repeat(BYTES)), |_: ()| true);
     }
 

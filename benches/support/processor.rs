@@ -1,7 +1,7 @@
 //! Keeps threads on processors that the bench chooses.
 //!
-//! A round trip takes twice as long if it wakes another processor. Where the scheduler puts a client and its Redis would
-//! decide a comparison.
+//! A round trip takes up to three times as long if it wakes another processor. So without this, a comparison would show
+//! where the scheduler happened to put the client and its Redis.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -17,8 +17,8 @@ pub fn pin_this_thread(processor: usize) -> Pinned {
     pin(Pid::from_raw(0), processor)
 }
 
-/// Keeps the main thread of a process on a processor. They are counted from 0 to one less than there are; larger
-/// numbers begin anew.
+/// Keeps the main thread of a process on one of the processors that it may use. A number beyond the last processor
+/// begins anew at the first.
 pub fn pin(thread: Pid, processor: usize) -> Pinned {
     let allowed = sched_getaffinity(thread).expect("the thread is there");
     let numbers: Vec<usize> = (0..CpuSet::count()).filter(|&number| allowed.is_set(number) == Ok(true)).collect();
