@@ -41,6 +41,7 @@ fn copy_in_redis(redis: &Redis, key: &str, first: usize, count: usize) {
 /// Copies the last row of `sessions`, and its values. The copies have random public ids.
 fn copy_last_row(sqlite: &Sqlite, count: usize) {
     let mut connection = sqlite.connect();
+    connection.pragma_update(None, "synchronous", "OFF").expect("a setting"); // Nobody needs the copies after a crash.
     let copy = connection.transaction().expect("nobody else writes");
     let last: i64 = copy.query_row("SELECT max(serial) FROM sessions", [], |row| row.get(0)).expect("there is one");
     let others: String = copy
