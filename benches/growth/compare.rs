@@ -8,8 +8,8 @@ use crate::support::processor::{pin, pin_this_thread};
 use multi_process_session::SessionManager;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Measures calls on two kinds of sessions by turns, all of it on one processor. Gives how much more CPU the second kind
-/// costs.
+/// Measures calls on two kinds of sessions by turns, all of it on one processor. Gives the ratio of the CPU that they
+/// cost.
 pub(crate) fn compare<'a>(
     what: &str,
     small: &'a Side<'a>,
