@@ -61,8 +61,8 @@ impl SessionManager {
     /// Hand over the header's text, `None`, or the request itself: see [`CookieHeader`].
     ///
     /// Gives a new session if there is no cookie, if we did not sign the cookie, or if its session has ended. A new
-    /// session is kept only if it is used: see [`Session`]. A load costs one round trip, and none without a cookie that
-    /// we signed.
+    /// session is kept only if it is used: see [`Session`]. A load costs one round trip, a second one if Redis has to
+    /// refresh the session, and none without a cookie that we signed.
     ///
     /// # Errors
     /// [`Error::Store`]: the library cannot know whether the client has a session. Do not treat the client as logged

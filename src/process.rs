@@ -26,4 +26,13 @@ impl Process {
     pub(crate) fn is_this(&self) -> bool {
         self.id == process::id() && !self.forks.clone().is_some_and(|mut forks| forks.detected_fork())
     }
+
+    /// Like `is_this`, but without a system call. A child that was not made by the C library's `fork` may not be
+    /// noticed, so this is only for what may be wrong in such a child.
+    pub(crate) fn is_probably_this(&self) -> bool {
+        match self.forks.clone() {
+            Some(mut forks) => !forks.detected_fork(),
+            None => self.id == process::id(),
+        }
+    }
 }

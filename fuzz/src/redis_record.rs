@@ -74,7 +74,7 @@ pub fn run(data: &[u8]) {
 /// Makes one command that damages the data.
 fn damage(input: &mut Input<'_>, keys: &[&[u8]], fields: &[Vec<u8>]) -> Cmd {
     let id_of = |key: &&[u8]| key.rsplit(|byte| *byte == b':').next().unwrap_or_default().to_vec();
-    let (kind, key, field) = (input.below(16), *input.pick(keys), input.pick(fields));
+    let (kind, key, field) = (input.below(18), *input.pick(keys), input.pick(fields));
     let mut command = Cmd::new();
     match kind {
         0..=2 => {
@@ -91,7 +91,13 @@ fn damage(input: &mut Input<'_>, keys: &[&[u8]], fields: &[Vec<u8>]) -> Cmd {
         11 => command.arg("ZADD").arg(key).arg(input.integer()).arg(id_of(input.pick(keys))),
         12 => command.arg("ZADD").arg(key).arg(*input.pick(&["inf", "-inf", "1.5", "1e300"])).arg(input.bytes(24)),
         13 => command.arg("SET").arg(key).arg(input.bytes(8)),
-        14 => command.arg("COPY").arg(key).arg(*input.pick(keys)).arg("REPLACE"),
+        14 | 15 => {
+            // Another byte in a field that keeps its length, such as the packed state.
+            let script = "local old, at = redis.call('HGET', KEYS[1], ARGV[1]) or '', tonumber(ARGV[2])
+                return redis.call('HSET', KEYS[1], ARGV[1], old:sub(1, at) .. ARGV[3] .. old:sub(at + 2))";
+            command.arg("EVAL").arg(script).arg(1).arg(key).arg(field).arg(input.below(64)).arg(input.bytes(1))
+        }
+        16 => command.arg("COPY").arg(key).arg(*input.pick(keys)).arg("REPLACE"),
         _ => {
             // Something of another type in its place.
             let name = *input.pick(&["sadd", "rpush", "pfadd"]);

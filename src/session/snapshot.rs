@@ -57,8 +57,11 @@ impl Snapshot {
     /// Updates the snapshot with a change set and the store's answer to it.
     pub(super) fn update(&mut self, changes: ChangeSet, Updated { info, totals, forwarded_to }: Updated) {
         self.is_complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
+        let life = |info: &RecordInfo| (info.expires_at, info.expires_in);
+        if self.info.as_ref().is_none_or(|before| life(before) != life(&info)) {
+            self.heard_at = Instant::now();
+        }
         self.info = Some(info);
-        self.heard_at = Instant::now();
         self.forwarded_to = forwarded_to.or(self.forwarded_to);
         if changes.clear {
             self.values.clear();

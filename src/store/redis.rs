@@ -2,6 +2,7 @@
 
 mod arguments;
 mod deployment;
+mod fields;
 mod generation;
 mod group;
 mod handover;
@@ -9,12 +10,15 @@ mod keys;
 mod namespace;
 mod namespace_sweep;
 mod operation;
+mod plain_load;
 mod probe;
+mod quick_update;
 mod record;
 mod reply;
 mod script;
 mod scripts;
 mod shared;
+mod state;
 mod wait;
 mod wire;
 

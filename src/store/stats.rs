@@ -152,7 +152,7 @@ impl Counters {
 
     fn of_this_process(&self) -> Guard<Arc<OfProcess>> {
         let mut current = self.current.load();
-        while !current.process.is_this() {
+        while !current.process.is_probably_this() {
             // This process is a forked child. If several threads find this at once, only one of them sets the zeros.
             self.current.compare_and_swap(&current, Arc::new(OfProcess::this()));
             current = self.current.load();

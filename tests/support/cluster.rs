@@ -155,8 +155,9 @@ impl Cluster {
         records.into_iter().collect()
     }
 
-    /// How many scripts all nodes were asked to run so far, including those that they sent elsewhere.
-    pub fn scripts(&self) -> usize {
+    /// How many scripts and loads all nodes were asked for so far, including those that they sent elsewhere. Each load
+    /// has one ECHO.
+    pub fn requests(&self) -> usize {
         let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
         let of_line = |line: &str| {
             let value = |name: &str| number(line.split([':', ',']).find_map(|part| part.strip_prefix(name)));
@@ -164,7 +165,9 @@ impl Cluster {
         };
         let of_node = |node: &Node| {
             let info: String = node.redis.run(&["INFO", "commandstats"]);
-            info.lines().filter(|line| line.starts_with("cmdstat_eval")).map(of_line).sum::<usize>()
+            let lines =
+                info.lines().filter(|line| ["cmdstat_eval", "cmdstat_echo"].iter().any(|name| line.starts_with(name)));
+            lines.map(of_line).sum::<usize>()
         };
         self.nodes.iter().map(of_node).sum()
     }

@@ -20,7 +20,7 @@ pub mod tls;
 pub mod wait;
 
 use multi_process_session::{
-    Error, Group, PublicId, Secret, SessionInfo, SessionManager, SessionManagerBuilder, SetCookie, StoreError,
+    Error, Group, PublicId, Refresh, Secret, SessionInfo, SessionManager, SessionManagerBuilder, SetCookie, StoreError,
     StoreErrorKind,
 };
 use std::fmt::Debug;
@@ -154,4 +154,15 @@ pub fn kind<T: Debug>(answer: Result<T, Error>) -> StoreErrorKind {
 pub fn failure<T: Debug>(answer: Result<T, Error>) -> (StoreErrorKind, String) {
     let error = fault(answer);
     (error.kind(), error.to_string())
+}
+
+/// Lets a Redis know the scripts for sessions, so that no call has to send one in full.
+pub fn let_it_know_the_scripts(url: &str) {
+    let manager = builder(url).refresh(Refresh::EveryLoad).build().unwrap();
+    let mut session = manager.load(&login(&manager, "somebody")).unwrap();
+    session.set("a", &1).unwrap();
+    session.save().unwrap();
+    session.regenerate();
+    session.save().unwrap();
+    session.destroy().unwrap();
 }

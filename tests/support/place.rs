@@ -140,22 +140,33 @@ fn earlier(which: &str) -> [String; 2] {
 /// How many records there are on this node, without those that are only prepared.
 fn live_records(redis: &Redis) -> usize {
     let connection = &mut redis.connect();
-    redis.records().iter().filter(|key| run(connection, &["HEXISTS", key, "v"])).count()
+    redis.records().iter().filter(|key| run(connection, &["HEXISTS", key, "s"])).count()
 }
+
+/// Moves all times of a record into the past by a number of milliseconds: those in the packed state (see state.lua),
+/// when it joined its group, and those in fields of their own.
+const SHIFT: &str = r"
+local key, by = KEYS[1], ARGV[1]
+local state, group, began_at, grace_ends = unpack(redis.call('HMGET', key, 's', 'g', 'b', 'u'))
+local function shifted(packed, first, last)
+  for at = first, last, 6 do
+    local time = struct.unpack('>I6', packed, at)
+    packed = packed:sub(1, at - 1) .. struct.pack('>I6', time > 0 and time - by or 0) .. packed:sub(at + 6)
+  end
+  return packed
+end
+if state then redis.call('HSET', key, 's', shifted(state, 14, 32)) end
+if group then redis.call('HSET', key, 'g', shifted(group, 1, 1)) end
+if began_at then redis.call('HINCRBY', key, 'b', -by) end
+if grace_ends then redis.call('HINCRBY', key, 'u', -by) end
+redis.call('PEXPIRE', key, redis.call('PTTL', key) - by)";
 
 /// Moves all times of these records into the past.
 fn shift(redis: &Redis, keys: &[String], milliseconds: i64) {
     let connection = &mut redis.connect();
     let by = (-milliseconds).to_string();
     for key in keys {
-        let left: i64 = run(connection, &["PTTL", key]);
-        for field in ["c", "r", "j", "b", "a", "u"] {
-            let value: Option<i64> = run(connection, &["HGET", key, field]);
-            if value.is_some_and(|value| value > 0) {
-                let _: i64 = run(connection, &["HINCRBY", key, field, &by]);
-            }
-        }
-        let _: i64 = run(connection, &["PEXPIRE", key, &(left - milliseconds).to_string()]);
+        let _: redis::Value = run(connection, &["EVAL", SHIFT, "1", key, &milliseconds.to_string()]);
         if let Some((group, id)) = key.rsplit_once(':').filter(|(group, _)| group.contains('{')) {
             // The order of joining is in microseconds.
             for (set, by) in [(group.to_owned(), by.clone()), (format!("{group}:joined"), format!("{by}000"))] {

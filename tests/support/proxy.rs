@@ -31,9 +31,9 @@ pub enum Fault {
     Hold(Arc<Barrier>),
     /// The request is dropped, and nothing comes.
     Silence,
-    /// The request is dropped, and these bytes come.
+    /// The request is dropped, and these bytes come: once for each of its commands.
     Answer(&'static [u8]),
-    /// The request is dropped, and the reply to the request before it comes.
+    /// The request is carried out. Before its reply, the reply to the request before it comes again.
     ReplyOfAnother,
 }
 
@@ -157,12 +157,12 @@ impl State {
                 Fault::Silence => continue,
                 Fault::KillBefore(pid) => return kill(&pid),
                 Fault::Answer(bytes) => {
-                    client.write_all(bytes)?;
+                    client.write_all(&bytes.repeat(count(&request).expect("whole commands")))?;
                     continue;
                 }
                 Fault::ReplyOfAnother => {
                     client.write_all(&self.last_reply.lock().unwrap())?;
-                    continue;
+                    server.write_all(&request)?;
                 }
                 _ => server.write_all(&request)?,
             }

@@ -181,8 +181,8 @@ impl Redis {
         }
     }
 
-    /// The commands that clients send while `work` runs: one for each round trip. Commands that scripts call do not
-    /// count.
+    /// The commands that clients send while `work` runs: one for each round trip. A load is several commands at once,
+    /// of which HGETALL is the first and ECHO the last. Commands that scripts call do not count.
     pub fn commands<R>(&self, work: impl FnOnce() -> R) -> (Vec<String>, R) {
         let mut monitor = UnixStream::connect(self.socket()).expect("the server listens");
         let mut lines = BufReader::new(monitor.try_clone().expect("a second handle")).lines();
@@ -195,15 +195,22 @@ impl Redis {
         let result = work();
         mark("to here");
         while !next().contains("from here") {}
-        let mut commands = Vec::new();
+        let (mut commands, mut loading) = (Vec::new(), BTreeSet::new());
         loop {
             let line = next();
             if line.contains("to here") {
                 return (commands, result);
             }
-            if !line.contains(" lua] ") {
-                commands.push(line.split('"').nth(1).expect("a command").to_lowercase());
+            let (client, command) = line.split_once("] \"").expect("a client and its command");
+            let client = client.rsplit('[').next().expect("the part after the time").to_owned();
+            let name = command.split('"').next().expect("a name").to_lowercase();
+            if client.ends_with(" lua") || loading.contains(&client) && name != "echo" || loading.remove(&client) {
+                continue;
             }
+            if name == "hgetall" {
+                loading.insert(client);
+            }
+            commands.push(name);
         }
     }
 
@@ -238,7 +245,7 @@ fn try_run<T: redis::FromRedisValue>(connection: &mut redis::Connection, command
 
 /// Says whether a key holds a trace or a forward.
 fn is_left_over(connection: &mut redis::Connection, key: &str) -> bool {
-    let fields = try_run::<[Option<String>; 3]>(connection, &["HMGET", key, "v", "t", "f"]);
+    let fields = try_run::<[Option<Vec<u8>>; 3]>(connection, &["HMGET", key, "s", "t", "f"]);
     matches!(fields, Ok([None, Some(_), _] | [None, _, Some(_)]))
 }
 

@@ -31,49 +31,78 @@ pub enum Act {
     Reset,
 }
 
-/// A request as the server read it.
+/// A request as the server read it: one command, or the several commands of a load.
 pub struct Request {
-    words: Vec<Vec<u8>>,
+    commands: Vec<Vec<Vec<u8>>>,
 }
 
 impl Request {
-    fn read(reader: &mut impl BufRead) -> io::Result<Request> {
-        let mut words = Vec::new();
-        for _ in 0..length(reader, b'*')? {
-            let mut word = vec![0; length(reader, b'$')? + 2];
-            reader.read_exact(&mut word)?;
-            word.truncate(word.len() - 2);
-            words.push(word);
+    /// Reads all commands that have come together.
+    fn read<R: io::Read>(reader: &mut BufReader<R>) -> io::Result<Request> {
+        let mut commands = vec![command(reader)?];
+        while !reader.buffer().is_empty() {
+            commands.push(command(reader)?);
         }
-        Ok(Request { words })
+        Ok(Request { commands })
     }
 
+    /// The name of the first command.
     pub fn name(&self) -> String {
-        String::from_utf8_lossy(&self.words[0]).into_owned()
+        String::from_utf8_lossy(&self.commands[0][0]).into_owned()
     }
 
-    /// The key of the record that a script is called for: the second one, after the key of the generation.
+    /// How many replies the client waits for.
+    pub fn replies(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// The key of the record. For scripts this is the second key, after that of the generation.
     pub fn key(&self) -> String {
-        String::from_utf8_lossy(&self.words[4]).into_owned()
+        let at = if self.name() == "HGETALL" { 1 } else { 4 };
+        String::from_utf8_lossy(&self.commands[0][at]).into_owned()
     }
 
     pub fn nonce(&self) -> &[u8] {
-        if self.name() == "PING" {
-            return &self.words[1];
+        let last = self.commands.last().expect("a request has a command");
+        match &*last[0] {
+            b"PING" | b"ECHO" => &last[1],
+            _ => {
+                let keys: usize = String::from_utf8_lossy(&last[2]).parse().expect("the number of keys");
+                &last[3 + keys]
+            }
         }
-        let keys: usize = String::from_utf8_lossy(&self.words[2]).parse().expect("the number of keys");
-        &self.words[3 + keys]
     }
 
-    /// The reply of a healthy server. Scripts get a record whose only value is its own key.
+    /// The reply of a healthy server. Calls of one session get a record whose only value is its own key.
     pub fn right_reply(&self) -> Vec<u8> {
         match &*self.name() {
             "AUTH" => b"+OK\r\n".to_vec(),
             "HELLO" | "INFO" => b"-ERR unknown command\r\n".to_vec(),
             "PING" => bulk(self.nonce()),
-            _ => record(self.nonce(), &[bulk(b":key"), bulk(format!("{:?}", self.key()).as_bytes())]),
+            "HGETALL" => self.load_reply(&array(&[vec![bulk(b"s"), bulk(&state(DAY, DAY))], self.value()].concat())),
+            _ => record(self.nonce(), &self.value()),
         }
     }
+
+    /// The replies to a load: the fields of the record, and what belongs to them.
+    pub fn load_reply(&self, fields: &[u8]) -> Vec<u8> {
+        [fields, b":86400000\r\n", &*bulk(&packed(&[(7, 1)])), &*bulk(self.nonce())].concat()
+    }
+
+    fn value(&self) -> Vec<Vec<u8>> {
+        vec![bulk(b":key"), bulk(format!("{:?}", self.key()).as_bytes())]
+    }
+}
+
+fn command(reader: &mut impl BufRead) -> io::Result<Vec<Vec<u8>>> {
+    let mut words = Vec::new();
+    for _ in 0..length(reader, b'*')? {
+        let mut word = vec![0; length(reader, b'$')? + 2];
+        reader.read_exact(&mut word)?;
+        word.truncate(word.len() - 2);
+        words.push(word);
+    }
+    Ok(words)
 }
 
 fn length(reader: &mut impl BufRead, kind: u8) -> io::Result<usize> {
@@ -93,11 +122,25 @@ pub fn array(parts: &[Vec<u8>]) -> Vec<u8> {
     [format!("*{}\r\n", parts.len()).into_bytes(), parts.concat()].concat()
 }
 
+/// The time of this server, and a day, in milliseconds.
+const NOW: u64 = 1_700_000_000_000;
+const DAY: u64 = 86_400_000;
+
+/// Packs numbers, each into so many bytes, as the scripts do it.
+pub fn packed(numbers: &[(usize, u64)]) -> Vec<u8> {
+    numbers.iter().flat_map(|(bytes, number)| number.to_be_bytes()[8 - bytes..].to_vec()).collect()
+}
+
+/// A packed state (see state.lua): it expires after `left`, and has this idle timeout.
+pub fn state(left: u64, idle_timeout: u64) -> Vec<u8> {
+    let life = [(6, NOW), (6, NOW), (6, NOW + left), (6, 0), (6, idle_timeout)];
+    [packed(&[(5, 1), (1, 0), (3, 1), (4, 10)]), packed(&life), packed(&[(7, 1)]), b"nonce678".to_vec()].concat()
+}
+
 /// The reply of a script with a record. `fields` are its fields and values by turns, in RESP.
 pub fn record(nonce: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
-    let standing = ["1", "1700000000000", "", "1700000000000", "0", "604800000", "1700000000000", "604800000"];
-    let standing = array(&standing.map(|number| bulk(number.as_bytes())));
-    array(&[bulk(nonce), bulk(b"ok"), standing, array(fields)])
+    let info = packed(&[(5, 1), (6, NOW), (6, 0), (6, NOW), (6, 0), (6, DAY), (6, NOW + DAY), (6, NOW)]);
+    array(&[bulk(nonce), bulk(b"ok"), bulk(&info), array(fields)])
 }
 
 type Answer = Arc<dyn Fn(&Request) -> Vec<Act> + Send + Sync>;

@@ -185,9 +185,9 @@ impl<'a> Handover<'a> {
             "gone" => return Err(Refusal::Gone),
             _ => return Err(reply.unexpected().into()),
         }
-        let (info, over_limit) = (reply.info()?, reply.over_limit()?);
+        let info = reply.info()?;
         let totals = reply.totals(update.changes)?;
-        operation.finish_join(self.new_key, max_sessions, over_limit);
+        operation.finish_join(self.new_key, max_sessions, reply.over_limit()?);
         Ok(Updated { info, totals, forwarded_to: None })
     }
 

@@ -57,7 +57,7 @@ impl Operation<'_> {
     fn latest_time(&self) -> Result<u64, StoreError> {
         let (mut echo, latest) = (cmd("ECHO"), Cell::new(0));
         echo.arg(&self.call.nonce);
-        let questions = [cmd("TIME"), echo];
+        let questions = [&cmd("TIME"), &echo].into_iter().collect();
         self.client()?.request_everywhere(self.call.deadline, |connection, until| {
             let mut replies = connection.request_all(&questions, until)?;
             match replies.pop() {

@@ -98,11 +98,11 @@ impl<'a> Operation<'a> {
                 return Err(refused);
             }
             proof.set(match reply.status() {
-                "ok" => call.script.proof_of_ok,
+                "ok" | "quick" => call.script.proof_of_ok,
                 "refreshed" => Proof::Writes,
                 _ => Proof::Reads,
             });
-            if call.waits && reply.status() == "ok" {
+            if call.waits && matches!(reply.status(), "ok" | "quick") {
                 // The connection is alive, so the wait may take all of the time.
                 self.wait(connection, deadline)?;
             }
@@ -140,6 +140,7 @@ impl<'a> Operation<'a> {
         calls: &[ScriptCall<'_>],
     ) -> Result<Vec<Result<Reply, Failure>>, Failure> {
         let commands: Vec<Cmd> = calls.iter().map(|call| call.evalsha(self.call.nonce)).collect();
+        let commands = commands.iter().collect();
         let replies = connection.request_all(&commands, deadline)?;
         Ok(replies.into_iter().map(|reply| Reply::new(reply?, self.call.nonce)).collect())
     }
@@ -154,23 +155,32 @@ impl<'a> Operation<'a> {
     /// damaged.
     pub(crate) fn run_following<'k, 's>(
         &self,
-        key: &RecordKey<'k>,
+        mut at: Followed<'k>,
         call: impl Fn(&Followed<'k>) -> ScriptCall<'s>,
     ) -> Result<(Option<Reply>, Followed<'k>), StoreError> {
-        let mut at =
-            Followed { key: *key, forwarded_to: None, replaced_in: None, is_repeated: false, was_alive: false };
         for _ in 0..=MOST_FORWARDS {
             let mut reply = self.run(&call(&at))?;
             if reply.status() != "forward" {
                 return Ok((Some(reply), at));
             }
-            at.key.id = reply.id()?;
-            at.forwarded_to = Some(at.key.id);
-            let replaced_in = reply.number()?;
-            at.replaced_in = Some(at.replaced_in.map_or(replaced_in, |earlier| earlier.min(replaced_in)));
+            at.follow(reply.id()?, reply.number()?);
             at.was_alive |= reply.flag();
             at.is_repeated |= reply.flag();
         }
         Ok((None, at))
+    }
+}
+
+impl<'a> Followed<'a> {
+    /// Begins at this key.
+    pub(crate) fn from(key: &RecordKey<'a>) -> Followed<'a> {
+        Followed { key: *key, forwarded_to: None, replaced_in: None, is_repeated: false, was_alive: false }
+    }
+
+    /// Goes on to the id that has replaced the present one with this version.
+    pub(crate) fn follow(&mut self, id: PublicId, replaced_in: u64) {
+        self.key.id = id;
+        self.forwarded_to = Some(id);
+        self.replaced_in = Some(self.replaced_in.map_or(replaced_in, |earlier| earlier.min(replaced_in)));
     }
 }

@@ -5,12 +5,16 @@ use crate::lifetime::Lifetime;
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
 use crate::store::record::{NewRecord, Record, RecordInfo, Size};
+use crate::store::redis::fields::Fields;
 use crate::store::redis::keys::{field, own_key, record_keys};
 use crate::store::redis::operation::{Followed, Operation};
+use crate::store::redis::plain_load::Found;
+use crate::store::redis::quick_update::QuickUpdate;
 use crate::store::redis::reply::Reply;
 use crate::store::redis::script::ScriptCall;
+use crate::store::redis::state;
 use crate::store::refusal::Refusal;
-use crate::store::update::{Change, Update, Updated};
+use crate::store::update::{Update, Updated};
 
 impl<'a> Operation<'a> {
     /// Creates a record; `size` is the size of its values.
@@ -47,8 +51,14 @@ impl<'a> Operation<'a> {
         Ok(info)
     }
 
+    /// Loads a record, and refreshes it if that is due.
     pub(crate) fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<Record>, StoreError> {
-        let (reply, at) = self.run_following(key, |at| {
+        match self.load_plainly(key, lifetime)? {
+            Found::Session(record) => return Ok(Some(record)),
+            Found::Nothing => return Ok(None),
+            Found::Unclear => {}
+        }
+        let (reply, at) = self.run_following(Followed::from(key), |at| {
             self.scripts().record_load.on(self.record_keys(&at.key)).arg(lifetime).arg(at.replaced_in)
         })?;
         let Some(mut reply) = reply else { return Ok(None) };
@@ -59,74 +69,97 @@ impl<'a> Operation<'a> {
             _ => return Err(reply.unexpected()),
         };
         let info = reply.info()?;
-        let (values, group_name) = reply.fields()?;
+        let Fields { values, group_name, .. } = reply.fields()?;
         Ok(Some(Record { info, values, group_name, refreshed, forwarded_to: at.forwarded_to }))
     }
 
     /// Updates a record. If the update has a new key, both keys are in one slot. `Handover` is for keys in two slots.
     pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Refusal> {
-        let (reply, at) = self.run_following(key, |at| self.update_call(at, update))?;
+        let quick = if update.new_key.is_none() { QuickUpdate::of(update) } else { None };
+        let (reply, at) = self.run_following(Followed::from(key), |at| match &update.new_key {
+            None => self.update_call(at, update, quick.as_ref()),
+            Some(new_key) => self.move_call(at, update, new_key),
+        })?;
         let Some(mut reply) = reply else { return Err(Refusal::Gone) };
-        if reply.status() != "ok" {
-            return Err(refusal(reply, update)?);
+        match (reply.status(), quick) {
+            ("quick", Some(quick)) => {
+                let info = RecordInfo { version: quick.info.version + 1, ..quick.info.clone() };
+                return Ok(Updated { info, totals: quick.totals, forwarded_to: at.forwarded_to });
+            }
+            ("ok", _) => {}
+            _ => return Err(refusal(reply, update)?),
         }
-        let (info, over_limit) = (reply.info()?, reply.over_limit()?);
+        let info = reply.info()?;
         let totals = reply.totals(update.changes)?;
         if let Some(new_key) = &update.new_key {
-            self.finish_join(new_key, update.join.and_then(|join| join.max_sessions), over_limit);
+            self.finish_join(new_key, update.join.and_then(|join| join.max_sessions), reply.over_limit()?);
         }
         Ok(Updated { info, totals, forwarded_to: at.forwarded_to })
     }
 
     /// Makes the call of the script for the record that was found by following forwards (`at`).
-    fn update_call(&self, at: &Followed<'_>, update: &Update<'_>) -> ScriptCall<'a> {
-        let mut keys = self.record_keys(&at.key);
-        if let Some(new_key) = &update.new_key {
-            // The script reads the key of the generation, three keys of the old record, and then the keys of the new
-            // one. If the old record is in no group, its own key is repeated three times.
-            keys.resize(1 + 3, own_key(&at.key));
-            keys.extend(record_keys(new_key));
-            keys.extend(self.ended_key(new_key));
-        }
-        let changes = update.changes;
-        let (mut sets, mut removes, mut increments) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, change) in &changes.keys {
-            match change {
-                Change::Set(json) => sets.push((field(key), json.as_str())),
-                Change::Remove => removes.push(field(key)),
-                Change::Increment(by) => increments.push((field(key), *by)),
-            }
-        }
-        self.scripts()
-            .record_update
-            .on(keys)
-            .arg(&update.lifetime)
+    fn update_call(&self, at: &Followed<'_>, update: &Update<'_>, quick: Option<&QuickUpdate<'_>>) -> ScriptCall<'a> {
+        let call = self.scripts().record_update.on(self.record_keys(&at.key));
+        let call = match quick {
+            Some(QuickUpdate { info, keys, bytes, .. }) => call
+                .arg(state::packed_version(info.version))
+                .arg(state::packed_version(info.version + 1))
+                .arg(nonce_field(info.version))
+                .arg((*keys, *bytes)),
+            None => call.arg("").arg("").arg("n0").arg((0_i64, 0_i64)),
+        };
+        call.arg(&update.lifetime)
             .arg(at.replaced_in)
             .arg(at.is_repeated)
             .arg(update.expected)
             .arg(update.holds.map(|(key, _)| field(key)))
             .arg(update.holds.map(|(_, json)| json))
             .arg(update.size_limit)
+            .arg(update.changes.idle_timeout)
+            .changes(update.changes, quick.map(|quick| &*quick.totals))
+            .and_wait()
+    }
+
+    /// Makes the call of the script that also moves the record to `new_key`.
+    fn move_call(&self, at: &Followed<'_>, update: &Update<'_>, new_key: &RecordKey<'_>) -> ScriptCall<'a> {
+        let mut keys = self.record_keys(&at.key);
+        // Without a group, the own key of a record is there three times.
+        keys.resize(1 + 3, own_key(&at.key));
+        keys.extend(record_keys(new_key));
+        keys.resize(1 + 3 + 3, own_key(new_key));
+        keys.extend(self.ended_key(new_key));
+        self.scripts()
+            .record_move
+            .on(keys)
+            .arg(&update.lifetime)
+            .arg(at.replaced_in)
+            .arg(update.expected)
+            .arg(update.holds.map(|(key, _)| field(key)))
+            .arg(update.holds.map(|(_, json)| json))
+            .arg(update.size_limit)
+            .arg(update.changes.idle_timeout)
             .arg(update.grace)
             .arg(TRAIL)
             .arg(update.join.is_some())
             .arg(update.join.map(|join| join.name))
             .arg(update.join.and_then(|join| join.max_sessions))
             .arg(self.trace_lifetime())
-            .arg(changes.idle_timeout)
-            .arg(changes.clear)
-            .list(sets)
-            .list(removes)
-            .list(increments)
+            .changes(update.changes, None)
             .and_wait()
     }
 
     pub(crate) fn delete(&self, key: &RecordKey<'_>) -> Result<bool, StoreError> {
-        let (reply, at) = self.run_following(key, |at| {
+        let (reply, at) = self.run_following(Followed::from(key), |at| {
             self.scripts().record_delete.on(self.record_keys(&at.key)).arg(self.trace_lifetime()).and_wait()
         })?;
         Ok(at.was_alive || reply.is_some_and(|mut reply| reply.flag()))
     }
+}
+
+/// Gives the field for the nonce of the change that made this version, with a `+` if the field begins anew: see
+/// `nonce_field` in change.lua.
+fn nonce_field(version: u64) -> String {
+    format!("n{}{}", version / 8 % 4, if version.is_multiple_of(8) { "+" } else { "" })
 }
 
 /// Gives the reason for which the script did not make the update.

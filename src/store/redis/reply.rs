@@ -3,7 +3,9 @@
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::store::call::Nonce;
-use crate::store::record::{RecordInfo, SessionInfo, Values};
+use crate::store::record::{RecordInfo, SessionInfo};
+use crate::store::redis::fields::Fields;
+use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::failure::Failure;
 use crate::store::update::ChangeSet;
 use redis::Value;
@@ -83,24 +85,12 @@ impl Reply {
 
     /// The state of a record: see `info` in record.lua.
     pub(crate) fn info(&mut self) -> Result<RecordInfo, StoreError> {
-        info(self.list()?)
+        let packed = self.parts.next().and_then(bytes);
+        packed.and_then(|packed| state::info(&packed)).ok_or_else(|| corrupt("its state is missing"))
     }
 
-    /// Gives the values and the name of the group out of all fields of a record.
-    pub(crate) fn fields(&mut self) -> Result<(Values, Option<String>), StoreError> {
-        let mut fields = self.list()?.into_iter();
-        let (mut values, mut group_name) = (Values::new(), None);
-        while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) = (fields.next(), fields.next()) {
-            let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| corrupt("a value is not UTF-8"));
-            if field.first() == Some(&b':') {
-                let mut key = utf8(field)?;
-                key.remove(0);
-                values.insert(key, utf8(value)?);
-            } else if field == b"g" {
-                group_name = Some(utf8(value)?);
-            }
-        }
-        Ok((values, group_name))
+    pub(crate) fn fields(&mut self) -> Result<Fields, StoreError> {
+        self.parts.next().and_then(Fields::read).ok_or_else(|| corrupt("one of its fields makes no sense"))
     }
 
     pub(crate) fn id(&mut self) -> Result<PublicId, StoreError> {
@@ -117,16 +107,19 @@ impl Reply {
         Ok(OverLimit { ended: self.ids()?, more: self.flag() })
     }
 
-    /// Gives the sessions of a group. Each has its id, its state, and its values of these keys. Damaged sessions are
-    /// left out.
+    /// Gives the sessions of a group, with their values of these keys. Damaged sessions are left out.
     pub(crate) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
+        let now = UNIX_EPOCH + Duration::from_millis(self.number()?);
         let session = |session: Value| {
             let Value::Array(parts) = session else { return None };
-            let [own_id, Value::Array(state), Value::Array(values)] = <[Value; 3]>::try_from(parts).ok()? else {
+            let [own_id, packed, joined_at, expires_at, Value::Array(values)] = <[Value; 5]>::try_from(parts).ok()?
+            else {
                 return None;
             };
+            let mut state = StoredState::read(&bytes(packed)?, state::time(&bytes(joined_at)?), None)?.state;
+            state.expires_at = UNIX_EPOCH.checked_add(Duration::from_millis(number(expires_at)?))?;
             let values = keys.iter().zip(values).filter_map(|(key, value)| Some((key.to_string(), text(value)?)));
-            Some(SessionInfo::new(id(own_id)?, info(state).ok()?, values.collect()))
+            Some(SessionInfo::new(id(own_id)?, state.info(now), values.collect()))
         };
         Ok(self.list()?.into_iter().filter_map(session).collect())
     }
@@ -146,30 +139,6 @@ impl Reply {
     }
 }
 
-/// The largest version. Above it, Lua's numbers cannot hold every integer.
-const LAST_VERSION: u64 = 1 << 53;
-
-fn info(state: Vec<Value>) -> Result<RecordInfo, StoreError> {
-    let mut numbers = state.into_iter().map(number::<u64>);
-    let mut next = || numbers.next().flatten();
-    let [version, created, joined, refreshed, ends, idle, now, left] = [(); 8].map(|()| next());
-    let required = |number: Option<u64>| number.ok_or_else(|| corrupt("a number is missing"));
-    let time = |milliseconds| {
-        UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).ok_or_else(|| corrupt("a time is out of range"))
-    };
-    let (now, left) = (required(now)?, required(left)?);
-    Ok(RecordInfo {
-        version: required(version.filter(|version| *version <= LAST_VERSION))?,
-        created_at: time(required(created)?)?,
-        joined_at: joined.map(time).transpose()?,
-        refreshed_at: time(required(refreshed)?)?,
-        ends_at: Some(required(ends)?).filter(|ends| *ends > 0).map(time).transpose()?,
-        idle_timeout: Duration::from_millis(required(idle)?),
-        expires_at: time(now.saturating_add(left))?,
-        expires_in: Duration::from_millis(left),
-    })
-}
-
 fn id(value: Value) -> Option<PublicId> {
     text(value)?.parse().ok()
 }
@@ -177,6 +146,13 @@ fn id(value: Value) -> Option<PublicId> {
 fn corrupt(what: &str) -> StoreError {
     let message = format!("the session's record is damaged: {what}; destroy() still ends it");
     StoreError::new(StoreErrorKind::Corrupt, message)
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 fn text(value: Value) -> Option<String> {

@@ -3,6 +3,8 @@
 use crate::store::call::Nonce;
 use crate::store::redis::arguments::{Argument, Arguments};
 use crate::store::redis::deployment::proof::Proof;
+use crate::store::redis::keys::field;
+use crate::store::update::{Change, ChangeSet};
 use redis::Cmd;
 
 /// A script, and the hash by which Redis knows it.
@@ -49,6 +51,22 @@ impl ScriptCall<'_> {
         self.arguments.add(items.len());
         items.into_iter().for_each(|item| self.arguments.add(item));
         self
+    }
+
+    /// Adds a change set, and the totals of its increments if the caller knows what to expect: see values.lua.
+    pub(crate) fn changes(self, changes: &ChangeSet, totals: Option<&[(String, i64)]>) -> Self {
+        let (mut sets, mut removes, mut increments) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, change) in &changes.keys {
+            match change {
+                Change::Set(json) => sets.push((field(key), json.as_str())),
+                Change::Remove => removes.push(field(key)),
+                Change::Increment(by) => {
+                    let total = totals.and_then(|totals| totals.get(increments.len()));
+                    increments.push((field(key), (*by, total.map(|(_, total)| *total))));
+                }
+            }
+        }
+        self.arg(changes.clear).list(sets).list(removes).list(increments)
     }
 
     /// Makes the call wait after an "ok" until its change is on replicas or on disk, if the store URL asks for that.

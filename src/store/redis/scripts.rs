@@ -13,11 +13,15 @@ macro_rules! lua {
 const PRELUDE: &str = lua!("prelude");
 // Functions that several scripts share. Redis creates all functions of a script again at each run, so a script contains
 // only the files that it needs.
+const QUICK_UPDATE: &str = lua!("shared/quick_update");
+const DAMAGE: &str = lua!("shared/damage");
+const STATE: &str = lua!("shared/state");
 const RECORD: &str = lua!("shared/record");
 const CHANGE: &str = lua!("shared/change");
 const GROUP: &str = lua!("shared/group");
 const TRACE: &str = lua!("shared/trace");
 const INTEGER: &str = lua!("shared/integer");
+const VALUES: &str = lua!("shared/values");
 
 /// Makes `Scripts` from a table. A line has the name of a script, what its "ok" proves about the node, and the texts
 /// that come before its own text.
@@ -45,22 +49,23 @@ macro_rules! scripts {
 // An "ok" proves that the node accepts writes if the first write of the script adds: a full memory refuses such a
 // script.
 scripts! {
-    record_create: Writes, [PRELUDE, RECORD, CHANGE, GROUP];
-    record_load: Reads, [PRELUDE, RECORD];
-    record_update: Writes, [PRELUDE, RECORD, CHANGE, GROUP, INTEGER];
-    record_delete: Reads, [PRELUDE, RECORD, GROUP, TRACE];
-    group_ids: Reads, [PRELUDE, RECORD, GROUP];
-    group_len: Reads, [PRELUDE, RECORD, GROUP];
-    group_read: Reads, [PRELUDE, RECORD, GROUP];
-    group_clear: Reads, [PRELUDE, RECORD, GROUP, TRACE];
-    group_limit: Reads, [PRELUDE, RECORD, GROUP];
-    sweep: Reads, [PRELUDE, TRACE];
+    record_create: Writes, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
+    record_load: Reads, [PRELUDE, STATE, RECORD];
+    record_update: Writes, [QUICK_UPDATE, PRELUDE, STATE, RECORD, CHANGE, INTEGER, VALUES];
+    record_move: Writes, [PRELUDE, STATE, RECORD, CHANGE, GROUP, INTEGER, VALUES];
+    record_delete: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
+    group_ids: Reads, [PRELUDE, STATE, RECORD, GROUP];
+    group_len: Reads, [PRELUDE, STATE, RECORD, GROUP];
+    group_read: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP];
+    group_clear: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
+    group_limit: Reads, [PRELUDE, STATE, RECORD, GROUP];
+    sweep: Reads, [PRELUDE, DAMAGE, STATE, TRACE];
     namespace_clear: Reads, [];
-    namespace_sweep: Reads, [PRELUDE, RECORD, GROUP, TRACE];
-    handover_prepare: Reads, [PRELUDE, RECORD, CHANGE];
-    handover_end: Reads, [PRELUDE, RECORD, CHANGE, GROUP];
-    handover_activate: Reads, [PRELUDE, RECORD, CHANGE, GROUP];
-    handover_discard: Reads, [PRELUDE, RECORD, CHANGE];
+    namespace_sweep: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
+    handover_prepare: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE];
+    handover_end: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
+    handover_activate: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
+    handover_discard: Reads, [PRELUDE, STATE, RECORD, CHANGE];
     probe: Writes, [PRELUDE];
 }
 
@@ -87,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_script_has_all_functions_that_it_calls() {
-        let texts = [PRELUDE, RECORD, CHANGE, GROUP, TRACE, INTEGER];
+        let texts = [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP, TRACE, INTEGER, VALUES];
         let mut shared: BTreeSet<&str> = texts.into_iter().flat_map(declared).collect();
         shared.retain(|name| !["KEYS", "ARGV"].contains(name)); // Redis itself declares them.
         for (name, script) in Scripts::new().by_name() {

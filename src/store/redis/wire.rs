@@ -1,5 +1,6 @@
 //! Connections to a node: what is sent on them, and how that can fail.
 
+pub(crate) mod commands;
 pub(crate) mod connection;
 pub(crate) mod error_reply;
 pub(crate) mod failure;

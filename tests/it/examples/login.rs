@@ -513,15 +513,15 @@ fn a_session_that_is_ended_meanwhile_changes_nothing() {
 
     let release = Arc::new(Barrier::new(2));
     proxy.next(&[Fault::Hold(release.clone())]);
-    let scripts = || {
+    let loads = || {
         let stats: String = redis.run(&["INFO", "commandstats"]);
-        let calls = stats.split("cmdstat_evalsha:calls=").nth(1).expect("scripts were called");
+        let calls = stats.split("cmdstat_hgetall:calls=").nth(1).expect("sessions were loaded");
         calls.split(',').next().unwrap().parse::<u32>().unwrap()
     };
-    let before = scripts();
+    let before = loads();
     thread::scope(|scope| {
         let request = scope.spawn(|| browser.post("/email", &[("csrf", &token), ("email", "mallory@example.com")]));
-        until(|| scripts() > before);
+        until(|| loads() > before);
         assert_eq!(manager(&redis.url()).group("ada").clear().unwrap(), 1);
         release.wait();
         let answer = request.join().expect("an answer");

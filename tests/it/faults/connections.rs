@@ -283,7 +283,8 @@ fn what_redis_refuses_has_a_kind_and_costs_nobody_a_session() {
         (b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", StoreErrorKind::Corrupt),
         (b"-ERR unknown command\r\n", StoreErrorKind::Backend),
     ] {
-        proxy.next(&[Fault::Answer(reply)]);
+        // If the plain commands of a load are refused, the script is tried.
+        proxy.next(&[Fault::Answer(reply), Fault::Answer(reply)]);
         assert_eq!(kind(manager.load(&header)), expected, "{}", reply.escape_ascii());
         proxy.next(&[Fault::Pass, Fault::Answer(reply)]);
         let saved = manager.transact(&header, |session| session.set("a", &1));

@@ -3,7 +3,10 @@
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
 use crate::support::wait::let_connections_rest;
-use crate::support::{builder, cookie, devices, fault, is_alive, kind, login_on, manager, session_with, with_timeout};
+use crate::support::{
+    builder, cookie, devices, fault, is_alive, kind, let_it_know_the_scripts, login_on, manager, session_with,
+    with_timeout,
+};
 use multi_process_session::{Error, SessionManager};
 use std::slice::from_ref;
 use std::time::Duration;
@@ -52,6 +55,7 @@ fn what_is_sent_twice_is_applied_once() {
 #[test]
 fn a_save_that_failed_can_be_made_again() {
     let redis = Redis::start();
+    let_it_know_the_scripts(&redis.url());
     let proxy = Proxy::start(redis.socket());
     let manager = with_timeout(&proxy.url(), LONG);
     for fault in [Fault::LoseReply, Fault::Silence] {

@@ -163,7 +163,8 @@ fn behind_one_address_the_new_primary_is_found_by_workers_that_only_read() {
                     save_new(&manager, "x").unwrap();
                 }
             });
-            assert!(!commands.iter().any(|command| command == "evalsha"), "the old one is left: {commands:?}");
+            let asked = commands.iter().any(|command| ["evalsha", "hgetall"].contains(&&**command));
+            assert!(!asked, "the old one is left: {commands:?}");
             assert_eq!(manager.stats().retries, retries + 1);
             assert_eq!(manager.stats().refused_refreshes, 0);
             until(|| primary.redis.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"));

@@ -3,14 +3,14 @@
 
 use crate::support::fork::{in_own_process, in_own_process_of, open_sockets, test_of};
 use crate::support::log::{collect, take_lines};
-use crate::support::sick::{Act, Request, Sick, array, bulk, record};
+use crate::support::sick::{Act, Request, Sick, array, bulk, packed, record};
 use crate::support::{builder, manager, save_new, session_with, until};
 use Act::{Close, Endless, Freeze, Hold, Read, ReadSlowly, Reset, Say, Trickle, Wait};
 use After::{Reused, ThrownAway};
 use StoreErrorKind::{Backend, Corrupt, Rejected, Timeout, Unavailable};
 use When::{AtOnce, AtTheDeadline, TooLate, WithinTwice};
 use log::LevelFilter;
-use multi_process_session::{Error, RedisStore, SessionManager, StoreErrorKind};
+use multi_process_session::{Error, RedisStore, Refresh, SessionManager, StoreErrorKind};
 use socket2::Domain;
 use std::error::Error as StdError;
 use std::fs;
@@ -144,6 +144,11 @@ fn outcome(call: Call, answer: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'st
     (kind, when, if sick.accepted() == opened { Reused } else { ThrownAway })
 }
 
+/// Replies to each command of a request with the same bytes.
+fn say_to_all(request: &Request, reply: &[u8]) -> Vec<Act> {
+    vec![Say(reply.repeat(request.replies()))]
+}
+
 fn half(reply: &[u8]) -> Vec<u8> {
     reply[..reply.len() / 2].to_vec()
 }
@@ -184,9 +189,13 @@ fn silence_and_broken_replies() {
         ("half a reply, then closed", |request| vec![Say(half(&request.right_reply())), Close], NO_REPLY),
         ("too late", |request| vec![Wait(PATIENCE), Say(request.right_reply())], TIMES_OUT),
         ("a trickle", |request| vec![Trickle(request.right_reply(), PAUSE)], TIMES_OUT),
-        ("another call's reply", |_| vec![Say(record(b"12345678", &[]))], NO_REPLY),
-        ("another PING's reply", |_| vec![Say(bulk(b"12345678"))], NO_REPLY),
-        ("another kind of call's reply", |request| vec![Say(array(&[array(&[bulk(request.nonce())])]))], NO_REPLY),
+        ("another call's reply", |request| say_to_all(request, &record(b"12345678", &[])), NO_REPLY),
+        ("another PING's reply", |request| say_to_all(request, &bulk(b"12345678")), NO_REPLY),
+        (
+            "another kind of call's reply",
+            |request| say_to_all(request, &array(&[array(&[bulk(request.nonce())])])),
+            NO_REPLY,
+        ),
         ("endless depth", |_| vec![Endless(b"*1\r\n".to_vec())], NO_REPLY),
     ];
     without_a_trace(|| {
@@ -289,11 +298,13 @@ fn garbage() {
     ];
     without_a_trace(|| {
         for_each_call(|name, call| {
-            let cases =
-                incomplete.iter().map(|text| (text, TIMES_OUT)).chain(wrong.iter().map(|text| (text, NO_REPLY)));
-            for (text, expected) in cases {
-                let outcome = after_some_attempts(expected, || outcome(call, |_| vec![Say(text.to_vec())]));
-                assert_eq!(outcome, expected, "{name}: {}", text.escape_ascii());
+            for text in incomplete {
+                let outcome = after_some_attempts(TIMES_OUT, || outcome(call, |_| vec![Say(text.to_vec())]));
+                assert_eq!(outcome, TIMES_OUT, "{name}: {}", text.escape_ascii());
+            }
+            for text in wrong {
+                let outcome = after_some_attempts(NO_REPLY, || outcome(call, |request| say_to_all(request, text)));
+                assert_eq!(outcome, NO_REPLY, "{name}: {}", text.escape_ascii());
             }
         });
     });
@@ -328,13 +339,13 @@ fn what_redis_refuses() {
         for_each_call(|name, call| {
             for (text, kind, after) in cases {
                 let expected = (*kind, AtOnce, *after);
-                let outcome = after_some_attempts(expected, || outcome(call, |_| vec![Say(text.to_vec())]));
+                let outcome = after_some_attempts(expected, || outcome(call, |request| say_to_all(request, text)));
                 assert_eq!(outcome, expected, "{name}: {}", text.escape_ascii());
             }
             let expected = (Backend, AtOnce, Reused);
             let long = || [b"-ERR ", &*vec![b'x'; 20_000], b"\r\n"].concat();
             assert_eq!(
-                after_some_attempts(expected, || outcome(call, move |_| vec![Say(long())])),
+                after_some_attempts(expected, || outcome(call, move |request| say_to_all(request, &long()))),
                 expected,
                 "{name}: a long text"
             );
@@ -455,8 +466,6 @@ fn a_save_that_the_server_does_not_read_to_its_end() {
 
 #[test]
 fn a_record_that_makes_no_sense() {
-    // Zero, one, and the largest number there is.
-    let [zero, one, far] = [&b"0"[..], b"1", b"18446744073709551615"];
     const FIELDS: &[&[&[u8]]] =
         &[&[b":a", b"\xff\xfe"], &[b":\xff", b"1"], &[b":a"], &[b":a", b"1", b":b"], &[b"a", b"1"], &[b":", b""]];
     let header = header();
@@ -469,12 +478,14 @@ fn a_record_that_makes_no_sense() {
         (&[b"$2\r\nok\r\n"], (Corrupt, AtOnce, Reused)),
         (&[b"$3\r\nhmm\r\n"], (Corrupt, AtOnce, Reused)),
         (&[b"$2\r\nok\r\n", b"_\r\n", b"_\r\n", b":1\r\n"], (Corrupt, AtOnce, Reused)),
-        (&[b"$2\r\nok\r\n", b":-1\r\n", b":1\r\n", b":1\r\n"], (Corrupt, AtOnce, Reused)),
         (&[b"$2\r\nok\r\n", b"$7\r\nhunter2\r\n"], (Corrupt, AtOnce, Reused)),
-        (&[b"$2\r\nok\r\n", b"$21\r\n184467440737095516160\r\n"], (Corrupt, AtOnce, Reused)),
     ];
     for (parts, expected) in cases {
         let answer = |request: &Request| {
+            if request.name() == "HGETALL" {
+                // The plain commands find a damaged record, so the script has to look at it.
+                return vec![Say(request.load_reply(&array(&[bulk(b"s"), bulk(b"damaged")])))];
+            }
             let mut reply = vec![bulk(request.nonce())];
             reply.extend(parts.iter().map(|part| part.to_vec()));
             vec![Say(array(&reply))]
@@ -487,27 +498,31 @@ fn a_record_that_makes_no_sense() {
             parts.concat().escape_ascii()
         );
     }
-    // Values that are not JSON, and the largest numbers. Whatever they lead to, nothing panics.
+    // Values that are not JSON, and the largest and smallest numbers. Whatever they lead to, nothing panics.
     let sick = Sick::unix();
-    let manager = builder(sick.url()).build().unwrap();
+    let managers =
+        [Refresh::default(), Refresh::EveryLoad].map(|refresh| builder(sick.url()).refresh(refresh).build().unwrap());
+    let far = u64::MAX;
     for fields in FIELDS {
-        for numbers in [
-            [far; 8],
-            [zero; 8],
-            [one, far, far, far, far, one, one, far],
-            [one, one, one, one, one, far, far, one],
-            [one, one, one, one, one, one, far, far],
-        ] {
+        for info in [[far; 8], [0; 8], [1, far, far, far, far, 1, 1, far], [1, 1, 1, 1, 1, far, far, 1]] {
             sick.answer(move |request| {
-                let fields: Vec<_> = fields.iter().map(|field| bulk(field)).collect();
-                let reply = [bulk(request.nonce()), bulk(b"ok"), array(&numbers.map(bulk)), bulk(b"0"), array(&fields)];
-                vec![Say(array(&reply))]
+                let mut fields: Vec<_> = fields.iter().map(|field| bulk(field)).collect();
+                if request.name() != "HGETALL" {
+                    let info = packed(&std::array::from_fn::<_, 8, _>(|at| (if at == 0 { 5 } else { 6 }, info[at])));
+                    return vec![Say(array(&[bulk(request.nonce()), bulk(b"ok"), bulk(&info), array(&fields)]))];
+                }
+                let life: [(usize, u64); 5] = std::array::from_fn(|at| (6, info[at + 1]));
+                let state = [packed(&[(5, info[0]), (8, far)]), packed(&life), packed(&[(7, 1), (8, far)])].concat();
+                fields.extend([bulk(b"s"), bulk(&state)]);
+                vec![Say(request.load_reply(&array(&fields)))]
             });
-            let Ok(mut session) = manager.load(&header) else { continue };
-            let _ = (session.created_at(), session.expires_at(), session.get::<u32>("a"), session.get::<u32>(""));
-            session.increment("n", 1).unwrap();
-            let _ = session.save();
-            let _ = session.destroy();
+            for manager in &managers {
+                let Ok(mut session) = manager.load(&header) else { continue };
+                let _ = (session.created_at(), session.expires_at(), session.get::<u32>("a"), session.get::<u32>(""));
+                session.increment("n", 1).unwrap();
+                let _ = session.save();
+                let _ = session.destroy();
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ fn outages_retries_and_damaged_records_are_logged_by_public_ids_alone() {
 
         let header = session_with(&manager, &[("user", "ada")]);
         let id = manager.load(&header).unwrap().public_id();
-        redis.run::<i64>(&["HDEL", &redis.records()[0], "v"]);
+        redis.run::<i64>(&["HDEL", &redis.records()[0], "s"]);
         for _ in 0..3 {
             manager.load(&header).unwrap_err();
         }

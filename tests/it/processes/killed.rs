@@ -108,7 +108,7 @@ fn check_redis(redis: &Redis, manager: &SessionManager, deed: &str, own: &str, o
     }
     // The session is there exactly once, under its old id or under a new one.
     if ["join", "change", "leave", "regenerate", "rotate"].contains(&deed) {
-        let own_records = records.iter().filter(|key| redis.record(key).contains_key("v")).count();
+        let own_records = records.iter().filter(|key| redis.record(key).contains_key("s")).count();
         assert_eq!(own_records, 2, "{deed}: its own record and the other's: {records:?}");
     }
 }

@@ -10,11 +10,11 @@ fn a_damaged_record_is_its_owners_problem_alone_and_a_logout_ends_it() {
     let damages: [&[&[&str]]; 7] = [
         &[&["SET", "KEY", "something else"]],
         &[&["DEL", "KEY"], &["RPUSH", "KEY", "a", "list"]],
-        &[&["HDEL", "KEY", "i"]],
-        &[&["HDEL", "KEY", "v"]],
-        &[&["HSET", "KEY", "a", "soon"]],
-        &[&["HSET", "KEY", "v", "18446744073709551615"]],
-        &[&["HSET", "KEY", "c", "\u{fffd}", "a", ""]],
+        &[&["HDEL", "KEY", "s"]],
+        &[&["HSET", "KEY", "s", ""]],
+        &[&["HSET", "KEY", "s", "one byte more than the state of a record that this library has"]],
+        &[&["HSET", "KEY", "b", "\u{fffd}"]],
+        &[&["HSET", "KEY", "g", "short"]],
     ];
     for damage in damages {
         let redis = Redis::start();
@@ -30,7 +30,10 @@ fn a_damaged_record_is_its_owners_problem_alone_and_a_logout_ends_it() {
         }
         let before: Vec<u8> = redis.run(&["DUMP", &key]);
         assert_eq!(kind(manager.load(&header)), StoreErrorKind::Corrupt, "{damage:?}");
-        assert_eq!(kind(session.save()), StoreErrorKind::Corrupt, "{damage:?}");
+        if !damage[0].iter().any(|word| ["b", "g"].contains(word)) {
+            // A save does not need these two.
+            assert_eq!(kind(session.save()), StoreErrorKind::Corrupt, "{damage:?}");
+        }
         session.regenerate();
         assert_eq!(kind(session.save()), StoreErrorKind::Corrupt, "{damage:?}");
         assert_eq!(redis.run::<Vec<u8>>(&["DUMP", &key]), before, "{damage:?}: nothing is made worse");
@@ -69,8 +72,7 @@ const GARBAGE: [&str; 22] = [
 ];
 
 /// The library's own fields. No record of its own has all of them.
-const FIELDS: [&str; 20] =
-    ["v", "c", "i", "o", "a", "r", "b", "g", "j", "e", "k", "s", "n0", "n3", "x", "p", "f", "u", "m", "t"];
+const FIELDS: [&str; 13] = ["s", "g", "b", "e", "p", "n0", "n3", "f", "u", "m", "t", "o", "l"];
 
 /// Uses a session in every way, and ends it. Whatever its record holds, each call ends soon, and the session is not
 /// alive afterwards.

@@ -1,8 +1,9 @@
 //! What Redis keeps of a session.
 
+use crate::support::place::Place;
 use crate::support::redis::Redis;
-use crate::support::{builder, cookie, manager, session_with};
-use multi_process_session::{Error, Refresh, Session};
+use crate::support::{builder, cookie, login, manager, session_with};
+use multi_process_session::{Error, Session};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -54,21 +55,20 @@ fn a_change_set_that_is_refused_leaves_the_record_as_it_was_to_the_last_field() 
 
 #[test]
 fn every_key_has_an_expiry() {
-    let redis = Redis::start();
+    let place = Place::redis();
+    let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
     let manager = manager(&redis.url());
     let header = session_with(&manager, &[("user", "ada")]);
     let life = 7 * 24 * 60 * 60 * 1000 + 60_000;
     let lives = || -> Vec<i64> { redis.keys().iter().map(|key| redis.run(&["PTTL", key])).collect() };
     let is_whole = |left: i64| (life - 120_000..=life).contains(&left);
     assert!(is_whole(lives()[0]), "{:?}", lives());
-    // If somebody takes the expiry away, the next load sets it again, even a load that never refreshes.
+    // If somebody takes the expiry away, the next refresh sets it again.
     let key = redis.keys().remove(0);
-    for refresh in [Refresh::default(), Refresh::Never] {
-        let _: i64 = redis.run(&["PERSIST", &key]);
-        let manager = builder(&redis.url()).refresh(refresh).build().unwrap();
-        assert!(manager.load(&header).unwrap().save().unwrap().is_some());
-        assert!(is_whole(lives()[0]), "{:?}", lives());
-    }
+    place.let_time_pass_for_all(Duration::from_secs(120));
+    let _: i64 = redis.run(&["PERSIST", &key]);
+    assert!(manager.load(&header).unwrap().save().unwrap().is_some());
+    assert!(is_whole(lives()[0]), "{:?}", lives());
     let mut session = manager.load(&header).unwrap();
     session.set_idle_timeout(Duration::from_secs(100));
     let _ = session.save().unwrap();
@@ -78,6 +78,20 @@ fn every_key_has_an_expiry() {
     let header = cookie(&session.save().unwrap().unwrap());
     assert!((90_000..=101_000).contains(&lives()[0]), "a new id has a full life: {:?}", lives());
     assert_eq!((lives().len(), manager.load(&header).unwrap().is_new()), (1, false));
+}
+
+#[test]
+fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
+    let place = Place::redis();
+    let manager = manager(&place.url());
+    for in_group in [false, true] {
+        let header = if in_group { login(&manager, "ada") } else { session_with(&manager, &[("user", "ada")]) };
+        let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
+        redis.run::<i64>(&["PEXPIRE", &redis.records()[0], "1000000000000"]);
+        place.let_time_pass_for_all(Duration::from_secs(8 * 24 * 60 * 60));
+        assert!(manager.load(&header).unwrap().is_new());
+        redis.run::<()>(&["FLUSHALL"]);
+    }
 }
 
 #[test]
@@ -137,8 +151,8 @@ fn sums_are_exact_to_the_limits_of_64_bits() {
     for text in
         ["9223372036854775808", "-9223372036854775809", "99999999999999999999", "1.0", "1e3", "\"1\"", "01", "-0"]
     {
-        let mut late = manager.load(&header).unwrap();
         let _: i64 = redis.run(&["HSET", &redis.keys()[0], ":n", text]);
+        let mut late = manager.load(&header).unwrap();
         late.increment("n", -1).unwrap();
         assert!(matches!(late.save(), Err(Error::NotAnInteger { .. })), "{text}");
     }

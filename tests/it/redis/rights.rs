@@ -22,7 +22,14 @@ fn the_rights_that_the_readme_names_are_enough() {
         let answer = redis::cmd(dangerous[0]).arg(dangerous[1]).exec(&mut as_user.get_connection().unwrap());
         assert_eq!(answer.unwrap_err().code(), Some("NOPERM"), "{dangerous:?}");
     }
+    let mut new = manager.load(None).unwrap();
+    new.set("a", &1).unwrap();
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "-time"]);
+    assert_eq!(kind(new.save()), StoreErrorKind::Rejected);
+    // A load whose plain commands are refused is made by a script.
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "+time", "-echo"]);
+    assert!(!manager.load(&header).unwrap().is_new());
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "-hgetall"]);
     assert_eq!(kind(manager.load(&header)), StoreErrorKind::Rejected);
 }
 

@@ -258,7 +258,7 @@ fn a_demoted_primary_is_left_at_once_by_the_call_that_finds_out_and_by_all_other
         let (commands, _) = from.redis.commands(|| {
             thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| manager.load(&header).unwrap()))));
         });
-        assert!(!commands.iter().any(|command| command == "evalsha"), "{commands:?}");
+        assert!(!commands.iter().any(|command| ["evalsha", "hgetall"].contains(&&**command)), "{commands:?}");
         until(|| from.redis.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
     }
     assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(2));

@@ -16,7 +16,7 @@ use multi_process_session::store::Store;
 use multi_process_session::{
     Error, RedisStore, Secret, Session, SessionInfo, SessionManager, SessionManagerBuilder, SqliteStore,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -283,8 +283,8 @@ impl Stored {
         let redis = Redis::start();
         let commands = fs::read_to_string(folder.join("redis.commands")).expect("the fixture is there");
         for line in commands.lines().filter(|line| !line.starts_with('#')) {
-            let command: Vec<String> = line.splitn(4, ' ').map(unescaped).collect();
-            redis.run::<()>(&command.iter().map(String::as_str).collect::<Vec<_>>());
+            let command: Vec<Vec<u8>> = line.splitn(4, ' ').map(unescaped).collect();
+            ::redis::Cmd::new().arg(command).exec(&mut redis.connect()).unwrap();
         }
         let place = Place::Redis(redis);
         Stored { manager: settings(&place).build().unwrap(), facts: facts(&folder.join("redis.facts")), place }
@@ -363,17 +363,19 @@ fn facts(list: &Path) -> HashMap<String, String> {
     facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Reads an argument of a command, where `\xNN` stands for a control character or a backslash.
-fn unescaped(argument: &str) -> String {
+/// Reads an argument of a command, where `\xNN` stands for a byte that is not plain ASCII, or for a backslash.
+fn unescaped(argument: &str) -> Vec<u8> {
     if argument == IN_GRACE {
-        return milliseconds(SystemTime::now() + 4 * MINUTE).to_string();
+        return milliseconds(SystemTime::now() + 4 * MINUTE).to_string().into_bytes();
     }
     let mut parts = argument.split("\\x");
-    let first = parts.next().expect("a split has a first part").to_owned();
-    parts.fold(first, |text, part| {
+    let mut bytes = parts.next().expect("a split has a first part").as_bytes().to_vec();
+    for part in parts {
         let (code, rest) = part.split_at(2);
-        text + &char::from(u8::from_str_radix(code, 16).expect("two digits")).to_string() + rest
-    })
+        bytes.push(u8::from_str_radix(code, 16).expect("two digits"));
+        bytes.extend(rest.bytes());
+    }
+    bytes
 }
 
 fn milliseconds(time: SystemTime) -> u128 {
@@ -446,35 +448,40 @@ fn store_redis(folder: &Path) {
 /// The commands that make all keys of a server. Graces that end after `end_of_storing` go on.
 fn commands(redis: &Redis, end_of_storing: SystemTime) -> String {
     let mut commands = String::new();
-    let mut add = |command: &[&str]| {
+    let mut add = |command: &[&[u8]]| {
         let escaped: Vec<String> = command.iter().map(|argument| escaped(argument)).collect();
         commands += &(escaped.join(" ") + "\n");
     };
     for key in redis.all_keys() {
+        let name = key.as_bytes();
         if redis.run::<String>(&["TYPE", &key]) == "hash" {
-            for (field, value) in redis.run::<BTreeMap<String, String>>(&["HGETALL", &key]) {
-                let is_grace = field.starts_with(":\0before:")
-                    || field == "u" && value.parse::<u128>().unwrap() > milliseconds(end_of_storing);
-                add(&["HSET", &key, &field, if is_grace { IN_GRACE } else { &value }]);
+            for (field, value) in redis.record(&key) {
+                let is_grace =
+                    field.starts_with(":\0before:") || field == "u" && number(&value) > milliseconds(end_of_storing);
+                add(&[b"HSET", name, field.as_bytes(), if is_grace { IN_GRACE.as_bytes() } else { &value }]);
             }
         } else {
             for (member, score) in redis.run::<Vec<(String, String)>>(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]) {
-                add(&["ZADD", &key, &score, &member]);
+                add(&[b"ZADD", name, score.as_bytes(), member.as_bytes()]);
             }
         }
         if redis.run::<i64>(&["PTTL", &key]) >= 0 {
-            add(&["PEXPIREAT", &key, &redis.expires(&key).to_string()]);
+            add(&[b"PEXPIREAT", name, redis.expires(&key).to_string().as_bytes()]);
         }
     }
     commands
 }
 
-fn escaped(argument: &str) -> String {
-    let escape = |char: char| match char {
-        '\\' | '\0'..='\x1f' => format!("\\x{:02x}", u32::from(char)),
-        other => other.to_string(),
+fn number(text: &[u8]) -> u128 {
+    String::from_utf8_lossy(text).parse().expect("a number")
+}
+
+fn escaped(argument: &[u8]) -> String {
+    let escape = |byte: &u8| match byte {
+        b'!'..=b'~' if *byte != b'\\' => char::from(*byte).to_string(),
+        other => format!("\\x{other:02x}"),
     };
-    argument.chars().map(escape).collect()
+    argument.iter().map(escape).collect()
 }
 
 /// Stores all sessions, and gives their facts. The times among the facts are earlier by `ago`.

@@ -10,18 +10,18 @@
 --       how long the ended set lives (ms)
 -- Reply: 'ok', number of sessions that have ended, list of their ids
 --        'forward', id, version at which this id replaced the id of the record that was to stay
-local members, joined, ended, stays = next_key(), next_key(), next_key(), next_key()
-local replaced_in, most, ended_set_lifetime = next_number(), next_number(), next_number()
+local _, members, joined, ended, stays = unpack(KEYS)
+local replaced_in, most, ended_set_lifetime = unpack(ARGV, 2, 4)
 
-local version, graces_ended
+local packed, graces_ended
 if stays then
-  version, graces_ended = unpack(call_or_nil('HMGET', stays, 'v', 'e') or {})
+  packed, graces_ended = unpack(call_or_nil('HMGET', stays, 's', 'e') or {})
   local id, id_replaced_in = forward(stays)
-  if id and not version then
+  if id and not packed then
     return { nonce, 'forward', id, id_replaced_in }
   end
 end
-local of_generation = read_integer(call_or_nil('HGET', generation_key, 'began'))
+local of_generation = present_generation()
 if redis.call('EXISTS', ended) == 0 then -- If the ended set exists, this call was made before.
   if redis.call('TYPE', members).ok ~= 'zset' or not is_of_generation(members, of_generation) then
     -- The group is damaged, has ended with its namespace, or does not exist.
@@ -30,11 +30,12 @@ if redis.call('EXISTS', ended) == 0 then -- If the ended set exists, this call w
     end
   else
     local id = stays and stays:sub(-ID_LENGTH)
-    local expires_at = read_integer(version) and redis.call('ZSCORE', members, id)
-    if replaced_in and graces_ended and replaced_in <= (read_integer(graces_ended) or replaced_in) then
+    local version = packed and #packed == STATE_LENGTH and unpack_state(packed).version
+    local expires_at = version and redis.call('ZSCORE', members, id)
+    if replaced_in ~= '' and graces_ended and tonumber(replaced_in) <= (read_integer(graces_ended) or math.huge) then
       expires_at = false
     end
-    local order = expires_at and call_or_nil('ZSCORE', joined, id) or string.format('%.0f', now_us())
+    local order = expires_at and call_or_nil('ZSCORE', joined, id) or string.format('%.0f', now_us)
     if expires_at then
       redis.call('HSET', stays, 'e', version) -- THE FIRST WRITE adds, so a full memory refuses the call.
     end
@@ -45,11 +46,11 @@ if redis.call('EXISTS', ended) == 0 then -- If the ended set exists, this call w
       redis.call('ZREM', ended, id)
       redis.call('ZADD', members, -of_generation, GENERATION, expires_at, id)
       redis.call('ZADD', joined, order, id)
-      redis.call('PEXPIREAT', members, read_integer(expires_at) or now_ms() + 1)
-      redis.call('PEXPIREAT', joined, read_integer(expires_at) or now_ms() + 1)
+      redis.call('PEXPIREAT', members, read_integer(expires_at) or now + 1)
+      redis.call('PEXPIREAT', joined, read_integer(expires_at) or now + 1)
     end
   end
 end
 -- A call that was made before writes this too: see `write_for_wait` in change.lua.
 redis.call('PEXPIRE', ended, ended_set_lifetime)
-return { nonce, 'ok', redis.call('ZCOUNT', ended, now_ms(), '+inf'), redis.call('ZRANGE', ended, 0, most - 1) }
+return { nonce, 'ok', redis.call('ZCOUNT', ended, now, '+inf'), redis.call('ZRANGE', ended, 0, most - 1) }

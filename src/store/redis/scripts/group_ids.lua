@@ -7,14 +7,14 @@
 --       the most ids to list
 -- Reply: 'ok', list of ids, expiry at which the next page begins ('' if this is the last page), how many ids of that
 --        expiry the next page has to leave out
-local members = next_key()
-local from, left_out, most = next_text(), next_number(), next_number()
+local members = KEYS[2]
+local from, left_out, most = unpack(ARGV, 2, 4)
 
-if not is_of_generation(members, generation()) then
+if not is_of_generation(members, present_generation()) then
   return { nonce, 'ok', {}, '', 0 }
 end
 if from == '' then
-  from = string.format('%.0f', now_ms())
+  from = string.format('%.0f', now)
 end
 local page = redis.call('ZRANGEBYSCORE', members, from, '+inf', 'WITHSCORES', 'LIMIT', left_out, most)
 local ids, next_from, next_left_out = {}, from, left_out
@@ -26,4 +26,4 @@ for at = 1, #page, 2 do
   end
   next_left_out = next_left_out + 1
 end
-return { nonce, 'ok', ids, #ids == most and next_from or '', next_left_out }
+return { nonce, 'ok', ids, #ids == tonumber(most) and next_from or '', next_left_out }

@@ -3,9 +3,9 @@
 --       members, order of joining
 -- ARGV: nonce
 -- Reply: 'ok', number
-local members = next_key()
+local members = KEYS[2]
 
-if not is_of_generation(members, generation()) then
+if not is_of_generation(members, present_generation()) then
   return { nonce, 'ok', 0 }
 end
-return { nonce, 'ok', redis.call('ZCOUNT', members, now_ms(), '+inf') }
+return { nonce, 'ok', redis.call('ZCOUNT', members, now, '+inf') }

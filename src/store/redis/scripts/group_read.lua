@@ -5,18 +5,21 @@
 -- ARGV: nonce
 --       after how many bytes of values to stop
 --       list of fields to read
--- Reply: 'ok', list of sessions (id, info, list of values), how many of the records were looked at
-local members, joined = next_key(), next_key()
-local bytes_left = next_number()
-local first_field, last_field = next_list()
+-- Reply: 'ok', now, list of sessions (id, packed state, when it joined, packed as 6 bytes, expires at, list of values),
+--        how many of the records were looked at
+local _, members, joined = unpack(KEYS, 1, 3)
+local bytes_left = tonumber(ARGV[2])
+local first_field, last_field = list_at(3, 1)
 
-local sessions, looked_at, now, of_generation = {}, 0, now_ms(), generation()
-for key in next_key do
+local sessions, looked_at, of_generation = {}, 0, present_generation()
+for at = 4, #KEYS do
+  local key = KEYS[at]
   local id = key:sub(-ID_LENGTH)
   local expires_at = redis.call('ZSCORE', members, id)
-  local about = expires_at and call_or_nil('HMGET', key, 'v', 'c', 'j', 'r', 'a', 'i', 'x')
-  local v, c, j, r, a, i, x = unpack(about or {})
-  if v and x == of_generation and read_integer(expires_at) then
+  local own_fields = expires_at and call_or_nil('HMGET', key, 's', 'g')
+  local packed, group = unpack(own_fields or {})
+  if packed and #packed == STATE_LENGTH and unpack_state(packed).generation == of_generation
+    and read_integer(expires_at) then
     local values = {}
     for from = first_field, last_field, CHUNK do
       for _, value in ipairs(redis.call('HMGET', key, unpack(ARGV, from, math.min(from + CHUNK - 1, last_field)))) do
@@ -24,9 +27,8 @@ for key in next_key do
         bytes_left = bytes_left - (value and #value or 0)
       end
     end
-    local refreshed_at = r == '0' and c or r
-    sessions[#sessions + 1] = { id, { v, c, j, refreshed_at, a, i, now, math.max(expires_at - now, 0) }, values }
-  elseif about and redis.call('EXISTS', key) == 0 then
+    sessions[#sessions + 1] = { id, packed, group and group:sub(1, 6) or '', expires_at, values }
+  elseif own_fields and redis.call('EXISTS', key) == 0 then
     leave_group({ id = id, members = members, joined = joined }) -- Redis has evicted the record.
   end
   looked_at = looked_at + 1
@@ -34,4 +36,4 @@ for key in next_key do
     break
   end
 end
-return { nonce, 'ok', sessions, looked_at }
+return { nonce, 'ok', now, sessions, looked_at }

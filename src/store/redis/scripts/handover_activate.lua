@@ -11,52 +11,51 @@
 --       when the session expires, if it was never loaded (ms; '' if it was loaded)
 --       list of the four fields of nonces that the other record had
 --       list of the fields that were incremented
--- Reply: 'ok', info, list of ids that the limit has ended, whether others are still to end, list of the totals
+-- Reply: 'ok', info, list of the totals, list of ids that the limit has ended, whether others are still to end
 --        'gone'
-local record, ended_key, lifetime = next_record(), next_key(), next_lifetime()
-local joins, limit, ended_set_lifetime = next_flag(), next_number(), next_number()
-local has_own_idle_timeout, began_at, unconfirmed_until = next_flag(), next_number(), next_number()
-local first_nonces, last_nonces = next_list()
-local first_total, last_total = next_list()
+local record, ended_key, lifetime = record_at(2), KEYS[5], lifetime_at(2)
+local joins, limit, ended_set_lifetime, has_own_idle_timeout, began_at, unconfirmed_until = unpack(ARGV, 5, 10)
+local first_nonces, last_nonces = list_at(11, 1)
+local first_total, last_total = list_at(last_nonces + 1, 1)
 
-if redis.call('EXISTS', record.key) == 0 or not knows_call(record) then
+local s, p, g, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 'p', 'g', 'n0', 'n1', 'n2', 'n3'))
+local later = { n0 or '', n1 or '', n2 or '', n3 or '' }
+if not s or s:sub(-NONCE_LENGTH) ~= nonce and not is_remembered(later) then
   return { nonce, 'gone' }
 end
 local ended, more = {}, 0
-if redis.call('HEXISTS', record.key, 'p') == 1 then
-  local c, a, i, x = unpack(redis.call('HMGET', record.key, 'c', 'a', 'i', 'x'))
-  local state =
-    { created_at = read_integer(c), ends_at = read_integer(a), idle_timeout = read_integer(i), now = now_ms() }
-  if not x or x ~= generation() then
-    return { nonce, 'gone' }
-  elseif not (state.created_at and state.ends_at and state.idle_timeout) then
+if p then
+  if #s ~= STATE_LENGTH then
     return { nonce, 'corrupt' }
+  end
+  local state = unpack_state(s)
+  if state.generation ~= present_generation() then
+    return { nonce, 'gone' }
   end
   check_group(record)
   -- THE FIRST WRITE sets an expiry, so a full memory allows all others. The old record has ended, so this must succeed.
   write_for_wait(record)
-  local is_unconfirmed = unconfirmed_until and not joins
-  redis.call('HSET', record.key, 'r', is_unconfirmed and 0 or state.now)
-  for at = first_nonces, last_nonces do
-    local field = 'n' .. (at - first_nonces)
-    local later = redis.call('HGET', record.key, field) or ''
-    redis.call('HSET', record.key, field, (ARGV[at] .. later):sub(-8 * NONCE_LENGTH))
+  for number = 0, 3 do
+    local nonces = (ARGV[first_nonces + number] .. later[number + 1]):sub(-8 * NONCE_LENGTH)
+    redis.call('HSET', record.key, 'n' .. number, nonces)
   end
-  if has_own_idle_timeout then
-    redis.call('HSET', record.key, 'o', 1)
+  if has_own_idle_timeout == '1' then
+    state.flags = OWN_IDLE_TIMEOUT
   end
   redis.call('HDEL', record.key, 'p')
-  if joins then
-    state.ends_at = lifetime.absolute_timeout and state.now + lifetime.absolute_timeout or 0
-    redis.call('HSET', record.key, 'j', state.now, 'a', state.ends_at)
-    local ended_set = { key = ended_key, lifetime = ended_set_lifetime }
-    ended, more = join(record, full_life(state, lifetime.refresh_interval), x, limit, ended_set)
+  if joins == '1' then
+    state.refreshed_at, state.ends_at = now, lifetime.absolute_timeout and now + lifetime.absolute_timeout or 0
+    state.expires_at = full_life(state, lifetime.refresh_interval)
+    redis.call('HSET', record.key, 'g', struct.pack('>I6', now) .. g:sub(7), 's', pack_state(state))
+    ended, more = join(record, state, tonumber(limit), { key = ended_key, lifetime = tonumber(ended_set_lifetime) })
   else
-    if began_at and began_at ~= state.created_at then
+    if tonumber(began_at) ~= state.created_at then
       redis.call('HSET', record.key, 'b', began_at)
     end
-    local full = full_life(state, lifetime.refresh_interval)
-    expire(record, is_unconfirmed and math.min(unconfirmed_until, full) or full)
+    state.refreshed_at = unconfirmed_until == '' and now or 0
+    state.expires_at = math.min(tonumber(unconfirmed_until) or math.huge, full_life(state, lifetime.refresh_interval))
+    redis.call('HSET', record.key, 's', pack_state(state))
+    expire(record, state)
   end
 else
   write_for_wait(record)
@@ -69,4 +68,4 @@ local totals = {}
 for at = first_total, last_total do
   totals[#totals + 1] = redis.call('HGET', record.key, ARGV[at]) or ''
 end
-return { nonce, 'ok', info(state), ended, more, totals }
+return { nonce, 'ok', info(state), totals, ended, more }

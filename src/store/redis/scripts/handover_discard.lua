@@ -3,9 +3,12 @@
 --       record
 -- ARGV: nonce
 -- Reply: 'ok'
-local record = next_record()
+local record = record_at(2)
 
-if redis.call('HEXISTS', record.key, 'p') == 1 and knows_call(record) then
+local packed, is_prepared, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 'p', 'n0', 'n1', 'n2', 'n3'))
+local is_ours = packed and packed:sub(-NONCE_LENGTH) == nonce
+  or is_remembered({ n0 or '', n1 or '', n2 or '', n3 or '' })
+if is_prepared and is_ours then
   redis.call('UNLINK', record.key)
 end
 return { nonce, 'ok' }

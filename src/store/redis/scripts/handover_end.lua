@@ -13,38 +13,41 @@
 --        absolute timeout began (ms), when it expires, if it was never loaded (ms; '' if it was loaded)
 --        'changed': the record has another version
 --        'gone'
-local record, lifetime, expected = next_record(), next_lifetime(), next_number()
-local grace, trail, new_id, trace_lifetime = next_number() or 0, next_number(), next_text(), next_number()
+local record, lifetime, expected = record_at(2), lifetime_at(2), tonumber(ARGV[5])
+local grace, trail, new_id, trace_lifetime = unpack(ARGV, 6, 9)
 
-local v, t, n0, n1, n2, n3, o, b, l =
-  unpack(redis.call('HMGET', record.key, 'v', 't', 'n0', 'n1', 'n2', 'n3', 'o', 'b', 'l'))
-local nonces, has_own_idle_timeout = { n0 or '', n1 or '', n2 or '', n3 or '' }, o == '1' and 1 or 0
-if t == nonce and not v then
-  write_for_wait(record)
-  return { nonce, 'ok', nonces, has_own_idle_timeout, b or '', l or '' }
-end
 local state, refusal = live_state(record, lifetime)
 if not state then
+  local s, t, o, b, l = unpack(redis.call('HMGET', record.key, 's', 't', 'o', 'b', 'l'))
+  if t == nonce and not s then
+    write_for_wait(record)
+    return { nonce, 'ok', record.nonces, o == '1' and 1 or 0, b or '', l or '' }
+  end
   return { nonce, refusal == 'forward' and 'gone' or refusal }
 elseif expected ~= state.version then
   return { nonce, 'changed' }
 end
 check_group(record)
+-- In the new record, the nonce of the last change is among those before.
+local field, nonces = nonce_field(record, state)
+record.nonces[field:sub(2) + 1] = nonces
 redis.call('HSET', record.key, 't', nonce) -- THE FIRST WRITE adds: a full memory refuses the change.
 leave_group(record)
 redis.call('UNLINK', record.key)
-redis.call('HSET', record.key, 't', nonce, 'n0', nonces[1], 'n1', nonces[2], 'n2', nonces[3], 'n3', nonces[4], 'b',
-  state.began_at)
-if o then
-  redis.call('HSET', record.key, 'o', o)
-end
 local unconfirmed_until = state.refreshed_at == 0 and string.format('%.0f', state.expires_at) or ''
+local began_at, is_own = string.format('%.0f', state.began_at), state.flags == OWN_IDLE_TIMEOUT
+redis.call('HSET', record.key, 't', nonce, 'n0', record.nonces[1], 'n1', record.nonces[2], 'n2', record.nonces[3],
+  'n3', record.nonces[4], 'b', began_at)
+if is_own then
+  redis.call('HSET', record.key, 'o', 1)
+end
 if unconfirmed_until ~= '' then
   redis.call('HSET', record.key, 'l', unconfirmed_until)
 end
-if trail then
-  redis.call('HSET', record.key, 'f', new_id, 'u', state.now + grace, 'm', state.version + 1)
+if trail ~= '' then
+  grace = tonumber(grace) or 0
+  redis.call('HSET', record.key, 'f', new_id, 'u', now + grace, 'm', state.version + 1)
   trace_lifetime = math.max(trace_lifetime, grace, trail)
 end
 redis.call('PEXPIRE', record.key, trace_lifetime)
-return { nonce, 'ok', nonces, has_own_idle_timeout, string.format('%.0f', state.began_at), unconfirmed_until }
+return { nonce, 'ok', record.nonces, is_own and 1 or 0, began_at, unconfirmed_until }

@@ -13,38 +13,41 @@
 --        'activated': an earlier attempt of this call has activated the record
 --        'exists'
 --        'gone': the record of an earlier attempt has ended or has another id, or the namespace was cleared
-local record = next_record()
-local version, created_at, ends_at, idle_timeout = next_number(), next_number(), next_number() or 0, next_number()
-local has_own_idle_timeout, number, size = next_flag(), next_number(), next_number()
-local prepared_lifetime, joins, group_name = next_number(), next_flag(), next_text()
-local first_value, last_value = next_list(2)
+local record = record_at(2)
+local version, created_at, ends_at, idle_timeout, has_own_idle_timeout = unpack(ARGV, 2, 6)
+local number, size, prepared_lifetime, joins, group_name = unpack(ARGV, 7, 11)
+local first_value, last_value = list_at(12, 2)
 
 check_group(record)
 if redis.call('EXISTS', record.key) == 1 then
-  local v, p, t, f = unpack(redis.call('HMGET', record.key, 'v', 'p', 't', 'f'))
-  if not v and (t or f) then
+  local s, p, t, f, n0, n1, n2, n3 =
+    unpack(redis.call('HMGET', record.key, 's', 'p', 't', 'f', 'n0', 'n1', 'n2', 'n3'))
+  if not s and (t or f) then
     return { nonce, 'gone' }
-  elseif not knows_call(record) then
+  elseif not s or s:sub(-NONCE_LENGTH) ~= nonce and not is_remembered({ n0 or '', n1 or '', n2 or '', n3 or '' }) then
     return { nonce, 'exists' }
-  elseif p ~= v then
+  elseif not p or #s ~= STATE_LENGTH or unpack_state(s).version ~= tonumber(p) then
     return { nonce, 'activated' }
   end
   redis.call('UNLINK', record.key)
 end
 local cleared = read_integer(call_or_nil('HGET', generation_key, 'cleared'))
-if cleared and created_at <= cleared then
+if cleared and tonumber(created_at) <= cleared then
   return { nonce, 'gone' } -- The namespace is being cleared, and the slot of the old record comes later.
 end
 -- With a grace, the old id leads to this record from handover_end.lua on, before the record is activated. That does no
 -- harm.
-redis.call('HSET', record.key, 'p', version, 'v', version, 'c', created_at, 'r', now_ms(), 'a', ends_at,
-  'i', idle_timeout, 'k', number, 's', size, 'x', generation_or_new(), nonce_field(record, version))
+local writes = { 'p', version, 's', pack_state({
+  version = version, flags = has_own_idle_timeout == '1' and OWN_IDLE_TIMEOUT or 0, keys = number, bytes = size,
+  created_at = created_at, refreshed_at = now, expires_at = now + prepared_lifetime, ends_at = tonumber(ends_at) or 0,
+  idle_timeout = idle_timeout, generation = generation_or_new(), nonce = nonce,
+}) }
+if joins == '1' then
+  writes[5], writes[6] = 'g', struct.pack('>I6', now) .. group_name
+end
+for at = first_value, last_value do
+  writes[#writes + 1] = ARGV[at]
+end
+in_chunks('HSET', record.key, writes, 1, #writes)
 redis.call('PEXPIRE', record.key, prepared_lifetime)
-if has_own_idle_timeout then
-  redis.call('HSET', record.key, 'o', 1)
-end
-if joins then
-  redis.call('HSET', record.key, 'g', group_name)
-end
-in_chunks('HSET', record.key, ARGV, first_value, last_value)
 return { nonce, 'ok' }

@@ -4,14 +4,15 @@
 -- ARGV: nonce
 --       how long a trace lives (ms)
 -- Reply: 'ok'
-local trace_lifetime = next_number()
+local trace_lifetime = tonumber(ARGV[2])
 
-local of_generation = generation()
-for key in next_key do
+local of_generation = present_generation()
+for at = 2, #KEYS do
+  local key = KEYS[at]
   local kind = redis.call('TYPE', key).ok
   if kind == 'hash' then
-    local x = redis.call('HGET', key, 'x')
-    if x and x ~= of_generation then
+    local packed = redis.call('HGET', key, 's')
+    if packed and not (#packed == STATE_LENGTH and unpack_state(packed).generation == of_generation) then
       remove_record(key, trace_lifetime)
     end
   elseif kind == 'zset' and not is_of_generation(key:gsub(':joined$', ''), of_generation) then

@@ -4,19 +4,18 @@
 -- ARGV: nonce
 -- Reply: 'ok', what was read
 --        an error that names the command
-local key, members, joined, other = next_key(), next_key(), next_key(), next_key()
+local key, members, joined, other = unpack(KEYS)
 
 local LIFE = 10000
 local steps = {
   { 'HSET', key, ':probe', nonce }, -- THE FIRST WRITE adds, so a full memory refuses the probe.
   { 'PEXPIRE', key, LIFE },
   { 'ZADD', members, 1, nonce },
-  { 'PEXPIREAT', members, now_ms() + LIFE },
+  { 'PEXPIREAT', members, now + LIFE },
   { 'ZADD', joined, 'NX', 1, nonce },
   { 'PEXPIRE', joined, LIFE },
   { 'HMGET', key, ':probe' },
   { 'HGETALL', key },
-  { 'HEXISTS', key, ':probe' },
   { 'HKEYS', key },
   { 'HSTRLEN', key, ':probe' },
   { 'HDEL', key, 'v' },

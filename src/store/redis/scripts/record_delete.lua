@@ -5,10 +5,10 @@
 --       how long a trace lives (ms)
 -- Reply: 'ok', whether the session was alive
 --        'forward', id, 0, whether the session was alive: the key leads to this id, and the caller has to end it too
-local record, trace_lifetime = next_record(), next_number()
+local record, trace_lifetime = record_at(2), tonumber(ARGV[2])
 
-local version, of_generation, leads = unpack(call_or_nil('HMGET', record.key, 'v', 'x', 'f') or {})
-local was_alive = version and of_generation and of_generation == call_or_nil('HGET', generation_key, 'began')
+local packed, leads = unpack(call_or_nil('HMGET', record.key, 's', 'f') or {})
+local was_alive = packed and #packed == STATE_LENGTH and unpack_state(packed).generation == present_generation()
 local id = leads and forward(record.key, 'end')
 remove_record(record.key, trace_lifetime)
 if record.members then

@@ -1,4 +1,4 @@
--- Loads a record, and refreshes it if that is due.
+-- Loads a record that plain commands could not load: it may need a refresh, have ended, or lead to another one.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
@@ -8,24 +8,21 @@
 --        'not refreshed', error of Redis, info, fields and values by turns
 --        'gone'
 --        'forward', id, version with which the record's own id was replaced
-local record, lifetime, replaced_in = next_record(), next_lifetime(), next_number()
+local record, lifetime, replaced_in = record_at(2), lifetime_at(2), tonumber(ARGV[5])
 
-local fields = redis.call('HGETALL', record.key)
-if #fields == 0 then
-  return { nonce, 'gone' }
-end
 local state, refusal, id, version = live_state(record, lifetime, replaced_in)
 if not state then
   return { nonce, refusal, id, version }
 elseif state.is_prepared and not replaced_in then
   return { nonce, 'gone' } -- No client knows this id yet. Only an old id in its grace leads here.
 end
+local fields = redis.call('HGETALL', record.key)
 
-local now, expires_at, refreshed_at = state.now, state.expires_at, state.refreshed_at
+local expires_at, refreshed_at = state.expires_at, state.refreshed_at
 local full = full_life(state, lifetime.refresh_interval)
 local is_used_up = lifetime.refresh_interval >= 0 and expires_at < now + state.idle_timeout and full > expires_at
 -- The life is too long if the clock was put back, or if the timeouts are stricter now.
-local is_too_long = expires_at > full_life(state, math.huge) + ROUNDING
+local is_too_long = expires_at > full_life(state, math.huge)
 local is_due = refreshed_at == 0 or is_used_up or is_too_long or now - refreshed_at >= LONGEST_WITHOUT_REFRESH
 if not is_due or state.is_prepared then
   return { nonce, 'ok', info(state), fields }
@@ -38,6 +35,8 @@ if lifetime.refresh_interval < 0 then
 end
 -- If the refresh cannot be written (full memory, replica), the load still succeeds. The first write shows whether the
 -- refresh is refused.
+local before = info(state)
+state.refreshed_at, state.expires_at = now, full
 local written
 if record.members then
   written = redis.pcall('ZADD', record.members, full, record.id)
@@ -45,12 +44,14 @@ else
   written = redis.pcall('PEXPIREAT', record.key, full)
 end
 if type(written) ~= 'number' then
-  return { nonce, 'not refreshed', written.err, info(state), fields }
+  return { nonce, 'not refreshed', written.err, before, fields }
 end
-expire(record, full)
-redis.pcall('HSET', record.key, 'r', now, 'i', state.idle_timeout, 'a', state.ends_at)
+redis.call('HSET', record.key, 's', pack_state(state))
 if state.is_clock_put_back then
-  redis.pcall('HSET', record.key, 'b', state.began_at)
+  redis.call('HSET', record.key, 'b', state.began_at)
 end
-state.refreshed_at, state.expires_at = now, full
+if record.members then
+  redis.call('PEXPIREAT', record.key, full)
+  expire_with_members(record, full)
+end
 return { nonce, 'refreshed', info(state), fields }

@@ -6,8 +6,8 @@
 --       after how many bytes of values to stop
 --       how long a trace lives (ms)
 -- Reply: 'ok', list of ids whose records are still to be removed
-local ended = next_key()
-local most, bytes_left, trace_lifetime = next_number(), next_number(), next_number()
+local ended = KEYS[1]
+local most, bytes_left, trace_lifetime = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
 if most == 0 then
   -- UNLINK frees the ended set in the background. If the set expired instead, Redis might free it in one blocking step.
@@ -15,7 +15,8 @@ if most == 0 then
   return { nonce, 'ok', {} }
 end
 local swept, left = {}, {}
-for key in next_key do
+for at = 2, #KEYS do
+  local key = KEYS[at]
   local id = key:sub(-ID_LENGTH)
   if bytes_left > 0 then
     bytes_left = bytes_left - remove_record(key, trace_lifetime)

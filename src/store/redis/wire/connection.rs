@@ -1,6 +1,7 @@
 //! A connection to a node, logged in.
 
 use crate::deadline::Deadline;
+use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::failure::Failure;
 use crate::store::redis::wire::node_url::NodeUrl;
 use crate::store::redis::wire::socket::TimedSocket;
@@ -43,9 +44,9 @@ impl Connection {
             asking: false,
         };
         let login = url.login();
-        let packed: Vec<u8> = login.iter().flat_map(Cmd::get_packed_command).collect();
-        connection.send(&packed, deadline)?;
-        for _ in login {
+        let login: Commands = login.iter().collect();
+        connection.send(&login.packed, deadline)?;
+        for _ in 0..login.number {
             connection.receive(deadline)?;
         }
         Ok(connection)
@@ -77,16 +78,15 @@ impl Connection {
     /// Sends several commands at once, and gives the reply to each of them.
     pub(crate) fn request_all(
         &mut self,
-        commands: &[Cmd],
+        commands: &Commands,
         deadline: Deadline,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         if deadline.has_passed() {
             return Err(Failure::TooLate);
         }
-        let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
-        self.send(&packed, deadline)?;
-        let mut replies = Vec::with_capacity(commands.len());
-        for _ in commands {
+        self.send(&commands.packed, deadline)?;
+        let mut replies = Vec::with_capacity(commands.number);
+        for _ in 0..commands.number {
             match self.receive(deadline) {
                 Err(failure @ Failure::Connection(_)) => return Err(failure),
                 reply => replies.push(reply),

@@ -8,7 +8,7 @@ use multi_process_session::{Error, Refresh, Session, StoreErrorKind};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Forbids a command to all scripts, such as `-hexists`, or permits it again: `+hexists`.
+/// Forbids a command to all scripts, such as `-pttl`, or permits it again: `+pttl`.
 fn permit(cluster: &Cluster, command: &str) {
     for node in &cluster.nodes {
         node.redis.run::<()>(&["ACL", "SETUSER", "default", command]);
@@ -17,9 +17,9 @@ fn permit(cluster: &Cluster, command: &str) {
 
 /// Saves a new id that does not come to life: the step for that needs a command that no other step here needs.
 fn break_off(cluster: &Cluster, session: &mut Session) {
-    permit(cluster, "-hexists");
+    permit(cluster, "-pttl");
     fault(session.save());
-    permit(cluster, "+hexists");
+    permit(cluster, "+pttl");
 }
 
 #[test]
@@ -204,7 +204,16 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     }
     macro_rules! script {
         ($name:literal) => {
-            [lua!("prelude"), lua!("shared/record"), lua!("shared/change"), lua!("shared/group"), lua!($name)].concat()
+            [
+                lua!("prelude"),
+                lua!("shared/damage"),
+                lua!("shared/state"),
+                lua!("shared/record"),
+                lua!("shared/change"),
+                lua!("shared/group"),
+                lua!($name),
+            ]
+            .concat()
         };
     }
     let redis = crate::support::redis::Redis::start();

@@ -142,7 +142,7 @@ fn cut_off(last: u16) -> Sick {
         "CLUSTER" => {
             vec![Act::Say(format!("*1\r\n*3\r\n:0\r\n:{last}\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n").into_bytes())]
         }
-        _ => vec![Act::Say(b"-CLUSTERDOWN The cluster is down\r\n".to_vec())],
+        _ => vec![Act::Say(b"-CLUSTERDOWN The cluster is down\r\n".repeat(request.replies()))],
     });
     sick
 }

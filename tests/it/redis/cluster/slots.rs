@@ -41,9 +41,9 @@ fn a_moved_slot_is_followed_and_one_on_the_move_asked_for() {
         assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(4));
         // From then on all scripts are sent to the right node.
         manager.load(&header).unwrap();
-        let before = cluster.scripts();
+        let before = cluster.requests();
         manager.load(&header).unwrap();
-        assert_eq!(cluster.scripts() - before, 1);
+        assert_eq!(cluster.requests() - before, 1);
     }
 }
 

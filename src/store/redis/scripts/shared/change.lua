@@ -1,26 +1,26 @@
 -- Helpers for scripts that change records: whether a call was made before, and checks before the first write.
 
--- Says whether the record has the nonce of this call. If it does, the call has changed the record before.
-local function knows_call(record)
-  for _, nonces in ipairs(redis.call('HMGET', record.key, 'n0', 'n1', 'n2', 'n3')) do
-    local at = nonces and nonces:find(nonce, 1, true)
+-- Says whether one of the fields n0 to n3 has the nonce of this call.
+local function is_remembered(nonces)
+  for _, eight in ipairs(nonces) do
+    local at = eight:find(nonce, 1, true)
     while at do
       if at % NONCE_LENGTH == 1 then
         return true
       end
-      at = nonces:find(nonce, at + 1, true) -- This match was the end of one nonce and the beginning of the next.
+      at = eight:find(nonce, at + 1, true) -- This match was the end of one nonce and the beginning of the next.
     end
   end
   return false
 end
 
--- Gives the field for the nonce of the change that makes this version, and the new value of the field. A record
--- remembers the last 25 to 32 nonces, in four fields of up to eight nonces. Each field has at most 64 bytes, because
--- Redis keeps a hash compact only if its values are no longer than that.
-local function nonce_field(record, version)
-  local field = 'n' .. math.floor(version / 8) % 4
-  local before = version % 8 > 0 and redis.call('HGET', record.key, field) or ''
-  return field, (before .. nonce):sub(-8 * NONCE_LENGTH)
+-- Gives the field in which a record with this state remembers its nonce when the next call changes it, and the new
+-- value of the field. A record remembers the last 26 to 33 nonces: the last one in its state, and eight in each of the
+-- fields n0 to n3.
+local function nonce_field(record, state)
+  local number = math.floor(state.version / 8) % 4
+  local before = state.version % 8 > 0 and record.nonces[number + 1] or ''
+  return 'n' .. number, (before .. state.nonce):sub(-8 * NONCE_LENGTH)
 end
 
 -- Says what is under a key at which this call has to make a record:
@@ -29,13 +29,13 @@ end
 --   'gone'    the trace or the forward of such a record
 --   'exists'  anything else
 local function new_key_status(record)
-  local v, t, f, x = unpack(redis.call('HMGET', record.key, 'v', 't', 'f', 'x'))
-  if not v then
+  local s, t, f, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 't', 'f', 'n0', 'n1', 'n2', 'n3'))
+  if not s then
     return (t or f) and 'gone' or redis.call('EXISTS', record.key) == 1 and 'exists' or 'free'
-  elseif not knows_call(record) then
+  elseif s:sub(-NONCE_LENGTH) ~= nonce and not is_remembered({ n0 or '', n1 or '', n2 or '', n3 or '' }) then
     return 'exists'
   end
-  return is_current(record, x) and 'made' or 'gone'
+  return #s == STATE_LENGTH and is_current(record, unpack_state(s).generation) and 'made' or 'gone'
 end
 
 -- Writes a record's expiry again, without a change. A call that was made before has nothing to change, but it must
@@ -43,23 +43,19 @@ end
 -- that does not accept writes has to refuse the call. A full memory allows this write: see THE FIRST WRITE.
 local function write_for_wait(record)
   local left = redis.call('PTTL', record.key)
-  if left < 0 then
-    redis.call('HSET', record.key, 'v', redis.call('HGET', record.key, 'v'))
-  else
-    redis.call('PEXPIRE', record.key, math.min(math.max(left, 1), LONGEST_TIMEOUT))
-  end
+  redis.call('PEXPIRE', record.key, left < 0 and LONGEST_TIMEOUT or math.max(math.min(left, LONGEST_TIMEOUT), 1))
 end
 
--- Gives the generation of the namespace, as text. Makes a new one if there is none.
+-- Gives the generation of the namespace. Makes a new one if there is none.
 local function generation_or_new()
-  local began = generation()
+  local began = present_generation()
   if not began then
     local kind = redis.call('TYPE', generation_key).ok
     if kind ~= 'hash' and kind ~= 'none' then
       redis.call('UNLINK', generation_key)
     end
-    began = string.format('%.0f', now_us())
-    redis.call('HSET', generation_key, 'began', began)
+    began = now_us
+    redis.call('HSET', generation_key, 'began', struct.pack('>I7', began))
     redis.call('PERSIST', generation_key)
   end
   return began
@@ -70,5 +66,25 @@ local function check_group(record)
   if record.members then
     redis.call('ZCARD', record.members)
     redis.call('ZCARD', record.joined)
+  end
+end
+
+-- Gives a session that gets a new id or a new idle timeout a full life. If it was not loaded yet and does not join a
+-- group, its life stays short.
+local function begin_life(state, lifetime, joins)
+  local full = full_life(state, lifetime.refresh_interval)
+  if state.refreshed_at == 0 and not joins then
+    state.expires_at = math.min(state.expires_at, full)
+  else
+    state.refreshed_at, state.expires_at = now, full
+  end
+end
+
+-- Writes when the absolute timeout began.
+local function write_began(record, state)
+  if state.began_at == (state.joined_at or state.created_at) then
+    redis.call('HDEL', record.key, 'b')
+  else
+    redis.call('HSET', record.key, 'b', state.began_at)
   end
 end

@@ -30,7 +30,7 @@ end
 -- Ends all sessions of a group but the record's and the latest others, up to the limit. The number of sessions that end
 -- does not matter: the members become the ended set, and the sessions that stay form a new group. If it finds fewer
 -- sessions than the limit, it changes nothing and returns false.
-local function keep_latest(record, limit, now, ended_set)
+local function keep_latest(record, limit, ended_set)
   local is_kept, kept = { [record.id] = true }, { record.id }
   local function collect(ids)
     for _, id in ipairs(ids) do
@@ -66,7 +66,7 @@ end
 -- sweep.lua. The second result is 1 if more sessions have to end: then the limit is above LARGEST_LIMIT, and more than
 -- BATCH sessions are over it.
 local function enforce_limit(record, limit, ended_set)
-  local now, live, gone = now_ms(), {}, {}
+  local live, gone = {}, {}
   local excess = redis.call('ZCOUNT', record.members, now, '+inf') - limit
   if excess <= 0 then
     return {}, 0
@@ -91,7 +91,7 @@ local function enforce_limit(record, limit, ended_set)
       collect(redis.call('ZRANGE', record.joined, 0, BATCH))
     end
   end
-  if #live < excess and limit <= LARGEST_LIMIT and keep_latest(record, limit, now, ended_set) then
+  if #live < excess and limit <= LARGEST_LIMIT and keep_latest(record, limit, ended_set) then
     return redis.call('ZRANGE', ended_set.key, 0, BATCH - 1), 0
   end
   remove_members(record, gone)
@@ -100,17 +100,17 @@ local function enforce_limit(record, limit, ended_set)
 end
 
 -- Adds a record to its group, and then enforces the limit (nil for none). The results are those of `enforce_limit`.
-local function join(record, expires_at, of_generation, limit, ended_set)
-  if not is_of_generation(record.members, of_generation) then
+local function join(record, state, limit, ended_set)
+  if not is_of_generation(record.members, state.generation) then
     redis.call('UNLINK', record.members, record.joined)
-    redis.call('ZADD', record.members, -of_generation, GENERATION)
+    redis.call('ZADD', record.members, -state.generation, GENERATION)
   end
-  local past = string.format('(%.0f', now_ms())
+  local past = string.format('(%.0f', now)
   remove_members(record, redis.call('ZRANGEBYSCORE', record.members, 0, past, 'LIMIT', 0, BATCH))
   -- No two sessions of a group join at the same time, whatever the clock says.
   local last = read_integer(redis.call('ZREVRANGE', record.joined, 0, 0, 'WITHSCORES')[2]) or 0
-  redis.call('ZADD', record.joined, string.format('%.0f', math.max(now_us(), last + 1)), record.id)
-  expire(record, expires_at)
+  redis.call('ZADD', record.joined, string.format('%.0f', math.max(now_us, last + 1)), record.id)
+  expire(record, state)
   if not limit then
     return {}, 0
   end

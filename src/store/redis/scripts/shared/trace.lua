@@ -13,16 +13,16 @@ end
 -- the key has a forward too, keeps the forward's id: a late copy of the call that ends the session has to find the
 -- session.
 local function remove_record(key, trace_lifetime)
-  local v, c, r, t, f, s = unpack(call_or_nil('HMGET', key, 'v', 'c', 'r', 't', 'f', 's') or {})
-  if not v and (t or f) then
+  local s, t, f = unpack(call_or_nil('HMGET', key, 's', 't', 'f') or {})
+  if not s and (t or f) then
     if redis.call('PTTL', key) < trace_lifetime then
       redis.call('PEXPIRE', key, trace_lifetime)
     end
     return 0
   end
-  local latest_use = math.max(read_integer(c) or 0, read_integer(r) or 0)
+  local state = s and #s == STATE_LENGTH and unpack_state(s) or { created_at = 0, refreshed_at = 0, bytes = 0 }
   local was_there = redis.call('UNLINK', key) == 1
-  if f or now_ms() - latest_use < trace_lifetime then
+  if f or now - math.max(state.created_at, state.refreshed_at) < trace_lifetime then
     redis.call('HSET', key, 't', nonce)
     if f then
       redis.call('HSET', key, 'f', f)
@@ -31,5 +31,5 @@ local function remove_record(key, trace_lifetime)
   elseif not was_there then
     write_and_remove(key)
   end
-  return read_integer(s) or 0
+  return state.bytes
 end

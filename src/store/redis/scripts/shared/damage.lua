@@ -1,0 +1,10 @@
+-- Reading where something else may be.
+
+-- Calls a command. Gives nil if the command fails, because the key holds a value of another type.
+local function call_or_nil(...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then
+    return nil
+  end
+  return answer
+end
