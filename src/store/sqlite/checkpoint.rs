@@ -2,7 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::store::sqlite::failure::is_disk_full;
-use crate::store::sqlite::lock_wait::{take_waited, wait_for_lock, wait_for_locks_until};
+use crate::store::sqlite::lock_wait::{wait_for_lock, wait_for_locks_until};
 use crate::store::sqlite::{reserve, wal};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -81,20 +81,24 @@ impl Checkpoints {
         self.pages.store(wal::pages(), Ordering::Relaxed);
     }
 
-    /// Copies the log if it is long. First copies what needs no waiting. If the log is twice as long, copies all of it:
-    /// other writers are held back, and the checkpoint waits for earlier readers. New readers do not need the log then.
-    pub(crate) fn keep_log_short(&self, sqlite: &rusqlite::Connection, deadline: Deadline) -> rusqlite::Result<()> {
+    /// Says whether the log is long, and this thread is the one that has to copy it. The caller then calls
+    /// [`keep_log_short`](Checkpoints::keep_log_short).
+    pub(crate) fn is_due(&self) -> bool {
         let pages = wal::pages();
         let due_at = self.due_at.load(Ordering::Relaxed);
         if pages < CHECKPOINT_AT {
             self.due_at.store(CHECKPOINT_AT, Ordering::Relaxed);
-            return Ok(());
+            return false;
         }
         let next = pages + CHECKPOINT_AT / 4;
         let is_ours = || self.due_at.compare_exchange(due_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if pages < due_at || !is_ours() {
-            return Ok(());
-        }
+        pages >= due_at && is_ours()
+    }
+
+    /// Copies the log. First copies what needs no waiting. If the log is twice as long, copies all of it: other writers
+    /// are held back, and the checkpoint waits for earlier readers. New readers do not need the log then.
+    pub(crate) fn keep_log_short(&self, sqlite: &rusqlite::Connection, deadline: Deadline) -> rusqlite::Result<()> {
+        let pages = wal::pages();
         let mut copied = checkpoint(sqlite, Checkpoint::Passive);
         if pages >= RESTART_AT {
             // The wait is longer for a longer log. If the wait is in vain, the next one comes when the log is twice as
@@ -102,10 +106,10 @@ impl Checkpoints {
             let wait = Deadline::after(pages / CHECKPOINT_AT * WAIT_FOR_READERS);
             wait_for_locks_until(wait.min(deadline.share_of(4)));
             copied = checkpoint(sqlite, Checkpoint::Restart);
-            take_waited();
             let next = if matches!(copied, Ok(true)) { CHECKPOINT_AT } else { pages.saturating_mul(2) };
             self.due_at.store(next, Ordering::Relaxed);
         }
+        self.end();
         copied.map(drop)
     }
 }

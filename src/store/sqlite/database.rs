@@ -12,6 +12,7 @@ use crate::store::sqlite::files::{FileIds, Files};
 use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::purge::purge;
+use crate::store::sqlite::write_queue::Turn;
 use crate::store::sqlite::{open_stores, reserve, wal};
 use crate::store::stats::{Counter, Counters};
 use arc_swap::ArcSwapOption;
@@ -38,11 +39,14 @@ pub(crate) struct Database {
     checkpoints: Checkpoints,
 }
 
-/// What a call does if the disk is still full after room was made in the log.
+/// What a call does.
 #[derive(Clone, Copy, PartialEq)]
-enum OnFullDisk {
-    Fail,
-    UseReserve,
+enum Access {
+    Read,
+    /// Changes something. Fails if the disk is still full after room was made in the log.
+    Write,
+    /// Ends sessions. If the disk is full, uses the reserve.
+    End,
 }
 
 impl Database {
@@ -66,13 +70,22 @@ impl Database {
         }
     }
 
-    /// Does `work` on a connection of this process.
-    pub(crate) fn run<R, E: From<StoreError>>(
+    /// Does `work` that only reads. It waits for no writer.
+    pub(crate) fn read<R, E: From<StoreError>>(
         &self,
         call: &Call,
         work: impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
-        self.run_with(call, OnFullDisk::Fail, &work)
+        self.run(call, Access::Read, &work)
+    }
+
+    /// Does `work` that writes.
+    pub(crate) fn write<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        work: impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        self.run(call, Access::Write, &work)
     }
 
     /// Does `work` that ends sessions. If the disk is full, uses the reserve.
@@ -81,13 +94,25 @@ impl Database {
         call: &Call,
         work: impl Fn(&Operation<'_>) -> Result<R, Failure<StoreError>>,
     ) -> Result<R, StoreError> {
-        self.run_with(call, OnFullDisk::UseReserve, &work)
+        self.run(call, Access::End, &work)
     }
 
-    fn run_with<R, E: From<StoreError>>(
+    /// Does `work` on a connection of this process, and counts the time for which it has waited for other writers.
+    fn run<R, E: From<StoreError>>(
         &self,
         call: &Call,
-        on_full_disk: OnFullDisk,
+        access: Access,
+        work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        let result = self.try_to_run(call, access, work);
+        self.count_waits();
+        result
+    }
+
+    fn try_to_run<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        access: Access,
         work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
         let (mut reopened, mut gave_up_reserve) = (false, false);
@@ -95,6 +120,11 @@ impl Database {
             let process = self.connections.enter(call.deadline)?;
             let connections =
                 process.get_or_open(|| Connections::new(self.pool_size, call.deadline, &self.counters))?;
+            // A thread that waits for its turn has no connection, so it keeps none from readers.
+            let turn = match access {
+                Access::Read => None,
+                Access::Write | Access::End => Some(self.wait_for_turn(connections, call.deadline)?),
+            };
             let mut lease = connections.pool.lease(call.deadline)?;
             wait_for_locks_until(call.deadline);
             let idle = lease.take();
@@ -102,7 +132,8 @@ impl Database {
             let connection = match self.connection(idle) {
                 Ok(connection) => connection,
                 Err(NotOpened::Replaced) if !call.deadline.has_passed() => {
-                    drop((lease, process));
+                    drop((lease, turn));
+                    drop(process);
                     open_stores::close_all(call.deadline);
                     thread::sleep(PAUSE);
                     continue;
@@ -124,7 +155,13 @@ impl Database {
             if connections.is_first_caller() {
                 self.announce(&connection);
             }
-            match self.work_on(&connection, call, on_full_disk, work) {
+            let result = self.work_on(&connection, call, access, work);
+            if result.is_ok() && access != Access::Read && self.checkpoints.is_due() {
+                // Others may write meanwhile.
+                drop(turn);
+                self.keep_log_short(&connection, call.deadline);
+            }
+            match result {
                 Err(Failure::Sqlite(error)) if is_reused && !reopened && is_worth_reopening(&error) => reopened = true,
                 // A connection that failed is not used again.
                 Err(Failure::Sqlite(error)) => return Err(store_error(error, &self.path).into()),
@@ -137,6 +174,23 @@ impl Database {
                     return Ok(result);
                 }
             }
+        }
+    }
+
+    /// Waits until this thread may ask SQLite for the lock of writers.
+    fn wait_for_turn<'a>(&self, connections: &'a Connections, deadline: Deadline) -> Result<Turn<'a>, StoreError> {
+        connections.write_queue.wait(deadline).ok_or_else(|| {
+            let message = format!("{}: other threads of this process kept it locked", self.path.display());
+            StoreError::new(StoreErrorKind::Timeout, message)
+        })
+    }
+
+    /// Counts the time for which this thread has waited for other writers.
+    fn count_waits(&self) {
+        let waited = take_waited();
+        if !waited.is_zero() {
+            self.counters.add(Counter::LockWaits, 1);
+            self.counters.add(Counter::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
         }
     }
 
@@ -165,7 +219,7 @@ impl Database {
         &self,
         connection: &Connection,
         call: &Call,
-        on_full_disk: OnFullDisk,
+        access: Access,
         work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, Failure<E>> {
         let sqlite = &connection.sqlite;
@@ -174,30 +228,29 @@ impl Database {
         let mut result = work(&operation);
         if is_full(&result) {
             operation.disk_is_full = true;
-            make_room_in_log(sqlite, call.deadline, on_full_disk);
+            make_room_in_log(sqlite, call.deadline, access);
             result = work(&operation);
         }
         if is_full(&result) {
-            match on_full_disk {
+            match access {
                 // A reader keeps the log from beginning anew, so the log has to grow.
-                OnFullDisk::UseReserve if reserve::give_to_log(sqlite) => result = work(&operation),
-                OnFullDisk::UseReserve => {}
+                Access::End if reserve::give_to_log(sqlite) => result = work(&operation),
+                Access::End => {}
                 // This call fails, but the next one may have room.
-                OnFullDisk::Fail => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),
+                Access::Read | Access::Write => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),
             }
-        }
-        let waited = take_waited();
-        if !waited.is_zero() {
-            self.counters.add(Counter::LockWaits, 1);
-            self.counters.add(Counter::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
-        }
-        if result.is_ok()
-            && let Err(error) = self.checkpoints.keep_log_short(sqlite, call.deadline)
-        {
-            log::debug!("{}: the log was not copied into the database: {error}", self.path.display());
         }
         self.checkpoints.end();
         result
+    }
+
+    fn keep_log_short(&self, connection: &Connection, deadline: Deadline) {
+        self.count_waits();
+        if let Err(error) = self.checkpoints.keep_log_short(&connection.sqlite, deadline) {
+            log::debug!("{}: the log was not copied into the database: {error}", self.path.display());
+        }
+        // Readers are waited for, not other writers.
+        take_waited();
     }
 
     /// Logs what this process uses.
@@ -216,15 +269,15 @@ impl Database {
 }
 
 /// Copies the log into the database, so that the log has room again.
-fn make_room_in_log(sqlite: &rusqlite::Connection, deadline: Deadline, on_full_disk: OnFullDisk) {
-    let mode = match on_full_disk {
-        OnFullDisk::Fail => Checkpoint::Passive,
-        OnFullDisk::UseReserve => Checkpoint::Restart,
+fn make_room_in_log(sqlite: &rusqlite::Connection, deadline: Deadline, access: Access) {
+    let mode = match access {
+        Access::Read | Access::Write => Checkpoint::Passive,
+        Access::End => Checkpoint::Restart,
     };
     wait_for_locks_until(deadline.halfway());
     let is_copied = matches!(checkpoint(sqlite, mode), Ok(true));
     wait_for_locks_until(deadline);
-    if is_copied && on_full_disk == OnFullDisk::Fail {
+    if is_copied && access != Access::End {
         let _ = wal::shorten(sqlite);
     }
 }
