@@ -224,7 +224,8 @@ impl Database {
     ) -> Result<R, Failure<E>> {
         let sqlite = &connection.sqlite;
         self.checkpoints.begin();
-        let mut operation = Operation { sqlite, call, clock: &*self.clock, disk_is_full: false };
+        let mut operation =
+            Operation { sqlite, disk_space: &connection.disk_space, call, clock: &*self.clock, disk_is_full: false };
         let mut result = work(&operation);
         if is_full(&result) {
             operation.disk_is_full = true;

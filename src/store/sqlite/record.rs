@@ -12,7 +12,7 @@ use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::purge::{PURGED, purge, purge_forwards};
 use crate::store::sqlite::remains::Remains;
 use crate::store::sqlite::rows::{LiveRow, Move, NewRow};
-use crate::store::sqlite::{disk_space, forward, group, namespace, rows, trace, values};
+use crate::store::sqlite::{forward, group, namespace, rows, trace, values};
 use crate::store::state::RecordState;
 use crate::store::update::{Update, Updated};
 use rusqlite::Connection;
@@ -61,7 +61,7 @@ impl Operation<'_> {
             values::set(&transaction, serial, key, json)?;
         }
         let remains = self.limit_group(&transaction, key, record.join, now)?;
-        disk_space::commit(transaction)?;
+        self.disk_space.commit(transaction)?;
         Ok((state.info(now), remains))
     }
 
@@ -107,7 +107,7 @@ impl Operation<'_> {
         found.state = state;
         if found.state.refresh(lifetime.refresh, now) {
             rows::write_life(&transaction, &found)?;
-            disk_space::commit(transaction)?;
+            self.disk_space.commit(transaction)?;
         }
         Ok(Some((at.id, found.state.info(now))))
     }
@@ -132,7 +132,7 @@ impl Operation<'_> {
             }
         }
         let totals = values::totals(&transaction, found.serial, update.changes)?;
-        disk_space::commit(transaction)?;
+        self.disk_space.commit(transaction)?;
         Ok((Updated { info: found.state.info(now), totals, forwarded_to }, remains))
     }
 
