@@ -8,11 +8,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The log is copied when it has this many pages. A page has 4 kB.
-const CHECKPOINT_AT: u32 = 1000;
+const CHECKPOINT_AT: u32 = 800;
 /// With this many pages, the log has to begin anew, so the checkpoint waits for readers.
 const RESTART_AT: u32 = 2 * CHECKPOINT_AT;
 /// How long the checkpoint waits for readers, for each thousand pages of the log.
 const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
+
+/// A checkpoint that is due.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Due {
+    /// The first one of a log, which copies most of it. Others may write meanwhile.
+    First,
+    /// The first one did not copy all: others wrote, or a reader used the log. This thread keeps its turn to write, so
+    /// that no other thread of this process adds to the log.
+    Again,
+}
 
 /// How far a checkpoint goes.
 #[derive(Clone, Copy)]
@@ -83,16 +93,17 @@ impl Checkpoints {
 
     /// Says whether the log is long, and this thread is the one that has to copy it. The caller then calls
     /// [`keep_log_short`](Checkpoints::keep_log_short).
-    pub(crate) fn is_due(&self) -> bool {
+    pub(crate) fn due(&self) -> Option<Due> {
         let pages = wal::pages();
         let due_at = self.due_at.load(Ordering::Relaxed);
         if pages < CHECKPOINT_AT {
             self.due_at.store(CHECKPOINT_AT, Ordering::Relaxed);
-            return false;
+            return None;
         }
         let next = pages + CHECKPOINT_AT / 4;
         let is_ours = || self.due_at.compare_exchange(due_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        pages >= due_at && is_ours()
+        let due = if due_at <= CHECKPOINT_AT { Due::First } else { Due::Again };
+        (pages >= due_at && is_ours()).then_some(due)
     }
 
     /// Copies the log. First copies what needs no waiting. If the log is twice as long, copies all of it: other writers

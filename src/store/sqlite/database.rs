@@ -4,7 +4,7 @@ use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::call::Call;
 use crate::store::process::per_process::PerProcess;
-use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, checkpoint};
+use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, Due, checkpoint};
 use crate::store::sqlite::connection::{Connection, NotOpened};
 use crate::store::sqlite::connections::Connections;
 use crate::store::sqlite::failure::{Failure, is_disk_full, is_worth_reopening, store_error};
@@ -156,9 +156,13 @@ impl Database {
                 self.announce(&connection);
             }
             let result = self.work_on(&connection, call, access, work);
-            if result.is_ok() && access != Access::Read && self.checkpoints.is_due() {
-                // Others may write meanwhile.
-                drop(turn);
+            if result.is_ok()
+                && access != Access::Read
+                && let Some(due) = self.checkpoints.due()
+            {
+                if due == Due::First {
+                    drop(turn);
+                }
                 self.keep_log_short(&connection, call.deadline);
             }
             match result {

@@ -9,7 +9,7 @@ use std::path::Path;
 pub(crate) const LOG_ROOM: u64 = 2 << 20;
 /// The length that the log file keeps after a checkpoint, in bytes: the pages that it usually has before a checkpoint,
 /// and its room. If it were shorter, each commit would have to make it longer again.
-pub(crate) const LOG_LENGTH: u64 = 6 << 20;
+pub(crate) const LOG_LENGTH: u64 = 13 << 19;
 /// How much longer the log file becomes than it has to be, in bytes.
 const STEP: u64 = 1 << 18;
 /// The size of the header that each page has in the log, in bytes.
