@@ -106,6 +106,7 @@ impl Connection {
             return true;
         }
         self.seen.set(Instant::now());
+        self.disk_space.forget_length();
         Files::of(path).identities() == self.opened
     }
 

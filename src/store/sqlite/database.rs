@@ -7,7 +7,7 @@ use crate::store::process::per_process::PerProcess;
 use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, Due, checkpoint};
 use crate::store::sqlite::connection::{Connection, NotOpened};
 use crate::store::sqlite::connections::Connections;
-use crate::store::sqlite::failure::{Failure, is_disk_full, is_worth_reopening, store_error};
+use crate::store::sqlite::failure::{Failure, is_disk_full, is_locked, is_worth_reopening, store_error};
 use crate::store::sqlite::files::{FileIds, Files};
 use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
 use crate::store::sqlite::operation::Operation;
@@ -167,8 +167,13 @@ impl Database {
             }
             match result {
                 Err(Failure::Sqlite(error)) if is_reused && !reopened && is_worth_reopening(&error) => reopened = true,
-                // A connection that failed is not used again.
-                Err(Failure::Sqlite(error)) => return Err(store_error(error, &self.path).into()),
+                Err(Failure::Sqlite(error)) => {
+                    // A connection that failed in any other way is not used again.
+                    if connection.sqlite.is_autocommit() && (is_locked(&error) || is_disk_full(&error)) {
+                        lease.put_back(connection);
+                    }
+                    return Err(store_error(error, &self.path).into());
+                }
                 Err(Failure::Refused(refusal)) => {
                     lease.put_back(connection);
                     return Err(refusal);

@@ -15,8 +15,8 @@ use std::path::Path;
 pub(crate) struct DiskSpace {
     /// The size of a page, in bytes. It never changes.
     page_size: u64,
-    /// The length of the database when this connection looked at it last. It only grows, so an old length asks for more
-    /// room than is needed.
+    /// The length of the database when this connection looked at it last. The library only makes it longer, so an old
+    /// length asks for more room than is needed.
     database_length: Cell<u64>,
 }
 
@@ -32,6 +32,11 @@ impl DiskSpace {
         }
         // The same error as if SQLite had found the disk full.
         Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None))
+    }
+
+    /// Forgets the length of the database. Another program may have made it shorter (`VACUUM`).
+    pub(crate) fn forget_length(&self) {
+        self.database_length.set(0);
     }
 
     fn has_room(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {

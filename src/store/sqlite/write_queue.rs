@@ -46,3 +46,77 @@ impl Drop for Turn<'_> {
         self.0.waiting.hand_over((), |()| self.0.is_free.store(true, Ordering::Release));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Mutex;
+    use std::thread;
+    use std::time::Duration;
+
+    fn at_once() -> Deadline {
+        Deadline::after(Duration::ZERO)
+    }
+
+    #[test]
+    fn threads_have_their_turns_in_the_order_in_which_they_came() {
+        let (queue, order) = (WriteQueue::new(), Mutex::new(Vec::new()));
+        thread::scope(|scope| {
+            let first = queue.wait(at_once());
+            for number in 0..20 {
+                let (queue, order) = (&queue, &order);
+                scope.spawn(move || {
+                    // Each thread asks again at once, and must not overtake a thread that waits.
+                    for _ in 0..3 {
+                        let turn = queue.wait(Deadline::after(Duration::from_secs(60)));
+                        assert!(turn.is_some());
+                        order.lock().unwrap().push(number);
+                        drop(turn);
+                        thread::yield_now();
+                    }
+                });
+                while queue.waiting.len() <= number {
+                    thread::yield_now();
+                }
+            }
+            drop(first);
+        });
+        assert_eq!(order.lock().unwrap()[..20], (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_thread_whose_time_is_up_leaves_the_queue_and_takes_no_turn_from_others() {
+        let queue = WriteQueue::new();
+        let turn = queue.wait(at_once()).unwrap();
+        assert!(queue.wait(Deadline::after(Duration::from_millis(5))).is_none());
+        assert_eq!(queue.waiting.len(), 0);
+        drop(turn);
+        // Many threads give up while turns are handed over. No turn may be lost, nor be there twice.
+        let writing = Mutex::new(());
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let turn = queue.wait(Deadline::after(Duration::from_micros(50)));
+                        let alone = turn.is_some().then(|| writing.try_lock().expect("one thread at a time"));
+                        thread::yield_now();
+                        drop((alone, turn));
+                    }
+                });
+            }
+        });
+        assert!(queue.wait(at_once()).is_some());
+    }
+
+    #[test]
+    fn a_thread_that_panics_ends_its_turn() {
+        let queue = WriteQueue::new();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _turn = queue.wait(at_once()).unwrap();
+            panic!("a bug");
+        }));
+        assert!(panicked.is_err());
+        assert!(queue.wait(at_once()).is_some());
+    }
+}
