@@ -50,6 +50,7 @@ fn a_refresh_that_cannot_be_written_does_not_fail_the_load() {
     assert_eq!(manager.load(&header).unwrap().save().unwrap(), None, "not refreshed, so no cookie");
     locked.execute_batch("ROLLBACK").unwrap();
     assert!(manager.load(&header).unwrap().save().unwrap().is_some(), "refreshed");
+    assert_eq!(manager.stats().connections, 1, "a connection that met a lock is used again");
 }
 
 #[test]
