@@ -97,8 +97,8 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
-                    for _ in 0..200 {
-                        let turn = queue.wait(Deadline::after(Duration::from_micros(50)));
+                    for number in 0..1000 {
+                        let turn = queue.wait(Deadline::after(Duration::from_micros(number % 100)));
                         let alone = turn.is_some().then(|| writing.try_lock().expect("one thread at a time"));
                         thread::yield_now();
                         drop((alone, turn));
