@@ -11,6 +11,7 @@ mod failure;
 mod files;
 mod foreign_log;
 mod forward;
+mod full_disk;
 mod group;
 mod load;
 mod lock_wait;

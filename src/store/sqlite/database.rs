@@ -4,16 +4,16 @@ use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::call::Call;
 use crate::store::process::per_process::PerProcess;
-use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, Due, checkpoint};
+use crate::store::sqlite::checkpoint::{Checkpoints, Due};
 use crate::store::sqlite::connection::{Connection, NotOpened};
 use crate::store::sqlite::connections::Connections;
 use crate::store::sqlite::failure::{Failure, is_disk_full, is_locked, is_worth_reopening, store_error};
 use crate::store::sqlite::files::{FileIds, Files};
+use crate::store::sqlite::full_disk::Room;
 use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
 use crate::store::sqlite::operation::Operation;
-use crate::store::sqlite::purge::purge;
 use crate::store::sqlite::write_queue::Turn;
-use crate::store::sqlite::{open_stores, reserve, wal};
+use crate::store::sqlite::{open_stores, reserve};
 use crate::store::stats::{Counter, Counters};
 use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
@@ -21,8 +21,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// How many expired sessions are removed at once if the disk is full.
-const PURGED_AT_ONCE: i64 = 50;
 /// The pause before a file that was just replaced is opened again.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -115,13 +113,13 @@ impl Database {
         access: Access,
         work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
-        let (mut reopened, mut gave_up_reserve) = (false, false);
+        let (mut reopened, mut gave_up_reserve, mut room) = (false, false, Room::AsItWas);
         loop {
             let process = self.connections.enter(call.deadline)?;
             let connections =
                 process.get_or_open(|| Connections::new(self.pool_size, call.deadline, &self.counters))?;
             // A thread that waits for its turn has no connection, so it keeps none from readers.
-            let turn = match access {
+            let mut turn = match access {
                 Access::Read => None,
                 Access::Write | Access::End => Some(self.wait_for_turn(connections, call.deadline)?),
             };
@@ -155,7 +153,21 @@ impl Database {
             if connections.is_first_caller() {
                 self.announce(&connection);
             }
-            let result = self.work_on(&connection, call, access, work);
+            let result = self.work_on(&connection, call, room != Room::AsItWas, work);
+            if is_full(&result) {
+                if room == Room::AsItWas {
+                    // Making room may take long. Others may end sessions meanwhile.
+                    turn = None;
+                }
+                let ends_sessions = access == Access::End;
+                let more = room.make_more(&connection.sqlite, call.deadline, (self.clock)(), ends_sessions);
+                self.checkpoints.end();
+                if let Some(more) = more {
+                    room = more;
+                    lease.put_back(connection);
+                    continue;
+                }
+            }
             if result.is_ok()
                 && access != Access::Read
                 && let Some(due) = self.checkpoints.due()
@@ -223,33 +235,16 @@ impl Database {
         }
     }
 
-    /// Does the work. If the disk is full, makes room and does the work again.
     fn work_on<R, E>(
         &self,
         connection: &Connection,
         call: &Call,
-        access: Access,
+        disk_is_full: bool,
         work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, Failure<E>> {
-        let sqlite = &connection.sqlite;
+        let Connection { sqlite, disk_space, .. } = connection;
         self.checkpoints.begin();
-        let mut operation =
-            Operation { sqlite, disk_space: &connection.disk_space, call, clock: &*self.clock, disk_is_full: false };
-        let mut result = work(&operation);
-        if is_full(&result) {
-            operation.disk_is_full = true;
-            make_room_in_log(sqlite, call.deadline, access);
-            result = work(&operation);
-        }
-        if is_full(&result) {
-            match access {
-                // A reader keeps the log from beginning anew, so the log has to grow.
-                Access::End if reserve::give_to_log(sqlite) => result = work(&operation),
-                Access::End => {}
-                // This call fails, but the next one may have room.
-                Access::Read | Access::Write => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),
-            }
-        }
+        let result = work(&Operation { sqlite, disk_space, call, clock: &*self.clock, disk_is_full });
         self.checkpoints.end();
         result
     }
@@ -275,20 +270,6 @@ impl Database {
             self.pool_size,
         );
         connection.files().warn_of_other_writers();
-    }
-}
-
-/// Copies the log into the database, so that the log has room again.
-fn make_room_in_log(sqlite: &rusqlite::Connection, deadline: Deadline, access: Access) {
-    let mode = match access {
-        Access::Read | Access::Write => Checkpoint::Passive,
-        Access::End => Checkpoint::Restart,
-    };
-    wait_for_locks_until(deadline.halfway());
-    let is_copied = matches!(checkpoint(sqlite, mode), Ok(true));
-    wait_for_locks_until(deadline);
-    if is_copied && access != Access::End {
-        let _ = wal::shorten(sqlite);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::store::call::Call;
 use crate::store::key::RecordKey;
 use crate::store::record::{Record, RecordInfo};
 use crate::store::sqlite::database::Database;
+use crate::store::sqlite::record::Loaded;
 
 impl Database {
     /// Loads a record. Waits for other writers only if a refresh is due.
@@ -15,14 +16,14 @@ impl Database {
         lifetime: &Lifetime,
         call: &Call,
     ) -> Result<Option<Record>, StoreError> {
-        let Some(loaded) = self.read(call, |operation| operation.load(key, lifetime))? else { return Ok(None) };
-        let (mut at, mut record) = (loaded.at, loaded.record);
-        if loaded.is_refresh_due {
+        let loaded = self.read(call, |operation| operation.load(key, lifetime))?;
+        let Some(Loaded { at, mut record, is_refresh_due }) = loaded else { return Ok(None) };
+        if is_refresh_due {
             // If the refresh cannot be written, the load still succeeds. The refresh gets half of the time.
             let call = Call { deadline: call.deadline.halfway(), ..*call };
             match self.write(&call, |operation| operation.refresh(&at, lifetime)) {
-                Ok(Some((id, refreshed))) => {
-                    at.id = id;
+                Ok(Some((at, refreshed))) => {
+                    record.forwarded_to = at.forwarded_from(key);
                     // Keep the version that was read together with the values.
                     record.info = RecordInfo { version: record.info.version, ..refreshed };
                     record.refreshed = true;
@@ -31,7 +32,6 @@ impl Database {
                 Err(error) => log::debug!("session {}: the refresh was not written: {error}", key.id),
             }
         }
-        record.forwarded_to = at.forwarded_from(key);
         Ok(Some(record))
     }
 }

@@ -93,13 +93,13 @@ impl Operation<'_> {
         Ok(Some(Loaded { at, record, is_refresh_due: state.is_refresh_due(lifetime.refresh, now) }))
     }
 
-    /// Refreshes a record, and gives the id and the state that it has now. Gives `None` if the session has ended
+    /// Refreshes a record, and gives the key and the state that it has now. Gives `None` if the session has ended
     /// meanwhile.
-    pub(crate) fn refresh(
+    pub(crate) fn refresh<'a>(
         &self,
-        key: &RecordKey<'_>,
+        key: &RecordKey<'a>,
         lifetime: &Lifetime,
-    ) -> Result<Option<(PublicId, RecordInfo)>, Failure<StoreError>> {
+    ) -> Result<Option<(RecordKey<'a>, RecordInfo)>, Failure<StoreError>> {
         let transaction = self.begin()?;
         let now = self.now();
         let Some((at, mut found)) = find(&transaction, key, now)? else { return Ok(None) };
@@ -109,7 +109,7 @@ impl Operation<'_> {
             rows::write_life(&transaction, &found)?;
             self.disk_space.commit(transaction)?;
         }
-        Ok(Some((at.id, found.state.info(now))))
+        Ok(Some((at, found.state.info(now))))
     }
 
     /// Applies a change set. Gives the records that remain of sessions that this ends.

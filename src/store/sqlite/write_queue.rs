@@ -3,6 +3,12 @@
 //! SQLite has one lock for all writers of a file. A thread that finds it taken sleeps, and asks again: it may be
 //! overtaken any number of times. So the threads of one process wait here before they ask SQLite. Then only one thread
 //! of each process asks, and the others sleep until it is their turn.
+//!
+//! A thread that waits for its turn has no connection. A thread with a connection must not wait for its turn: if all
+//! connections belonged to such threads, the thread whose turn it is would get none.
+//!
+//! Each store has a queue of its own. Two stores of one process with the same file meet at SQLite's lock, as two
+//! processes do.
 
 use crate::deadline::Deadline;
 use crate::store::process::queue::Queue;

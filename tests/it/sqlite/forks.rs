@@ -199,7 +199,7 @@ fn a_child_forked_without_a_guard_while_threads_queue_to_write_is_told_so_at_onc
             let forked = child(|| format!("{:?}", failure(session.save()).0));
             assert_eq!(forked.join(), "Forked");
             locked.execute_batch("COMMIT").unwrap();
-            [writes, queues].map(|thread| thread.join().unwrap().unwrap());
+            [writes, queues].into_iter().for_each(|thread| thread.join().unwrap().unwrap());
         });
         assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(2));
     });
