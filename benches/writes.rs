@@ -40,11 +40,12 @@ fn main() {
         .collect();
     for (number, (processes, threads)) in WRITERS.into_iter().enumerate() {
         let of = |figure: fn(Round) -> f64| median(rounds.iter().map(|round| figure(round[number])));
-        let to_one =
-            |figure: fn(Round) -> f64| median(rounds.iter().map(|round| figure(round[number]) / figure(round[0])));
+        let ratios =
+            |figure: fn(Round) -> f64| rounds.iter().map(move |round| figure(round[number]) / figure(round[0]));
+        let to_one = |figure| median(ratios(figure));
         println!(
-            "{processes} processes of {threads} threads: {:.0} writes a second, p50 {:.0} µs, p99 {:.0} µs, {:.1} µs of \
-             processor time a write; p99 is {:.1} x p50, processor time {:.2} x that of 1 thread, writes {:.2} x",
+            "{processes} processes of {threads} threads: {:.0} writes a second, p50 {:.0} µs, p99 {:.0} µs, {:.1} µs \
+             of processor time a write; p99 is {:.1} x p50, processor time {:.2} x that of 1 thread, writes {:.2} x",
             of(|round| round.per_second),
             of(|round| round.p50),
             of(|round| round.p99),
