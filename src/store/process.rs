@@ -2,3 +2,4 @@
 
 pub(crate) mod per_process;
 pub(crate) mod pool;
+pub(crate) mod queue;

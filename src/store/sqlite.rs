@@ -11,7 +11,9 @@ mod failure;
 mod files;
 mod foreign_log;
 mod forward;
+mod full_disk;
 mod group;
+mod load;
 mod lock_wait;
 mod namespace;
 mod open_connections;
@@ -21,6 +23,7 @@ mod pages;
 mod purge;
 mod record;
 mod regular_file;
+mod remains;
 mod reserve;
 mod rows;
 mod schema;
@@ -29,6 +32,7 @@ mod sweep;
 mod trace;
 mod values;
 mod wal;
+mod write_queue;
 
 use crate::deadline::Deadline;
 use crate::defaults;
@@ -141,15 +145,19 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
         let size = record.check_size()?;
-        self.database.run(call, |operation| operation.create(key, record, size))
+        let (created, remains) = self.database.write(call, |operation| operation.create(key, record, size))?;
+        self.database.sweep(call, remains);
+        Ok(created)
     }
 
     fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
-        self.database.run(call, |operation| operation.load(key, lifetime))
+        self.database.load(key, lifetime, call)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
-        self.database.run(call, |operation| operation.update(key, update))
+        let (updated, remains) = self.database.write(call, |operation| operation.update(key, update))?;
+        self.database.sweep(call, remains);
+        Ok(updated)
     }
 
     fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
@@ -157,23 +165,27 @@ impl Store for SqliteStore {
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
-        self.database.run(call, |operation| operation.group_sessions(group, keys))
+        self.database.read(call, |operation| operation.group_sessions(group, keys))
     }
 
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError> {
-        self.database.run(call, |operation| operation.group_len(group))
+        self.database.read(call, |operation| operation.group_len(group))
     }
 
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
-        self.database.end(call, |operation| operation.clear_group(group, except))
+        let (ended, remains) = self.database.end(call, |operation| operation.clear_group(group, except))?;
+        self.database.sweep(call, remains);
+        Ok(ended)
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
-        self.database.end(call, |operation| operation.clear_namespace(namespace))
+        let remains = self.database.end(call, |operation| operation.clear_namespace(namespace))?;
+        self.database.sweep(call, remains);
+        Ok(())
     }
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
-        self.database.run(call, |operation| operation.ping())
+        self.database.read(call, |operation| operation.ping())
     }
 
     /// Closes the files of all stores of this type. If one of them stayed open, the child could use none of them.

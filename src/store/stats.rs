@@ -61,9 +61,9 @@ pub struct Stats {
     pub waits: u64,
     /// The total time that these calls waited.
     pub waited: Duration,
-    /// SQLite: calls that found the file locked by another writer.
+    /// SQLite: calls that waited for another writer, in this process or in another one.
     pub lock_waits: u64,
-    /// SQLite: the total time that these calls waited for the file.
+    /// SQLite: the total time that these calls waited.
     pub lock_waited: Duration,
     /// Requests sent to Redis. Waits for replicas are not counted. Nor is a script that is sent in full because Redis
     /// does not have it.

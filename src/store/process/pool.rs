@@ -8,11 +8,9 @@
 //! Calls do not wait inside r2d2 either, because r2d2 lets a new call overtake one that waits. They wait in a
 //! [`Queue`]: a lease that ends goes to the call that has waited longest.
 
-mod queue;
-
 use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::process::pool::queue::Queue;
+use crate::store::process::queue::Queue;
 use crate::store::stats::{Counter, Counters};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::convert::Infallible;

@@ -2,17 +2,27 @@
 
 use crate::deadline::Deadline;
 use crate::store::sqlite::failure::is_disk_full;
-use crate::store::sqlite::lock_wait::{take_waited, wait_for_lock, wait_for_locks_until};
+use crate::store::sqlite::lock_wait::{wait_for_lock, wait_for_locks_until};
 use crate::store::sqlite::{reserve, wal};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The log is copied when it has this many pages. A page has 4 kB.
-const CHECKPOINT_AT: u32 = 1000;
+const CHECKPOINT_AT: u32 = 800;
 /// With this many pages, the log has to begin anew, so the checkpoint waits for readers.
 const RESTART_AT: u32 = 2 * CHECKPOINT_AT;
 /// How long the checkpoint waits for readers, for each thousand pages of the log.
 const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
+
+/// A checkpoint that is due.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Due {
+    /// The first one of a log, which copies most of it. Others may write meanwhile.
+    First,
+    /// The first one did not copy all: others wrote, or a reader used the log. This thread keeps its turn to write, so
+    /// that no other thread of this process adds to the log.
+    Again,
+}
 
 /// How far a checkpoint goes.
 #[derive(Clone, Copy)]
@@ -81,20 +91,25 @@ impl Checkpoints {
         self.pages.store(wal::pages(), Ordering::Relaxed);
     }
 
-    /// Copies the log if it is long. First copies what needs no waiting. If the log is twice as long, copies all of it:
-    /// other writers are held back, and the checkpoint waits for earlier readers. New readers do not need the log then.
-    pub(crate) fn keep_log_short(&self, sqlite: &rusqlite::Connection, deadline: Deadline) -> rusqlite::Result<()> {
+    /// Says whether the log is long, and this thread is the one that has to copy it. The caller then calls
+    /// [`keep_log_short`](Checkpoints::keep_log_short).
+    pub(crate) fn due(&self) -> Option<Due> {
         let pages = wal::pages();
         let due_at = self.due_at.load(Ordering::Relaxed);
         if pages < CHECKPOINT_AT {
             self.due_at.store(CHECKPOINT_AT, Ordering::Relaxed);
-            return Ok(());
+            return None;
         }
         let next = pages + CHECKPOINT_AT / 4;
         let is_ours = || self.due_at.compare_exchange(due_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if pages < due_at || !is_ours() {
-            return Ok(());
-        }
+        let due = if due_at <= CHECKPOINT_AT { Due::First } else { Due::Again };
+        (pages >= due_at && is_ours()).then_some(due)
+    }
+
+    /// Copies the log. First copies what needs no waiting. If the log is twice as long, copies all of it: other writers
+    /// are held back, and the checkpoint waits for earlier readers. New readers do not need the log then.
+    pub(crate) fn keep_log_short(&self, sqlite: &rusqlite::Connection, deadline: Deadline) -> rusqlite::Result<()> {
+        let pages = wal::pages();
         let mut copied = checkpoint(sqlite, Checkpoint::Passive);
         if pages >= RESTART_AT {
             // The wait is longer for a longer log. If the wait is in vain, the next one comes when the log is twice as
@@ -102,10 +117,10 @@ impl Checkpoints {
             let wait = Deadline::after(pages / CHECKPOINT_AT * WAIT_FOR_READERS);
             wait_for_locks_until(wait.min(deadline.share_of(4)));
             copied = checkpoint(sqlite, Checkpoint::Restart);
-            take_waited();
             let next = if matches!(copied, Ok(true)) { CHECKPOINT_AT } else { pages.saturating_mul(2) };
             self.due_at.store(next, Ordering::Relaxed);
         }
+        self.end();
         copied.map(drop)
     }
 }

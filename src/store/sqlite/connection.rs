@@ -3,6 +3,7 @@
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::sqlite::checkpoint::{Checkpoint, checkpoint};
 use crate::store::sqlite::companions::wait_for_companions;
+use crate::store::sqlite::disk_space::DiskSpace;
 use crate::store::sqlite::failure::store_error;
 use crate::store::sqlite::files::{FileIds, Files};
 use crate::store::sqlite::foreign_log::{foreign_log, refuse_foreign_log};
@@ -10,7 +11,7 @@ use crate::store::sqlite::lock_wait::wait_for_lock;
 use crate::store::sqlite::open_connections::Permit;
 use crate::store::sqlite::schema::{create_schema, has_schema};
 use crate::store::sqlite::wal;
-use crate::store::sqlite::wal::LOG_ROOM;
+use crate::store::sqlite::wal::LOG_LENGTH;
 use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags};
 use std::cell::Cell;
@@ -23,6 +24,7 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(1);
 /// A connection, and the files that it has open.
 pub(crate) struct Connection {
     pub(crate) sqlite: rusqlite::Connection,
+    pub(crate) disk_space: DiskSpace,
     files: Files,
     opened: FileIds,
     /// When this was last checked: the files still had their names.
@@ -84,8 +86,8 @@ impl Connection {
         if is_new {
             create_schema(&sqlite, path, &opening)?;
         }
-        // After a checkpoint, SQLite shortens a long log to this size.
-        sqlite.pragma_update(None, "journal_size_limit", LOG_ROOM as i64).map_err(fault)?;
+        wal::limit_length(&sqlite, LOG_LENGTH).map_err(fault)?;
+        let disk_space = DiskSpace::of(&sqlite).map_err(fault)?;
         sqlite.set_prepared_statement_cache_capacity(64);
         wal::watch(&sqlite);
         let opened = files.identities();
@@ -94,7 +96,7 @@ impl Connection {
         }
         permit.note_files(opened);
         sqlite.set_db_config(no_checkpoint, false).map_err(fault)?;
-        Ok(Connection { sqlite, files, opened, seen: Cell::new(Instant::now()), _permit: permit })
+        Ok(Connection { sqlite, disk_space, files, opened, seen: Cell::new(Instant::now()), _permit: permit })
     }
 
     /// Says whether the database and its companions are still the files that this connection has open. Checks once a
@@ -104,6 +106,7 @@ impl Connection {
             return true;
         }
         self.seen.set(Instant::now());
+        self.disk_space.forget_length();
         Files::of(path).identities() == self.opened
     }
 

@@ -4,6 +4,7 @@ use crate::deadline::Deadline;
 use crate::error::StoreError;
 use crate::store::process::pool::Pool;
 use crate::store::sqlite::connection::Connection;
+use crate::store::sqlite::write_queue::WriteQueue;
 use crate::store::stats::Counters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What one process has open.
 pub(crate) struct Connections {
     pub(crate) pool: Pool<Connection>,
+    pub(crate) write_queue: WriteQueue,
     was_announced: AtomicBool,
 }
 
 impl Connections {
     pub(crate) fn new(size: u32, deadline: Deadline, counters: &Arc<Counters>) -> Result<Connections, StoreError> {
-        Ok(Connections { pool: Pool::new(size, deadline, counters.clone())?, was_announced: AtomicBool::new(false) })
+        Ok(Connections {
+            pool: Pool::new(size, deadline, counters.clone())?,
+            write_queue: WriteQueue::new(),
+            was_announced: AtomicBool::new(false),
+        })
     }
 
     /// Gives `true` to the first caller in each process.

@@ -4,15 +4,16 @@ use crate::deadline::Deadline;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::call::Call;
 use crate::store::process::per_process::PerProcess;
-use crate::store::sqlite::checkpoint::{Checkpoint, Checkpoints, checkpoint};
+use crate::store::sqlite::checkpoint::{Checkpoints, Due};
 use crate::store::sqlite::connection::{Connection, NotOpened};
 use crate::store::sqlite::connections::Connections;
-use crate::store::sqlite::failure::{Failure, is_disk_full, is_worth_reopening, store_error};
+use crate::store::sqlite::failure::{Failure, is_disk_full, is_locked, is_worth_reopening, store_error};
 use crate::store::sqlite::files::{FileIds, Files};
+use crate::store::sqlite::full_disk::Room;
 use crate::store::sqlite::lock_wait::{take_waited, wait_for_locks_until};
 use crate::store::sqlite::operation::Operation;
-use crate::store::sqlite::purge::purge;
-use crate::store::sqlite::{open_stores, reserve, wal};
+use crate::store::sqlite::write_queue::Turn;
+use crate::store::sqlite::{open_stores, reserve};
 use crate::store::stats::{Counter, Counters};
 use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
@@ -20,8 +21,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// How many expired sessions are removed at once if the disk is full.
-const PURGED_AT_ONCE: i64 = 50;
 /// The pause before a file that was just replaced is opened again.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -38,11 +37,14 @@ pub(crate) struct Database {
     checkpoints: Checkpoints,
 }
 
-/// What a call does if the disk is still full after room was made in the log.
+/// What a call does.
 #[derive(Clone, Copy, PartialEq)]
-enum OnFullDisk {
-    Fail,
-    UseReserve,
+enum Access {
+    Read,
+    /// Changes something. Fails if the disk is still full after room was made in the log.
+    Write,
+    /// Ends sessions. If the disk is full, uses the reserve.
+    End,
 }
 
 impl Database {
@@ -66,13 +68,22 @@ impl Database {
         }
     }
 
-    /// Does `work` on a connection of this process.
-    pub(crate) fn run<R, E: From<StoreError>>(
+    /// Does `work` that only reads. It waits for no writer.
+    pub(crate) fn read<R, E: From<StoreError>>(
         &self,
         call: &Call,
         work: impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
-        self.run_with(call, OnFullDisk::Fail, &work)
+        self.run(call, Access::Read, &work)
+    }
+
+    /// Does `work` that writes.
+    pub(crate) fn write<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        work: impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        self.run(call, Access::Write, &work)
     }
 
     /// Does `work` that ends sessions. If the disk is full, uses the reserve.
@@ -81,20 +92,37 @@ impl Database {
         call: &Call,
         work: impl Fn(&Operation<'_>) -> Result<R, Failure<StoreError>>,
     ) -> Result<R, StoreError> {
-        self.run_with(call, OnFullDisk::UseReserve, &work)
+        self.run(call, Access::End, &work)
     }
 
-    fn run_with<R, E: From<StoreError>>(
+    /// Does `work` on a connection of this process, and counts the time for which it has waited for other writers.
+    fn run<R, E: From<StoreError>>(
         &self,
         call: &Call,
-        on_full_disk: OnFullDisk,
+        access: Access,
         work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, E> {
-        let (mut reopened, mut gave_up_reserve) = (false, false);
+        let result = self.try_to_run(call, access, work);
+        self.count_waits();
+        result
+    }
+
+    fn try_to_run<R, E: From<StoreError>>(
+        &self,
+        call: &Call,
+        access: Access,
+        work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
+    ) -> Result<R, E> {
+        let (mut reopened, mut gave_up_reserve, mut room) = (false, false, Room::AsItWas);
         loop {
             let process = self.connections.enter(call.deadline)?;
             let connections =
                 process.get_or_open(|| Connections::new(self.pool_size, call.deadline, &self.counters))?;
+            // A thread that waits for its turn has no connection, so it keeps none from readers.
+            let mut turn = match access {
+                Access::Read => None,
+                Access::Write | Access::End => Some(self.wait_for_turn(connections, call.deadline)?),
+            };
             let mut lease = connections.pool.lease(call.deadline)?;
             wait_for_locks_until(call.deadline);
             let idle = lease.take();
@@ -102,7 +130,8 @@ impl Database {
             let connection = match self.connection(idle) {
                 Ok(connection) => connection,
                 Err(NotOpened::Replaced) if !call.deadline.has_passed() => {
-                    drop((lease, process));
+                    drop((lease, turn));
+                    drop(process);
                     open_stores::close_all(call.deadline);
                     thread::sleep(PAUSE);
                     continue;
@@ -124,10 +153,39 @@ impl Database {
             if connections.is_first_caller() {
                 self.announce(&connection);
             }
-            match self.work_on(&connection, call, on_full_disk, work) {
+            let result = self.work_on(&connection, call, room != Room::AsItWas, work);
+            if is_full(&result) {
+                if room == Room::AsItWas {
+                    // Making room may take long. Others may end sessions meanwhile.
+                    turn = None;
+                }
+                let ends_sessions = access == Access::End;
+                let more = room.make_more(&connection.sqlite, call.deadline, (self.clock)(), ends_sessions);
+                self.checkpoints.end();
+                if let Some(more) = more {
+                    room = more;
+                    lease.put_back(connection);
+                    continue;
+                }
+            }
+            if result.is_ok()
+                && access != Access::Read
+                && let Some(due) = self.checkpoints.due()
+            {
+                if due == Due::First {
+                    drop(turn);
+                }
+                self.keep_log_short(&connection, call.deadline);
+            }
+            match result {
                 Err(Failure::Sqlite(error)) if is_reused && !reopened && is_worth_reopening(&error) => reopened = true,
-                // A connection that failed is not used again.
-                Err(Failure::Sqlite(error)) => return Err(store_error(error, &self.path).into()),
+                Err(Failure::Sqlite(error)) => {
+                    // A connection that failed in any other way is not used again.
+                    if connection.sqlite.is_autocommit() && (is_locked(&error) || is_disk_full(&error)) {
+                        lease.put_back(connection);
+                    }
+                    return Err(store_error(error, &self.path).into());
+                }
                 Err(Failure::Refused(refusal)) => {
                     lease.put_back(connection);
                     return Err(refusal);
@@ -137,6 +195,23 @@ impl Database {
                     return Ok(result);
                 }
             }
+        }
+    }
+
+    /// Waits until this thread may ask SQLite for the lock of writers.
+    fn wait_for_turn<'a>(&self, connections: &'a Connections, deadline: Deadline) -> Result<Turn<'a>, StoreError> {
+        connections.write_queue.wait(deadline).ok_or_else(|| {
+            let message = format!("{}: other threads of this process kept it locked", self.path.display());
+            StoreError::new(StoreErrorKind::Timeout, message)
+        })
+    }
+
+    /// Counts the time for which this thread has waited for other writers.
+    fn count_waits(&self) {
+        let waited = take_waited();
+        if !waited.is_zero() {
+            self.counters.add(Counter::LockWaits, 1);
+            self.counters.add(Counter::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
         }
     }
 
@@ -160,44 +235,27 @@ impl Database {
         }
     }
 
-    /// Does the work. If the disk is full, makes room and does the work again.
     fn work_on<R, E>(
         &self,
         connection: &Connection,
         call: &Call,
-        on_full_disk: OnFullDisk,
+        disk_is_full: bool,
         work: &impl Fn(&Operation<'_>) -> Result<R, Failure<E>>,
     ) -> Result<R, Failure<E>> {
-        let sqlite = &connection.sqlite;
+        let Connection { sqlite, disk_space, .. } = connection;
         self.checkpoints.begin();
-        let mut operation = Operation { sqlite, call, clock: &*self.clock, disk_is_full: false };
-        let mut result = work(&operation);
-        if is_full(&result) {
-            operation.disk_is_full = true;
-            make_room_in_log(sqlite, call.deadline, on_full_disk);
-            result = work(&operation);
-        }
-        if is_full(&result) {
-            match on_full_disk {
-                // A reader keeps the log from beginning anew, so the log has to grow.
-                OnFullDisk::UseReserve if reserve::give_to_log(sqlite) => result = work(&operation),
-                OnFullDisk::UseReserve => {}
-                // This call fails, but the next one may have room.
-                OnFullDisk::Fail => drop(purge(sqlite, operation.now(), PURGED_AT_ONCE)),
-            }
-        }
-        let waited = take_waited();
-        if !waited.is_zero() {
-            self.counters.add(Counter::LockWaits, 1);
-            self.counters.add(Counter::LockWaited, waited.as_micros().try_into().unwrap_or(u64::MAX));
-        }
-        if result.is_ok()
-            && let Err(error) = self.checkpoints.keep_log_short(sqlite, call.deadline)
-        {
-            log::debug!("{}: the log was not copied into the database: {error}", self.path.display());
-        }
+        let result = work(&Operation { sqlite, disk_space, call, clock: &*self.clock, disk_is_full });
         self.checkpoints.end();
         result
+    }
+
+    fn keep_log_short(&self, connection: &Connection, deadline: Deadline) {
+        self.count_waits();
+        if let Err(error) = self.checkpoints.keep_log_short(&connection.sqlite, deadline) {
+            log::debug!("{}: the log was not copied into the database: {error}", self.path.display());
+        }
+        // Readers are waited for, not other writers.
+        take_waited();
     }
 
     /// Logs what this process uses.
@@ -212,20 +270,6 @@ impl Database {
             self.pool_size,
         );
         connection.files().warn_of_other_writers();
-    }
-}
-
-/// Copies the log into the database, so that the log has room again.
-fn make_room_in_log(sqlite: &rusqlite::Connection, deadline: Deadline, on_full_disk: OnFullDisk) {
-    let mode = match on_full_disk {
-        OnFullDisk::Fail => Checkpoint::Passive,
-        OnFullDisk::UseReserve => Checkpoint::Restart,
-    };
-    wait_for_locks_until(deadline.halfway());
-    let is_copied = matches!(checkpoint(sqlite, mode), Ok(true));
-    wait_for_locks_until(deadline);
-    if is_copied && on_full_disk == OnFullDisk::Fail {
-        let _ = wal::shorten(sqlite);
     }
 }
 

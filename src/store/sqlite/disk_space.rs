@@ -6,23 +6,53 @@
 //! call that does not end a session is committed only while the log and the reserve have their full size.
 
 use crate::store::sqlite::{pages, reserve, wal};
-use rusqlite::{Transaction, ffi};
+use rusqlite::{Connection, Transaction, ffi};
+use std::cell::Cell;
+use std::fs;
 use std::path::Path;
 
-/// Commits a change that does not end sessions, if that leaves room for those that do.
-pub(crate) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
-    if has_room(&transaction)? {
-        return transaction.commit();
-    }
-    // The same error as if SQLite had found the disk full.
-    Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None))
+/// What one connection knows of the room on the disk.
+pub(crate) struct DiskSpace {
+    /// The size of a page, in bytes. It never changes.
+    page_size: u64,
+    /// The length of the database when this connection looked at it last. The library only makes it longer, so an old
+    /// length asks for more room than is needed.
+    database_length: Cell<u64>,
 }
 
-fn has_room(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
-    let Some(database) = transaction.path().map(Path::new) else { return Ok(true) };
-    let page_size = pages::size(transaction)?;
-    let growth = reserve::growth(database, pages::count(transaction)? * page_size);
-    // Free pages inside the database count like the reserve, but they do not help with this growth.
-    let free = pages::free(transaction)? * page_size;
-    Ok(wal::has_room(database, page_size) && reserve::has_room(database, growth, free))
+impl DiskSpace {
+    pub(crate) fn of(sqlite: &Connection) -> rusqlite::Result<DiskSpace> {
+        Ok(DiskSpace { page_size: pages::size(sqlite)?, database_length: Cell::new(0) })
+    }
+
+    /// Commits a change that does not end sessions, if that leaves room for those that do.
+    pub(crate) fn commit(&self, transaction: Transaction<'_>) -> rusqlite::Result<()> {
+        if self.has_room(&transaction)? {
+            return transaction.commit();
+        }
+        // The same error as if SQLite had found the disk full.
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None))
+    }
+
+    /// Forgets the length of the database. Another program may have made it shorter (`VACUUM`).
+    pub(crate) fn forget_length(&self) {
+        self.database_length.set(0);
+    }
+
+    fn has_room(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
+        let Some(database) = transaction.path().map(Path::new) else { return Ok(true) };
+        let size = pages::count(transaction)? * self.page_size;
+        if !wal::has_room(database, self.page_size) {
+            return Ok(false);
+        }
+        let known = self.database_length.get();
+        if known <= size && reserve::is_whole(database, size - known) {
+            return Ok(true);
+        }
+        let length = fs::metadata(database).map_or(0, |file| file.len());
+        self.database_length.set(length);
+        // Free pages inside the database count like the reserve, but they do not help with its growth.
+        let free = || Ok(pages::free(transaction)? * self.page_size);
+        reserve::has_room(database, size.saturating_sub(length), free)
+    }
 }

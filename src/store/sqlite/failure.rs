@@ -30,6 +30,11 @@ pub(crate) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
 }
 
+/// Says whether another connection kept the lock until the time was up.
+pub(crate) fn is_locked(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
 pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         // If a disk quota is used up, SQLite does not give DiskFull, but this error.

@@ -9,9 +9,9 @@ use crate::store::sqlite::columns::{milliseconds, tag, unsigned};
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::forward::{end_graces, present_key};
 use crate::store::sqlite::operation::Operation;
+use crate::store::sqlite::remains::{BATCH, Remains};
 use crate::store::sqlite::rows::{state, state_columns};
 use crate::store::sqlite::serial::next_serial;
-use crate::store::sqlite::sweep::BATCH;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
@@ -65,15 +65,14 @@ impl Operation<'_> {
         Ok(len(self.sqlite, group, self.now())?)
     }
 
-    /// Ends all sessions of a group but one, and gives the number of those that were alive.
+    /// Ends all sessions of a group but one. Gives the number of those that were alive, and their records that remain.
     ///
-    /// The row of the group is deleted, and the session that stays gets a new row for its group. Then the records of
-    /// the other sessions are removed while there is time.
+    /// The row of the group is deleted, and the session that stays gets a new row for its group.
     pub(crate) fn clear_group(
         &self,
         group: &GroupKey<'_>,
         except: Option<PublicId>,
-    ) -> Result<u64, Failure<StoreError>> {
+    ) -> Result<(u64, Option<Remains>), Failure<StoreError>> {
         let now = self.now();
         let transaction = self.begin()?;
         let except = match except {
@@ -95,22 +94,21 @@ impl Operation<'_> {
         }
         let after = len(&transaction, group, now)?;
         transaction.commit()?;
-        self.sweep_group(old_serial);
-        Ok(before.saturating_sub(after) as u64)
+        Ok((before.saturating_sub(after) as u64, old_serial.map(Remains::Group)))
     }
 
     /// Ends the sessions that joined first, until the group has no more live sessions than its limit. The session of
     /// this key, which has just joined, stays.
     ///
-    /// If many sessions end, their records stay for now, and the result is the old serial of their group. The caller
-    /// removes these records after the commit, so that other calls do not wait for it.
+    /// If many sessions end, their records remain for now. The caller removes them after the commit, so that other
+    /// calls do not wait for it.
     pub(crate) fn limit_group(
         &self,
         sqlite: &Connection,
         key: &RecordKey<'_>,
         join: Option<Join<'_>>,
         now: SystemTime,
-    ) -> rusqlite::Result<Option<i64>> {
+    ) -> rusqlite::Result<Option<Remains>> {
         let Some(max_sessions) = join.and_then(|join| join.max_sessions) else { return Ok(None) };
         let others = i64::try_from(max_sessions).unwrap_or(i64::MAX).saturating_sub(1);
         let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4 OFFSET ?5"))?;
@@ -118,20 +116,13 @@ impl Operation<'_> {
             .query_map(params![tag(key), key.id.as_bytes(), milliseconds(now), BATCH + 1, others], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         if surplus.len() as i64 > BATCH {
-            return renew_group(sqlite, key, others, now).map(Some);
+            return renew_group(sqlite, key, others, now).map(Remains::Group).map(Some);
         }
         for serial in surplus {
             self.leave_trace(sqlite, serial, now)?;
             sqlite.prepare_cached("DELETE FROM sessions WHERE serial = ?1")?.execute([serial])?;
         }
         Ok(None)
-    }
-
-    /// Removes the records that still have the old serial of a group, while there is time.
-    pub(crate) fn sweep_group(&self, left: Option<i64>) {
-        if let Some(serial) = left {
-            self.sweep("SELECT serial FROM sessions WHERE in_group = ?1 AND in_group > 0 LIMIT ?2", serial);
-        }
     }
 }
 

@@ -27,6 +27,11 @@ pub(crate) fn wait_for_locks_until(deadline: Deadline) {
     DEADLINE.set(Some(deadline));
 }
 
+/// Adds to the time for which this thread has waited.
+pub(crate) fn add_waited(waited: Duration) {
+    WAITED.set(WAITED.get() + waited);
+}
+
 /// Gives the time for which this thread has waited since this was called last.
 pub(crate) fn take_waited() -> Duration {
     WAITED.take()
@@ -45,7 +50,7 @@ pub(crate) fn pause(pause: Duration) -> bool {
         None | Some(Duration::ZERO) => false,
         Some(left) => {
             thread::sleep(pause.min(left));
-            WAITED.set(WAITED.get() + start.elapsed());
+            add_waited(start.elapsed());
             true
         }
     }

@@ -3,21 +3,19 @@
 use crate::error::StoreError;
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::operation::Operation;
+use crate::store::sqlite::remains::Remains;
 use crate::store::sqlite::serial::next_serial;
 use rusqlite::{Connection, OptionalExtension};
 
 impl Operation<'_> {
-    /// Ends all sessions of a namespace, and removes their records while there is time.
-    pub(crate) fn clear_namespace(&self, name: &str) -> Result<(), Failure<StoreError>> {
-        let left: Option<i64> = self
+    /// Ends all sessions of a namespace. Gives the records that remain.
+    pub(crate) fn clear_namespace(&self, name: &str) -> Result<Option<Remains>, Failure<StoreError>> {
+        let serial = self
             .sqlite
             .prepare_cached("DELETE FROM namespaces WHERE name = ?1 RETURNING serial")?
             .query_row([name], |row| row.get(0))
             .optional()?;
-        if let Some(serial) = left {
-            self.sweep("SELECT serial FROM sessions WHERE namespace = ?1 LIMIT ?2", serial);
-        }
-        Ok(())
+        Ok(serial.map(Remains::Namespace))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::store::call::Call;
 use crate::store::sqlite::columns::{milliseconds, time};
+use crate::store::sqlite::disk_space::DiskSpace;
 use crate::store::sqlite::failure::Failure;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::time::SystemTime;
@@ -11,6 +12,7 @@ use std::time::SystemTime;
 #[derive(Clone, Copy)]
 pub(crate) struct Operation<'a> {
     pub(crate) sqlite: &'a Connection,
+    pub(crate) disk_space: &'a DiskSpace,
     pub(crate) call: &'a Call,
     pub(crate) clock: &'a (dyn Fn() -> SystemTime + Send + Sync),
     /// Whether an earlier try found the disk full.

@@ -8,29 +8,36 @@ use crate::store::key::RecordKey;
 use crate::store::record::{NewRecord, Record, RecordInfo, Size};
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::failure::Failure;
-use crate::store::sqlite::lock_wait::wait_for_locks_until;
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::purge::{PURGED, purge, purge_forwards};
+use crate::store::sqlite::remains::Remains;
 use crate::store::sqlite::rows::{LiveRow, Move, NewRow};
-use crate::store::sqlite::{disk_space, forward, group, namespace, rows, trace, values};
+use crate::store::sqlite::{forward, group, namespace, rows, trace, values};
 use crate::store::state::RecordState;
 use crate::store::update::{Update, Updated};
 use rusqlite::Connection;
 use std::time::SystemTime;
 
+/// A record that was loaded, and its present key.
+pub(crate) struct Loaded<'a> {
+    pub(crate) at: RecordKey<'a>,
+    pub(crate) record: Record,
+    pub(crate) is_refresh_due: bool,
+}
+
 impl Operation<'_> {
-    /// Creates a record whose values have this size.
+    /// Creates a record whose values have this size. Gives the records that remain of sessions that this ends.
     pub(crate) fn create(
         &self,
         key: &RecordKey<'_>,
         record: &NewRecord<'_>,
         size: Size,
-    ) -> Result<RecordInfo, Failure<Refusal>> {
+    ) -> Result<(RecordInfo, Option<Remains>), Failure<Refusal>> {
         let transaction = self.begin()?;
         let now = self.now();
         if let Some(found) = rows::find(&transaction, key, now)? {
             let made_before = found.state.knows(self.call.nonce);
-            return if made_before { Ok(found.state.info(now)) } else { Err(Refusal::IdTaken.into()) };
+            return if made_before { Ok((found.state.info(now), None)) } else { Err(Refusal::IdTaken.into()) };
         }
         if trace::is_known(&transaction, key, self.call.nonce, now)? {
             return Err(Refusal::Gone.into());
@@ -53,14 +60,17 @@ impl Operation<'_> {
         for (key, json) in &record.values {
             values::set(&transaction, serial, key, json)?;
         }
-        let surplus = self.limit_group(&transaction, key, record.join, now)?;
-        disk_space::commit(transaction)?;
-        self.sweep_group(surplus);
-        Ok(state.info(now))
+        let remains = self.limit_group(&transaction, key, record.join, now)?;
+        self.disk_space.commit(transaction)?;
+        Ok((state.info(now), remains))
     }
 
-    /// Loads a record, and refreshes it if that is due.
-    pub(crate) fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<Record>, Failure<StoreError>> {
+    /// Loads a record, and says whether a refresh is due.
+    pub(crate) fn load<'a>(
+        &self,
+        key: &RecordKey<'a>,
+        lifetime: &Lifetime,
+    ) -> Result<Option<Loaded<'a>>, Failure<StoreError>> {
         let now = self.now();
         let found = match rows::read(self.sqlite, key, now)? {
             Some(found) => Some((*key, found)),
@@ -71,34 +81,25 @@ impl Operation<'_> {
                 })?
             }
         };
-        let Some((mut at, found)) = found else { return Ok(None) };
+        let Some((at, found)) = found else { return Ok(None) };
         let Some(state) = found.state.alive(lifetime, now) else { return Ok(None) };
-        let (mut info, mut refreshed) = (state.info(now), false);
-        if state.is_refresh_due(lifetime.refresh, now) {
-            // If the refresh cannot be written, the load still succeeds. The refresh gets half of the time.
-            wait_for_locks_until(self.call.deadline.halfway());
-            match self.extend(&at, lifetime) {
-                Ok(Some((id, extended))) => {
-                    // Keep the version that was read together with the values.
-                    info = RecordInfo { version: info.version, ..extended };
-                    (at.id, refreshed) = (id, true);
-                }
-                Ok(None) => return Ok(None),
-                Err(error) => log::debug!("session {}: the refresh was not written: {error}", key.id),
-            }
-        }
-        Ok(Some(Record {
-            info,
+        let record = Record {
+            info: state.info(now),
             values: found.values,
             group_name: found.group_name,
-            refreshed,
+            refreshed: false,
             forwarded_to: at.forwarded_from(key),
-        }))
+        };
+        Ok(Some(Loaded { at, record, is_refresh_due: state.is_refresh_due(lifetime.refresh, now) }))
     }
 
-    /// Refreshes a record, and gives the id and the state that it has now. Gives `None` if the session has ended
+    /// Refreshes a record, and gives the key and the state that it has now. Gives `None` if the session has ended
     /// meanwhile.
-    fn extend(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> rusqlite::Result<Option<(PublicId, RecordInfo)>> {
+    pub(crate) fn refresh<'a>(
+        &self,
+        key: &RecordKey<'a>,
+        lifetime: &Lifetime,
+    ) -> Result<Option<(RecordKey<'a>, RecordInfo)>, Failure<StoreError>> {
         let transaction = self.begin()?;
         let now = self.now();
         let Some((at, mut found)) = find(&transaction, key, now)? else { return Ok(None) };
@@ -106,30 +107,33 @@ impl Operation<'_> {
         found.state = state;
         if found.state.refresh(lifetime.refresh, now) {
             rows::write_life(&transaction, &found)?;
-            disk_space::commit(transaction)?;
+            self.disk_space.commit(transaction)?;
         }
-        Ok(Some((at.id, found.state.info(now))))
+        Ok(Some((at, found.state.info(now))))
     }
 
-    /// Applies a change set.
-    pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Failure<Refusal>> {
+    /// Applies a change set. Gives the records that remain of sessions that this ends.
+    pub(crate) fn update(
+        &self,
+        key: &RecordKey<'_>,
+        update: &Update<'_>,
+    ) -> Result<(Updated, Option<Remains>), Failure<Refusal>> {
         let transaction = self.begin()?;
         let now = self.now();
         let (mut found, forwarded_to) = self.find_for(&transaction, key, update, now)?;
         found.state = found.state.alive(&update.lifetime, now).ok_or(Refusal::Gone)?;
-        let mut surplus = None;
+        let mut remains = None;
         if !found.state.knows(self.call.nonce) {
             found.state = found.state.after(key, update, self.call, now)?;
             change(&transaction, &found, update)?;
             if let Some(new_key) = &update.new_key {
                 move_to(&transaction, &found, key, new_key, update, now)?;
-                surplus = self.limit_group(&transaction, new_key, update.join, now)?;
+                remains = self.limit_group(&transaction, new_key, update.join, now)?;
             }
         }
         let totals = values::totals(&transaction, found.serial, update.changes)?;
-        disk_space::commit(transaction)?;
-        self.sweep_group(surplus);
-        Ok(Updated { info: found.state.info(now), totals, forwarded_to })
+        self.disk_space.commit(transaction)?;
+        Ok((Updated { info: found.state.info(now), totals, forwarded_to }, remains))
     }
 
     /// Finds the record for an update. If the record was found by a forward, gives its present id too. If this call was

@@ -15,20 +15,32 @@ const RESERVE: u64 = 1 << 20;
 /// The room that the log leaves in the reserve, besides the room for the growth of the database: the log may hold pages
 /// that the database has no room for yet.
 const KEPT: u64 = 1 << 17;
+/// How much longer the reserve becomes than it has to be, in bytes. So it need not become longer with each page.
+const STEP: u64 = 1 << 16;
 /// A reserve that is more than this many times too large is made smaller.
 const LARGE_RESERVE: u64 = 8;
 /// The room that the log and the `-shm` file take when they are created, in bytes.
 const COMPANIONS: u64 = 1 << 17;
 
+/// Says whether the reserve is large enough for this `growth` of the database, and not too large.
+pub(crate) fn is_whole(database: &Path, growth: u64) -> bool {
+    let whole = growth + RESERVE;
+    (whole..=LARGE_RESERVE * whole).contains(&length(&companion(database, "-reserve")))
+}
+
 /// Says whether the reserve is large enough. If it is too short, makes it longer. If the disk has no room for that, the
 /// `free` bytes inside the database count too, but not for its `growth`.
-pub(crate) fn has_room(database: &Path, growth: u64, free: u64) -> bool {
+pub(crate) fn has_room(
+    database: &Path,
+    growth: u64,
+    free: impl FnOnce() -> rusqlite::Result<u64>,
+) -> rusqlite::Result<bool> {
     let reserve = companion(database, "-reserve");
     let (now, whole) = (length(&reserve), growth + RESERVE);
     if now > LARGE_RESERVE * whole {
         // The database needed more room earlier, and does not need it any more.
         let _ = open_to_append(&reserve).and_then(|file| file.set_len(whole));
-        return true;
+        return Ok(true);
     }
     let open = || match create_new(&reserve) {
         Ok(file) => {
@@ -39,13 +51,14 @@ pub(crate) fn has_room(database: &Path, growth: u64, free: u64) -> bool {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_to_append(&reserve),
         Err(error) => Err(error),
     };
-    now >= whole
-        || !has_no_room(open().and_then(|file| add_zeros(file, whole - now)))
-        || length(&reserve) >= growth + RESERVE.saturating_sub(free)
+    Ok(now >= whole
+        || !has_no_room(open().and_then(|file| add_zeros(file, whole + STEP - now)))
+        || length(&reserve) >= whole
+        || length(&reserve) >= growth + RESERVE.saturating_sub(free()?))
 }
 
 /// Gives the number of bytes by which the next checkpoint makes the database larger, if it has this size then.
-pub(crate) fn growth(database: &Path, size: u64) -> u64 {
+fn growth(database: &Path, size: u64) -> u64 {
     size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len()))
 }
 
@@ -62,7 +75,7 @@ pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) -> bool {
 pub(crate) fn refill(sqlite: &rusqlite::Connection) {
     let Some(database) = sqlite.path().map(Path::new) else { return };
     if let Ok(size) = size(sqlite) {
-        has_room(database, growth(database, size), 0);
+        let _ = has_room(database, growth(database, size), || Ok(0));
     }
 }
 

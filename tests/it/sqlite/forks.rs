@@ -1,11 +1,15 @@
 //! Forks of a process that uses a SQLite file: a child that inherits an open file does not touch it, and gets an error.
 
-use crate::support::fork::{Child, child, children, in_own_process};
+use crate::support::fork::{Child, child, child_of, children, in_own_process, is_a_thread_asleep, is_waiting};
 use crate::support::sqlite::Sqlite;
-use crate::support::{builder, failure, manager, session_with};
+use crate::support::wait::StopOnDrop;
+use crate::support::{builder, failure, manager, session_with, until};
+use nix::unistd::gettid;
 use std::fs;
+use std::iter;
 use std::path::Path;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -125,6 +129,79 @@ fn threads_that_fork_at_once_under_their_own_guards_have_sound_children() {
             assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(12 * round));
         }
         sqlite.assert_sound();
+    });
+}
+
+#[test]
+fn children_forked_under_a_guard_while_threads_queue_to_write_can_write() {
+    in_own_process(|| {
+        let sqlite = Sqlite::new();
+        let manager = builder(&sqlite.url()).operation_timeout(Duration::from_secs(60)).build().unwrap();
+        let header = session_with(&manager, &[("user", "ada")]);
+        let count = || {
+            let mut session = manager.load(&header).unwrap();
+            session.increment("count", 1).unwrap();
+            session.save().unwrap();
+        };
+        let stop = AtomicBool::new(false);
+        let counted: usize = thread::scope(|scope| {
+            let _stop = StopOnDrop(&stop);
+            let threads: Vec<_> = (0..12)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let times = iter::repeat_with(count).take_while(|()| !stop.load(Ordering::Relaxed)).count();
+                        // The last one counts too.
+                        times + 1
+                    })
+                })
+                .collect();
+            for _ in 0..20 {
+                let forked = child_of(&manager, || {
+                    // The child's threads queue as well.
+                    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(count))));
+                    String::new()
+                });
+                forked.join();
+            }
+            stop.store(true, Ordering::Relaxed);
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(counted + 20 * 4));
+        sqlite.assert_sound();
+    });
+}
+
+#[test]
+fn a_child_forked_without_a_guard_while_threads_queue_to_write_is_told_so_at_once() {
+    in_own_process(|| {
+        let sqlite = Sqlite::new();
+        let manager = builder(&sqlite.url()).operation_timeout(Duration::from_secs(60)).build().unwrap();
+        let header = session_with(&manager, &[("user", "ada")]);
+        let save = || {
+            let mut session = manager.load(&header).unwrap();
+            session.increment("count", 1).unwrap();
+            session.save().map(drop)
+        };
+        let mut session = manager.load(&header).unwrap();
+        session.set("a", &1).unwrap();
+        let locked = sqlite.connect();
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+        thread::scope(|scope| {
+            let writes = scope.spawn(save);
+            until(|| is_a_thread_asleep());
+            let (tell, told) = mpsc::channel();
+            let queues = scope.spawn(move || {
+                tell.send(gettid()).unwrap();
+                save()
+            });
+            let waiting = told.recv().unwrap();
+            until(|| is_waiting(waiting));
+            let forked = child(|| format!("{:?}", failure(session.save()).0));
+            assert_eq!(forked.join(), "Forked");
+            locked.execute_batch("COMMIT").unwrap();
+            [writes, queues].into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+        });
+        assert_eq!(manager.load(&header).unwrap().get("count").unwrap(), Some(2));
     });
 }
 

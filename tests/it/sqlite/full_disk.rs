@@ -8,6 +8,7 @@ use crate::support::{builder, clock, failure, is_alive, login, session_with, unt
 use multi_process_session::{Error, SessionManager, SqliteStore, StoreErrorKind};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_WRLCK, SEEK_SET, flock};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -256,6 +257,21 @@ fn sessions_that_expire_make_room_on_a_full_disk() {
         let header = log_in(&manager, "ada", 1).remove(0);
         assert!(is_alive(&manager, &header));
     });
+}
+
+#[test]
+fn the_log_file_has_room_for_many_commits_before_it_becomes_longer() {
+    let sqlite = Sqlite::new();
+    let manager = sqlite.manager();
+    let mut session = manager.load(&session_with(&manager, &[("user", "ada")])).unwrap();
+    let lengths: BTreeSet<u64> = (0..1000)
+        .map(|number| {
+            session.set("number", &number).unwrap();
+            session.save().unwrap();
+            fs::metadata(sqlite.companion("-wal")).unwrap().len()
+        })
+        .collect();
+    assert!(lengths.len() < 50, "{lengths:?}");
 }
 
 #[test]

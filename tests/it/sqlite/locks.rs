@@ -1,13 +1,16 @@
 //! Locks of a SQLite file: processes and threads that write at the same time wait for each other, until their
 //! deadlines.
 
-use crate::support::fork::{children, in_own_process, is_a_thread_asleep};
+use crate::support::fork::{children, in_own_process, is_a_thread_asleep, is_waiting};
 use crate::support::sqlite::Sqlite;
+use crate::support::wait::in_time;
 use crate::support::{builder, clock, failure, is_alive, login, session_with, until, with_timeout};
-use multi_process_session::{Refresh, SqliteStore, StoreErrorKind};
+use multi_process_session::store::Store;
+use multi_process_session::{Refresh, SessionManager, SqliteStore, StoreErrorKind};
+use nix::unistd::gettid;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +50,7 @@ fn a_refresh_that_cannot_be_written_does_not_fail_the_load() {
     assert_eq!(manager.load(&header).unwrap().save().unwrap(), None, "not refreshed, so no cookie");
     locked.execute_batch("ROLLBACK").unwrap();
     assert!(manager.load(&header).unwrap().save().unwrap().is_some(), "refreshed");
+    assert_eq!(manager.stats().connections, 1, "a connection that met a lock is used again");
 }
 
 #[test]
@@ -118,6 +122,51 @@ fn waits_for_the_lock_are_counted() {
         });
         let stats = manager.stats();
         assert!(stats.lock_waits == 1 && stats.lock_waited > Duration::ZERO, "{stats:?}");
+    });
+}
+
+#[test]
+fn threads_that_wait_to_write_keep_their_deadlines_and_leave_readers_alone() {
+    in_own_process(|| {
+        let sqlite = Sqlite::new();
+        let store = Arc::new(SqliteStore::new(sqlite.path()));
+        let manager = |timeout| builder("memory:").store(store.clone()).operation_timeout(timeout).build().unwrap();
+        let (patient, hasty) = (manager(Duration::from_secs(60)), manager(Duration::from_millis(300)));
+        let header = session_with(&patient, &[("user", "ada")]);
+        let save = |manager: &SessionManager| {
+            let mut session = manager.load(&header).unwrap();
+            session.increment("count", 1).unwrap();
+            session.save().map(drop)
+        };
+        let locked = sqlite.connect();
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+        thread::scope(|scope| {
+            let first = scope.spawn(|| save(&patient));
+            until(|| is_a_thread_asleep());
+            // There are more of them than connections.
+            let others: Vec<_> = (0..12)
+                .map(|_| {
+                    let (tell, told) = mpsc::channel();
+                    let (save, patient) = (&save, &patient);
+                    let other = scope.spawn(move || {
+                        tell.send(gettid()).unwrap();
+                        save(patient)
+                    });
+                    let waiting = told.recv().unwrap();
+                    until(|| is_waiting(waiting));
+                    other
+                })
+                .collect();
+            let (kind, message) = in_time(Duration::from_millis(300), || failure(save(&hasty)));
+            assert!(kind == StoreErrorKind::Timeout && message.contains("locked"), "{message}");
+            assert!(!hasty.load(&header).unwrap().is_new(), "readers have connections");
+            assert_eq!(store.stats().lock_waits, 1, "the others still wait");
+            locked.execute_batch("COMMIT").unwrap();
+            first.join().unwrap().unwrap();
+            others.into_iter().for_each(|other| other.join().unwrap().unwrap());
+        });
+        assert_eq!(patient.load(&header).unwrap().get("count").unwrap(), Some(13));
+        assert_eq!(store.stats().lock_waits, 14);
     });
 }
 

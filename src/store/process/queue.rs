@@ -50,6 +50,8 @@ impl<T> Queue<T> {
         match waiters.pop_front() {
             Some(first) => {
                 *lock(&first.item) = Some(item);
+                // Waking a thread takes long, and other threads need the queue.
+                drop(waiters);
                 first.handed_over.notify_one();
             }
             None => make_free(item),
