@@ -42,4 +42,5 @@ cat target/fuzz/log
 
 # Each bench once, and shortly, so that none is broken unnoticed.
 cargo test --all-features --bench '*'
+bash benches/peers/run.sh --short --ours
 cargo test --all-features
