@@ -155,7 +155,7 @@ impl Database {
             }
             let result = self.work_on(&connection, call, room != Room::AsItWas, work);
             if is_full(&result) {
-                if room == Room::AsItWas {
+                if room != Room::InLog {
                     // Making room may take long. Others may end sessions meanwhile.
                     turn = None;
                 }

@@ -2,14 +2,17 @@
 
 use crate::deadline::Deadline;
 use crate::store::sqlite::checkpoint::{Checkpoint, checkpoint};
-use crate::store::sqlite::lock_wait::wait_for_locks_until;
+use crate::store::sqlite::lock_wait::{pause, wait_for_locks_until};
 use crate::store::sqlite::purge::purge;
 use crate::store::sqlite::{reserve, wal};
 use rusqlite::Connection;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How many expired sessions are removed at once if the disk is full.
 const PURGED_AT_ONCE: i64 = 50;
+
+/// The pause before a call looks again whether there is room.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The room that was made for a call.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,7 +26,8 @@ pub(crate) enum Room {
 }
 
 impl Room {
-    /// Makes more room than this. Gives `None` if the call may not try again.
+    /// Makes more room than this. Gives `None` if the call may not try again. A call that ends sessions may try until
+    /// its deadline: other processes may fill the log again, or keep it from being copied.
     pub(crate) fn make_more(
         self,
         sqlite: &Connection,
@@ -37,13 +41,21 @@ impl Room {
                 Some(Room::InLog)
             }
             // A reader keeps the log from beginning anew, so the log has to grow.
-            Room::InLog if ends_sessions => reserve::give_to_log(sqlite).then_some(Room::FromReserve),
+            Room::InLog if ends_sessions => {
+                reserve::give_to_log(sqlite);
+                Some(Room::FromReserve)
+            }
             Room::InLog => {
                 // This call fails, but the next one may have room.
                 let _ = purge(sqlite, now, PURGED_AT_ONCE);
                 None
             }
-            Room::FromReserve => None,
+            Room::FromReserve if deadline.has_passed() => None,
+            Room::FromReserve => {
+                pause(PAUSE);
+                make_room_in_log(sqlite, deadline, ends_sessions);
+                Some(Room::FromReserve)
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The routes of the comparison on actix-session, with `RedisSessionStore::new` and a lifetime that each request extends.
+//! The routes of the comparison on actix-session: `RedisSessionStore::new`, and each request extends the lifetime.
 //!
 //! `peer-actix PORT REDIS`.
 

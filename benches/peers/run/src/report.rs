@@ -72,16 +72,16 @@ pub fn table(rows: &[Row], redis: &str) -> String {
          more than a request to the same server's route without a session. 16 connections, each with a session of its \
          own. Medians of 5 rounds, in which the servers take turns.\n\n",
     );
-    page += "| library | request | requests a second | p50, ms | p99, ms | added server CPU, µs | added Redis CPU, µs | \
-             round trips |\n|---|---|---|---|---|---|---|---|\n";
+    page += "| library | request | requests a second | p50, ms | p99, ms | added server CPU, µs | \
+             added Redis CPU, µs | round trips |\n|---|---|---|---|---|---|---|---|\n";
     for row in rows {
         for (route, figures, round_trips) in row.routes() {
             let Figures { requests_a_second, p50, p99, server_cpu, redis_cpu } = figures;
-            let name = row.peer.name;
             let _ = writeln!(
                 page,
-                "| {name} | {route} | {requests_a_second:.0} | {p50:.2} | {p99:.2} | {server_cpu:.0} | {redis_cpu:.0} | \
-                 {round_trips} |"
+                "| {} | {route} | {requests_a_second:.0} | {p50:.2} | {p99:.2} | {server_cpu:.0} | {redis_cpu:.0} \
+                 | {round_trips} |",
+                row.peer.name
             );
         }
     }
@@ -159,8 +159,10 @@ pub fn chart(rows: &[Row]) -> String {
          @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} .server {{ fill: #6aa7e0 }} .redis {{ fill: \
          #e08a75 }} }}</style>\n\
          <text x=\"{LABELS}\" y=\"20\" font-weight=\"bold\">CPU that a request with a session adds, µs</text>\n\
-         <rect class=\"server\" x=\"{LABELS}\" y=\"30\" width=\"10\" height=\"10\"/><text x=\"316\" y=\"39\">server</text>\n\
-         <rect class=\"redis\" x=\"370\" y=\"30\" width=\"10\" height=\"10\"/><text x=\"386\" y=\"39\">Redis</text>\n"
+         <rect class=\"server\" x=\"{LABELS}\" y=\"30\" width=\"10\" height=\"10\"/>\n\
+         <text x=\"316\" y=\"39\">server</text>\n\
+         <rect class=\"redis\" x=\"370\" y=\"30\" width=\"10\" height=\"10\"/>\n\
+         <text x=\"386\" y=\"39\">Redis</text>\n"
     );
     for (number, (label, [server, redis])) in bars.iter().enumerate() {
         let y = 54 + 26 * number;
