@@ -39,12 +39,15 @@ impl DiskSpace {
         self.database_length.set(0);
     }
 
+    /// The reserve comes first. If another process has given it up for a checkpoint, its room is for the database, and
+    /// must not go to the log.
     fn has_room(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
         let Some(database) = transaction.path().map(Path::new) else { return Ok(true) };
+        Ok(self.has_reserve(transaction, database)? && wal::has_room(database, self.page_size))
+    }
+
+    fn has_reserve(&self, transaction: &Transaction<'_>, database: &Path) -> rusqlite::Result<bool> {
         let size = pages::count(transaction)? * self.page_size;
-        if !wal::has_room(database, self.page_size) {
-            return Ok(false);
-        }
         let known = self.database_length.get();
         if known <= size && reserve::is_whole(database, size - known) {
             return Ok(true);

@@ -235,6 +235,28 @@ fn a_logout_on_a_full_disk_waits_for_the_checkpoint_of_another_process() {
 }
 
 #[test]
+fn room_that_was_given_up_for_a_checkpoint_does_not_go_to_the_log() {
+    on_a_small_disk("12m", |sqlite| {
+        let manager = sqlite.manager();
+        session_with(&manager, &[("user", "ada")]);
+        // The log has to become longer for the next save.
+        let _ = sqlite.connect().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let filler = sqlite.folder().join("filler");
+        fill(&filler);
+        // Another process has given up the reserve, and half of its room is in use already.
+        fs::remove_file(sqlite.companion("-reserve")).unwrap();
+        fill(&sqlite.folder().join("checkpoint"));
+        let filler = fs::File::options().write(true).open(filler).unwrap();
+        filler.set_len(filler.metadata().unwrap().len() - (1 << 19)).unwrap();
+        let length = || fs::metadata(sqlite.companion("-wal")).unwrap().len();
+        let before = length();
+        let (kind, message) = failure(visit(&manager, 1));
+        assert!(kind == StoreErrorKind::Rejected && message.contains("disk is full"), "{kind:?} {message}");
+        assert_eq!(length(), before);
+    });
+}
+
+#[test]
 fn sessions_can_be_ended_by_workers_that_are_started_on_a_full_disk() {
     on_a_small_disk("12m", |sqlite| {
         let before = sqlite.manager();
