@@ -1,7 +1,7 @@
 //! Records: created, loaded, updated and deleted, each by one script.
 
 use crate::error::{StoreError, StoreErrorKind};
-use crate::lifetime::Lifetime;
+use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
 use crate::store::record::{NewRecord, Record, RecordInfo, Size};
@@ -15,6 +15,7 @@ use crate::store::redis::script::ScriptCall;
 use crate::store::redis::state;
 use crate::store::refusal::Refusal;
 use crate::store::update::{Update, Updated};
+use std::time::Duration;
 
 impl<'a> Operation<'a> {
     /// Creates a record; `size` is the size of its values.
@@ -102,20 +103,15 @@ impl<'a> Operation<'a> {
         let call = self.scripts().record_update.on(self.record_keys(&at.key));
         let call = match quick {
             Some(QuickUpdate { info, keys, bytes, .. }) => call
-                .arg(state::packed_version(info.version))
-                .arg(state::packed_version(info.version + 1))
+                .arg(state::pack(&[(5, info.version)]))
+                .arg(state::pack(&[(5, info.version + 1)]))
                 .arg(nonce_field(info.version))
                 .arg((*keys, *bytes)),
             None => call.arg("").arg("").arg("n0").arg((0_i64, 0_i64)),
         };
-        call.arg(&update.lifetime)
-            .arg(at.replaced_in)
-            .arg(at.is_repeated)
-            .arg(update.expected)
+        call.arg(settings(at, update))
             .arg(update.holds.map(|(key, _)| field(key)))
             .arg(update.holds.map(|(_, json)| json))
-            .arg(update.size_limit)
-            .arg(update.changes.idle_timeout)
             .changes(update.changes, quick.map(|quick| &*quick.totals))
             .and_wait()
     }
@@ -154,6 +150,28 @@ impl<'a> Operation<'a> {
         })?;
         Ok(at.was_alive || reply.is_some_and(|mut reply| reply.flag()))
     }
+}
+
+/// Packs what a quick update does not need: see SETTINGS in record_update.lua.
+fn settings(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
+    let milliseconds = |time: Duration| time.min(LONGEST_TIMEOUT).as_millis() as u64;
+    let Lifetime { refresh, idle_timeout, absolute_timeout } = update.lifetime;
+    let interval = match refresh {
+        Refresh::After(interval) => milliseconds(interval),
+        Refresh::EveryLoad => 0,
+        Refresh::Never => (1 << 48) - 1,
+    };
+    state::pack(&[
+        (6, interval),
+        (6, milliseconds(idle_timeout)),
+        (6, absolute_timeout.map_or(0, milliseconds)),
+        (5, at.replaced_in.unwrap_or(0)),
+        (1, at.is_repeated.into()),
+        (5, update.expected.unwrap_or(0)),
+        (4, update.size_limit.keys as u64),
+        (5, update.size_limit.bytes as u64),
+        (6, update.changes.idle_timeout.map_or(0, milliseconds)),
+    ])
 }
 
 /// Gives the field for the nonce of the change that made this version, with a `+` if the field begins anew: see

@@ -58,9 +58,14 @@ pub(crate) fn time(packed: &[u8]) -> Option<SystemTime> {
     Numbers(packed).time()
 }
 
-/// Packs a version as it is in a packed state.
-pub(crate) fn packed_version(version: u64) -> Vec<u8> {
-    version.to_be_bytes()[3..].to_vec()
+/// Packs numbers, each into so many bytes, the highest byte first. A number that is too large becomes the largest.
+pub(crate) fn pack(numbers: &[(usize, u64)]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(64);
+    for (bytes, number) in numbers {
+        let number = (*number).min((1 << (8 * bytes)) - 1);
+        packed.extend_from_slice(&number.to_be_bytes()[8 - bytes..]);
+    }
+    packed
 }
 
 /// Reads a packed generation.

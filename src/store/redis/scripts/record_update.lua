@@ -6,13 +6,8 @@
 --       version that the caller has read, packed as 5 bytes ('' to skip quick_update.lua), and the next version
 --       field for the nonce of the last change, with a '+' if the field begins anew
 --       how many keys and bytes the change set adds to that version
---       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       version at which the earliest forward to this record was made ('' if there was no forward)
---       whether a record of an earlier id knows the call (0 or 1)
---       expected version ('' for any)
+--       what is not needed if the update is quick, packed: see SETTINGS
 --       field that has to hold a value ('' for none), and the value
---       limits for the number and the size of the values
---       new idle timeout of the session's own (ms; '' for none)
 --       change set: see values.lua
 -- Reply: 'quick': the change set was applied to the version that the caller has read
 --        'ok', info, list of the totals
@@ -21,30 +16,41 @@
 --        'too large', size
 --        'too many keys', number
 --        'forward', id, version with which the record's own id was replaced, 0, whether the record knows the call
-local record, lifetime, changes = record_at(2), lifetime_at(7), changes_at(18)
-local replaced_in, is_repeated, expected, held_field, held = unpack(ARGV, 10, 14)
-local most_keys, most_bytes, new_idle_timeout = unpack(ARGV, 15, 17)
 
-local state, refusal, id, version = live_state(record, lifetime, tonumber(replaced_in))
+-- refresh interval (ms; NEVER for never), idle timeout (ms), absolute timeout (ms; 0 for none),
+-- version at which the earliest forward to this record was made (0 if there was no forward),
+-- whether a record of an earlier id knows the call (0 or 1), expected version (0 for any),
+-- limits for the number and the size of the values, new idle timeout of the session's own (ms; 0 for none)
+local SETTINGS, NEVER = '>I6I6I6I5BI5I4I5I6', 2 ^ 48 - 1
+local refresh_interval, idle_timeout, absolute_timeout, replaced_in, is_repeated, expected, most_keys, most_bytes,
+  new_idle_timeout = struct.unpack(SETTINGS, ARGV[7])
+local lifetime = {
+  refresh_interval = refresh_interval < NEVER and refresh_interval or -1, idle_timeout = idle_timeout,
+  absolute_timeout = absolute_timeout > 0 and absolute_timeout or nil,
+}
+local held_field, held = unpack(ARGV, 8, 9)
+local record, changes = record_at(2), changes_at(10)
+
+local state, refusal, id, version = live_state(record, lifetime, replaced_in > 0 and replaced_in or nil)
 if not state then
   -- After a handover, only the record of the old id may know the call. So the reply says whether it does.
   return { nonce, refusal, id, version, 0, refusal == 'forward' and is_remembered(record.nonces) and 1 or 0 }
-elseif is_repeated == '1' or state.nonce == nonce or is_remembered(record.nonces) then
+elseif is_repeated == 1 or state.nonce == nonce or is_remembered(record.nonces) then
   write_for_wait(record)
   return { nonce, 'ok', info(state), present_totals(record, changes) }
-elseif expected ~= '' and tonumber(expected) ~= state.version
+elseif expected > 0 and expected ~= state.version
   or held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held then
   return { nonce, 'conflict' }
 end
 
 -- All checks come before the first write, because Redis does not roll a script back.
-local writes, totals = check_changes(record, state, changes, tonumber(most_keys), tonumber(most_bytes))
+local writes, totals = check_changes(record, state, changes, most_keys, most_bytes)
 if not writes then
   return totals
-elseif new_idle_timeout == '' then
+elseif new_idle_timeout == 0 then
   write_changes(record, changes, writes, repack_state(state))
 else
-  state.idle_timeout, state.flags = tonumber(new_idle_timeout), OWN_IDLE_TIMEOUT
+  state.idle_timeout, state.flags = new_idle_timeout, OWN_IDLE_TIMEOUT
   if state.is_prepared then -- It gets its life when it is activated.
     write_changes(record, changes, writes, pack_state(state))
   else

@@ -15,11 +15,11 @@ do
     local old_keys, old_bytes = struct.unpack('>I3I4', state, 7)
     local new_state = version .. state:sub(6, 6) .. struct.pack('>I3I4', old_keys + keys, old_bytes + bytes)
       .. state:sub(14, 50) .. nonce
-    local last_set = 19 + 2 * ARGV[19]
+    local last_set = 11 + 2 * ARGV[11]
     local last_remove = last_set + 1 + ARGV[last_set + 1]
     local last_increment = last_remove + 1 + 3 * ARGV[last_remove + 1]
     -- THE FIRST WRITE (see prelude.lua) adds, so a full memory refuses the change.
-    redis.call('HSET', key, 's', new_state, field, (before .. state:sub(51)):sub(-64), unpack(ARGV, 20, last_set))
+    redis.call('HSET', key, 's', new_state, field, (before .. state:sub(51)):sub(-64), unpack(ARGV, 12, last_set))
     if last_remove > last_set + 1 then
       redis.call('HDEL', key, unpack(ARGV, last_set + 2, last_remove))
     end
