@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use std::time::Duration;
 
 /// Gives how long all threads of these processes have used a processor, in the kernel and outside.
-pub fn time(processes: &[Pid]) -> Duration {
-    let time = |process: &Pid| clock_getcpuclockid(*process).and_then(ClockId::now).expect("the process runs");
-    processes.iter().map(time).map(Duration::from).sum()
+pub fn time(processes: &[Pid]) -> Result<Duration, String> {
+    let time = |process: &Pid| clock_getcpuclockid(*process).and_then(ClockId::now).map(Duration::from);
+    processes.iter().map(time).sum::<Result<_, _>>().map_err(|error| format!("a process has ended: {error}"))
 }

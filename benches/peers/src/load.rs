@@ -64,10 +64,14 @@ impl Visitor {
     }
 }
 
+/// Opens the visitors' connections. Each has had an answer before the next one opens: a tiny_http that gets many
+/// connections at once may leave some of them waiting until others close.
+pub fn open<'a>(server: &Server, route: Route, visitors: &'a mut [Visitor]) -> Result<Vec<Lane<'a>>, String> {
+    visitors.iter_mut().map(|visitor| Lane::open(server, route, visitor)).collect()
+}
+
 /// Asks for as many pages as possible in this time. Gives how long each answer took, in microseconds, in order of size.
-pub fn run(server: &Server, route: Route, visitors: &mut [Visitor], time: Duration) -> Result<Vec<f64>, String> {
-    let mut lanes =
-        visitors.iter_mut().map(|visitor| Lane::open(server, route, visitor)).collect::<Result<Vec<_>, _>>()?;
+pub fn run(mut lanes: Vec<Lane<'_>>, time: Duration) -> Result<Vec<f64>, String> {
     let end = Instant::now() + time;
     let mut latencies = Vec::new();
     lanes.iter_mut().try_for_each(Lane::send)?;
@@ -96,7 +100,7 @@ fn readable(lanes: &[&mut Lane<'_>]) -> Result<Vec<usize>, String> {
 }
 
 /// A visitor's connection.
-struct Lane<'a> {
+pub struct Lane<'a> {
     stream: TcpStream,
     request: String,
     route: Route,
@@ -111,7 +115,14 @@ impl<'a> Lane<'a> {
         let stream = TcpStream::connect(server.address).map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let request = request(route.path(), Some(&visitor.cookie));
-        Ok(Lane { stream, request, route, visitor, sent: Instant::now(), is_waiting: false, received: Vec::new() })
+        let sent = Instant::now();
+        let mut lane = Lane { stream, request, route, visitor, sent, is_waiting: false, received: Vec::new() };
+        lane.send()?;
+        while lane.is_waiting {
+            readable(&[&mut lane])?;
+            lane.receive()?;
+        }
+        Ok(lane)
     }
 
     fn send(&mut self) -> Result<(), String> {

@@ -52,7 +52,7 @@ const SHORT: Plan = Plan {
     rounds: 1,
     slice: Duration::from_millis(200),
     tries: 1,
-    patience: Duration::from_secs(3),
+    patience: Duration::from_secs(5),
 };
 
 fn main() -> ExitCode {
@@ -90,8 +90,9 @@ fn main() -> ExitCode {
 fn compare(contenders: &mut [Contender], redis: &mut Redis, plan: &Plan) {
     for contender in &mut *contenders {
         contender.go_on("warm-up", |running| {
+            measure::round(&running.server, &mut running.visitors, redis, plan.warm_up)?;
             running.figures.round_trips = measure::round_trips(&running.server, &mut running.visitors, redis)?;
-            measure::round(&running.server, &mut running.visitors, redis, plan.warm_up).map(drop)
+            Ok(())
         });
     }
     for number in 0..plan.rounds {

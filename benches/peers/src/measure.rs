@@ -83,10 +83,13 @@ fn sample(
     redis: &Redis,
     time: Duration,
 ) -> Result<Sample, String> {
-    let used = || (cpu::time(&server.processes()), cpu::time(&[redis.process()]), Instant::now());
-    let (server_before, redis_before, begin) = used();
-    let latencies = load::run(server, route, visitors, time)?;
-    let (server_after, redis_after, end) = used();
+    let lanes = load::open(server, route, visitors)?;
+    let used = || -> Result<_, String> {
+        Ok((cpu::time(&server.processes()?)?, cpu::time(&[redis.process()])?, Instant::now()))
+    };
+    let (server_before, redis_before, begin) = used()?;
+    let latencies = load::run(lanes, time)?;
+    let (server_after, redis_after, end) = used()?;
     let requests = latencies.len() as f64;
     Ok(Sample {
         requests_a_second: requests / (end - begin).as_secs_f64(),

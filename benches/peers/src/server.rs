@@ -36,12 +36,12 @@ impl Server {
     }
 
     /// The process and its children.
-    pub fn processes(&self) -> Vec<Pid> {
+    pub fn processes(&self) -> Result<Vec<Pid>, String> {
         let pid = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.expect("the kernel lists children (CONFIG_PROC_CHILDREN)");
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .map_err(|error| format!("the kernel does not list children (CONFIG_PROC_CHILDREN): {error}"))?;
         let children = children.split_whitespace().map(|child| child.parse().expect("a process id"));
-        [pid.cast_signed()].into_iter().chain(children).map(Pid::from_raw).collect()
+        Ok([pid.cast_signed()].into_iter().chain(children).map(Pid::from_raw).collect())
     }
 }
 
