@@ -36,18 +36,24 @@ pub fn stays_logged_out(server: &Server) -> Result<bool, String> {
     Ok(!has(&mut browser, "user")? && !has(&mut copy, "user")?)
 }
 
-/// Asks all servers at once while Redis is silent. Gives when and with which status each answers, if it does in time.
-pub fn answers_of_a_silent_redis(
-    clients: Vec<Browser>,
-    redis: &Redis,
-    patience: Duration,
-) -> Vec<Option<(Duration, u16)>> {
+/// What came of a request.
+pub enum Silence {
+    /// The time until the answer, and its status.
+    Answered(Duration, u16),
+    /// The time until there was something else than an answer, and what it was.
+    Failed(Duration, String),
+}
+
+/// Asks all servers at once while Redis is silent.
+pub fn answers_of_a_silent_redis(clients: Vec<Browser>, redis: &Redis, patience: Duration) -> Vec<Silence> {
     redis.while_silent(|| {
         let ask = |client: Browser| {
             thread::spawn(move || {
                 let begin = Instant::now();
-                let answer = client.ask("/read", patience).ok()?;
-                Some((begin.elapsed(), answer.status))
+                match client.ask("/read", patience) {
+                    Ok(answer) => Silence::Answered(begin.elapsed(), answer.status),
+                    Err(reason) => Silence::Failed(begin.elapsed(), reason),
+                }
             })
         };
         let asked: Vec<_> = clients.into_iter().map(ask).collect();

@@ -121,6 +121,6 @@ fn compare(contenders: &mut [Contender], redis: &mut Redis, plan: &Plan) {
     let clients = running.iter().map(|running| running.visitors[0].browser(&running.server)).collect();
     let answers = behaviour::answers_of_a_silent_redis(clients, redis, plan.patience);
     for (running, answer) in running.into_iter().zip(answers) {
-        running.figures.silence = answer;
+        running.figures.silence = Some(answer);
     }
 }

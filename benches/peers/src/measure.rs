@@ -1,5 +1,6 @@
 //! What a server costs.
 
+use crate::behaviour::Silence;
 use crate::cpu;
 use crate::load::{self, Route, Visitor};
 use crate::redis::Redis;
@@ -15,8 +16,8 @@ pub struct Figures {
     pub kept_both: Vec<bool>,
     /// Whether a logout held while another request ran, for each try.
     pub stayed_out: Vec<bool>,
-    /// When and with which status a request was answered while Redis was silent.
-    pub silence: Option<(Duration, u16)>,
+    /// What came of a request while Redis was silent.
+    pub silence: Option<Silence>,
 }
 
 /// Round trips to Redis for one request.

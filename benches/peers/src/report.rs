@@ -1,6 +1,7 @@
 //! The page of results.
 
 use crate::Plan;
+use crate::behaviour::Silence;
 use crate::contender::Contender;
 use crate::load::VISITORS;
 use crate::machine::{self, Machine};
@@ -40,9 +41,11 @@ const ROWS: [(&str, Cell); 16] = [
     ("**logout while another request runs**", |figures, _| {
         tried(&figures.stayed_out, "it holds", "the user is logged in again")
     }),
-    ("**Redis is silent**: the answer comes", |figures, plan| match figures.silence {
-        Some((time, status)) => format!("after {:.1} s ({status})", time.as_secs_f64()),
-        None => format!("not within {} s", plan.patience.as_secs()),
+    ("**Redis is silent**: the answer comes", |figures, plan| match &figures.silence {
+        Some(Silence::Answered(time, status)) => format!("after {:.1} s ({status})", time.as_secs_f64()),
+        Some(Silence::Failed(time, _)) if *time >= plan.patience => format!("not within {} s", plan.patience.as_secs()),
+        Some(Silence::Failed(time, reason)) => format!("never; after {:.1} s: {reason}", time.as_secs_f64()),
+        None => "not tried".to_owned(),
     }),
 ];
 
