@@ -51,7 +51,8 @@ pub fn chart(contenders: &[Contender]) -> String {
     }
     let height = y + 8.0;
     format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title">
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"
+role="img" aria-labelledby="title">
 <style>
 {STYLE}
 </style>

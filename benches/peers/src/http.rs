@@ -1,6 +1,6 @@
 //! The part of HTTP that the comparison needs: GET, and answers with a Content-Length.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -75,10 +75,13 @@ impl Browser {
         let mut bytes = Vec::new();
         loop {
             let mut part = [0; 4096];
-            let length = stream.read(&mut part).map_err(failure)?;
-            if length == 0 {
-                return Err(format!("{path}: the server has closed the connection"));
-            }
+            let length = match stream.read(&mut part) {
+                Ok(0) => return Err(format!("{path}: the server has closed the connection")),
+                Ok(length) => length,
+                // A read with a timeout may end like this although no signal was handled.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failure(error)),
+            };
             bytes.extend(&part[..length]);
             if let Some(response) = Response::parse(&bytes)? {
                 let set_cookie = response.header("set-cookie").map(str::to_owned);
@@ -93,6 +96,46 @@ impl Browser {
             let cookie = set_cookie.split(';').next().unwrap_or_default();
             let is_removal = cookie.ends_with('=') || set_cookie.to_ascii_lowercase().contains("max-age=0");
             self.cookie = (!is_removal).then(|| cookie.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_read_once_it_is_complete() {
+        let text = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nSet-Cookie: sid=x; Path=/\r\n\r\nok";
+        for length in 0..text.len() {
+            assert!(Response::parse(&text.as_bytes()[..length]).unwrap().is_none(), "{length}");
+        }
+        let response = Response::parse(text.as_bytes()).unwrap().unwrap();
+        assert_eq!((response.status, response.body), (503, "ok"));
+        assert_eq!(response.header("set-cookie"), Some("sid=x; Path=/"));
+    }
+
+    #[test]
+    fn a_response_that_cannot_be_measured_is_an_error() {
+        for text in ["SSH-2.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+            assert!(Response::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_kept_until_it_is_removed() {
+        let answer =
+            |set_cookie: &str| Answer { status: 200, body: String::new(), set_cookie: Some(set_cookie.to_owned()) };
+        let mut browser = Browser::new(crate::server::free_address());
+        for (set_cookie, cookie) in [
+            ("sid=a; Path=/", Some("sid=a")),
+            ("sid=b; Max-Age=3600", Some("sid=b")),
+            ("sid=; Expires=Thu, 01 Jan 1970 00:00:00 GMT", None),
+            ("sid=c", Some("sid=c")),
+            ("sid=c; Max-Age=0; Path=/", None),
+        ] {
+            browser.keep_cookie(&answer(set_cookie));
+            assert_eq!(browser.cookie.as_deref(), cookie, "{set_cookie}");
         }
     }
 }

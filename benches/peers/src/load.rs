@@ -2,6 +2,7 @@
 
 use crate::http::{Browser, Response, request};
 use crate::server::Server;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -93,9 +94,11 @@ pub fn run(mut lanes: Vec<Lane<'_>>, time: Duration) -> Result<Vec<f64>, String>
 /// Gives the indices of the lanes that have received something.
 fn readable(lanes: &[&mut Lane<'_>]) -> Result<Vec<usize>, String> {
     let mut polled: Vec<_> = lanes.iter().map(|lane| PollFd::new(lane.stream.as_fd(), PollFlags::POLLIN)).collect();
-    match poll(&mut polled, PollTimeout::from(10_000_u16)).map_err(|error| error.to_string())? {
-        0 => Err("no answer within 10 s".to_owned()),
-        _ => Ok((0..polled.len()).filter(|index| polled[*index].any() == Some(true)).collect()),
+    match poll(&mut polled, PollTimeout::from(10_000_u16)) {
+        Ok(0) => Err("no answer within 10 s".to_owned()),
+        Ok(_) => Ok((0..polled.len()).filter(|index| polled[*index].any() == Some(true)).collect()),
+        Err(Errno::EINTR) => Ok(Vec::new()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -119,8 +122,9 @@ impl<'a> Lane<'a> {
         let mut lane = Lane { stream, request, route, visitor, sent, is_waiting: false, received: Vec::new() };
         lane.send()?;
         while lane.is_waiting {
-            readable(&[&mut lane])?;
-            lane.receive()?;
+            if !readable(&[&mut lane])?.is_empty() {
+                lane.receive()?;
+            }
         }
         Ok(lane)
     }

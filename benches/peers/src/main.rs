@@ -65,8 +65,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let built: Vec<_> = peer::PEERS.iter().map(|peer| (peer, build::build(peer))).collect();
     let machine = Machine::new();
+    let built: Vec<_> = peer::PEERS.iter().map(|peer| (peer, build::build(peer))).collect();
     let mut redis = Redis::start();
     let mut contenders: Vec<Contender> =
         built.into_iter().map(|(peer, command)| Contender::start(peer, command, &redis)).collect();

@@ -55,8 +55,8 @@ pub const PEERS: [Peer; 5] = [
         program: Program::Node,
         environment: &[("NODE_ENV", "production")],
         packages: &["express-session", "connect-redis", "redis", "express"],
-        settings: "`cluster` with a worker a core, `rolling: true`, `resave: false`, `saveUninitialized: false`, \
-                   `maxAge` of an hour",
+        settings: "`NODE_ENV=production`, `cluster` with a worker a core, `rolling: true`, `resave: false`, \
+                   `saveUninitialized: false`, `maxAge` of an hour",
     },
 ];
 

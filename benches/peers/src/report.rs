@@ -117,17 +117,18 @@ impl Report<'_> {
             *page += &row(contender.peer.name, [versions, contender.peer.settings.to_owned()].into_iter());
         }
         let Plan { rounds, slice, tries, .. } = self.plan;
-        let _ = write!(
-            page,
-            "\n- Machine: {}, Redis {}. Load average before the run: {}.\n- {VISITORS} visitors, each with a session of 5 \
-             values and a connection that stays open. Redis, the servers and the load share the machine.\n- Medians of \
-             {rounds} rounds. In each round, each route of each server is under load for {} s.\n- Each question about \
-             behaviour was asked {tries} times.\n",
-            self.machine.description,
-            self.redis,
-            self.machine.load_before,
-            slice.as_secs_f64(),
-        );
+        let Machine { description, load_before } = &self.machine;
+        let (redis, seconds) = (&self.redis, slice.as_secs_f64());
+        *page += "\n";
+        for line in [
+            format!("Machine: {description}, Redis {redis}. Load average before the run: {load_before}."),
+            format!("Load: {VISITORS} visitors, each with a session of 5 values and a connection that stays open."),
+            "Redis, the servers and the load share the machine. Redis is reached over TCP.".to_owned(),
+            format!("Rounds: {rounds}. In each, each route of each server is under load for {seconds} s."),
+            format!("Each question about behaviour was asked {tries} times, that of the silent Redis once."),
+        ] {
+            *page += &format!("- {line}\n");
+        }
     }
 }
 
