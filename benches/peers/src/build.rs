@@ -1,7 +1,7 @@
 //! Builds the servers.
 
 use crate::peer::{Peer, Program};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -54,7 +54,10 @@ fn node() -> Result<Command, String> {
 fn run(command: &mut Command) -> Result<(), String> {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let mut child = started.map_err(|error| format!("{name} does not start: {error}"))?;
+    let mut child = started.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("{name} is not installed"),
+        _ => format!("{name} does not start: {error}"),
+    })?;
     let mut reasons = Vec::new();
     for line in BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok) {
         eprintln!("  {line}");
