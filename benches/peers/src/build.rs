@@ -61,7 +61,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     let mut reasons = Vec::new();
     for line in BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok) {
         eprintln!("  {line}");
-        if line.starts_with("error") || line.starts_with("npm error") {
+        if ["error", "npm error", "npm ERR"].iter().any(|start| line.starts_with(start)) {
             reasons.push(line);
         }
     }
