@@ -2,7 +2,7 @@
 //!
 //! `bash benches/peers/run.sh` builds all servers, measures them by turns, and writes `results.md` and `chart.svg`.
 //! With `--short` it measures for a few seconds and writes both into the build folder. That is a check that nothing is
-//! broken.
+//! broken. With `--short --ours` it builds and measures this library alone.
 
 mod behaviour;
 mod build;
@@ -57,16 +57,18 @@ const SHORT: Plan = Plan {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let (plan, folder) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => (FULL, Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()),
-        ["--short"] => (SHORT, build::folder()),
+    let (plan, folder, is_ours_alone) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (FULL, Path::new(env!("CARGO_MANIFEST_DIR")).to_owned(), false),
+        ["--short"] => (SHORT, build::folder(), false),
+        ["--short", "--ours"] => (SHORT, build::folder(), true),
         _ => {
-            eprintln!("usage: run.sh [--short]");
+            eprintln!("usage: run.sh [--short [--ours]]");
             return ExitCode::from(2);
         }
     };
     let machine = Machine::new();
-    let built: Vec<_> = peer::PEERS.iter().map(|peer| (peer, build::build(peer))).collect();
+    let peers = peer::PEERS.iter().filter(|peer| peer.is_ours() || !is_ours_alone);
+    let built: Vec<_> = peers.map(|peer| (peer, build::build(peer))).collect();
     let mut redis = Redis::start();
     let mut contenders: Vec<Contender> =
         built.into_iter().map(|(peer, command)| Contender::start(peer, command, &redis)).collect();
