@@ -36,9 +36,9 @@ impl Cost {
     }
 }
 
-/// Reads the clocks of this process and of a Redis.
+/// Reads the clocks of this process, and of the Redis servers that it uses.
 pub struct Meter {
-    redis: Option<Connection>,
+    servers: Vec<Connection>,
 }
 
 /// The clocks at one moment, in microseconds.
@@ -52,13 +52,15 @@ impl Meter {
     pub fn of(place: &Place) -> Meter {
         match place {
             Place::Redis(redis) => Meter::of_redis(redis),
-            Place::Sqlite(_) => Meter { redis: None },
-            Place::Cluster(_) => unimplemented!("a cluster has several servers"),
+            Place::Sqlite(_) => Meter { servers: Vec::new() },
+            Place::Cluster(cluster) => {
+                Meter { servers: cluster.nodes.iter().map(|node| node.redis.connect()).collect() }
+            }
         }
     }
 
     pub fn of_redis(redis: &Redis) -> Meter {
-        Meter { redis: Some(redis.connect()) }
+        Meter { servers: vec![redis.connect()] }
     }
 
     /// Measures a slice: each thread makes this number of calls.
@@ -82,7 +84,7 @@ impl Meter {
 
     fn clocks(&mut self) -> Clocks {
         Clocks {
-            redis_cpu: self.redis.as_mut().map_or(0.0, cpu_of_redis),
+            redis_cpu: self.servers.iter_mut().map(cpu_of_redis).sum(),
             client_cpu: cpu_of_this_process(),
             time: Instant::now(),
         }

@@ -117,8 +117,13 @@ impl Argument for PublicId {
 /// 2^53.
 impl Argument for Duration {
     fn add_to(&self, arguments: &mut Arguments) {
-        arguments.add((*self).min(LONGEST_TIMEOUT).as_millis() as u64);
+        arguments.add(milliseconds(*self));
     }
+}
+
+/// Gives a duration in milliseconds, at most [`LONGEST_TIMEOUT`].
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    duration.min(LONGEST_TIMEOUT).as_millis() as u64
 }
 
 /// A time is sent as the number of milliseconds since 1970.

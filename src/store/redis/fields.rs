@@ -57,11 +57,11 @@ impl Fields {
                 self.group_name = Some(String::from_utf8(value.split_off(6)).ok()?);
                 self.joined_at = Some(state::time(&value)?);
             }
+            b"g" => return None,
             b"b" => {
                 let milliseconds = std::str::from_utf8(&value).ok()?.parse().ok()?;
                 self.began_at = Some(UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))?);
             }
-            b"g" => return None,
             b"p" => self.is_prepared = true,
             b"t" => self.has_trace = true,
             b"f" => self.has_forward = true,

@@ -13,9 +13,10 @@ use crate::error::StoreError;
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::script::ScriptCall;
+use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
-use redis::{FromRedisValue, Value, cmd};
+use redis::FromRedisValue;
 use std::cell::{Cell, RefCell};
 
 /// The most slots of a node that are cleared in one round trip.
@@ -55,16 +56,12 @@ impl Operation<'_> {
 
     /// Gives the latest time that a server's clock shows, in milliseconds since 1970.
     fn latest_time(&self) -> Result<u64, StoreError> {
-        let (mut echo, latest) = (cmd("ECHO"), Cell::new(0));
-        echo.arg(&self.call.nonce);
-        let questions = [&cmd("TIME"), &echo].into_iter().collect();
+        let (mut commands, latest) = (Commands::default(), Cell::new(0));
+        commands.add(&["TIME"]);
+        let commands = self.marked(commands);
         self.client()?.request_everywhere(self.call.deadline, |connection, until| {
-            let mut replies = connection.request_all(&questions, until)?;
-            match replies.pop() {
-                Some(Ok(Value::BulkString(nonce))) if nonce == self.call.nonce => {}
-                _ => return Err(Failure::not_ours("the replies belong to another call")),
-            }
-            let time = replies.pop().ok_or_else(|| Failure::not_ours("a reply is missing"))??;
+            let time = self.ask_plainly(connection, until, &commands)?.pop();
+            let time = time.ok_or_else(|| Failure::not_ours("a reply is missing"))?;
             let (seconds, microseconds) = <(u64, u64)>::from_redis_value(time)
                 .map_err(|_| Failure::not_ours("the reply to TIME is of another form"))?;
             latest.set(latest.get().max(seconds.saturating_mul(1000).saturating_add(microseconds / 1000)));

@@ -9,16 +9,17 @@ use crate::store::key::{GroupKey, RecordKey};
 use crate::store::process::per_process::Entered;
 use crate::store::redis::deployment::Client;
 use crate::store::redis::deployment::proof::Proof;
-use crate::store::redis::keys::{ended_key, group_keys, own_key, record_keys};
+use crate::store::redis::keys::{ended_key, group_keys, record_keys};
 use crate::store::redis::reply::Reply;
 use crate::store::redis::script::ScriptCall;
 use crate::store::redis::scripts::Scripts;
 use crate::store::redis::shared::Shared;
+use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
 use crate::store::stats::Counter;
 use crate::store::trace::TRACE;
-use redis::Cmd;
+use redis::{Cmd, Value};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -60,8 +61,8 @@ impl<'a> Operation<'a> {
 
     /// Gives the key of the generation and the keys of a record, in the order in which scripts read them.
     pub(crate) fn record_keys(&self, key: &RecordKey<'_>) -> Vec<String> {
-        let mut keys = vec![self.shared.generations.key(key.namespace, &own_key(key))];
-        keys.extend(record_keys(key));
+        let mut keys = record_keys(key);
+        keys.insert(0, self.shared.generations.key(key.namespace, &keys[0]));
         keys
     }
 
@@ -143,6 +144,29 @@ impl<'a> Operation<'a> {
         let commands = commands.iter().collect();
         let replies = connection.request_all(&commands, deadline)?;
         Ok(replies.into_iter().map(|reply| Reply::new(reply?, self.call.nonce)).collect())
+    }
+
+    /// Adds an `ECHO` of the nonce to plain commands. It comes last: if a reply is missing or comes twice, another one
+    /// stands in its place.
+    pub(crate) fn marked(&self, mut commands: Commands) -> Commands {
+        commands.add(&["ECHO", &String::from_utf8_lossy(&self.call.nonce)]);
+        commands
+    }
+
+    /// Sends commands that are [`marked`](Operation::marked), and gives the replies to all but the mark. If one of them
+    /// is an error, gives that.
+    pub(crate) fn ask_plainly(
+        &self,
+        connection: &mut Connection,
+        deadline: Deadline,
+        marked: &Commands,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut replies = connection.request_all(marked, deadline)?;
+        match replies.pop() {
+            Some(Ok(Value::BulkString(echo))) if echo == self.call.nonce => replies.into_iter().collect(),
+            Some(Err(failure)) => Err(failure),
+            _ => Err(Failure::not_ours("the replies belong to another call")),
+        }
     }
 
     /// If the store URL asks for it, waits until all writes of this connection are on replicas or on disk.

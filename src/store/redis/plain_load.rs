@@ -17,7 +17,6 @@ use crate::store::key::RecordKey;
 use crate::store::record::Record;
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::fields::Fields;
-use crate::store::redis::keys::record_keys;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::commands::Commands;
@@ -42,27 +41,22 @@ impl Operation<'_> {
         if lifetime.refresh == Refresh::EveryLoad {
             return Ok(Found::Unclear); // The script has to run anyway.
         }
-        let keys = record_keys(key);
-        let own_key = &keys[0];
+        let keys = self.record_keys(key);
+        let (generation_key, own_key) = (&keys[0], &keys[1]);
         let mut commands = Commands::default();
         commands.add(&["HGETALL", own_key]);
         commands.add(&["PTTL", own_key]);
-        commands.add(&["HGET", &self.shared.generations.key(key.namespace, own_key), "began"]);
-        if let Some(members) = keys.get(1) {
+        commands.add(&["HGET", generation_key, "began"]);
+        if let Some(members) = keys.get(2) {
             commands.add(&["ZSCORE", members, &key.id.to_string()]);
         }
-        // This comes last: if a reply is missing or comes twice, another reply stands in its place.
-        commands.add(&["ECHO", &String::from_utf8_lossy(&self.call.nonce)]);
+        let commands = self.marked(commands);
         let proof = Cell::new(Proof::Reads);
         self.client()?.request(own_key.as_bytes(), &proof, self.call.deadline, |connection, until| {
             if connection.asking {
                 return Ok(Found::Unclear);
             }
-            let replies: Result<Vec<Value>, Failure> = connection.request_all(&commands, until)?.into_iter().collect();
-            match replies {
-                Ok(replies) if replies.last() != Some(&Value::BulkString(self.call.nonce.to_vec())) => {
-                    Err(Failure::not_ours("the replies belong to another call"))
-                }
+            match self.ask_plainly(connection, until, &commands) {
                 Ok(replies) => Ok(found(replies, lifetime).unwrap_or(Found::Unclear)),
                 // A key holds something else, or the user may not run a command outside of scripts.
                 Err(Failure::Refused { affects: Affects::ThisRequest | Affects::SimilarRequests, .. }) => {
@@ -74,8 +68,8 @@ impl Operation<'_> {
     }
 }
 
-/// Looks at the replies: the fields, how long the key lives, the generation, in a group the membership, and the nonce.
-/// Gives `None` if the script has to look.
+/// Looks at the replies: the fields, how long the key lives, the generation, and in a group the membership. Gives
+/// `None` if the script has to look.
 fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();
@@ -84,8 +78,7 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
         return Some(Found::Nothing);
     }
     let (Value::Int(left), Value::BulkString(generation)) = (next()?, next()?) else { return None };
-    // Without a group, this is the nonce.
-    let is_member = next()? != Value::Nil;
+    let is_member = next() != Some(Value::Nil);
     let StoredState { state, generation: of_record } =
         StoredState::read(&fields.state?, fields.joined_at, fields.began_at)?;
     let now = state.expires_at.checked_sub(Duration::from_millis(u64::try_from(left).ok()?))?;

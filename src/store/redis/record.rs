@@ -1,10 +1,11 @@
 //! Records: created, loaded, updated and deleted, each by one script.
 
 use crate::error::{StoreError, StoreErrorKind};
-use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
+use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
 use crate::store::record::{NewRecord, Record, RecordInfo, Size};
+use crate::store::redis::arguments::milliseconds;
 use crate::store::redis::fields::Fields;
 use crate::store::redis::keys::{field, own_key, record_keys};
 use crate::store::redis::operation::{Followed, Operation};
@@ -15,7 +16,6 @@ use crate::store::redis::script::ScriptCall;
 use crate::store::redis::state;
 use crate::store::refusal::Refusal;
 use crate::store::update::{Update, Updated};
-use std::time::Duration;
 
 impl<'a> Operation<'a> {
     /// Creates a record; `size` is the size of its values.
@@ -154,7 +154,6 @@ impl<'a> Operation<'a> {
 
 /// Packs what a quick update does not need: see SETTINGS in record_update.lua.
 fn settings(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
-    let milliseconds = |time: Duration| time.min(LONGEST_TIMEOUT).as_millis() as u64;
     let Lifetime { refresh, idle_timeout, absolute_timeout } = update.lifetime;
     let interval = match refresh {
         Refresh::After(interval) => milliseconds(interval),

@@ -63,12 +63,14 @@ fn growth(database: &Path, size: u64) -> u64 {
 }
 
 /// Makes the reserve smaller, so that the log can grow. Keeps the room that the database needs for its own growth: if
-/// the log took that too, no checkpoint could end any more. Says whether there was room to give.
-pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) -> bool {
-    let Some(database) = sqlite.path().map(Path::new) else { return false };
-    let Ok(size) = size(sqlite) else { return false };
+/// the log took that too, no checkpoint could end any more.
+pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) {
+    let Some(database) = sqlite.path().map(Path::new) else { return };
+    let Ok(size) = size(sqlite) else { return };
     let (reserve, kept) = (companion(database, "-reserve"), growth(database, size) + KEPT);
-    length(&reserve) > kept && open_to_append(&reserve).and_then(|file| file.set_len(kept)).is_ok()
+    if length(&reserve) > kept {
+        let _ = open_to_append(&reserve).and_then(|file| file.set_len(kept));
+    }
 }
 
 /// Fills the reserve again, as far as the disk has room.

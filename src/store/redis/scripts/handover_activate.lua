@@ -20,7 +20,7 @@ local first_total, last_total = list_at(last_nonces + 1, 1)
 
 local s, p, g, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 'p', 'g', 'n0', 'n1', 'n2', 'n3'))
 local later = { n0 or '', n1 or '', n2 or '', n3 or '' }
-if not s or s:sub(-NONCE_LENGTH) ~= nonce and not is_remembered(later) then
+if not s or not knows_call(s:sub(-NONCE_LENGTH), later) then
   return { nonce, 'gone' }
 end
 local ended, more = {}, 0

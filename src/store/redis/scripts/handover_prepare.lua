@@ -24,7 +24,7 @@ if redis.call('EXISTS', record.key) == 1 then
     unpack(redis.call('HMGET', record.key, 's', 'p', 't', 'f', 'n0', 'n1', 'n2', 'n3'))
   if not s and (t or f) then
     return { nonce, 'gone' }
-  elseif not s or s:sub(-NONCE_LENGTH) ~= nonce and not is_remembered({ n0 or '', n1 or '', n2 or '', n3 or '' }) then
+  elseif not s or not knows_call(s:sub(-NONCE_LENGTH), { n0, n1, n2, n3 }) then
     return { nonce, 'exists' }
   elseif not p or #s ~= STATE_LENGTH or unpack_state(s).version ~= tonumber(p) then
     return { nonce, 'activated' }

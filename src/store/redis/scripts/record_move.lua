@@ -40,7 +40,7 @@ end
 local state, refusal = live_state(record, lifetime, tonumber(replaced_in))
 if not state then
   return { nonce, refusal == 'forward' and 'gone' or refusal } -- An id that was replaced cannot be replaced again.
-elseif state.nonce == nonce or is_remembered(record.nonces) then
+elseif knows_call(state.nonce, record.nonces) then
   return { nonce, 'broken off' }
 elseif expected ~= '' and tonumber(expected) ~= state.version
   or held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held then

@@ -34,8 +34,8 @@ local record, changes = record_at(2), changes_at(10)
 local state, refusal, id, version = live_state(record, lifetime, replaced_in > 0 and replaced_in or nil)
 if not state then
   -- After a handover, only the record of the old id may know the call. So the reply says whether it does.
-  return { nonce, refusal, id, version, 0, refusal == 'forward' and is_remembered(record.nonces) and 1 or 0 }
-elseif is_repeated == 1 or state.nonce == nonce or is_remembered(record.nonces) then
+  return { nonce, refusal, id, version, 0, refusal == 'forward' and knows_call(nil, record.nonces) and 1 or 0 }
+elseif is_repeated == 1 or knows_call(state.nonce, record.nonces) then
   write_for_wait(record)
   return { nonce, 'ok', info(state), present_totals(record, changes) }
 elseif expected > 0 and expected ~= state.version

@@ -1,9 +1,13 @@
 -- Helpers for scripts that change records: whether a call was made before, and checks before the first write.
 
--- Says whether one of the fields n0 to n3 has the nonce of this call.
-local function is_remembered(nonces)
+-- Says whether this call has changed a record before. `last` is the nonce of the record's last change, and `nonces` are
+-- its fields n0 to n3.
+local function knows_call(last, nonces)
+  if last == nonce then
+    return true
+  end
   for _, eight in ipairs(nonces) do
-    local at = eight:find(nonce, 1, true)
+    local at = eight and eight:find(nonce, 1, true)
     while at do
       if at % NONCE_LENGTH == 1 then
         return true
@@ -32,7 +36,7 @@ local function new_key_status(record)
   local s, t, f, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 't', 'f', 'n0', 'n1', 'n2', 'n3'))
   if not s then
     return (t or f) and 'gone' or redis.call('EXISTS', record.key) == 1 and 'exists' or 'free'
-  elseif s:sub(-NONCE_LENGTH) ~= nonce and not is_remembered({ n0 or '', n1 or '', n2 or '', n3 or '' }) then
+  elseif not knows_call(s:sub(-NONCE_LENGTH), { n0, n1, n2, n3 }) then
     return 'exists'
   end
   return #s == STATE_LENGTH and is_current(record, unpack_state(s).generation) and 'made' or 'gone'
