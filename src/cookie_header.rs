@@ -1,4 +1,4 @@
-//! The forms in which an application hands over a request's `Cookie` header.
+//! The forms in which an application hands over the `Cookie` headers of a request.
 
 use sealed::Headers;
 use std::borrow::Cow;
@@ -9,12 +9,13 @@ use std::borrow::Cow;
 /// |---|---|
 /// | `&str`, `&String`, `&Cow<str>` | one header |
 /// | `Option<&str>` | one header, or none; `None` for a request without cookies |
+/// | `&[u8]`, `&Vec<u8>`, `&[u8; N]` | one header, as bytes that need not be UTF-8 |
+/// | `&[T]`, `&Vec<T>`, `&[T; N]` | several headers, each in one of the forms above |
 /// | `&tiny_http::Request` (feature `tiny_http`) | all `Cookie` headers of the request |
-/// | `&http::HeaderMap` (feature `http`) | all `Cookie` headers, including bytes that are not UTF-8 |
+/// | `&http::HeaderMap`, `&http::Request` (feature `http`) | all `Cookie` headers, as bytes |
 ///
 /// From any other server, take the header's text as an `Option<&str>`. If it is an `Option<String>`, call
-/// `.as_deref()`. If a request may have several `Cookie` headers, or bytes that are not UTF-8, call
-/// [`load_headers`](crate::SessionManager::load_headers).
+/// `.as_deref()`.
 ///
 /// Only this library implements this trait.
 ///
@@ -29,14 +30,17 @@ use std::borrow::Cow;
 /// manager.load(&text)?;
 /// let header: Option<String> = None;
 /// manager.load(header.as_deref())?;
+/// manager.load(b"a=\xff")?;
+/// let several: Vec<&str> = vec!["a=b", "c=d"];
+/// manager.load(&several)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Cookie` header",
-    label = "expected a reference to text or to a request, or an `Option<&str>`",
+    label = "expected a reference to text, to bytes or to a request, or an `Option<&str>`",
     note = "`.as_deref()` turns an `Option<String>` into an `Option<&str>`",
-    note = "the features `tiny_http` and `http` allow a `&tiny_http::Request` and a `&http::HeaderMap`",
-    note = "for several headers, and for bytes, there are `load_headers` and `destroy_headers`"
+    note = "the features `tiny_http` and `http` allow the requests of these crates",
+    note = "for several headers, hand over a reference to a list of them"
 )]
 pub trait CookieHeader: Headers {}
 
@@ -49,9 +53,9 @@ mod sealed {
     /// What a [`CookieHeader`](super::CookieHeader) refers to.
     #[diagnostic::on_unimplemented(
         message = "`{Self}` is neither the text of a `Cookie` header nor a request",
-        label = "expected a reference to text or to a request, or an `Option<&str>`",
-        note = "the features `tiny_http` and `http` allow a `&tiny_http::Request` and a `&http::HeaderMap`",
-        note = "for several headers, and for bytes, there are `load_headers` and `destroy_headers`"
+        label = "expected a reference to text, to bytes or to a request, or an `Option<&str>`",
+        note = "the features `tiny_http` and `http` allow the requests of these crates",
+        note = "for several headers, hand over a reference to a list of them"
     )]
     pub trait Headers {
         /// Gives the values of all `Cookie` headers.
@@ -67,19 +71,49 @@ impl Headers for str {
 
 impl Headers for String {
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.as_bytes())
+        self.as_str().cookie_headers()
     }
 }
 
 impl Headers for Cow<'_, str> {
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.as_bytes())
+        str::cookie_headers(self)
     }
 }
 
 impl Headers for Option<&str> {
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
         self.iter().map(|header| header.as_bytes())
+    }
+}
+
+impl Headers for [u8] {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self)
+    }
+}
+
+impl<T: Headers> Headers for [T] {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().flat_map(T::cookie_headers)
+    }
+}
+
+impl<T, const N: usize> Headers for [T; N]
+where
+    [T]: Headers,
+{
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.as_slice().cookie_headers()
+    }
+}
+
+impl<T> Headers for Vec<T>
+where
+    [T]: Headers,
+{
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.as_slice().cookie_headers()
     }
 }
 
@@ -98,6 +132,13 @@ impl Headers for http::HeaderMap {
     }
 }
 
+#[cfg(feature = "http")]
+impl<B> Headers for http::Request<B> {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers().cookie_headers()
+    }
+}
+
 impl<T: Headers + ?Sized> Headers for &T {
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
         (**self).cookie_headers()
@@ -107,8 +148,10 @@ impl<T: Headers + ?Sized> Headers for &T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::manager::SessionManager;
     use crate::secret::Secret;
+    use crate::session::Session;
 
     fn manager() -> SessionManager {
         SessionManager::builder(Secret::generate().unwrap()).store_url("memory:").secure(false).build().unwrap()
@@ -146,6 +189,26 @@ mod tests {
         assert_eq!(manager.destroy(None).unwrap(), removal);
     }
 
+    #[test]
+    fn bytes_and_lists_of_headers_are_taken() {
+        let manager = manager();
+        let (one, two) = (session(&manager), session(&manager));
+        let is_new = |loaded: Result<Session, Error>| loaded.unwrap().is_new();
+        let bytes = [b"a=\xff; ", one.as_bytes()].concat();
+        assert!(!is_new(manager.load(&bytes)) && !is_new(manager.load(bytes.as_slice())));
+        assert!(is_new(manager.load(b"a=\xff")));
+        for other in ["a=b", ""] {
+            assert!(!is_new(manager.load(&[other, &one])) && !is_new(manager.load(&vec![one.as_str(), other])));
+            assert!(!is_new(manager.load(&vec![other.to_owned(), one.clone()])));
+            assert!(!is_new(manager.load(&[b"a=\xff", one.as_bytes()])));
+            assert!(!is_new(manager.load(&[Some(other), Some(&*one), None])));
+        }
+        let none: [&str; 0] = [];
+        assert!(is_new(manager.load(&none)) && is_new(manager.load(&[&one, &two])), "two sessions are none");
+        let _ = manager.destroy(&[&one, "sid=junk", &two]).unwrap();
+        assert!(is_new(manager.load(&one)) && is_new(manager.load(&two)));
+    }
+
     #[cfg(feature = "tiny_http")]
     #[test]
     fn a_request_hands_over_all_of_its_cookie_headers() {
@@ -178,6 +241,9 @@ mod tests {
         };
         assert!(manager.load(&map(&[])).unwrap().is_new());
         assert!(!manager.load(&map(&[b"a=\xff", one.as_bytes()])).unwrap().is_new());
+        let mut request = http::Request::new(());
+        *request.headers_mut() = map(&[b"a=b", one.as_bytes()]);
+        assert!(!manager.load(&request).unwrap().is_new());
         assert!(!manager.load(&map(&[one.as_bytes(), b"a=\xff"])).unwrap().is_new());
         assert!(!manager.load(&map(&[format!("a=\u{fe}; {one}").as_bytes()])).unwrap().is_new());
         assert!(manager.load(&map(&[one.as_bytes(), two.as_bytes()])).unwrap().is_new(), "two sessions are none");

@@ -69,25 +69,14 @@ impl SessionManager {
     /// in: answer 503. [`Error::Randomness`].
     ///
     /// # Security
-    /// An id that a client brings is never used for a new session (OWASP: session fixation). A request may bring
-    /// cookies of several sessions: see [`load_headers`](SessionManager::load_headers).
-    pub fn load(&self, cookie_header: impl CookieHeader) -> Result<Session, Error> {
-        self.load_headers(cookie_header.cookie_headers())
-    }
-
-    /// Loads a session like [`load`](SessionManager::load), from the values of several `Cookie` headers, or from bytes
-    /// that are not UTF-8.
+    /// An id that a client brings is never used for a new session (OWASP: session fixation).
     ///
-    /// # Errors
-    /// Those of `load`.
-    ///
-    /// # Security
     /// A request may bring cookies of several sessions, all signed by us. If exactly one of these sessions is alive,
     /// that one is loaded. Each further cookie costs a round trip. If two of them are alive, the request gets a new
     /// session: a neighbouring subdomain may have planted one of the cookies ("cookie tossing"). A request with more
     /// than 8 cookies of our name gets a new session too. [`Stats::tossed`] counts both.
-    pub fn load_headers<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Result<Session, Error> {
-        self.session(Transport::Cookie, self.presented(cookie_headers))
+    pub fn load(&self, cookie_header: impl CookieHeader) -> Result<Session, Error> {
+        self.session(Transport::Cookie, self.presented(cookie_header))
     }
 
     /// Loads the session that a bearer token names (the npm module's `type: "token"`).
@@ -163,8 +152,7 @@ impl SessionManager {
     /// `work` should not call `save` itself. If `work` asks for a new id, it must not call `save`: the new cookie would
     /// be lost.
     ///
-    /// For counting, [`Session::increment`] is cheaper and never conflicts. If a request has several
-    /// `Cookie` headers, hand over the request, or join the headers with `"; "`.
+    /// For counting, [`Session::increment`] is cheaper and never conflicts.
     ///
     /// # Errors
     /// The error of `work`, or an [`Error`] of loading and saving. [`Error::Conflict`] after 32 tries, or when the
@@ -212,27 +200,15 @@ impl SessionManager {
     /// Gives the `Set-Cookie` header that deletes the cookie, even if the request has no cookie of this manager. The
     /// session is not loaded, so this works on a damaged record too.
     ///
+    /// If the request brings cookies of several sessions of ours, all of them end. So planted cookies do not keep the
+    /// user's own session from ending.
+    ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
     pub fn destroy(&self, cookie_header: impl CookieHeader) -> Result<SetCookie, Error> {
-        self.destroy_headers(cookie_header.cookie_headers())
-    }
-
-    /// Ends a session like [`destroy`](SessionManager::destroy), from the values of several `Cookie` headers, or from
-    /// bytes that are not UTF-8.
-    ///
-    /// If the headers name several sessions of ours, all of them end. So planted cookies do not keep the user's own
-    /// session from ending.
-    ///
-    /// # Errors
-    /// Those of `destroy`.
-    pub fn destroy_headers<H: AsRef<[u8]>>(
-        &self,
-        cookie_headers: impl IntoIterator<Item = H>,
-    ) -> Result<SetCookie, Error> {
         let deadline = self.context.deadline();
         // Junk before the session's cookie does not hinder its logout.
-        for verified in self.verified(cookie_headers, usize::MAX).0 {
+        for verified in self.verified(cookie_header, usize::MAX).0 {
             self.context.store.delete(&self.context.key(&verified.identity), &Call::until(deadline)?)?;
         }
         Ok(self.context.removal_cookie())
@@ -363,8 +339,8 @@ impl SessionManager {
     }
 
     /// Gives the sessions that a request presents, or none if there are too many cookies.
-    fn presented<H: AsRef<[u8]>>(&self, cookie_headers: impl IntoIterator<Item = H>) -> Vec<Verified> {
-        let (verified, cookies) = self.verified(cookie_headers, MAX_COOKIES);
+    fn presented(&self, cookie_header: impl CookieHeader) -> Vec<Verified> {
+        let (verified, cookies) = self.verified(cookie_header, MAX_COOKIES);
         if cookies > MAX_COOKIES {
             self.toss(&self.context.lines.many_cookies, format_args!("more than {MAX_COOKIES} cookies of our name"));
             return Vec::new();
@@ -380,14 +356,10 @@ impl SessionManager {
 
     /// Gives the sessions whose tokens we signed, each once, and the number of cookies of our name that were looked at:
     /// at most one more than `cap`.
-    fn verified<H: AsRef<[u8]>>(
-        &self,
-        cookie_headers: impl IntoIterator<Item = H>,
-        cap: usize,
-    ) -> (Vec<Verified>, usize) {
+    fn verified(&self, cookie_header: impl CookieHeader, cap: usize) -> (Vec<Verified>, usize) {
         let (mut verified, mut cookies): (Vec<Verified>, usize) = (Vec::new(), 0);
-        for header in cookie_headers {
-            for value in self.context.cookie.values(header.as_ref()) {
+        for header in cookie_header.cookie_headers() {
+            for value in self.context.cookie.values(header) {
                 cookies += 1;
                 if cookies > cap {
                     return (verified, cookies);

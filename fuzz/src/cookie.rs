@@ -70,7 +70,7 @@ pub fn run(data: &[u8]) {
         }
     }
     let expected = user_by_hand(world, &headers);
-    let session = world.manager.load_headers(&headers).expect("memory does not fail");
+    let session = world.manager.load(&headers).expect("memory does not fail");
     let user = session.get::<String>("user").expect("a text");
     let shown = || headers.iter().map(|header| String::from_utf8_lossy(header)).collect::<Vec<_>>();
     assert_eq!(user.as_deref(), expected, "{:?}", shown());

@@ -183,7 +183,7 @@ fn a_browser_keeps_our_cookie_sends_it_back_where_it_should_and_takes_it_away() 
         jar.set(SITE, "first=\"1; Path=/");
         assert!(jar.set(&home, set_cookie.as_str()), "{set_cookie}");
         jar.set(SITE, "=last; Path=/");
-        let loads = |jar: &Jar, url: &str| !manager.load_headers([jar.header(url)]).unwrap().is_new();
+        let loads = |jar: &Jar, url: &str| !manager.load(&[jar.header(url)]).unwrap().is_new();
         for (url, is_sent) in [
             (format!("https://example.com{path}"), true),
             (format!("https://example.com{}/below", path.trim_end_matches('/')), true),
@@ -194,7 +194,7 @@ fn a_browser_keeps_our_cookie_sends_it_back_where_it_should_and_takes_it_away() 
         ] {
             assert_eq!(loads(&jar, &url), is_sent, "{set_cookie} {url}");
         }
-        let removal = manager.destroy_headers([jar.header(&home)]).unwrap();
+        let removal = manager.destroy(&[jar.header(&home)]).unwrap();
         assert!(jar.set(&home, removal.as_str()), "{removal}");
         assert_eq!(jar.header(&home), b"first=\"1; last", "{removal}");
     }
@@ -217,7 +217,7 @@ fn a_cookie_that_does_not_outlive_the_browser_does_not_whatever_the_timeout() {
         let days = jar.cookies[0].max_age.map(|seconds| seconds / 24 / 60 / 60);
         assert_eq!(days, max_age, "{persistent} {timeout:?}");
         // The same after a refresh.
-        let set_cookie = manager.load_headers([jar.header(SITE)]).unwrap().save().unwrap().unwrap();
+        let set_cookie = manager.load(&[jar.header(SITE)]).unwrap().save().unwrap().unwrap();
         jar.set(SITE, set_cookie.as_str());
         assert_eq!(jar.cookies[0].max_age.map(|seconds| seconds / 24 / 60 / 60), max_age, "{persistent} {timeout:?}");
     }
@@ -233,10 +233,10 @@ fn ours_is_found_at_every_place_among_any_others_and_nothing_else_is_taken_for_i
         let others = PAIRS.iter().flat_map(|(set, sent)| set.iter().chain([sent])).map(|text| text.as_bytes().to_vec());
         let others: Vec<Vec<u8>> = others.chain([b"a=\xff\xfe".to_vec(), b"\xe4=b; \x80".to_vec()]).collect();
         for header in &others {
-            assert!(manager.load_headers([header]).unwrap().is_new(), "{header:?}");
+            assert!(manager.load(&[header]).unwrap().is_new(), "{header:?}");
             // The same cookies under our name.
             let renamed = [name.as_bytes(), b"=", header].concat();
-            assert!(manager.load_headers([&renamed]).unwrap().is_new(), "{renamed:?}");
+            assert!(manager.load(&[&renamed]).unwrap().is_new(), "{renamed:?}");
         }
         for (before, after) in [
             ("\"", ""),
@@ -277,10 +277,10 @@ fn ours_is_found_at_every_place_among_any_others_and_nothing_else_is_taken_for_i
                 let spaced = format!(" \t{ours}\t ");
                 pieces.insert(place, spaced.as_bytes());
                 let header = pieces.join(&b';');
-                assert!(!manager.load_headers([&header]).unwrap().is_new(), "{}", String::from_utf8_lossy(&header));
+                assert!(!manager.load(&[&header]).unwrap().is_new(), "{}", String::from_utf8_lossy(&header));
             }
-            assert!(!manager.load_headers([header, ours.as_bytes()]).unwrap().is_new(), "in two headers");
-            assert!(!manager.load_headers([ours.as_bytes(), header]).unwrap().is_new(), "in two headers");
+            assert!(!manager.load(&[header, ours.as_bytes()]).unwrap().is_new(), "in two headers");
+            assert!(!manager.load(&[ours.as_bytes(), header]).unwrap().is_new(), "in two headers");
         }
     }
 }
@@ -308,12 +308,12 @@ fn nobody_can_plant_our_cookie_over_plain_http_or_from_a_neighbouring_host() {
             }
         }
         let header = jar.header(SITE);
-        assert!(manager.load_headers([&header]).unwrap().is_new(), "{}", String::from_utf8_lossy(&header));
+        assert!(manager.load(&[&header]).unwrap().is_new(), "{}", String::from_utf8_lossy(&header));
         let mut session = manager.load(None).unwrap();
         session.set("user", "ada").unwrap();
         let set_cookie = session.save().unwrap().unwrap();
         assert!(jar.set(SITE, set_cookie.as_str()));
-        let loaded = manager.load_headers([jar.header(SITE)]).unwrap();
+        let loaded = manager.load(&[jar.header(SITE)]).unwrap();
         assert_eq!(loaded.get::<String>("user").unwrap().as_deref(), Some("ada"), "{}", cookie(&set_cookie));
     }
 }

@@ -13,7 +13,7 @@ fn several_cookies_of_our_name() {
         let manager = builder.build().unwrap();
         let one = session_with(&manager, &[("who", "one")]);
         let two = session_with(&manager, &[("who", "two")]);
-        let is_new = |headers: &[&str]| manager.load_headers(headers).unwrap().is_new();
+        let is_new = |headers: &[&str]| manager.load(headers).unwrap().is_new();
         assert!(!is_new(&[&format!("sid=junk; {one}; sid=; {one}")]));
         assert!(!is_new(&["other=1", &one, "sid=junk"]));
         assert!(is_new(&[&format!("{one}; {two}")]), "tossed");
@@ -31,7 +31,7 @@ fn several_cookies_of_our_name() {
         let _ = manager.destroy(&many.join("; ")).unwrap();
         assert!(many.iter().all(|header| is_new(&[header.as_str()])));
         let [four, five] = ["four", "five"].map(|who| session_with(&manager, &[("who", who)]));
-        let _ = manager.destroy_headers([four.as_bytes(), b"sid=\xff", five.as_bytes()]).unwrap();
+        let _ = manager.destroy(&[four.as_bytes(), b"sid=\xff", five.as_bytes()]).unwrap();
         assert!(is_new(&[&four]) && is_new(&[&five]));
         let _ = manager.destroy(&format!("{one}; {two}")).unwrap();
         assert!(is_new(&[&one]) && is_new(&[&two]));
@@ -52,8 +52,7 @@ fn cookies_of_ended_sessions_do_not_hide_a_live_one() {
             let mut session = manager.load(&header(&cookies)).unwrap();
             assert_eq!(session.get::<String>("who").unwrap().as_deref(), Some("live"), "{place}");
             assert_eq!(session.save().unwrap(), None, "it is no reason to renew the cookie");
-            let headers = cookies.iter().map(|cookie| cookie.as_bytes());
-            assert_eq!(manager.load_headers(headers).unwrap().public_id(), session.public_id());
+            assert_eq!(manager.load(&cookies).unwrap().public_id(), session.public_id());
         }
         let both = header(&[&ended[0], &live]);
         let (count, set_cookie) = manager
@@ -137,9 +136,9 @@ fn junk_in_the_header_is_no_session_and_no_panic() {
         ];
         junk.push("sid=x;".repeat(200_000).into_bytes());
         for header in &junk {
-            assert!(manager.load_headers([header]).unwrap().is_new(), "{:?}", &header[..header.len().min(80)]);
+            assert!(manager.load(&[header]).unwrap().is_new(), "{:?}", &header[..header.len().min(80)]);
         }
-        assert!(!manager.load_headers([format!("\t{header} ;x=\u{fe}").as_bytes()]).unwrap().is_new());
+        assert!(!manager.load(&[format!("\t{header} ;x=\u{fe}").as_bytes()]).unwrap().is_new());
     });
 }
 
