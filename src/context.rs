@@ -11,7 +11,7 @@ use crate::store::record::Size;
 use crate::store::stats::Counter;
 use crate::throttle::Throttle;
 use crate::token::{Identity, Signer};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The store, the signers and the settings of a manager. All its sessions and groups share them.
 pub(crate) struct Context {
@@ -73,14 +73,14 @@ impl Context {
         GroupKey { namespace: &self.namespace, tag }
     }
 
-    /// Makes the cookie of a session.
-    pub(crate) fn cookie(&self, identity: &Identity, expires_in: Duration) -> SetCookie {
-        self.cookie.carry(self.cookie_signer.sign(identity), expires_in)
+    /// Makes the cookie of a session: for how long it lives from now, and when that ends by the store's clock.
+    pub(crate) fn cookie(&self, identity: &Identity, life: Duration, ends_at: SystemTime) -> SetCookie {
+        self.cookie.carry(self.cookie_signer.sign(identity, Some(ends_at)), life)
     }
 
     /// Makes the bearer token of a session.
     pub(crate) fn token(&self, identity: &Identity) -> String {
-        self.token_signer.sign(identity)
+        self.token_signer.sign(identity, None)
     }
 
     /// Makes a form token of a session. Sessions of bearer tokens use the key of the cookies too.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The longest life of a cookie: RFC 6265bis caps it at 400 days.
-const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Says when a browser sends the cookie with a request that another site caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -135,8 +135,8 @@ impl CookieSettings {
     }
 
     /// Makes the cookie that carries this token.
-    pub(crate) fn carry(&self, token: String, expires_in: Duration) -> SetCookie {
-        let seconds = expires_in.min(MAX_AGE).as_millis().div_ceil(1000) as i64;
+    pub(crate) fn carry(&self, token: String, life: Duration) -> SetCookie {
+        let seconds = life.min(MAX_AGE).as_millis().div_ceil(1000) as i64;
         self.write(token, self.persistent.then_some(seconds))
     }
 
@@ -406,7 +406,7 @@ mod tests {
             domain in proptest::option::of("[a-zA-Z0-9-]{0,20}[.][a-zA-Z]{1,9}"),
             secure: bool, http_only: bool, partitioned: bool, persistent: bool,
             same_site in prop_oneof![Just(SameSite::Strict), Just(SameSite::Lax), Just(SameSite::None)],
-            token in "[A-Za-z0-9_-]{100}",
+            token in "[A-Za-z0-9_-]{104}",
             seconds: u32,
         ) {
             let settings =

@@ -367,7 +367,10 @@ impl SessionManager {
                 let Some(new) = self.verify(&self.context.cookie_signer, value) else { continue };
                 // The same session may come twice, once signed with an older secret.
                 match verified.iter_mut().find(|known| known.identity == new.identity) {
-                    Some(known) => known.outdated &= new.outdated,
+                    Some(known) => {
+                        known.outdated &= new.outdated;
+                        known.cookie_ends_at = known.cookie_ends_at.max(new.cookie_ends_at);
+                    }
                     None => verified.push(new),
                 }
             }

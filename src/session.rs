@@ -21,6 +21,7 @@ use crate::error::{Error, Oversize};
 use crate::json::{from_json, to_json};
 use crate::session::pending::{InFlight, Pending};
 use crate::session::snapshot::Snapshot;
+use crate::session::transport::ends_too_early;
 use crate::store::record::{Record, Size};
 use crate::store::update::{Change, add};
 use crate::token::{Identity, Transport, Verified};
@@ -102,7 +103,8 @@ impl Session {
     /// Gives the session of a record that was loaded just now, by the id in a token.
     pub(crate) fn loaded(context: Arc<Context>, transport: Transport, verified: Verified, record: Record) -> Session {
         let mut session = Session::of(context, transport, verified.identity);
-        session.cookie_due = verified.outdated || record.refreshed;
+        session.cookie_due =
+            verified.outdated || record.refreshed || ends_too_early(verified.cookie_ends_at, &record.info);
         session.record = Snapshot::of(record);
         session
     }

@@ -1,12 +1,12 @@
 //! Signed tokens, which carry the ids of sessions to the client and back.
 //!
-//! A token is the URL-safe base64 of 75 bytes, which is 100 characters with no padding and no spare bits:
+//! A token is the URL-safe base64 of 78 bytes, which is 104 characters with no padding and no spare bits:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version, 1 |
 //! | 24 | session id |
 //! | 18 | group tag, masked by an HMAC of the id (all zero before masking if there is no group) |
+//! | 4 | when the cookie of this token ends, in seconds since 1970, big-endian (0 in a bearer token) |
 //! | 32 | HMAC-SHA256 over namespace, transport, cookie name, Path, Domain, Secure, Partitioned and the bytes before |
 
 mod csrf;
@@ -19,9 +19,10 @@ use crate::secret::Secret;
 use crate::token::scope::Scope;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const VERSION: u8 = 1;
-const SIGNED_BYTES: usize = 1 + ID_BYTES + DIGEST_BYTES;
+const TIME_BYTES: usize = 4;
+const SIGNED_BYTES: usize = ID_BYTES + DIGEST_BYTES + TIME_BYTES;
 const TOKEN_BYTES: usize = SIGNED_BYTES + 32;
 /// The tag in the token of a session that is not in a group.
 const NO_GROUP: [u8; DIGEST_BYTES] = [0; DIGEST_BYTES];
@@ -42,6 +43,8 @@ pub(crate) struct Identity {
 /// A token that we signed.
 pub(crate) struct Verified {
     pub(crate) identity: Identity,
+    /// When the client's cookie ends. If the session lives longer, the cookie has to be renewed.
+    pub(crate) cookie_ends_at: SystemTime,
     /// Whether an accepted secret has signed it. Then the client needs a token that the current secret signs.
     pub(crate) outdated: bool,
 }
@@ -69,15 +72,15 @@ impl Signer {
         }
     }
 
-    /// Makes the token of a session.
-    pub(crate) fn sign(&self, Identity { id, tag }: &Identity) -> String {
+    /// Makes the token of a session. A token that travels in a cookie says when the cookie ends.
+    pub(crate) fn sign(&self, Identity { id, tag }: &Identity, cookie_ends_at: Option<SystemTime>) -> String {
         let keys = &self.current;
-        let mut token = [0; TOKEN_BYTES];
-        let (signed, mac) = token.split_at_mut(SIGNED_BYTES);
-        signed[0] = VERSION;
-        signed[1..=ID_BYTES].copy_from_slice(&id.0);
-        signed[1 + ID_BYTES..].copy_from_slice(&keys.mask(id, tag.map_or(NO_GROUP, |tag| *tag.as_bytes())));
-        mac.copy_from_slice(&keys.mac.clone().chain_update(signed).finalize().into_bytes());
+        let tag = keys.mask(id, tag.map_or(NO_GROUP, |tag| *tag.as_bytes()));
+        let mut token = Vec::with_capacity(TOKEN_BYTES);
+        token.extend(id.0);
+        token.extend(tag);
+        token.extend(cookie_ends_at.map_or(0, seconds).to_be_bytes());
+        token.extend(keys.mac.clone().chain_update(&token).finalize().into_bytes());
         base64url::encode(token)
     }
 
@@ -85,18 +88,23 @@ impl Signer {
     pub(crate) fn verify(&self, token: &[u8]) -> Option<Verified> {
         let token: [u8; TOKEN_BYTES] = base64url::decode(token)?;
         let (signed, mac) = token.split_at(SIGNED_BYTES);
-        if signed[0] != VERSION {
-            return None;
-        }
         let mut known = std::iter::once((&self.current, false)).chain(self.accepted.iter().map(|keys| (keys, true)));
         let (keys, outdated) =
             known.find(|(keys, _)| keys.mac.clone().chain_update(signed).verify_slice(mac).is_ok())?;
-        let (id, masked) = signed[1..].split_at(ID_BYTES);
+        let (id, rest) = signed.split_at(ID_BYTES);
+        let (masked, time) = rest.split_at(DIGEST_BYTES);
         let id = SessionId(id.try_into().ok()?);
         let tag = keys.mask(&id, masked.try_into().ok()?);
         let tag = (tag != NO_GROUP).then_some(GroupTag::from_bytes(tag));
-        Some(Verified { identity: Identity { id, tag }, outdated })
+        let cookie_ends_at = UNIX_EPOCH + Duration::from_secs(u32::from_be_bytes(time.try_into().ok()?).into());
+        Some(Verified { identity: Identity { id, tag }, cookie_ends_at, outdated })
     }
+}
+
+/// Gives a time in whole seconds since 1970, rounded up.
+fn seconds(time: SystemTime) -> u32 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_millis().div_ceil(1000).try_into().unwrap_or(u32::MAX)
 }
 
 impl Identity {
@@ -141,6 +149,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const ENDS_AT: Option<SystemTime> = Some(UNIX_EPOCH);
+
     fn secret(byte: u8) -> Secret {
         Secret::new([byte; 32]).unwrap()
     }
@@ -156,8 +166,8 @@ mod tests {
     #[test]
     fn every_other_byte_and_every_truncation_is_refused() {
         let signer = signer();
-        let token = signer.sign(&identity(7, None));
-        assert_eq!(token.len(), 100);
+        let token = signer.sign(&identity(7, None), ENDS_AT);
+        assert_eq!(token.len(), 104);
         assert!(signer.verify(token.as_bytes()).is_some());
         for position in 0..token.len() {
             assert!(signer.verify(&token.as_bytes()[..position]).is_none());
@@ -173,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_scope_is_refused() {
-        let token = signer().sign(&identity(7, None));
+        let token = signer().sign(&identity(7, None), ENDS_AT);
         for scope in [
             Scope { namespace: "other", ..Scope::EXAMPLE },
             Scope { transport: "token", ..Scope::EXAMPLE },
@@ -192,12 +202,12 @@ mod tests {
 
     #[test]
     fn accepted_secrets_verify_but_do_not_sign() {
-        let old = signer().sign(&identity(7, Some(GroupTag::from_bytes([3; DIGEST_BYTES]))));
+        let old = signer().sign(&identity(7, Some(GroupTag::from_bytes([3; DIGEST_BYTES]))), ENDS_AT);
         let rotated = Signer::new(&Scope::EXAMPLE, &secret(2), &[secret(1)]);
         let verified = rotated.verify(old.as_bytes()).unwrap();
         assert!(verified.outdated);
         assert_eq!(verified.identity.tag, Some(GroupTag::from_bytes([3; DIGEST_BYTES])));
-        let new = rotated.sign(&verified.identity);
+        let new = rotated.sign(&verified.identity, ENDS_AT);
         assert_ne!(new, old);
         assert!(!rotated.verify(new.as_bytes()).unwrap().outdated);
         assert!(Signer::new(&Scope::EXAMPLE, &secret(2), &[]).verify(old.as_bytes()).is_none());
@@ -208,29 +218,46 @@ mod tests {
     fn tokens_are_the_same_in_every_version() {
         let signer = signer();
         let id = identity(7, None);
+        let ends_at = Some(UNIX_EPOCH + Duration::from_secs(1_900_000_000));
         let ada = "srZDbXU8Menqh8dnOkHJK19c".parse().unwrap();
         assert_eq!(
-            signer.sign(&id),
-            "AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHB7EcG_51tUCridr4CNRw4dyB0Nk7b_atE6PS0R3w5JJVz9WOmZ_PJcPZWbzv7kIjl5YP"
+            signer.sign(&id, ends_at),
+            "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHsRwb_nW1QKuJ2vgI1HDh3IHQcT-zAB7x-BZhF6_gxajlkmqlI60W2pfB6n91w23S6DAayDZp"
         );
         assert_eq!(
-            signer.sign(&id.tagged(Some(ada))),
-            "AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwOqWJMAiXFCY10_b-4xKPfejCm4PO2jbok72OHyKEyZdudkN_bspHyinLv1BA61Sod5"
+            signer.sign(&id.tagged(Some(ada)), ends_at),
+            "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHA6pYkwCJcUJjXT9v7jEo996McT-zANpF6xzaqkboaHS7H6WhRZzFXIsO9zrR4GyjLOSOlsrU"
         );
         assert_eq!(
-            Signer::new(&Scope::of_bearer_tokens("mps"), &secret(1), &[]).sign(&id),
-            "AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBzx3r-SUg4qX0Jkatlwjggikaw1kd9zj2hZawaKXGn5e2ZnV-YQ0NEbCW046ZEnTdOtc"
+            Signer::new(&Scope::of_bearer_tokens("mps"), &secret(1), &[]).sign(&id, None),
+            "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHPHev5JSDipfQmRq2XCOCCKRrAAAAAOFH5P6SuWfTdFWDZsizAG6ueje-f6U7FSQuZwrnw4wy"
         );
+    }
+
+    #[test]
+    fn a_token_says_when_its_cookie_ends() {
+        let ends_at = |time: SystemTime| {
+            let verified = signer().verify(signer().sign(&identity(7, None), Some(time)).as_bytes()).unwrap();
+            verified.cookie_ends_at.duration_since(UNIX_EPOCH).unwrap()
+        };
+        let after = |time| UNIX_EPOCH + time;
+        let second = Duration::from_secs(1);
+        assert_eq!(ends_at(after(1_900_000_000 * second)), 1_900_000_000 * second);
+        // Rounded up: a cookie that is just old enough counts as such.
+        assert_eq!(ends_at(after(8 * second + Duration::from_millis(1))), 9 * second);
+        assert_eq!(ends_at(UNIX_EPOCH - second), Duration::ZERO);
+        assert_eq!(ends_at(after(u32::MAX * second) + 9 * second), u32::MAX * second);
+        assert_eq!(signer().sign(&identity(7, None), None), signer().sign(&identity(7, None), Some(UNIX_EPOCH)));
     }
 
     #[test]
     fn a_changed_tag_is_masked_beyond_recognition() {
         let signer = signer();
         let tag = |token: String| {
-            base64url::decode::<TOKEN_BYTES>(token.as_bytes()).unwrap()[1 + ID_BYTES..SIGNED_BYTES].to_vec()
+            base64url::decode::<TOKEN_BYTES>(token.as_bytes()).unwrap()[ID_BYTES..ID_BYTES + DIGEST_BYTES].to_vec()
         };
         for group in [None, Some(GroupTag::from_bytes([9; DIGEST_BYTES]))] {
-            assert_ne!(tag(signer.sign(&identity(1, group))), tag(signer.sign(&identity(2, group))));
+            assert_ne!(tag(signer.sign(&identity(1, group), ENDS_AT)), tag(signer.sign(&identity(2, group), ENDS_AT)));
         }
     }
 
@@ -239,7 +266,7 @@ mod tests {
         fn what_was_signed_verifies_as_it_was(id: [u8; ID_BYTES], tag: Option<[u8; DIGEST_BYTES]>) {
             let tag = tag.filter(|tag| *tag != NO_GROUP).map(GroupTag::from_bytes);
             let identity = Identity { id: SessionId(id), tag };
-            let token = signer().sign(&identity);
+            let token = signer().sign(&identity, ENDS_AT);
             prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
             let verified = signer().verify(token.as_bytes()).unwrap();
             prop_assert!(verified.identity == identity);
@@ -252,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_of_the_right_shape_is_refused(token in "[A-Za-z0-9_-]{100}") {
+        fn anything_else_of_the_right_shape_is_refused(token in "[A-Za-z0-9_-]{104}") {
             prop_assert!(signer().verify(token.as_bytes()).is_none());
         }
     }

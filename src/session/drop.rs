@@ -14,8 +14,8 @@ impl Drop for Session {
             let line = format_args!("session {id}: dropped with unsaved changes; call save()");
             lines.unsaved.log(Level::Warn, line);
         } else if self.cookie_due && self.is_sent_by(Transport::Cookie) {
-            let line = format_args!("session {id}: dropped with a cookie to renew; call save() and send it");
-            lines.unsent_cookie.log(Level::Warn, line);
+            let line = format_args!("session {id}: dropped with a cookie to renew; a page that calls save() sends it");
+            lines.unsent_cookie.log(Level::Info, line);
         }
     }
 }

@@ -13,7 +13,8 @@ impl Session {
     /// Sends the changes to the store, and gives the `Set-Cookie` header to answer with, if one is due.
     ///
     /// Only one save gives the header. If you save several times, keep the header for the answer. `session.save()?;`
-    /// drops it without a compiler warning. If this was the save of a login, the user is not logged in.
+    /// drops it without a compiler warning. If this was the save of a login, the user is not logged in. If a refresh
+    /// was due, nothing is lost: the next request gets the cookie.
     ///
     /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
     /// cache may keep the answer together with its `Set-Cookie`.

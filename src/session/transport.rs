@@ -1,11 +1,20 @@
 //! How the client gets its token: in a cookie, or as a bearer token.
 
-use crate::cookie::SetCookie;
+use crate::cookie::{MAX_AGE, SetCookie};
+use crate::lifetime::Lifetime;
 use crate::session::Session;
 use crate::store::record::RecordInfo;
 use crate::token::Transport;
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+/// Says whether a client's cookie has to be renewed because its session lives longer. This is so after a refresh, until
+/// the client has got a cookie: no answer may have carried the one of an earlier request. No cookie lives for over
+/// [`MAX_AGE`], so that of a longer session is renewed a month before.
+pub(super) fn ends_too_early(cookie_ends_at: SystemTime, session: &RecordInfo) -> bool {
+    let now = session.expires_at - session.expires_in;
+    cookie_ends_at < session.expires_at.min(now + MAX_AGE - Lifetime::LONGEST_WITHOUT_REFRESH)
+}
 
 impl Session {
     /// Gives the cookie if it is due. Within a transaction it stays due, because only the cookie of the last save gets
@@ -13,7 +22,8 @@ impl Session {
     pub(super) fn due_cookie(&mut self) -> Option<SetCookie> {
         let is_due = if self.is_in_transaction() { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.record.info.as_ref().filter(|_| is_due && self.is_sent_by(Transport::Cookie))?;
-        Some(self.context.cookie(&self.identity, self.cookie_life(info)))
+        let life = self.cookie_life(info);
+        Some(self.context.cookie(&self.identity, life, info.expires_at - info.expires_in + life.min(MAX_AGE)))
     }
 
     /// Gives the life of the cookie. It is the life of the session. For a session that was not loaded yet, it is the

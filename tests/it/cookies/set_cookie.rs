@@ -11,7 +11,7 @@ fn cookies_are_written_when_they_are_due_and_not_otherwise() {
         let manager = builder.idle_timeout(Duration::from_secs(100)).build().unwrap();
         let is_cookie = |text: &str| {
             let token = text.strip_prefix("sid=")?.strip_suffix("; HttpOnly; SameSite=Lax; Path=/; Max-Age=101")?;
-            (token.len() == 100).then_some(())
+            (token.len() == 104).then_some(())
         };
         // No cookie came, or one that is not ours, and nothing was set.
         for header in [None, Some("other=1"), Some("sid=forged"), Some("sid="), Some("sid")] {

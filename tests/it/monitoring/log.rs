@@ -64,7 +64,7 @@ fn what_a_client_can_cause_is_logged_by_public_ids_alone_and_once_a_minute() {
         assert!(failed.save().is_err());
         assert_eq!(lines(move || failed), Vec::<String>::new(), "the application knows");
         let owing = lines(|| drop(load()));
-        assert!(owing[0].ends_with("dropped with a cookie to renew; call save() and send it"), "{owing:?}");
+        assert!(owing[0].ends_with("dropped with a cookie to renew; a page that calls save() sends it"), "{owing:?}");
 
         let transacted = lines(|| {
             let set = |session: &mut Session| session.set("a", &1);

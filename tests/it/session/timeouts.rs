@@ -32,7 +32,7 @@ fn the_idle_timeout_runs_from_the_last_use() {
     let (now, pass) = clock();
     let store = MemoryStore::with_clock(now);
     let manager = builder("memory:").store(store).idle_timeout(100 * SECOND).build().unwrap();
-    let header = session_with(&manager, &[("a", "1")]);
+    let mut header = session_with(&manager, &[("a", "1")]);
     // The refresh interval is a hundredth of the timeout: one second.
     for _ in 0..5 {
         pass(SECOND);
@@ -40,6 +40,7 @@ fn the_idle_timeout_runs_from_the_last_use() {
         pass(99 * SECOND);
         let set_cookie = manager.load(&header).unwrap().save().unwrap().expect("due");
         assert!(set_cookie.as_str().ends_with("; Max-Age=101"));
+        header = cookie(&set_cookie);
     }
     // It never ends early: if it is used just before a refresh is due, it lives for a whole timeout.
     pass(SECOND);
@@ -48,6 +49,42 @@ fn the_idle_timeout_runs_from_the_last_use() {
     assert!(!manager.load(&header).unwrap().is_new());
     pass(101 * SECOND);
     assert!(manager.load(&header).unwrap().is_new());
+}
+
+#[test]
+fn a_renewal_that_no_answer_carried_is_due_again() {
+    let (now, pass) = clock();
+    let store = MemoryStore::with_clock(now);
+    let manager = builder("memory:").store(store).idle_timeout(100 * SECOND).build().unwrap();
+    let header = session_with(&manager, &[("a", "1")]);
+    // Of each two requests, the first one refreshes the session, and its page does not save.
+    for _ in 0..3 {
+        pass(50 * SECOND);
+        drop(manager.load(&header).unwrap());
+        pass(SECOND / 2);
+        let mut session = manager.load(&header).unwrap();
+        let renewed = session.save().unwrap().expect("the first request's answer had no cookie");
+        assert!(renewed.as_str().ends_with("; Max-Age=101"));
+        assert_eq!(session.save().unwrap(), None, "once");
+        assert_eq!(manager.load(&cookie(&renewed)).unwrap().save().unwrap(), None, "the client has it now");
+    }
+}
+
+#[test]
+fn the_cookie_of_a_session_that_outlives_every_cookie_is_renewed_in_time() {
+    let (now, pass) = clock();
+    let store = MemoryStore::with_clock(now);
+    let builder = builder("memory:").store(store).idle_timeout(10_000 * DAY);
+    let manager = builder.refresh(Refresh::Never).build().unwrap();
+    let new = session_with(&manager, &[("a", "1")]);
+    let header = cookie(&manager.load(&new).unwrap().save().unwrap().expect("the first load confirms the session"));
+    let renewed = || manager.load(&header).unwrap().save().unwrap();
+    pass(29 * DAY);
+    assert_eq!(renewed(), None);
+    pass(2 * DAY);
+    // No answer carries this renewal.
+    drop(manager.load(&header).unwrap());
+    assert!(renewed().unwrap().as_str().ends_with("; Max-Age=34560000"));
 }
 
 #[test]
