@@ -1,12 +1,22 @@
 //! Reads `Cookie` headers and writes `Set-Cookie` headers.
 
 use crate::error::ConfigError;
+use crate::lifetime::Lifetime;
 use cookie::{Cookie, time};
+use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
+use std::ops::Deref;
+use std::time::{Duration, SystemTime};
 
 /// The longest life of a cookie: RFC 6265bis caps it at 400 days.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Says whether a client's cookie has to be renewed because its session lives longer. This is so after a refresh, until
+/// the client has got a cookie: no answer may have carried that of an earlier request. No cookie lives for over
+/// [`MAX_AGE`], so the cookie of a longer session is renewed a month before its own end.
+pub(crate) fn ends_too_early(cookie_ends_at: SystemTime, session_ends_at: SystemTime, now: SystemTime) -> bool {
+    cookie_ends_at < session_ends_at.min(now + MAX_AGE - Lifetime::LONGEST_WITHOUT_REFRESH)
+}
 
 /// Says when a browser sends the cookie with a request that another site caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,10 +34,10 @@ pub enum SameSite {
 
 /// The value of a `Set-Cookie` header.
 ///
-/// Get its text by `Display`, [`as_str`](SetCookie::as_str) or [`String::from`]. `Debug` shows the cookie's name only.
-///
-/// Every answer with this header needs `Cache-Control: no-store`, or at least `private`. Otherwise a shared cache may
-/// keep the answer together with its `Set-Cookie`, and give one user's session to the next (RFC 9111, section 7.3).
+/// [`add_to`](SetCookie::add_to) adds it to an answer, and [`headers`](SetCookie::headers) gives it to any server, both
+/// together with `Cache-Control: no-store`. It can be used as a `&str` or as bytes, and it converts into a `String`, a
+/// `Cow<'static, str>`, a `tiny_http::Header` (feature `tiny_http`) and a `http::HeaderValue` (feature `http`). `Debug`
+/// shows the cookie's name only.
 ///
 /// # Security
 /// The text holds the session's token. Send it to its client, and nowhere else.
@@ -39,6 +49,32 @@ impl SetCookie {
     /// Gives the header's value.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Gives the cookie's name and its value, `name=value`: what a client sends back in its `Cookie` header. For tests
+    /// and clients.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// session.set("name", "Ada")?;
+    /// let set_cookie = session.save()?.expect("a new session has a cookie");
+    /// assert!(!manager.load(set_cookie.pair())?.is_new());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pair(&self) -> &str {
+        self.0.split(';').next().unwrap_or_default()
+    }
+}
+
+impl Deref for SetCookie {
+    type Target = str;
+
+    fn deref(&self) -> &str {
         &self.0
     }
 }
@@ -58,6 +94,18 @@ impl fmt::Debug for SetCookie {
 impl From<SetCookie> for String {
     fn from(cookie: SetCookie) -> String {
         cookie.0
+    }
+}
+
+impl From<SetCookie> for Cow<'static, str> {
+    fn from(cookie: SetCookie) -> Cow<'static, str> {
+        cookie.0.into()
+    }
+}
+
+impl AsRef<[u8]> for SetCookie {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 

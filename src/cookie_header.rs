@@ -161,7 +161,7 @@ mod tests {
     fn session(manager: &SessionManager) -> String {
         let mut session = manager.load(None).unwrap();
         session.set("name", "Ada").unwrap();
-        session.save().unwrap().unwrap().as_str().split(';').next().unwrap().to_owned()
+        session.save().unwrap().unwrap().pair().to_owned()
     }
 
     #[test]

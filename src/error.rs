@@ -93,6 +93,33 @@ pub enum Oversize {
     GroupName,
 }
 
+impl Error {
+    /// Gives the status of an HTTP answer to a request that failed with this error.
+    ///
+    /// | status | error | what the client can do |
+    /// |---|---|---|
+    /// | 503 | [`Store`](Error::Store), if another try may help | try again in a moment |
+    /// | 409 | [`Gone`](Error::Gone) | log in again |
+    /// | 409 | [`Conflict`](Error::Conflict) | try again |
+    /// | 413 | [`TooLarge`](Error::TooLarge) | send less |
+    /// | 500 | all others, among them a damaged record | nothing: look into the log |
+    ///
+    /// # Security
+    /// After an `Error::Store`, nobody knows who the client is. Do not treat it as logged in.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Error::Store(error) => match error.kind {
+                StoreErrorKind::Corrupt | StoreErrorKind::Forked => 500,
+                _ => 503,
+            },
+            Error::Gone | Error::Conflict => 409,
+            Error::TooLarge { .. } => 413,
+            _ => 500,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -232,6 +259,12 @@ pub enum ConfigError {
         /// The length of the secret, in bytes.
         bytes: usize,
     },
+    /// The environment variable that [`Secret::from_env`](crate::Secret::from_env) reads is not set.
+    #[non_exhaustive]
+    SecretNotSet {
+        /// The name of the variable.
+        variable: String,
+    },
     /// The operating system gave no random bytes for [`Secret::generate`](crate::Secret::generate).
     Randomness(Box<dyn std::error::Error + Send + Sync>),
     /// Neither `store_url` nor `store` was called.
@@ -346,7 +379,12 @@ impl fmt::Display for ConfigError {
         match self {
             ConfigError::SecretTooShort { bytes } => write!(
                 f,
-                "the secret has {bytes} bytes; give at least 32 random ones, for instance from `openssl rand -hex 32`"
+                "the secret has {bytes} bytes; give at least 32 random ones, such as `openssl rand -base64 48` makes"
+            ),
+            ConfigError::SecretNotSet { variable } => write!(
+                f,
+                "the environment variable {variable} is not set; put the secret of the application into it, the same \
+                 for all workers and at every start; `openssl rand -base64 48` makes one"
             ),
             ConfigError::Randomness(source) => {
                 write!(f, "the operating system gave no random bytes for a secret: {source}")
@@ -480,6 +518,10 @@ mod tests {
         }
     }
 
+    fn key() -> String {
+        "key".to_owned()
+    }
+
     const CAUSES: [&str; 3] = ["a first cause", "a second one", "and a third"];
 
     /// Chains of causes: some causes carry the text of their own cause, as those of many libraries do.
@@ -507,7 +549,6 @@ mod tests {
 
     #[test]
     fn every_cause_is_said_and_none_is_said_twice() {
-        let key = || "key".to_owned();
         let store_error = |cause| StoreError::new(StoreErrorKind::Backend, "a fault").caused_by(cause);
         let with_cause: [&dyn Fn(Source) -> Box<dyn StdError>; 8] = [
             &|cause| store_error(cause).into(),
@@ -525,6 +566,27 @@ mod tests {
             for cause in CAUSES {
                 assert_eq!(texts.iter().filter(|text| text.contains(cause)).count(), 1, "{texts:?} says {cause:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_error_has_a_status() {
+        let store = |kind| Error::Store(StoreError::new(kind, "a fault"));
+        let too_large = Error::TooLarge { key: key(), what: Oversize::Session, size: 2, limit: 1 };
+        for (status, error) in [
+            (503, store(StoreErrorKind::Unavailable)),
+            (503, store(StoreErrorKind::Timeout)),
+            (503, store(StoreErrorKind::Rejected)),
+            (503, store(StoreErrorKind::Backend)),
+            (500, store(StoreErrorKind::Corrupt)),
+            (500, store(StoreErrorKind::Forked)),
+            (409, Error::Gone),
+            (409, Error::Conflict),
+            (413, too_large),
+            (500, Error::NotAnInteger { key: key() }),
+            (500, Error::IdTaken),
+        ] {
+            assert_eq!(error.http_status(), status, "{error}");
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! This library is for servers without async: `tiny_http`, `rouille`, prefork workers. The application hands the
 //! request's `Cookie` header to [`SessionManager::load`], works with the [`Session`], and calls [`Session::save`]. If
-//! `save` gives a `Set-Cookie` header, the application sends it with the answer. Any worker can answer any request.
+//! `save` gives a `Set-Cookie` header, the application sends it with the answer; [`Session::save_into`] does both. Any
+//! worker can answer any request.
 //!
 //! # Contents
 //! | | |
@@ -10,6 +11,7 @@
 //! | [`SessionManager`] | loads and ends sessions; one is enough; [`SessionManagerBuilder`] has all settings |
 //! | [`Session`] | the values of one client; login, new ids, form tokens; [`save`](Session::save) |
 //! | [`Group`] | all sessions of one user: list them, end them |
+//! | [`CookieHeader`], [`SetCookie`], [`ResponseHeaders`] | what goes in and out on each kind of server |
 //! | [`Error`], [`StoreError`], [`ConfigError`] | the errors of calls, of the store, and of settings |
 //! | [`guide`] | how to run all of this in production |
 //! | [`store`] | for authors of stores |
@@ -60,13 +62,13 @@
 //! | log out there, everywhere else, everywhere | [`Group::remove`], [`Group::clear_except`], [`Group::clear`] |
 //! | ask for the password again before something sensitive | [`Session::authenticated_within`]; ask if it is `false` |
 //! | change the session's id now and then, as a precaution | [`Session::regenerate_with_grace`] |
-//! | keep other sites from posting your forms | [`Session::csrf_token`], [`Session::verify_csrf`] |
+//! | keep other sites from posting your forms | [`Session::csrf_field`], [`Session::verify_csrf`] |
 //! | end all sessions of the application | [`SessionManager::destroy_every_session`] |
 //! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |
 //! | change the secret | [`accept_secret`](SessionManagerBuilder::accept_secret) |
 //!
-//! If a load gives [`Error::Store`], the application cannot know who the client is. Answer 503, and treat nobody as
-//! logged in.
+//! If a load gives [`Error::Store`], the application cannot know who the client is. Answer with
+//! [`http_status`](Error::http_status), which is 503, and treat nobody as logged in.
 //!
 //! # Forks
 //! Build the manager, fork, and use it in the children: nothing else is needed. Every process opens its own connections
@@ -107,8 +109,8 @@
 //! | `redis` | yes | [Redis](SessionManagerBuilder::store_url): one server, Sentinels or a cluster; `RedisStore` |
 //! | `tls` | no | Redis over TLS: `rediss://…`; builds *ring*, so it needs a C compiler |
 //! | `sqlite` | no | one SQLite file: `sqlite://…`; `SqliteStore`; builds SQLite, so it needs a C compiler |
-//! | `tiny_http` | no | [`load`](SessionManager::load)`(&request)` for `tiny_http` 0.12 |
-//! | `http` | no | [`load`](SessionManager::load)`(&headers)` for the header map of `http` 1 |
+//! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and answers of `tiny_http` 0.12 |
+//! | `http` | no | the same for the requests, answers and header maps of `http` 1 |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
 //!
 //! Two things need no feature: [`MemoryStore`], for examples and for programs of one process, and the trait
@@ -127,12 +129,14 @@ mod defaults;
 mod error;
 mod group;
 pub mod guide;
+mod handle;
 mod id;
 mod json;
 mod lifetime;
 mod manager;
 mod process;
 mod random;
+mod response;
 mod secret;
 mod session;
 pub mod store;
@@ -144,9 +148,11 @@ pub use cookie::{SameSite, SetCookie};
 pub use cookie_header::CookieHeader;
 pub use error::{ConfigError, Error, Oversize, StoreError, StoreErrorKind};
 pub use group::Group;
+pub use handle::Handled;
 pub use id::{ParsePublicIdError, PublicId};
 pub use lifetime::Refresh;
 pub use manager::SessionManager;
+pub use response::ResponseHeaders;
 pub use secret::Secret;
 pub use session::Session;
 pub use store::fork_guard::ForkGuard;
@@ -172,7 +178,7 @@ mod tests {
         fn check<T: Send + Sync>() {}
         check::<(SessionManager, SessionManagerBuilder, Session, Group, SessionInfo, Stats, MemoryStore)>();
         check::<(Secret, SetCookie, PublicId, ParsePublicIdError, Refresh, SameSite)>();
-        check::<(Error, Oversize, StoreError, StoreErrorKind, ConfigError)>();
+        check::<(Handled<()>, Error, Oversize, StoreError, StoreErrorKind, ConfigError)>();
         check::<(store::Record, store::NewRecord<'_>, store::Update<'_>, store::Updated, store::RecordState)>();
         check::<(store::Call, store::Refusal, Box<dyn store::Store>)>();
         #[cfg(feature = "redis")]

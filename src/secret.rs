@@ -46,6 +46,30 @@ impl Secret {
         Ok(Secret(Zeroizing::new(bytes.to_vec())))
     }
 
+    /// Reads a secret from an environment variable, such as `SESSION_SECRET`.
+    ///
+    /// The secret consists of the bytes of the variable as they are. `openssl rand -base64 48` makes a good one.
+    ///
+    /// # Errors
+    /// [`ConfigError::SecretNotSet`], or [`ConfigError::SecretTooShort`] if there are fewer than 32 bytes.
+    ///
+    /// # Security
+    /// The processes that this one starts get the variable too, unless they are given another environment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multi_process_session::Secret;
+    ///
+    /// let error = Secret::from_env("A_VARIABLE_THAT_IS_NOT_SET").unwrap_err();
+    /// assert!(error.to_string().contains("openssl rand -base64 48"));
+    /// ```
+    pub fn from_env(variable: &str) -> Result<Secret, ConfigError> {
+        match std::env::var_os(variable) {
+            Some(text) => Secret::new(Zeroizing::new(text.into_encoded_bytes())),
+            None => Err(ConfigError::SecretNotSet { variable: variable.to_owned() }),
+        }
+    }
+
     /// Makes a secret of 32 bytes from the operating system's generator.
     ///
     /// Use it for tests, and for programs whose sessions may end when the program ends. Call it once, before forking,
@@ -75,6 +99,20 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_read_from_the_environment() {
+        assert!(matches!(
+            Secret::from_env("A_VARIABLE_THAT_IS_NOT_SET"),
+            Err(ConfigError::SecretNotSet { variable }) if variable == "A_VARIABLE_THAT_IS_NOT_SET"
+        ));
+        // Cargo sets this one, and nobody knows how long it is.
+        let text = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+        match Secret::from_env("CARGO_MANIFEST_DIR") {
+            Ok(secret) => assert_eq!(secret.as_bytes(), text.as_bytes()),
+            Err(error) => assert!(text.len() < 32 && matches!(error, ConfigError::SecretTooShort { .. }), "{error}"),
+        }
+    }
 
     #[test]
     fn what_holds_a_secret_is_overwritten_when_it_is_dropped() {

@@ -17,11 +17,11 @@ mod transport;
 mod view;
 
 use crate::context::Context;
+use crate::cookie::ends_too_early;
 use crate::error::{Error, Oversize};
 use crate::json::{from_json, to_json};
 use crate::session::pending::{InFlight, Pending};
 use crate::session::snapshot::Snapshot;
-use crate::session::transport::ends_too_early;
 use crate::store::record::{Record, Size};
 use crate::store::update::{Change, add};
 use crate::token::{Identity, Transport, Verified};
@@ -60,7 +60,7 @@ use std::sync::Arc;
 /// let set_cookie = session.save()?.expect("a new session has a cookie");
 ///
 /// // A later one, in any process.
-/// let cookie_header = set_cookie.as_str().split(';').next();
+/// let cookie_header = set_cookie.pair();
 /// let session = manager.load(cookie_header)?;
 /// assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
 /// assert_eq!(session.get("visits")?, Some(1));
@@ -103,8 +103,9 @@ impl Session {
     /// Gives the session of a record that was loaded just now, by the id in a token.
     pub(crate) fn loaded(context: Arc<Context>, transport: Transport, verified: Verified, record: Record) -> Session {
         let mut session = Session::of(context, transport, verified.identity);
-        session.cookie_due =
-            verified.outdated || record.refreshed || ends_too_early(verified.cookie_ends_at, &record.info);
+        let (ends_at, now) = (record.info.expires_at, record.info.expires_at - record.info.expires_in);
+        let cookie_ends_too_early = ends_too_early(verified.cookie_ends_at, ends_at, now);
+        session.cookie_due = verified.outdated || record.refreshed || cookie_ends_too_early;
         session.record = Snapshot::of(record);
         session
     }

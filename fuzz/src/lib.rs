@@ -48,5 +48,5 @@ fn secret(byte: u8) -> Secret {
 
 /// The `Cookie` header that a browser makes of a `Set-Cookie` header.
 fn pair(set_cookie: &SetCookie) -> String {
-    set_cookie.as_str().split(';').next().unwrap_or_default().to_owned()
+    set_cookie.pair().to_owned()
 }

@@ -8,8 +8,8 @@ use log::Level;
 impl Session {
     /// Gives a token for the forms of this session's pages, against cross-site request forgery.
     ///
-    /// Put it into a hidden field, and let [`verify_csrf`](Session::verify_csrf) check the field before the request
-    /// changes anything.
+    /// [`csrf_field`](Session::csrf_field) puts it into a hidden field of a form. Let
+    /// [`verify_csrf`](Session::verify_csrf) check that field before the request changes anything.
     ///
     /// The token is derived from the secret and the session's id, and nothing is stored for it. A new session that
     /// gives a token is kept when it is saved, even if no value is set. The token looks different each time. All tokens
@@ -29,12 +29,12 @@ impl Session {
     /// # use multi_process_session::{Secret, SessionManager};
     /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
     /// let mut session = manager.load(None)?;
-    /// let form = format!("<input type=hidden name=csrf value={}>", session.csrf_token());
+    /// let form = format!(r#"<form method="post">{}<button>Buy</button></form>"#, session.csrf_field());
     /// # let set_cookie = session.save()?.expect("it is kept");
-    /// # let cookie_header = set_cookie.as_str().split(';').next();
-    /// # let field = form.split("value=").nth(1).unwrap().trim_end_matches('>');
+    /// # let cookie_header = set_cookie.pair();
+    /// # let field = form.split('"').nth(7).unwrap();
     ///
-    /// // The request that the form makes.
+    /// // The request that the form makes, with the value of its field `csrf_token`.
     /// let session = manager.load(cookie_header)?;
     /// assert!(session.verify_csrf(field));
     /// assert!(!session.verify_csrf("a guess"));
@@ -50,6 +50,14 @@ impl Session {
             self.context.lines.no_form_token.log(Level::Error, line);
             String::new()
         })
+    }
+
+    /// Gives a hidden field for a form: `<input type="hidden" name="csrf_token" value="…">`.
+    ///
+    /// The value is a [token](Session::csrf_token). The handler of the form hands the field `csrf_token` to
+    /// [`verify_csrf`](Session::verify_csrf). The text needs no escaping.
+    pub fn csrf_field(&mut self) -> String {
+        format!(r#"<input type="hidden" name="csrf_token" value="{}">"#, self.csrf_token())
     }
 
     /// Says whether this is a [token](Session::csrf_token) of this session. The check takes the same time for every

@@ -21,6 +21,11 @@ impl Drop for Session {
 }
 
 impl Session {
+    /// Drops the changes without a warning: the application knows that they are not saved.
+    pub(crate) fn give_up(&mut self) {
+        self.warn_on_drop = false;
+    }
+
     fn has_unsaved_changes(&self) -> bool {
         let is_pending = if self.is_new() { self.is_worth_keeping() } else { !self.pending.is_empty() };
         is_pending || self.in_flight.is_some()

@@ -27,7 +27,7 @@ impl Session {
     /// let mut session = manager.load(None)?;
     /// session.flash("notice", "Your address was saved.")?;
     /// # let set_cookie = session.save()?.expect("a new session has a cookie");
-    /// # let cookie_header = set_cookie.as_str().split(';').next();
+    /// # let cookie_header = set_cookie.pair();
     ///
     /// let mut session = manager.load(cookie_header)?;
     /// assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Your address was saved."));

@@ -1,20 +1,11 @@
 //! How the client gets its token: in a cookie, or as a bearer token.
 
 use crate::cookie::{MAX_AGE, SetCookie};
-use crate::lifetime::Lifetime;
 use crate::session::Session;
 use crate::store::record::RecordInfo;
 use crate::token::Transport;
 use std::mem;
-use std::time::{Duration, SystemTime};
-
-/// Says whether a client's cookie has to be renewed because its session lives longer. This is so after a refresh, until
-/// the client has got a cookie: no answer may have carried the one of an earlier request. No cookie lives for over
-/// [`MAX_AGE`], so that of a longer session is renewed a month before.
-pub(super) fn ends_too_early(cookie_ends_at: SystemTime, session: &RecordInfo) -> bool {
-    let now = session.expires_at - session.expires_in;
-    cookie_ends_at < session.expires_at.min(now + MAX_AGE - Lifetime::LONGEST_WITHOUT_REFRESH)
-}
+use std::time::Duration;
 
 impl Session {
     /// Gives the cookie if it is due. Within a transaction it stays due, because only the cookie of the last save gets

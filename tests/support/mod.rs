@@ -67,7 +67,7 @@ pub fn clock() -> (impl Fn() -> SystemTime + Send + Sync + 'static, impl Fn(Dura
 
 /// Gives the `Cookie` header that a browser sends after this `Set-Cookie` header.
 pub fn cookie(set_cookie: &SetCookie) -> String {
-    set_cookie.as_str().split(';').next().expect("a split has a first part").to_owned()
+    set_cookie.pair().to_owned()
 }
 
 /// Makes a session with these values, and gives the `Cookie` header for it.
