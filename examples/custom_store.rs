@@ -1,8 +1,8 @@
 //! A store of your own, and its tests: a folder that processes share, with one file for each session.
 //!
 //! ```text
-//! cargo run --example custom_store --features contract
-//! cargo test --example custom_store --features contract
+//! cargo run -p examples --bin custom_store --features contract
+//! cargo test -p examples --bin custom_store --features contract
 //! ```
 //!
 //! The store is easy to read, and slow: it has one lock for all sessions, and writes a whole file for each change. It
