@@ -13,6 +13,7 @@ use multi_process_session::store::{
 };
 use multi_process_session::{PublicId, Secret, SessionInfo, SessionManager, StoreError, StoreErrorKind};
 use nix::fcntl::{Flock, FlockArg};
+use site::TemporaryFolder;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -133,7 +134,7 @@ fn fault(error: io::Error) -> StoreError {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = tempfile::tempdir()?;
+    let folder = TemporaryFolder::new()?;
     let store = FolderStore { folder: folder.path().to_owned(), clock: SystemTime::now };
     let manager = SessionManager::builder(Secret::generate()?).store(store).build()?;
 

@@ -27,14 +27,15 @@ fuzzing=$!
 
 cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets -- -D warnings
 cargo clippy --workspace --all-features --all-targets -- -D warnings
-cargo clippy -p examples --all-targets -- -D warnings
+# As the README runs them.
+cargo clippy -p examples -- -D warnings
 cargo clippy -p multi-process-session --no-default-features --all-targets -- -D warnings
 for feature in redis tls sqlite tiny_http http contract; do
   cargo clippy -p multi-process-session --no-default-features --features "$feature" --all-targets -- -D warnings
 done
 # What needs a feature that is not built in has to say so.
 cargo test -p multi-process-session --no-default-features --lib
-RUSTDOCFLAGS="-D warnings" cargo doc -p multi-process-session --all-features --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc --all-features --no-deps
 
 fuzzed=0
 wait "$fuzzing" || fuzzed=$?
@@ -42,6 +43,6 @@ cat target/fuzz/log
 [ "$fuzzed" = 0 ]
 
 # Each bench once, and shortly, so that none is broken unnoticed.
-cargo test -p multi-process-session --all-features --bench '*'
+cargo test --all-features --bench '*'
 bash benches/peers/run.sh --short --ours
 cargo test --workspace --all-features

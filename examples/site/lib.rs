@@ -1,11 +1,11 @@
 //! Parts that the examples with pages share: the command line, the choice of a store, and a little HTTP and HTML.
 
 use multi_process_session::Secret;
+use nix::unistd::mkdtemp;
 use std::io::Cursor;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::{env, process};
-use tempfile::TempDir;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io, process};
 use tiny_http::{Header, Response};
 
 /// An answer whose body is in memory.
@@ -68,12 +68,34 @@ impl Options {
     }
 
     /// Gives the URL of the store, and the folder, if any, that is deleted when this program ends.
-    pub fn store(&self) -> (String, Option<TempDir>) {
+    pub fn store(&self) -> (String, Option<TemporaryFolder>) {
         if let Some(store) = &self.store {
             return (store.clone(), None);
         }
-        let folder = tempfile::tempdir().unwrap_or_else(|error| fail(1, format!("no temporary folder: {error}")));
+        let folder = TemporaryFolder::new().unwrap_or_else(|error| fail(1, format!("no temporary folder: {error}")));
         (format!("sqlite://{}", folder.path().join("sessions.db").display()), Some(folder))
+    }
+}
+
+/// A folder that only this user can read. It is deleted when dropped.
+#[derive(Debug)]
+pub struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    /// Makes an empty folder.
+    pub fn new() -> io::Result<TemporaryFolder> {
+        Ok(TemporaryFolder(mkdtemp(&env::temp_dir().join("sessions-XXXXXX"))?))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

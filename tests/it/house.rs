@@ -72,7 +72,10 @@ fn the_tests_that_contributing_names_for_promises_are_there() {
     let names: Vec<&str> = table.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
     assert!(names.len() > 40, "{names:?}");
     for name in names {
-        let file = |module: &str| root().join("tests/it").join(module.replace("::", "/") + ".rs");
+        let file = |module: &str| match module.strip_prefix("examples::") {
+            Some(module) => root().join("examples/tests/it").join(module.replace("::", "/") + ".rs"),
+            None => root().join("tests/it").join(module.replace("::", "/") + ".rs"),
+        };
         let (module, test) = name.rsplit_once("::").expect("a test is in a module");
         let is_there = file(name).is_file() || read(&file(module)).contains(&format!("fn {test}("));
         assert!(is_there, "CONTRIBUTING.md names {name}, and there is no such test");
