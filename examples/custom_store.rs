@@ -1,8 +1,8 @@
 //! A store of your own, and its tests: a folder that processes share, with one file for each session.
 //!
 //! ```text
-//! cargo run --example custom_store --features contract
-//! cargo test --example custom_store --features contract
+//! cargo run -p examples --bin custom_store --features contract
+//! cargo test -p examples --bin custom_store --features contract
 //! ```
 //!
 //! The store is easy to read, and slow: it has one lock for all sessions, and writes a whole file for each change. It
@@ -13,6 +13,7 @@ use multi_process_session::store::{
 };
 use multi_process_session::{PublicId, Secret, SessionInfo, SessionManager, StoreError, StoreErrorKind};
 use nix::fcntl::{Flock, FlockArg};
+use site::TemporaryFolder;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -133,7 +134,7 @@ fn fault(error: io::Error) -> StoreError {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = tempfile::tempdir()?;
+    let folder = TemporaryFolder::new()?;
     let store = FolderStore { folder: folder.path().to_owned(), clock: SystemTime::now };
     let manager = SessionManager::builder(Secret::generate()?).store(store).build()?;
 

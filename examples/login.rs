@@ -2,35 +2,32 @@
 //! the password again before something sensitive.
 //!
 //! ```text
-//! cargo run --release --example login --features sqlite,tiny_http
-//! cargo run --release --example login --features tiny_http -- --store redis://127.0.0.1:6379
+//! cargo run --release -p examples --bin login
+//! cargo run --release -p examples --bin login -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A
 //! request begins at `page`. Below it are the pages, in the order in which a visitor sees them. One process with a few
 //! threads answers. `prefork.rs` shows how to fork workers. With workers, e-mail addresses would need a database.
 
-mod support;
-
 use multi_process_session::{
     ConfigError, Error, PublicId, Secret, Session, SessionInfo, SessionManager, SetCookie, StoreError, StoreErrorKind,
 };
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+use site::{Answer, Failure, Options, escape, fail, header, parse, without_login};
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, SystemTime};
-use support::{Answer, Failure, Options, escape, fail, header, parse, without_login};
 use tiny_http::{Method, Request, Response, Server};
 
 const USAGE: &str = "\
 Usage: login [--listen ADDRESS:PORT] [--store URL] [--ask-again-after SECONDS]
 
   --listen           where to listen; port 0 takes a free one   (127.0.0.1:8080)
-  --store            where sessions are kept                    (with the feature sqlite a file that goes when this
-                                                                 program ends, else redis://127.0.0.1:6379)
+  --store            where sessions are kept                    (a file that goes when this program ends)
   --ask-again-after  how old a login may be for something       (300)
                      sensitive without the password
 
@@ -87,7 +84,7 @@ fn main() {
 
 /// Serves until SIGINT or SIGTERM comes.
 fn serve(options: &Options, ask_again_after: Duration, store: &str) -> Result<(), Failure> {
-    let (secret, note) = support::secret()?;
+    let (secret, note) = site::secret()?;
     let manager = manager(secret, store).map_err(|error| (2, error.to_string()))?;
     let site = Site { manager, ask_again_after, emails: Mutex::default() };
 

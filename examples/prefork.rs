@@ -1,25 +1,23 @@
 //! A server with several worker processes on one port. A visitor has the same session at every worker.
 //!
 //! ```text
-//! cargo run --release --example prefork --features sqlite,tiny_http
-//! cargo run --release --example prefork --features tiny_http -- --store redis://127.0.0.1:6379
+//! cargo run --release -p examples --bin prefork
+//! cargo run --release -p examples --bin prefork -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Kill a
 //! worker: nothing is lost, and a new worker takes its place. The parent process only starts workers and waits.
-
-mod support;
 
 use multi_process_session::{Error, Session, SessionManager, SetCookie};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
+use site::{Answer, Failure, Options, escape, fail, header, parse, without_login};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 use std::{mem, panic, process, thread};
-use support::{Answer, Failure, Options, escape, fail, header, parse, without_login};
 use tiny_http::{Method, Request, Response, Server};
 
 const USAGE: &str = "\
@@ -27,8 +25,7 @@ Usage: prefork [--listen ADDRESS:PORT] [--workers NUMBER] [--store URL]
 
   --listen   where to listen; port 0 takes a free one   (127.0.0.1:8080)
   --workers  how many processes answer                  (one a core)
-  --store    where sessions are kept                    (with the feature sqlite a file that goes when this
-                                                         program ends, else redis://127.0.0.1:6379)
+  --store    where sessions are kept                    (a file that goes when this program ends)
 
 Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
 
@@ -52,7 +49,7 @@ fn main() {
 
 /// Serves until SIGINT or SIGTERM comes.
 fn serve(options: &Options, workers: NonZeroUsize, store: &str) -> Result<(), Failure> {
-    let (secret, note) = support::secret()?;
+    let (secret, note) = site::secret()?;
     let manager = SessionManager::builder(secret)
         .store_url(store)
         .secure(false) // For development over plain http. Leave this out behind https.

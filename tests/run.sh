@@ -16,7 +16,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
-cargo fmt --check
+cargo fmt --all --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 bash tests/lint_lua.sh
 
@@ -26,13 +26,15 @@ target/fuzz/debug/fuzz 60 >target/fuzz/log 2>&1 &
 fuzzing=$!
 
 cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets -- -D warnings
-cargo clippy --all-features --all-targets -- -D warnings
-cargo clippy --no-default-features --all-targets -- -D warnings
+cargo clippy --workspace --all-features --all-targets -- -D warnings
+# As the README runs them.
+cargo clippy -p examples -- -D warnings
+cargo clippy -p multi-process-session --no-default-features --all-targets -- -D warnings
 for feature in redis tls sqlite tiny_http http contract; do
-  cargo clippy --no-default-features --features "$feature" --all-targets -- -D warnings
+  cargo clippy -p multi-process-session --no-default-features --features "$feature" --all-targets -- -D warnings
 done
 # What needs a feature that is not built in has to say so.
-cargo test --no-default-features --lib
+cargo test -p multi-process-session --no-default-features --lib
 RUSTDOCFLAGS="-D warnings" cargo doc --all-features --no-deps
 
 fuzzed=0
@@ -43,4 +45,4 @@ cat target/fuzz/log
 # Each bench once, and shortly, so that none is broken unnoticed.
 cargo test --all-features --bench '*'
 bash benches/peers/run.sh --short --ours
-cargo test --all-features
+cargo test --workspace --all-features

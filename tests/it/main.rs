@@ -104,12 +104,6 @@ mod settings {
     mod store_urls;
 }
 
-/// The example programs, as their users run them.
-mod examples {
-    mod login;
-    mod prefork;
-}
-
 /// How the code itself has to look.
 mod house;
 

@@ -1,10 +1,8 @@
 //! Helpers of the tests: servers, files, managers, sessions and processes.
 
 pub mod browser;
-pub mod client;
 pub mod cluster;
 pub mod disk;
-pub mod example;
 pub mod fork;
 pub mod load;
 pub mod log;

@@ -17,7 +17,7 @@ pub const WRITES_FIRST: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no
 
 /// The rights that a user needs, as the README says.
 pub fn rights() -> Vec<&'static str> {
-    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    let readme = include_str!("../../README.md");
     let command = readme.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER sessions on >password "));
     command.expect("the README has it").split(' ').collect()
 }

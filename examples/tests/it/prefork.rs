@@ -1,7 +1,7 @@
 //! The example `prefork` as its users run it: real processes, real sockets, and a client with a cookie jar.
 
-use crate::support::client::{Answer, Client};
-use crate::support::example::Example;
+use crate::client::{Answer, Client};
+use crate::example::Example;
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::until;
@@ -18,6 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_prefork");
 const SECRET: &str = "a secret of the tests, of 32 bytes and more";
 const WORKERS: usize = 4;
 
@@ -50,7 +51,7 @@ impl Prefork {
     }
 
     fn run(arguments: impl IntoIterator<Item: AsRef<OsStr>>, secret: Option<&str>) -> Prefork {
-        Prefork(Example::run("prefork", arguments, secret))
+        Prefork(Example::run(PROGRAM, arguments, secret))
     }
 
     /// All living processes of the example, with the parent.
@@ -178,7 +179,7 @@ fn a_worker_that_can_accept_no_more_is_replaced() {
     // panics.
     for limit in [20, 21] {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]).arg(Example::program("prefork"));
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]).arg(PROGRAM);
         command.args(["--listen", "127.0.0.1:0", "--workers", "2", "--store", &redis.url()]);
         let mut server = Prefork(Example::spawn(command));
         server.wait_for_url();
@@ -204,7 +205,7 @@ fn a_worker_that_can_accept_no_more_is_replaced() {
 fn without_a_store_it_keeps_sessions_in_a_file_that_goes_with_it() {
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let left = || std::fs::read_dir(temporary.path()).expect("it is there").count();
-    let mut command = Command::new(Example::program("prefork"));
+    let mut command = Command::new(PROGRAM);
     command.args(["--listen", "127.0.0.1:0", "--workers", "2"]).env("TMPDIR", temporary.path());
     let mut server = Prefork(Example::spawn(command));
     server.wait_for_url();

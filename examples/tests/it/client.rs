@@ -1,6 +1,6 @@
 //! An HTTP client with a cookie jar, for the examples.
 
-use super::wait::PATIENCE;
+use crate::support::wait::PATIENCE;
 
 /// A browser, as far as cookies go. It does not follow redirects by itself.
 pub struct Client {

@@ -1,7 +1,7 @@
 //! The example `login` as its users run it: a real process, real sockets, and browsers with a cookie jar each.
 
-use crate::support::client::{Answer, Client};
-use crate::support::example::Example;
+use crate::client::{Answer, Client};
+use crate::example::Example;
 use crate::support::place::Place;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
@@ -16,6 +16,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_login");
 const SECRET: &str = "a secret of the tests, of 32 bytes and more";
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,7 +27,7 @@ fn start(store: &str) -> Example {
 
 fn start_with(store: &str, options: &[&str]) -> Example {
     let mut site =
-        Example::run("login", [&["--listen", "127.0.0.1:0", "--store", store], options].concat(), Some(SECRET));
+        Example::run(PROGRAM, [&["--listen", "127.0.0.1:0", "--store", store], options].concat(), Some(SECRET));
     site.wait_for_url();
     site
 }
@@ -615,7 +616,7 @@ fn without_a_store_it_keeps_sessions_in_a_file_that_goes_with_it() {
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let left = || std::fs::read_dir(temporary.path()).expect("it is there").count();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut command = Command::new(Example::program("login"));
+        let mut command = Command::new(PROGRAM);
         command.args(["--listen", "127.0.0.1:0"]).env("TMPDIR", temporary.path()).env_remove("SESSION_SECRET");
         let mut site = Example::spawn(command);
         site.wait_for_url();
@@ -637,17 +638,17 @@ fn options_that_cannot_be_used_are_told_in_one_line() {
         &["--listen", "nowhere"],
         &["--store", "hunter2"],
     ] {
-        let mut site = Example::run("login", line, Some(SECRET));
+        let mut site = Example::run(PROGRAM, line, Some(SECRET));
         let code = site.wait();
         let (stdout, stderr) = (site.stdout(), site.stderr());
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{line:?}: {stderr}");
         assert!(stderr.starts_with("login: ") && stderr.lines().count() == 1, "{line:?}: {stderr}");
         assert!(!stderr.contains("hunter2"), "{line:?}: {stderr}");
     }
-    let mut site = Example::run("login", ["--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"], Some(SECRET));
+    let mut site = Example::run(PROGRAM, ["--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"], Some(SECRET));
     let (code, stderr) = (site.wait(), site.stderr());
     assert!(code == Some(1) && stderr.ends_with("; start it, or pass another --store URL\n"), "{stderr}");
-    let mut site = Example::run("login", ["--help"], None);
+    let mut site = Example::run(PROGRAM, ["--help"], None);
     assert_eq!((site.wait(), site.stderr().as_str()), (Some(0), ""));
     assert!(site.stdout().contains("--ask-again-after"));
 }

@@ -1,12 +1,11 @@
 //! An example as its users run it: a program with its own output, that serves on a free port.
 
-use super::wait::until_some;
+use crate::support::wait::until_some;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use tempfile::TempDir;
@@ -19,8 +18,8 @@ pub struct Example {
 }
 
 impl Example {
-    pub fn run(name: &str, arguments: impl IntoIterator<Item: AsRef<OsStr>>, secret: Option<&str>) -> Example {
-        let mut command = Command::new(Example::program(name));
+    pub fn run(program: &str, arguments: impl IntoIterator<Item: AsRef<OsStr>>, secret: Option<&str>) -> Example {
+        let mut command = Command::new(program);
         command.args(arguments).env_remove("SESSION_SECRET").envs(secret.map(|secret| ("SESSION_SECRET", secret)));
         Example::spawn(command)
     }
@@ -29,15 +28,8 @@ impl Example {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = |name| File::create(folder.path().join(name)).expect("a file");
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).process_group(0);
-        let child =
-            command.spawn().expect("cargo has built the example: run `cargo test`, or `cargo build --examples`");
+        let child = command.spawn().expect("cargo has built the example");
         Example { child, folder, url: String::new() }
-    }
-
-    /// `target/debug/examples/<name>`, seen from `target/debug/deps/<test>-…`.
-    pub fn program(name: &str) -> PathBuf {
-        let me = std::env::current_exe().expect("a test has a path");
-        me.ancestors().nth(2).expect("a folder above").join("examples").join(name)
     }
 
     /// Waits until the example says where it listens.

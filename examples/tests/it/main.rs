@@ -1,0 +1,12 @@
+//! The tests of the examples, one program: they start the examples as their users do, on real stores and real sockets.
+
+#![allow(unreachable_pub)] // nobody uses this crate from outside
+
+#[allow(dead_code)] // the tests of the library use the rest
+#[path = "../../../tests/support/mod.rs"]
+mod support;
+
+mod client;
+mod example;
+mod login;
+mod prefork;
