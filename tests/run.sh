@@ -42,6 +42,18 @@ wait "$fuzzing" || fuzzed=$?
 cat target/fuzz/log
 [ "$fuzzed" = 0 ]
 
+# Licences and duplicates, and the advisories where they can be fetched.
+if command -v cargo-deny >/dev/null; then
+  cargo deny check bans licenses sources
+  if cargo deny fetch db; then
+    cargo deny check advisories
+  else
+    echo "the advisories cannot be fetched: they are not checked" >&2
+  fi
+else
+  echo "cargo-deny is not installed: licences, duplicates and advisories are not checked" >&2
+fi
+
 # Each bench once, and shortly, so that none is broken unnoticed.
 cargo test --all-features --bench '*'
 bash benches/peers/run.sh --short --ours
