@@ -1,5 +1,6 @@
 //! Rules of the house: how the files of `src` import each other, how long a line may be, and what the README may show.
 
+mod guides;
 mod imports;
 mod paths;
 mod picture;

@@ -190,8 +190,8 @@ fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError>
         "too large" => Refusal::TooLarge { key: largest_key(), bytes: reply.number()?, limit: limit.bytes },
         "too many keys" => Refusal::TooManyKeys { key: largest_key(), keys: reply.number()?, limit: limit.keys },
         "broken off" => {
-            let message = "Redis stopped the script half way; check that the user has all rights that the README \
-                           names, and load the session again";
+            let message = "Redis stopped the script half way; check that the user has all rights that \
+                           docs/redis.md names, and load the session again";
             Refusal::Fault(StoreError::new(StoreErrorKind::Backend, message))
         }
         _ => Refusal::Fault(reply.unexpected()),
