@@ -45,6 +45,6 @@ pub mod errors {}
 #[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("../docs/recipes.md"))]
 pub mod recipes {}
 
-#[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("guide/links.md"))]
-#[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("../docs/coming-from.md"))]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("../docs/coming-from.md")]
 pub mod coming_from {}
