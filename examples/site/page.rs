@@ -1,0 +1,67 @@
+//! Pages of HTML.
+
+use crate::http::{Answer, header};
+use multi_process_session::{Error, Session};
+use tiny_http::Response;
+
+/// Makes a page. It holds its style and an empty icon, so a browser sends one request for a page.
+pub fn page(status: u16, title: &str, body: &str) -> Answer {
+    let style = include_str!("style.css");
+    let page = format!(
+        r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}</main>
+</body>
+</html>
+"#
+    );
+    Response::from_string(page)
+        .with_status_code(status)
+        .with_header(header("Content-Type", "text/html; charset=utf-8"))
+        // No cache may keep a page for another visitor, or for the "back" button after a logout.
+        .with_header(header("Cache-Control", "no-store"))
+        // No scripts, and no frames: another site could hide our page in its own and let visitors press our buttons.
+        .with_header(header(
+            "Content-Security-Policy",
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'",
+        ))
+}
+
+/// Makes a text safe in HTML, also within the quotes of an attribute.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// Gives the message that an earlier request has left. It is shown once.
+pub fn notice(session: &mut Session) -> Result<String, Error> {
+    let notice: Option<String> = session.take_flash("notice")?;
+    Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
+}
+
+/// Makes the page of a request whose session could not be loaded or saved.
+///
+/// If the store is sick, nobody knows whose request this is. That is not a logout: the cookie stays, and works again
+/// later.
+pub fn refusal(program: &str, error: &Error) -> Answer {
+    let (title, link) = match error.http_status() {
+        409 => ("Your session has changed meanwhile", "Reload the page"),
+        413 => ("That is more than a session may hold", "Go back"),
+        503 => ("Sessions are out of order; please try again soon", "Try again"),
+        _ => ("Something went wrong", "Try again"),
+    };
+    if error.http_status() >= 500 {
+        eprintln!("{program}: {error}");
+    }
+    page(error.http_status(), title, &format!("<p><a class=\"button\" href=\"/\">{link}</a></p>\n"))
+}
