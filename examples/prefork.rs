@@ -8,16 +8,20 @@
 //! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Press
 //! "Kill a worker": nothing is lost, and a new worker takes its place. The parent process only starts workers and waits.
 //!
-//! The pages, and what they do with the session, are at the end of this file. Requests begin at `answer`.
+//! What happens with the session is at the end of this file, from `answer` on; `prefork/view.rs` holds the HTML.
 
-use multi_process_session::{Error, Session, SessionManager};
+#[path = "prefork/view.rs"]
+mod view;
+
+use multi_process_session::{Error, SessionManager};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
-use site::{Answer, Failure, Form, Options, escape, fail, field, form, header, notice, page, parse, path, read_form};
+use site::{
+    Answer, Failure, Form, Options, fail, field, header, not_found, notice, out_of_date, parse, path, read_form,
+};
 use site::{refusal, see_other, without_login};
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -232,7 +236,7 @@ fn answer(manager: &SessionManager, request: &mut Request) -> Answer {
         (Method::Get, "/set-session") => set_session(manager, request),
         (Method::Get, "/get-session") => get_session(manager, request),
         (Method::Get, "/clear-session") => clear_session(manager, request),
-        _ => Ok(page(404, "No such page", r#"<p><a class="button" href="/">To the start</a></p>"#)),
+        _ => Ok(not_found()),
     };
     answer.unwrap_or_else(|error| refusal("prefork", &error))
 }
@@ -247,10 +251,9 @@ fn home(manager: &SessionManager, request: &Request) -> Page {
     workers.truncate(10);
     session.set(WORKERS_SEEN, &workers)?;
     let notice = notice(&mut session)?;
-    // The page comes after the save, because it shows the number that the store has counted.
+    // The save comes before the page, which shows the number that the store has counted.
     let set_cookie = session.save()?;
-    let title = format!("Visit {}, answered by worker {}", session.get::<i64>(VISITS)?.unwrap_or(0), process::id());
-    let mut answer = page(200, &title, &(notice + &html(&mut session, &workers)?));
+    let mut answer = view::home(&mut session, &notice, &workers)?;
     if let Some(set_cookie) = set_cookie {
         set_cookie.add_to(&mut answer);
     }
@@ -292,54 +295,6 @@ fn end(manager: &SessionManager, request: &Request, form: &Form) -> Page {
 
 fn is_ours(key: &str) -> bool {
     [VISITS, WORKERS_SEEN].contains(&key)
-}
-
-fn out_of_date() -> Answer {
-    page(403, "This form is out of date", r#"<p><a class="button" href="/">Get a new one</a></p>"#)
-}
-
-fn html(session: &mut Session, workers: &[u32]) -> Result<String, Error> {
-    let mut values = BTreeMap::new();
-    for key in session.keys().into_iter().filter(|key| !is_ours(key)) {
-        values.insert(escape(key), escape(&plain(&session.get(key)?.unwrap_or_default())));
-    }
-    let rows = values.iter().map(|(key, value)| format!("<tr><th scope=\"row\">{key}</th><td>{value}</td></tr>\n"));
-    let values = match rows.collect::<String>() {
-        rows if rows.is_empty() => {
-            "<p class=\"soft\">Nothing yet. Set a value, and see every worker show it.</p>\n".to_owned()
-        }
-        rows => format!("<table>\n{rows}</table>\n"),
-    };
-    let chips = workers.iter().enumerate().map(|(age, worker)| {
-        let current = if age == 0 { r#" aria-current="true""# } else { "" };
-        format!("<li class=\"dot{}\"{current}>{worker}</li>\n", worker % 6)
-    });
-    let chips: String = chips.collect();
-    let kill = form(session, KILL, r#"<button class="danger">Kill a worker</button>"#);
-    let set = form(
-        session,
-        "/set",
-        r#"<label>Key <input name="key" required autocomplete="off"></label>
-<label>Value <input name="value" autocomplete="off"></label>
-<button>Set</button>"#,
-    );
-    let end = form(session, "/end", "<button>Start over</button>");
-    Ok(format!(
-        r#"<p class="soft">Several processes answer here, and each knows your session. Reload to meet another one.</p>
-<div class="row"><a class="button main" href="/">Reload</a>
-{kill}</div>
-<section>
-<h2>Who answered your last visits</h2>
-<ol class="chips">
-{chips}</ol>
-</section>
-<section>
-<h2>What your session holds</h2>
-{values}{set}</section>
-<p class="soft">The routes of the npm module’s README are here too:
-<code>/set-session?key=name&amp;value=Ada</code>, <code>/get-session?key=name</code>, <code>/clear-session</code>.</p>
-{end}"#
-    ))
 }
 
 // ---- The routes of the npm module's README. There, a GET changes the session; a real site takes a POST. ----

@@ -1,7 +1,7 @@
 //! Forms: those that a page shows, and those that a browser sends.
 
 use crate::http::Answer;
-use crate::page::page;
+use crate::page::{link, page};
 use multi_process_session::Session;
 use std::collections::HashMap;
 use std::io::Read;
@@ -22,7 +22,7 @@ pub fn form(session: &mut Session, action: &str, content: &str) -> String {
 pub fn read_form(request: &mut Request) -> Result<Form, Answer> {
     let mut body = Vec::new();
     let read = request.as_reader().take(LONGEST_FORM + 1).read_to_end(&mut body);
-    let refusal = |status, title| Err(page(status, title, r#"<p><a class="button" href="/">Go back</a></p>"#));
+    let refusal = |status, title| Err(page(status, title, &link("Go back")));
     if body.len() as u64 > LONGEST_FORM {
         return refusal(413, "This form is too long");
     }

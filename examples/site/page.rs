@@ -49,12 +49,27 @@ pub fn notice(session: &mut Session) -> Result<String, Error> {
     Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
 }
 
+/// Makes the page for a form whose token is not of this session.
+pub fn out_of_date() -> Answer {
+    page(403, "This form is out of date", &link("Get a new one"))
+}
+
+/// Makes the page for a URL that leads nowhere.
+pub fn not_found() -> Answer {
+    page(404, "No such page", &link("To the start"))
+}
+
+/// Makes a way back to the start, so that no page is a dead end.
+pub(crate) fn link(text: &str) -> String {
+    format!("<p><a class=\"button\" href=\"/\">{text}</a></p>\n")
+}
+
 /// Makes the page of a request whose session could not be loaded or saved.
 ///
 /// If the store is sick, nobody knows whose request this is. That is not a logout: the cookie stays, and works again
 /// later.
 pub fn refusal(program: &str, error: &Error) -> Answer {
-    let (title, link) = match error.http_status() {
+    let (title, text) = match error.http_status() {
         409 => ("Your session has changed meanwhile", "Reload the page"),
         413 => ("That is more than a session may hold", "Go back"),
         503 => ("Sessions are out of order; please try again soon", "Try again"),
@@ -63,5 +78,5 @@ pub fn refusal(program: &str, error: &Error) -> Answer {
     if error.http_status() >= 500 {
         eprintln!("{program}: {error}");
     }
-    page(error.http_status(), title, &format!("<p><a class=\"button\" href=\"/\">{link}</a></p>\n"))
+    page(error.http_status(), title, &link(text))
 }
