@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime};
 /// `name` and `remember` are what was typed before, if the password was wrong.
 pub(crate) fn login(session: &mut Session, has_ended: bool, name: &str, remember: bool) -> Result<Answer, Error> {
     let ended = if has_ended {
-        "<p role=\"status\">You are logged out on this device. It was logged out from another one, or not used for too \
-         long.</p>\n"
+        "<p role=\"status\">You were logged out: from another device, or because this one was not used for too long.</p>\n"
     } else {
         ""
     };
@@ -50,8 +49,12 @@ pub(crate) fn account(
         form(session, "/logout-elsewhere", "<button>Log out everywhere else</button>"),
         form(session, "/logout-everywhere", "<button class=\"danger\">Log out everywhere</button>"),
         "</div>\n</section>\n<section>\n<h2>Something sensitive</h2>\n".to_owned(),
+        format!(
+            "<p class=\"soft\">It needs a login of the last {}, or the password again.</p>\n",
+            in_words(site.ask_again_after)
+        ),
         email_form(site, session, email),
-        pretend_switch(site, session),
+        pretend_switch(session),
         "</section>\n".to_owned(),
     ];
     Ok(page(200, "Your account", &body.concat()))
@@ -70,7 +73,7 @@ fn row(session: &mut Session, device: &SessionInfo) -> String {
         form(session, "/revoke", &format!(r#"{id}<button aria-label="Log out {name}">Log out</button>"#))
     };
     format!(
-        "<li><span><strong>{name}</strong><br>\n<small>{address}, since {}, last used {}</small></span>\n{button}</li>\n",
+        "<li><span><strong>{name}</strong><br>\n<small>{address}, logged in {}, last used {}</small></span>\n{button}</li>\n",
         times[0], times[1]
     )
 }
@@ -81,23 +84,19 @@ fn email_form(site: &Site, session: &mut Session, email: &str) -> String {
         escape(email)
     );
     if site.asks_again(session) {
-        fields += "<label>Your password, because your login is old <input name=\"password\" type=\"password\" \
+        fields += "<label>Password, as your login is old <input name=\"password\" type=\"password\" \
                    autocomplete=\"current-password\" required></label>\n";
     }
     form(session, "/email", &(fields + "<button class=\"main\">Change</button>"))
 }
 
-fn pretend_switch(site: &Site, session: &mut Session) -> String {
+fn pretend_switch(session: &mut Session) -> String {
     let is_on = session.contains_key(PRETEND_OLD);
     let next = if is_on { "off" } else { "on" };
     let switch = format!(
-        r#"<button name="pretend" value="{next}" role="switch" aria-checked="{is_on}">Pretend that my login is old</button>"#
+        r#"<button name="pretend" value="{next}" role="switch" aria-checked="{is_on}">Pretend my login is old</button>"#
     );
-    let explanation = format!(
-        "<p class=\"soft\">A login is old after {}. Then a change needs the password, which makes it a new login.</p>\n",
-        in_words(site.ask_again_after)
-    );
-    form(session, "/pretend-old", &switch) + &explanation
+    form(session, "/pretend-old", &switch)
 }
 
 /// Lets the owner of a damaged session log out. This form has no token, because the session cannot be loaded.

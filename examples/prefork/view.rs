@@ -51,10 +51,10 @@ fn values(session: &Session) -> Result<String, Error> {
     let mut rows = String::new();
     for key in session.keys().into_iter().filter(|key| !is_ours(key)) {
         let value = plain(&session.get(key)?.unwrap_or_default());
-        let _ = writeln!(rows, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(key), escape(&value));
+        let _ = writeln!(rows, "<div><dt>{}</dt><dd>{}</dd></div>", escape(key), escape(&value));
     }
     Ok(match rows.as_str() {
         "" => "<p class=\"soft\">Nothing yet. Set a value, and every worker shows it.</p>\n".to_owned(),
-        rows => format!("<table>\n{rows}</table>\n"),
+        rows => format!("<dl>\n{rows}</dl>\n"),
     })
 }
