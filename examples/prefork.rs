@@ -221,7 +221,7 @@ type Page = Result<Answer, Error>;
 const VISITS: &str = "visits";
 /// The key of the workers that answered the last visits, the newest first.
 const WORKERS_SEEN: &str = "workers";
-/// Where the button sends that kills a worker.
+/// Where the button sends that kills a worker. A real site has no such button.
 const KILL: &str = "/kill";
 
 fn answer(manager: &SessionManager, request: &mut Request) -> Answer {
@@ -271,7 +271,7 @@ fn change(manager: &SessionManager, request: &Request, form: &Form) -> Page {
         let text = format!("Worker {} took your click, and was killed. Nothing is lost: look.", process::id());
         session.flash("notice", &text)?;
     } else if key.is_empty() || is_ours(key) {
-        session.flash("notice", "Please choose another key. The server keeps “visits” and “workers” itself.")?;
+        session.flash("notice", "Please choose another key: the server itself keeps visits and workers.")?;
     } else {
         session.set(key, field(form, "value"))?;
     }

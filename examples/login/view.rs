@@ -5,31 +5,31 @@ use multi_process_session::{Error, Session, SessionInfo};
 use site::{Answer, escape, form, notice, page};
 use std::time::{Duration, SystemTime};
 
-/// `name` and `remember` are what was typed before, if the password was wrong.
+/// `has_ended`: this device was logged in before. `name` and `remember` are what was typed with a wrong password.
 pub(crate) fn login(session: &mut Session, has_ended: bool, name: &str, remember: bool) -> Result<Answer, Error> {
     let ended = if has_ended {
-        "<p role=\"status\">You were logged out: from another device, or because this one was not used for too long.</p>\n"
+        "<p role=\"status\">You were logged out: from another device, or because this one was long not used.</p>\n"
     } else {
         ""
     };
+    let notice = notice(session)?;
     let (at_name, at_password) = if name.is_empty() { ("autofocus", "") } else { ("", "autofocus") };
+    let (name, checked) = (escape(name), if remember { "checked" } else { "" });
     let fields = format!(
-        r#"<label>Name <input name="user" value="{}" autocomplete="username" required {at_name}></label>
+        r#"<label>Name <input name="user" value="{name}" autocomplete="username" required {at_name}></label>
 <label>Password <input name="password" type="password" autocomplete="current-password" required {at_password}></label>
-<label class="check"><input name="remember" type="checkbox"{}>Remember me</label>
-<button class="main">Log in</button>"#,
-        escape(name),
-        if remember { " checked" } else { "" },
+<label class="check"><input name="remember" type="checkbox" {checked}>Remember me</label>
+<button class="main">Log in</button>"#
     );
-    let known = USERS.map(|(name, password)| format!("<code>{name}</code> with <code>{password}</code>"));
-    let body = [
-        ended.to_owned(),
-        notice(session)?,
-        "<section>\n".to_owned(),
-        form(session, "/login", &fields),
-        format!("<p class=\"soft\">For this demonstration: {}.</p>\n</section>\n", known.join(", or ")),
-    ];
-    Ok(page(200, "Log in", &body.concat()))
+    let form = form(session, "/login", &fields);
+    let known = USERS.map(|(name, password)| format!("<code>{name}</code> with <code>{password}</code>")).join(", or ");
+    let body = format!(
+        r#"{ended}{notice}<section>
+{form}<p class="soft">For this demonstration: {known}.</p>
+</section>
+"#
+    );
+    Ok(page(200, "Log in", &body))
 }
 
 pub(crate) fn account(
@@ -39,55 +39,64 @@ pub(crate) fn account(
     devices: &[SessionInfo],
     email: &str,
 ) -> Result<Answer, Error> {
+    let (notice, user) = (notice(session)?, escape(user));
+    let log_out = form(session, "/logout", "<button>Log out</button>");
     let rows: String = devices.iter().map(|device| row(session, device)).collect();
-    let body = [
-        notice(session)?,
-        format!("<div class=\"row\"><p>You are <strong>{}</strong>.</p>\n", escape(user)),
-        form(session, "/logout", "<button>Log out</button>"),
-        "</div>\n<section>\n<h2>Where you are logged in</h2>\n".to_owned(),
-        format!("<ul class=\"rows\">\n{rows}</ul>\n<div class=\"row\">"),
-        form(session, "/logout-elsewhere", "<button>Log out everywhere else</button>"),
-        form(session, "/logout-everywhere", "<button class=\"danger\">Log out everywhere</button>"),
-        "</div>\n</section>\n<section>\n<h2>Something sensitive</h2>\n".to_owned(),
-        format!(
-            "<p class=\"soft\">It needs a login of the last {}, or the password again.</p>\n",
-            in_words(site.ask_again_after)
-        ),
-        email_form(site, session, email),
-        pretend_switch(session),
-        "</section>\n".to_owned(),
-    ];
-    Ok(page(200, "Your account", &body.concat()))
+    let elsewhere = form(session, "/logout-elsewhere", "<button>Log out everywhere else</button>");
+    let everywhere = form(session, "/logout-everywhere", r#"<button class="danger">Log out everywhere</button>"#);
+    let (email, switch) = (email_form(site, session, email), pretend_switch(session));
+    let age = in_words(site.ask_again_after);
+    let body = format!(
+        r#"{notice}<div class="row"><p>You are <strong>{user}</strong>.</p>
+{log_out}</div>
+<section>
+<h2>Where you are logged in</h2>
+<ul class="rows">
+{rows}</ul>
+<div class="row">{elsewhere}{everywhere}</div>
+</section>
+<section>
+<h2>Something sensitive</h2>
+<p class="soft">It needs a login of the last {age}, or the password again.</p>
+{email}{switch}</section>
+"#
+    );
+    Ok(page(200, "Your account", &body))
 }
 
 fn row(session: &mut Session, device: &SessionInfo) -> String {
     // A value that cannot be read does not hide the list.
     let text = |key| escape(&device.get::<String>(key).ok().flatten().unwrap_or_else(|| "Unknown".to_owned()));
     let (name, address) = (text("device"), text("ip"));
-    let times = [device.joined_at(), device.refreshed_at()].map(|time| ago(device, time));
+    let [login, used] = [device.joined_at(), device.refreshed_at()].map(|time| ago(device, time));
     let button = if device.public_id() == session.public_id() {
-        "<span class=\"soft\">this device</span>".to_owned()
+        r#"<span class="soft">this device</span>"#.to_owned()
     } else {
         // A public id names a session, and gives no access to it.
         let id = format!(r#"<input type="hidden" name="id" value="{}">"#, device.public_id());
         form(session, "/revoke", &format!(r#"{id}<button aria-label="Log out {name}">Log out</button>"#))
     };
     format!(
-        "<li><span><strong>{name}</strong><br>\n<small>{address}, logged in {}, last used {}</small></span>\n{button}</li>\n",
-        times[0], times[1]
+        r#"<li><span><strong>{name}</strong><br>
+<small>{address}, logged in {login}, last used {used}</small></span>
+{button}</li>
+"#
     )
 }
 
 fn email_form(site: &Site, session: &mut Session, email: &str) -> String {
-    let mut fields = format!(
-        "<label>E-mail address <input name=\"email\" type=\"email\" value=\"{}\" autocomplete=\"email\"></label>\n",
-        escape(email)
+    let password = if site.asks_again(session) {
+        r#"<label>Password, as your login is old
+<input name="password" type="password" autocomplete="current-password" required></label>"#
+    } else {
+        ""
+    };
+    let email = escape(email);
+    let fields = format!(
+        r#"<label>E-mail address <input name="email" type="email" value="{email}" autocomplete="email"></label>
+{password}<button class="main">Change</button>"#
     );
-    if site.asks_again(session) {
-        fields += "<label>Password, as your login is old <input name=\"password\" type=\"password\" \
-                   autocomplete=\"current-password\" required></label>\n";
-    }
-    form(session, "/email", &(fields + "<button class=\"main\">Change</button>"))
+    form(session, "/email", &fields)
 }
 
 fn pretend_switch(session: &mut Session) -> String {

@@ -31,7 +31,7 @@ pub(crate) fn home(session: &mut Session, notice: &str, workers: &[u32]) -> Resu
 <section>
 <h2>What your session holds</h2>
 {values}{set}</section>
-{end}<p class="soft">The routes of the npm module’s README are here too:
+{end}<p class="soft">The routes of the npm module's README are here too:
 <code>/set-session?key=name&amp;value=Ada</code>, <code>/get-session?key=name</code>, <code>/clear-session</code>.</p>
 "#
     );
