@@ -196,7 +196,7 @@ fn login_form(mut session: Session, request: &Request) -> Page {
     // The browser has sent the cookie of a session that is there no more. Once this page has made a new one, the
     // message is gone.
     let has_ended = session.is_new() && request_header(request, "Cookie").contains(&format!("{COOKIE}="));
-    let (name, remember): (String, bool) = session.take_flash("typed")?.unwrap_or_default();
+    let (name, remember): (String, bool) = session.take_flash("typed_login")?.unwrap_or_default();
     let answer = view::login(&mut session, has_ended, &name, remember)?;
     save(session, answer)
 }
@@ -205,7 +205,7 @@ fn log_in(mut session: Session, request: &Request, form: &Form) -> Page {
     let (user, remember) = (field(form, "user"), form.contains_key("remember"));
     if !is_password(user, field(form, "password")) {
         session.flash("notice", "This name and password do not go together.")?;
-        session.flash("typed", &(user, remember))?;
+        session.flash("typed_login", &(user, remember))?;
         return save(session, see_other("/login"));
     }
     // This is the login. The session gets a new id, so the old one is worthless to anyone who knew or planted it. The
@@ -230,7 +230,7 @@ fn is_password(user: &str, password: &str) -> bool {
 fn account(site: &Site, mut session: Session, user: &str) -> Page {
     let devices = site.manager.group(user).sessions_with(&["device", "ip"])?;
     // What was typed before the password was asked for comes first.
-    let email = match session.take_flash("typed")? {
+    let email = match session.take_flash("typed_email")? {
         Some(typed) => typed,
         None => site.emails.lock().expect("no holder panics").get(user).cloned().unwrap_or_default(),
     };
@@ -244,7 +244,7 @@ fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> P
     if site.asks_again(&session) {
         if !is_password(user, field(form, "password")) {
             session.flash("notice", "To change the address, please type your password.")?;
-            session.flash("typed", email)?;
+            session.flash("typed_email", email)?;
             return save(session, see_other("/"));
         }
         session.set_group_name(user); // A login once more: a new id, and the time of now.

@@ -42,7 +42,8 @@ fn chips(workers: &[u32]) -> String {
     let mut chips = String::new();
     for (age, worker) in workers.iter().enumerate() {
         let current = if age == 0 { r#" aria-current="true""# } else { "" };
-        let _ = writeln!(chips, "<li class=\"dot{}\"{current}>{worker}</li>", worker % 6);
+        let hue = worker % 360 * 137 % 360; // far from that of the next worker
+        let _ = writeln!(chips, "<li style=\"--hue: {hue}\"{current}>{worker}</li>");
     }
     chips
 }

@@ -21,9 +21,3 @@ pub fn request_header<'r>(request: &'r Request, name: &'static str) -> &'r str {
 pub fn path(request: &Request) -> &str {
     request.url().split('?').next().unwrap_or_default()
 }
-
-/// Sends the browser to a page after a POST. It gets the page by GET, so a reload does not send the form again.
-pub fn see_other(path: &str) -> Answer {
-    let answer = Response::from_string("").with_status_code(303);
-    answer.with_header(header("Location", path)).with_header(header("Cache-Control", "no-store"))
-}

@@ -49,6 +49,11 @@ pub fn notice(session: &mut Session) -> Result<String, Error> {
     Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
 }
 
+/// Sends the browser to a page after a POST. It gets the page by GET, so a reload does not send the form again.
+pub fn see_other(path: &str) -> Answer {
+    page(303, "See the next page", "").with_header(header("Location", path))
+}
+
 /// Makes the page for a form whose token is not of this session.
 pub fn out_of_date() -> Answer {
     page(403, "This form is out of date", &link("Get a new one"))

@@ -46,7 +46,10 @@ impl Client {
     /// The `Cookie` header that it sends.
     pub fn cookie(&self) -> Option<String> {
         let jar = self.agent.cookie_jar_lock();
-        jar.get("127.0.0.1", "/", "sid").map(|cookie| format!("sid={}", cookie.value()))
+        let mut cookies = jar.iter();
+        let cookie = cookies.next().map(|cookie| format!("{}={}", cookie.name(), cookie.value()));
+        assert_eq!(cookies.count(), 0, "a site has one cookie");
+        cookie
     }
 
     /// Puts a cookie into its jar.
