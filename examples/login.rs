@@ -2,8 +2,8 @@
 //! the password again before something sensitive.
 //!
 //! ```text
-//! cargo run --release -p examples --bin login
-//! cargo run --release -p examples --bin login -- --store redis://127.0.0.1:6379
+//! cargo run -p examples --bin login
+//! cargo run -p examples --bin login -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A

@@ -1,8 +1,8 @@
 //! A server with several worker processes on one port. A visitor has the same session at every worker.
 //!
 //! ```text
-//! cargo run --release -p examples --bin prefork
-//! cargo run --release -p examples --bin prefork -- --store redis://127.0.0.1:6379
+//! cargo run -p examples --bin prefork
+//! cargo run -p examples --bin prefork -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Press
