@@ -2,26 +2,30 @@
 //! the password again before something sensitive.
 //!
 //! ```text
-//! cargo run --release -p examples --bin login
-//! cargo run --release -p examples --bin login -- --store redis://127.0.0.1:6379
+//! cargo run -p examples --bin login
+//! cargo run -p examples --bin login -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A
-//! request begins at `page`. Below it are the pages, in the order in which a visitor sees them. One process with a few
-//! threads answers. `prefork.rs` shows how to fork workers. With workers, e-mail addresses would need a database.
+//! request begins at `answer`. Below it is what happens with the session, in the order in which a visitor meets it;
+//! `login/view.rs` holds the HTML. One process with a few threads answers. `prefork.rs` shows how to fork workers. With
+//! workers, e-mail addresses would need a database.
 
-use multi_process_session::{
-    ConfigError, Error, PublicId, Secret, Session, SessionInfo, SessionManager, SetCookie, StoreError, StoreErrorKind,
-};
+#[path = "login/view.rs"]
+mod view;
+
+use multi_process_session::{ConfigError, Error, PublicId, Secret, Session, SessionManager};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use site::{Answer, Failure, Options, escape, fail, header, parse, without_login};
+use site::{
+    Answer, Failure, Form, Options, device_name, fail, field, is_damage, not_found, out_of_date, parse, path,
+    read_form, refusal, request_header, see_other, without_login,
+};
 use std::collections::HashMap;
-use std::io::Read;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, SystemTime};
-use tiny_http::{Method, Request, Response, Server};
+use std::time::Duration;
+use tiny_http::{Method, Request, Server};
 
 const USAGE: &str = "\
 Usage: login [--listen ADDRESS:PORT] [--store URL] [--ask-again-after SECONDS]
@@ -47,8 +51,9 @@ const LONGEST: Duration = DAY.saturating_mul(90);
 
 /// How many requests are answered at a time.
 const THREADS: usize = 4;
-/// The length of the longest form, in bytes.
-const LONGEST_FORM: u64 = 4096;
+/// The name of the cookie. Browsers share cookies between the ports of a host, so another program there needs another
+/// name.
+const COOKIE: &str = "login";
 
 struct Site {
     manager: SessionManager,
@@ -60,6 +65,7 @@ struct Site {
 fn manager(secret: Secret, store: &str) -> Result<SessionManager, ConfigError> {
     SessionManager::builder(secret)
         .store_url(store)
+        .cookie_name(COOKIE)
         .secure(false) // For development over plain http. Leave this out behind https.
         // Cookies are `persistent`, by default. Otherwise, closing the browser would end every login, also one with
         // "remember me". So a login without "remember me" outlives the browser too, for its idle timeout at most.
@@ -84,7 +90,7 @@ fn main() {
 
 /// Serves until SIGINT or SIGTERM comes.
 fn serve(options: &Options, ask_again_after: Duration, store: &str) -> Result<(), Failure> {
-    let (secret, note) = site::secret()?;
+    let (secret, note) = site::secret().map_err(|error| (2, error.to_string()))?;
     let manager = manager(secret, store).map_err(|error| (2, error.to_string()))?;
     let site = Site { manager, ask_again_after, emails: Mutex::default() };
 
@@ -108,11 +114,7 @@ fn serve(options: &Options, ask_again_after: Duration, store: &str) -> Result<()
 
 fn answer_requests(server: &Server, site: &Site) {
     while let Ok(mut request) = server.recv() {
-        let answer = match page(site, &mut request) {
-            Ok((answer, Some(cookie))) => answer.with_header(header("Set-Cookie", cookie.as_str())),
-            Ok((answer, None)) => answer,
-            Err(error) => refusal(&error),
-        };
+        let answer = answer(site, &mut request);
         let _ = request.respond(answer); // Fails if the client has gone.
     }
     // The program ends already, or has to end because it cannot accept connections any more.
@@ -121,24 +123,31 @@ fn answer_requests(server: &Server, site: &Site) {
 
 // ---- The way of a request ----
 
-/// The answer of a page, and the cookie that goes with it.
-type Page = Result<(Answer, Option<SetCookie>), Error>;
-/// The fields of a form.
-type Form = HashMap<String, String>;
+type Page = Result<Answer, Error>;
 
-/// Answers a request. Every page ends with a `save`, even if nothing was changed: the cookie may be due for renewal.
-fn page(site: &Site, request: &mut Request) -> Page {
+fn answer(site: &Site, request: &mut Request) -> Answer {
     let form = match read_form(request) {
         Ok(form) => form,
-        Err(status) => return Ok((html(status, "This form cannot be read", ""), None)),
+        Err(refusal) => return refusal,
     };
-    let request = &*request;
-    let (method, path) = (request.method(), request.url().split('?').next().unwrap_or_default());
-    let mut session = match site.manager.load(request) {
+    page(site, request, &form).unwrap_or_else(|error| match error {
+        // The session has ended since it was loaded, for instance by a logout in another tab or from another device. No
+        // cookie is sent, because the other tab may have logged in again meanwhile.
+        Error::Gone => see_other("/login"),
+        error => refusal("login", &error, "/logout"),
+    })
+}
+
+/// Answers a request. Every page ends with a save, even if nothing was changed: the cookie may be due for renewal.
+fn page(site: &Site, request: &Request, form: &Form) -> Page {
+    let (method, path) = (request.method(), path(request));
+    let session = match site.manager.load(request) {
         // A damaged record cannot be loaded, so its form token cannot be checked. Its owner can log out even so. Other
         // sites cannot log the owner out, because browsers send no `SameSite=Lax` cookie with their forms.
-        Err(Error::Store(fault)) if is_damage(&fault) && (method, path) == (&Method::Post, "/logout") => {
-            return Ok((see_other("/login"), Some(site.manager.destroy(request)?)));
+        Err(error) if is_damage(&error) && (method, path) == (&Method::Post, "/logout") => {
+            let mut answer = see_other("/login");
+            site.manager.destroy(request)?.add_to(&mut answer);
+            return Ok(answer);
         }
         loaded => loaded?,
     };
@@ -147,83 +156,62 @@ fn page(site: &Site, request: &mut Request) -> Page {
     let user = session.group_name().map(str::to_owned);
     match (method, path, user) {
         (Method::Get, "/", Some(user)) => account(site, session, &user),
-        (Method::Get, "/login", None) => login_form(session),
+        (Method::Get, "/login", None) => login_form(session, request),
         // The client is logged in already. Another user has to log out first, and then sees nothing of this one.
-        (_, "/login", Some(_)) => Ok((see_other("/"), session.save()?)),
-        (Method::Get, "/", None) => Ok((see_other("/login"), session.save()?)),
-        (Method::Post, path, None) if path != "/login" => Ok((see_other("/login"), session.save()?)),
+        (_, "/login", Some(_)) => save(session, see_other("/")),
+        (Method::Get, "/", None) => save(session, see_other("/login")),
+        (Method::Post, path, None) if path != "/login" => save(session, see_other("/login")),
 
         // All pages that change something are below this line. They need a POST from a form of this session.
-        (Method::Post, ..) if !session.verify_csrf(field(&form, "csrf")) => {
-            Ok((html(403, "This form is out of date", r#"<p><a href="/">Get a new one</a></p>"#), session.save()?))
-        }
-        (Method::Post, "/login", None) => log_in(session, request, &form),
-        (Method::Post, "/email", Some(user)) => change_email(site, session, &user, &form),
-        (Method::Post, "/revoke", Some(user)) => revoke(site, session, &user, &form),
+        (Method::Post, ..) if !session.verify_csrf(field(form, "csrf_token")) => save(session, out_of_date()),
+        (Method::Post, "/login", None) => log_in(session, request, form),
+        (Method::Post, "/email", Some(user)) => change_email(site, session, &user, form),
+        (Method::Post, "/pretend-old", Some(_)) => pretend_old(session, form),
+        (Method::Post, "/revoke", Some(user)) => revoke(site, session, &user, form),
         (Method::Post, "/logout-elsewhere", Some(user)) => log_out_elsewhere(site, session, &user),
         (Method::Post, "/logout-everywhere", Some(user)) => log_out_everywhere(site, session, &user),
-        (Method::Post, "/logout", Some(_)) => Ok((see_other("/login"), session.destroy()?)),
-        _ => Ok((html(404, "No such page", r#"<p><a href="/">To the start</a></p>"#), session.save()?)),
+        (Method::Post, "/logout", Some(_)) => log_out(session),
+        _ => save(session, not_found()),
     }
 }
 
-fn refusal(error: &Error) -> Answer {
-    let (status, message, more) = match error {
-        // The session has ended since it was loaded, for instance by a logout in another tab or from another device. No
-        // cookie is sent, because the other tab may have logged in again meanwhile.
-        Error::Gone => return see_other("/login"),
-        Error::Store(fault) if is_damage(fault) => {
-            (503, "Your session is damaged", r#"<form method="post" action="/logout"><button>Log out</button></form>"#)
-        }
-        // Nobody knows whose request this is. That is not a logout: the cookie stays, and works again later.
-        Error::Store(_) => (503, "Sessions are out of order; please try again soon", ""),
-        _ => (500, "Something went wrong", ""),
-    };
-    eprintln!("login: {error}");
-    html(status, message, more)
-}
-
-/// Says whether the record of this session is damaged, and not the whole store.
-fn is_damage(fault: &StoreError) -> bool {
-    fault.kind() == StoreErrorKind::Corrupt
+/// Saves the session, and puts its cookie into the answer if one is due.
+fn save(mut session: Session, mut answer: Answer) -> Page {
+    session.save_into(&mut answer)?;
+    Ok(answer)
 }
 
 // ---- Logging in ----
 
 /// Shows the form. The first visit makes an anonymous session, to which the form's token belongs. So another site
 /// cannot log a visitor in under a name of its choice.
-fn login_form(mut session: Session) -> Page {
-    let known: Vec<String> = USERS.iter().map(|(name, password)| format!("{name} with {password}")).collect();
-    let fields = r#"<p><input name="user" placeholder="name" autocomplete="username" autofocus>
-<input name="password" type="password" placeholder="password" autocomplete="current-password">
-<label><input name="remember" type="checkbox"> remember me</label>"#;
-    let body = [
-        notice(&mut session)?,
-        form(&mut session, "/login", fields, "Log in"),
-        format!("<p>For this demonstration: {}.</p>\n", known.join(", or ")),
-    ];
-    Ok((html(200, "Log in", &body.concat()), session.save()?))
+fn login_form(mut session: Session, request: &Request) -> Page {
+    // The browser has sent the cookie of a session that is there no more. Once this page has made a new one, the
+    // message is gone.
+    let has_ended = session.is_new() && request_header(request, "Cookie").contains(&format!("{COOKIE}="));
+    let (name, remember): (String, bool) = session.take_flash("typed_login")?.unwrap_or_default();
+    let answer = view::login(&mut session, has_ended, &name, remember)?;
+    save(session, answer)
 }
 
 fn log_in(mut session: Session, request: &Request, form: &Form) -> Page {
-    let user = field(form, "user");
+    let (user, remember) = (field(form, "user"), form.contains_key("remember"));
     if !is_password(user, field(form, "password")) {
         session.flash("notice", "This name and password do not go together.")?;
-        return Ok((see_other("/login"), session.save()?));
+        session.flash("typed_login", &(user, remember))?;
+        return save(session, see_other("/login"));
     }
     // This is the login. The session gets a new id, so the old one is worthless to anyone who knew or planted it. The
     // values stay, for instance a cart that was filled before.
     session.set_group_name(user);
-    if form.contains_key("remember") {
+    if remember {
         session.set_idle_timeout(IDLE_REMEMBERED);
     }
     // These values tell this device from others in the list. A proxy puts the address into a header of its own.
-    let browser = request.headers().iter().find(|header| header.field.equiv("User-Agent"));
-    let browser: String = browser.map_or("unknown", |header| header.value.as_str()).chars().take(200).collect();
-    session.set("user_agent", &browser)?;
+    session.set("device", &device_name(request_header(request, "User-Agent")))?;
     session.set("ip", &request.remote_addr().map(|address| address.ip()))?;
     session.flash("notice", &format!("Welcome, {user}."))?;
-    Ok((see_other("/"), session.save()?))
+    save(session, see_other("/"))
 }
 
 fn is_password(user: &str, password: &str) -> bool {
@@ -233,65 +221,63 @@ fn is_password(user: &str, password: &str) -> bool {
 // ---- The account ----
 
 fn account(site: &Site, mut session: Session, user: &str) -> Page {
-    let mut rows = String::new();
-    for device in site.manager.group(user).sessions_with(&["user_agent", "ip"])? {
-        // A value that cannot be read does not hide the list.
-        let text = |key| escape(&device.get::<String>(key).ok().flatten().unwrap_or_else(|| "unknown".to_owned()));
-        let this = if device.public_id() == session.public_id() { ", this device" } else { "" };
-        // A public id names a session, and gives no access to it.
-        let id = format!(r#"<input type="hidden" name="id" value="{}">"#, device.public_id());
-        rows += &format!(
-            "<tr><td>{}</td><td>{}{this}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            text("user_agent"),
-            text("ip"),
-            ago(&device, device.joined_at()),
-            ago(&device, device.refreshed_at()),
-            form(&mut session, "/revoke", &id, "Log out")
-        );
-    }
-    let email = site.emails.lock().expect("no holder panics").get(user).cloned().unwrap_or_default();
-    let mut email = format!(r#"<p>E-mail address <input name="email" value="{}">"#, escape(&email));
-    if site.asks_again(&session) {
-        email += r#" <input name="password" type="password" placeholder="password" autocomplete="current-password">"#;
-    }
-    let body = [
-        notice(&mut session)?,
-        format!("<p>You are {}.</p>\n", escape(user)),
-        form(&mut session, "/logout", "", "Log out"),
-        form(&mut session, "/email", &email, "Change"),
-        "<h2>Where you are logged in</h2>\n<table>\n".to_owned(),
-        "<tr><th>browser</th><th>address</th><th>since</th><th>last used</th></tr>\n".to_owned(),
-        format!("{rows}</table>\n"),
-        form(&mut session, "/logout-elsewhere", "", "Log out everywhere else"),
-        form(&mut session, "/logout-everywhere", "", "Log out everywhere"),
-    ];
-    Ok((html(200, "Your account", &body.concat()), session.save()?))
+    let devices = site.manager.group(user).sessions_with(&["device", "ip"])?;
+    // What was typed before the password was asked for comes first.
+    let email = match session.take_flash("typed_email")? {
+        Some(typed) => typed,
+        None => site.emails.lock().expect("no holder panics").get(user).cloned().unwrap_or_default(),
+    };
+    let answer = view::account(site, &mut session, user, &devices, &email)?;
+    save(session, answer)
 }
 
 /// Changes the address. A stranger at a browser that is logged in, without the password, must not get the account.
 fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
+    let email = field(form, "email");
     if site.asks_again(&session) {
         if !is_password(user, field(form, "password")) {
             session.flash("notice", "To change the address, please type your password.")?;
-            return Ok((see_other("/"), session.save()?));
+            session.flash("typed_email", email)?;
+            return save(session, see_other("/"));
         }
         session.set_group_name(user); // A login once more: a new id, and the time of now.
+        session.remove(PRETEND_OLD);
     }
     session.flash("notice", "The address has been changed.")?;
     // The save comes first. If this session has ended meanwhile, the save fails, and the address stays.
-    let cookie = session.save()?;
-    site.emails.lock().expect("no holder panics").insert(user.to_owned(), field(form, "email").to_owned());
-    Ok((see_other("/"), cookie))
+    let answer = save(session, see_other("/"))?;
+    site.emails.lock().expect("no holder panics").insert(user.to_owned(), email.to_owned());
+    Ok(answer)
 }
 
 impl Site {
     /// Says whether the login is too old for something sensitive.
     fn asks_again(&self, session: &Session) -> bool {
-        !session.authenticated_within(self.ask_again_after)
+        !session.authenticated_within(self.ask_again_after) || session.contains_key(PRETEND_OLD)
     }
 }
 
+/// The key of the switch that lets a visitor see at once what else takes minutes. A real site has no such switch.
+const PRETEND_OLD: &str = "pretend_old";
+
+fn pretend_old(mut session: Session, form: &Form) -> Page {
+    if field(form, "pretend") == "on" {
+        session.set(PRETEND_OLD, &true)?;
+    } else {
+        session.remove(PRETEND_OLD);
+    }
+    save(session, see_other("/"))
+}
+
 // ---- Logging out ----
+
+fn log_out(session: Session) -> Page {
+    let mut answer = see_other("/login");
+    if let Some(removal) = session.destroy()? {
+        removal.add_to(&mut answer);
+    }
+    Ok(answer)
+}
 
 /// Ends one session of this user. A session of another user is not in the group, so it is not touched.
 fn revoke(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
@@ -302,89 +288,17 @@ fn revoke(site: &Site, mut session: Session, user: &str, form: &Form) -> Page {
     session
         .flash("notice", if ended { "That device is logged out." } else { "That device was logged out already." })?;
     // If this session itself was ended, the save gives `Error::Gone`, and the login page comes next.
-    Ok((see_other("/"), session.save()?))
+    save(session, see_other("/"))
 }
 
 fn log_out_elsewhere(site: &Site, mut session: Session, user: &str) -> Page {
     let ended = site.manager.group(user).clear_except(&session)?;
     session.flash("notice", &format!("Logged out elsewhere: {ended}."))?;
-    Ok((see_other("/"), session.save()?))
+    save(session, see_other("/"))
 }
 
 /// Logs out all devices in one step, whatever they are doing.
 fn log_out_everywhere(site: &Site, session: Session, user: &str) -> Page {
     site.manager.group(user).clear()?;
-    Ok((see_other("/login"), session.destroy()?)) // It has ended with the others; this takes the cookie away.
-}
-
-// ---- HTTP and HTML ----
-
-/// Gives the fields that a form has sent, or the status of the refusal. Anybody can send anything, so there is a limit.
-fn read_form(request: &mut Request) -> Result<Form, u16> {
-    let mut body = Vec::new();
-    let read = request.as_reader().take(LONGEST_FORM + 1).read_to_end(&mut body);
-    if body.len() as u64 > LONGEST_FORM {
-        return Err(413);
-    }
-    match read {
-        Ok(_) => Ok(form_urlencoded::parse(&body).into_owned().collect()),
-        Err(_) => Err(400), // It ended too early, say.
-    }
-}
-
-fn field<'f>(form: &'f Form, name: &str) -> &'f str {
-    form.get(name).map_or("", String::as_str)
-}
-
-/// Makes a form with its token, so that no form lacks one.
-fn form(session: &mut Session, action: &str, fields: &str, button: &str) -> String {
-    let csrf = session.csrf_token();
-    format!(
-        r#"<form method="post" action="{action}"><input type="hidden" name="csrf" value="{csrf}">{fields}
-<button>{button}</button></form>
-"#
-    )
-}
-
-/// Gives the message that an earlier request has left. It is shown once.
-fn notice(session: &mut Session) -> Result<String, Error> {
-    let notice: Option<String> = session.take_flash("notice")?;
-    Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
-}
-
-/// Says how long ago a time of the list is. Both times are by the store's clock, which may differ from ours.
-fn ago(device: &SessionInfo, time: SystemTime) -> String {
-    match device.listed_at().duration_since(time).unwrap_or_default().as_secs() / 60 {
-        0 => "just now".to_owned(),
-        minutes @ ..120 => format!("{minutes} min ago"),
-        minutes @ ..2880 => format!("{} hours ago", minutes / 60),
-        minutes => format!("{} days ago", minutes / 1440),
-    }
-}
-
-/// Sends the browser to a page after a POST. It gets the page by GET, so a reload does not send the form again.
-fn see_other(path: &str) -> Answer {
-    html(303, "See the next page", "").with_header(header("Location", path))
-}
-
-fn html(status: u16, title: &str, body: &str) -> Answer {
-    let page = format!(
-        r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>{title}</title>
-<h1>{title}</h1>
-{body}</html>
-"#
-    );
-    Response::from_string(page)
-        .with_status_code(status)
-        .with_header(header("Content-Type", "text/html; charset=utf-8"))
-        // No cache may keep a page for another visitor, or for the "back" button after a logout.
-        .with_header(header("Cache-Control", "no-store"))
-        // No scripts, and no frames: another site could hide our page in its own and let visitors press our buttons.
-        .with_header(header(
-            "Content-Security-Policy",
-            "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
-        ))
+    log_out(session) // It has ended with the others; this takes the cookie away.
 }

@@ -1,19 +1,28 @@
 //! A server with several worker processes on one port. A visitor has the same session at every worker.
 //!
 //! ```text
-//! cargo run --release -p examples --bin prefork
-//! cargo run --release -p examples --bin prefork -- --store redis://127.0.0.1:6379
+//! cargo run -p examples --bin prefork
+//! cargo run -p examples --bin prefork -- --store redis://127.0.0.1:6379
 //! ```
 //!
-//! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Kill a
-//! worker: nothing is lost, and a new worker takes its place. The parent process only starts workers and waits.
+//! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Press
+//! "Kill a worker": nothing is lost, and a new worker takes its place. The parent only starts workers and waits.
+//!
+//! What happens with the session is at the end of this file, from `answer` on; `prefork/view.rs` holds the HTML.
 
-use multi_process_session::{Error, Session, SessionManager, SetCookie};
+#[path = "prefork/view.rs"]
+mod view;
+
+use multi_process_session::{Error, SessionManager};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
-use site::{Answer, Failure, Options, escape, fail, header, parse, without_login};
+use site::{
+    Answer, Failure, Form, Options, fail, field, header, is_damage, not_found, notice, out_of_date, parse, path,
+    read_form, refusal, see_other, without_login,
+};
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -24,18 +33,20 @@ const USAGE: &str = "\
 Usage: prefork [--listen ADDRESS:PORT] [--workers NUMBER] [--store URL]
 
   --listen   where to listen; port 0 takes a free one   (127.0.0.1:8080)
-  --workers  how many processes answer                  (one a core)
+  --workers  how many processes answer                  (4)
   --store    where sessions are kept                    (a file that goes when this program ends)
 
 Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
 
+/// How many processes answer, if nobody says otherwise.
+const WORKERS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// How many requests a worker answers at a time.
 const THREADS: usize = 4;
 /// How long workers may take to end. A call to the store takes 2 seconds at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
-    let mut workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut workers = WORKERS;
     let options = Options::of_command_line(USAGE, "--workers", |value| {
         workers = parse(value, "--workers takes a number from 1");
     });
@@ -49,7 +60,7 @@ fn main() {
 
 /// Serves until SIGINT or SIGTERM comes.
 fn serve(options: &Options, workers: NonZeroUsize, store: &str) -> Result<(), Failure> {
-    let (secret, note) = site::secret()?;
+    let (secret, note) = site::secret().map_err(|error| (2, error.to_string()))?;
     let manager = SessionManager::builder(secret)
         .store_url(store)
         .secure(false) // For development over plain http. Leave this out behind https.
@@ -171,11 +182,30 @@ fn work(site: &Site, parent: Pid, delay: Duration) -> Result<(), Box<dyn std::er
 }
 
 fn answer_requests(server: &Server, manager: &SessionManager) {
-    while let Ok(request) = server.recv() {
-        let answer = answer(manager, &request);
-        let _ = request.respond(answer); // Fails if the client has gone.
+    while let Ok(mut request) = server.recv() {
+        let answer = answer(manager, &mut request);
+        // A refused form kills nobody.
+        let is_last = path(&request) == KILL && answer.status_code() == 303;
+        let _ = respond_and_close(request, answer); // Fails if the client has gone.
+        if is_last {
+            let _ = kill(Pid::this(), Signal::SIGKILL);
+        }
     }
     end_worker(); // The worker ends already, or has to end because it cannot accept connections any more.
+}
+
+/// Answers, and lets the client open a new connection for its next request. So the workers take turns: a browser would
+/// stay at one worker, as long as it has a connection to that worker.
+fn respond_and_close(request: Request, answer: Answer) -> io::Result<()> {
+    let (version, is_head) = (request.http_version().clone(), *request.method() == Method::Head);
+    let mut message = Vec::new();
+    answer.raw_print(&mut message, version, request.headers(), is_head, None)?;
+    // tiny_http drops a `Connection` header of ours, so it goes in here, behind the first line.
+    let first_line = message.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    message.splice(first_line..first_line, *b"Connection: close\r\n");
+    let mut client = request.into_writer();
+    client.write_all(&message)?;
+    client.flush()
 }
 
 /// Asks this worker to end after its present requests. The parent starts another one, unless it ends too.
@@ -185,106 +215,123 @@ fn end_worker() {
 
 // ---- The pages ----
 
-/// The answer of a page, and the cookie that goes with it.
-type Page = Result<(Answer, Option<SetCookie>), Error>;
+type Page = Result<Answer, Error>;
 
 /// The key of the visit counter.
 const VISITS: &str = "visits";
+/// The key of the workers that answered the last visits, the newest first.
+const WORKERS_SEEN: &str = "workers";
+/// Where the button sends that kills a worker. A real site has no such button.
+const KILL: &str = "/kill";
 
-fn answer(manager: &SessionManager, request: &Request) -> Answer {
-    if *request.method() != Method::Get {
-        return text(405, "only GET is answered").with_header(header("Allow", "GET"));
-    }
-    // A real site changes a session only in a POST, and checks that its own page sent it (CSRF).
-    let page = match request.url().split('?').next() {
-        Some("/") => home(manager, request),
-        Some("/set-session") => set_session(manager, request),
-        Some("/get-session") => get_session(manager, request),
-        Some("/clear-session") => clear_session(manager, request),
-        _ => Ok((text(404, "no such page"), None)),
+fn answer(manager: &SessionManager, request: &mut Request) -> Answer {
+    let form = match read_form(request) {
+        Ok(form) => form,
+        Err(refusal) => return refusal,
     };
-    match page {
-        Ok((answer, Some(cookie))) => answer.with_header(header("Set-Cookie", cookie.as_str())),
-        Ok((answer, None)) => answer,
-        Err(error) => refusal(&error),
-    }
+    let answer = match (request.method(), path(request)) {
+        (Method::Get, "/") => home(manager, request),
+        (Method::Post, "/set" | KILL) => change(manager, request, &form),
+        (Method::Post, "/end") => end(manager, request, &form),
+        (Method::Get, "/set-session") => set_session(manager, request),
+        (Method::Get, "/get-session") => get_session(manager, request),
+        (Method::Get, "/clear-session") => clear_session(manager, request),
+        _ => Ok(not_found()),
+    };
+    answer.unwrap_or_else(|error| refusal("prefork", &error, "/end"))
 }
 
 fn home(manager: &SessionManager, request: &Request) -> Page {
     let mut session = manager.load(request)?;
     // The store adds, so no visit is lost, even if many workers count at once.
     session.increment(VISITS, 1)?;
-    let cookie = session.save()?;
-    let answer = text(200, html(&session)?).with_header(header("Content-Type", "text/html; charset=utf-8"));
-    Ok((answer, cookie))
+    // This is a plain value: if two visits come at the same time, the list keeps one of them.
+    let mut workers: Vec<u32> = session.get(WORKERS_SEEN)?.unwrap_or_default();
+    workers.insert(0, process::id());
+    workers.truncate(10);
+    session.set(WORKERS_SEEN, &workers)?;
+    let notice = notice(&mut session)?;
+    // The save comes before the page, which shows the number that the store has counted.
+    let set_cookie = session.save()?;
+    let mut answer = view::home(&mut session, &notice, &workers)?;
+    if let Some(set_cookie) = set_cookie {
+        set_cookie.add_to(&mut answer);
+    }
+    Ok(answer)
 }
+
+/// Does what a form of the page asks for, and sends the browser back to the page.
+fn change(manager: &SessionManager, request: &Request, form: &Form) -> Page {
+    let mut session = manager.load(request)?;
+    if !session.verify_csrf(field(form, "csrf_token")) {
+        return Ok(out_of_date());
+    }
+    let key = field(form, "key");
+    if path(request) == KILL {
+        let text = format!("Worker {} took your click, and was killed. Nothing is lost: look.", process::id());
+        session.flash("notice", &text)?;
+    } else if key.is_empty() || is_ours(key) {
+        session.flash("notice", "Please choose another key: the server itself keeps visits and workers.")?;
+    } else {
+        session.set(key, field(form, "value"))?;
+    }
+    let mut answer = see_other("/");
+    session.save_into(&mut answer)?;
+    Ok(answer)
+}
+
+/// Ends the session in the store, so every copy of its cookie is worthless.
+fn end(manager: &SessionManager, request: &Request, form: &Form) -> Page {
+    let may_end = match manager.load(request) {
+        // A damaged record cannot be loaded, so nobody can check the token. Its owner can get rid of it even so.
+        Err(error) if is_damage(&error) => true,
+        session => session?.verify_csrf(field(form, "csrf_token")),
+    };
+    if !may_end {
+        return Ok(out_of_date());
+    }
+    let mut answer = see_other("/");
+    manager.destroy(request)?.add_to(&mut answer);
+    Ok(answer)
+}
+
+fn is_ours(key: &str) -> bool {
+    [VISITS, WORKERS_SEEN].contains(&key)
+}
+
+// ---- The routes of the npm module's README. There, a GET changes the session; a real site takes a POST. ----
 
 fn set_session(manager: &SessionManager, request: &Request) -> Page {
     let (Some(key), Some(value)) = (parameter(request, "key"), parameter(request, "value")) else {
-        return Ok((text(400, "give a key and a value: /set-session?key=name&value=Ada"), None));
+        return Ok(text(400, "give a key and a value: /set-session?key=name&value=Ada"));
     };
-    if key == VISITS {
-        return Ok((text(400, "visits are counted by the server"), None));
+    if is_ours(&key) {
+        return Ok(text(400, "the server keeps this value itself"));
     }
     let mut session = manager.load(request)?;
     session.set(&key, &value)?;
-    Ok((text(200, "saved"), session.save()?))
+    let mut answer = text(200, "saved");
+    session.save_into(&mut answer)?;
+    Ok(answer)
 }
 
 fn get_session(manager: &SessionManager, request: &Request) -> Page {
     let Some(key) = parameter(request, "key") else {
-        return Ok((text(400, "give a key: /get-session?key=name"), None));
+        return Ok(text(400, "give a key: /get-session?key=name"));
     };
     let mut session = manager.load(request)?;
-    let answer = match session.get::<Value>(&key)? {
+    let mut answer = match session.get::<Value>(&key)? {
         Some(value) => text(200, plain(&value)),
         None => text(404, "the session has no such key"),
     };
-    // Nothing was changed, but the cookie may be due for renewal.
-    Ok((answer, session.save()?))
+    session.save_into(&mut answer)?; // Nothing was changed, but the cookie may be due for renewal.
+    Ok(answer)
 }
 
-/// Logs out: the session ends in the store, so every copy of its cookie is worthless.
 fn clear_session(manager: &SessionManager, request: &Request) -> Page {
-    Ok((text(200, "the session has ended"), Some(manager.destroy(request)?)))
-}
-
-fn refusal(error: &Error) -> Answer {
-    let (status, message) = match error {
-        // Nobody knows whose request this is. So it gets nothing.
-        Error::Store(_) => (503, "sessions are out of order; please try again soon"),
-        Error::Gone => (409, "the session has ended meanwhile; please reload the page"),
-        Error::TooLarge { .. } => (413, "that is more than a session may hold"),
-        _ => (500, "something went wrong"),
-    };
-    if status >= 500 {
-        eprintln!("prefork: {error}");
-    }
-    text(status, message)
-}
-
-fn html(session: &Session) -> Result<String, Error> {
-    let pid = process::id();
-    let visits: i64 = session.get(VISITS)?.unwrap_or_default();
-    let mut rows = String::new();
-    for key in session.keys() {
-        let value: Value = session.get(key)?.unwrap_or_default();
-        rows += &format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(key), escape(&plain(&value)));
-    }
-    Ok(format!(
-        r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>One session, several workers</title>
-<h1>Visit {visits}, answered by worker {pid}</h1>
-<table>
-{rows}</table>
-<form action="/set-session">
-<input name="key" placeholder="key"> <input name="value" placeholder="value"> <button>Set</button></form>
-<p><a href="/">Reload</a> <a href="/clear-session">Log out</a></p>
-</html>
-"#
-    ))
+    let mut answer = text(200, "the session has ended");
+    manager.destroy(request)?.add_to(&mut answer);
+    Ok(answer)
 }
 
 /// Gives the text after `name=` in the URL.

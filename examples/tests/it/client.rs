@@ -46,7 +46,10 @@ impl Client {
     /// The `Cookie` header that it sends.
     pub fn cookie(&self) -> Option<String> {
         let jar = self.agent.cookie_jar_lock();
-        jar.get("127.0.0.1", "/", "sid").map(|cookie| format!("sid={}", cookie.value()))
+        let mut cookies = jar.iter();
+        let cookie = cookies.next().map(|cookie| format!("{}={}", cookie.name(), cookie.value()));
+        assert_eq!(cookies.count(), 0, "a site has one cookie");
+        cookie
     }
 
     /// Puts a cookie into its jar.
@@ -64,6 +67,11 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
     let answer = Answer { status: response.status().as_u16(), headers: headers.collect(), body };
     assert_eq!(answer.header("cache-control"), Some("no-store"), "no answer of an example may be kept by a cache");
+    if answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+        for part in [r#"<html lang="en">"#, r#"<meta name="viewport" "#, "<title>", "<main>", "<h1>"] {
+            assert_eq!(answer.body.matches(part).count(), 1, "{part}: {answer:?}");
+        }
+    }
     Ok(answer)
 }
 

@@ -18,6 +18,9 @@ use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_login");
 const SECRET: &str = "a secret of the tests, of 32 bytes and more";
+const LAPTOP: &str = "Firefox on Linux";
+const PHONE: &str = "Chrome on Android";
+const TABLET: &str = "Safari on iPad";
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -49,8 +52,10 @@ impl Deref for Browser {
 }
 
 impl Browser {
+    /// `name`: that of [`AGENTS`], or the `User-Agent` header itself.
     fn new(site: &Example, name: &str) -> Browser {
-        Browser(Client::new(&site.url, name, 3))
+        let agent = AGENTS.iter().find(|agent| agent.0 == name).map_or(name, |agent| agent.1);
+        Browser(Client::new(&site.url, agent, 3))
     }
 
     fn logged_in(site: &Example, name: &str) -> Browser {
@@ -71,13 +76,13 @@ impl Browser {
     /// Fills a form of a page and sends it.
     fn submit(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Answer {
         let token = self.token(page, action);
-        self.post(action, &[&[("csrf", token.as_str())], fields].concat())
+        self.post(action, &[&[("csrf_token", token.as_str())], fields].concat())
     }
 
     /// The token in a form of a page.
     fn token(&self, page: &str, action: &str) -> String {
         let page = self.get(page);
-        let form = format!(r#"<form method="post" action="{action}"><input type="hidden" name="csrf" value=""#);
+        let form = format!(r#"<form method="post" action="{action}"><input type="hidden" name="csrf_token" value=""#);
         let (_, rest) = page.expect(200).split_once(&form).unwrap_or_else(|| panic!("no form {action}: {page:?}"));
         rest.split('"').next().expect("a split has a first part").to_owned()
     }
@@ -104,15 +109,25 @@ impl Browser {
         self.account().is_some()
     }
 
-    /// The rows of the list of devices: browser, address, and public id.
+    /// The rows of the list of devices: browser, address, and public id. That of this device has no id.
     fn devices(&self) -> Vec<[String; 3]> {
         let page = self.account().expect("it is logged in");
         let row = |row: &str| {
-            let mut cells = row.split("</td><td>").map(str::to_owned);
-            let id = row.split(r#"name="id" value=""#).nth(1).expect("an id").split('"').next().expect("its end");
-            [cells.next().expect("a browser"), cells.next().expect("an address"), id.to_owned()]
+            let (name, row) = row.split_once("</strong><br>\n<small>").expect("a browser");
+            let (address, row) = row.split_once(", logged in ").expect("an address");
+            let id = row.split(r#"name="id" value=""#).nth(1).map_or("", |id| id.split('"').next().expect("its end"));
+            let this = if row.contains("</small></span>\n<span class=\"soft\">this device</span></li>") {
+                ", this device"
+            } else {
+                ""
+            };
+            assert_eq!(this.is_empty(), !id.is_empty(), "a button for each other device: {row}");
+            [name.to_owned(), format!("{address}{this}"), id.to_owned()]
         };
-        page.split("<tr><td>").skip(1).map(row).collect()
+        page.split("<li><span><strong>")
+            .skip(1)
+            .map(|rest| row(rest.split_inclusive("</li>").next().unwrap()))
+            .collect()
     }
 
     fn id_of(&self, name: &str) -> String {
@@ -142,6 +157,66 @@ fn leads_to(answer: &Answer, path: &str) {
     assert_eq!((answer.status, answer.header("location")), (303, Some(path)), "{}", answer.body);
 }
 
+const AGENTS: [(&str, &str); 14] = [
+    (LAPTOP, "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"),
+    (
+        PHONE,
+        "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 \
+         Mobile Safari/537.36",
+    ),
+    (
+        TABLET,
+        "Mozilla/5.0 (iPad; CPU OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 \
+         Mobile/15E148 Safari/604.1",
+    ),
+    (
+        "Safari on iPhone",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 \
+         Mobile/15E148 Safari/604.1",
+    ),
+    (
+        "Chrome on iPhone",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+         CriOS/142.0.0.0 Mobile/15E148 Safari/604.1",
+    ),
+    (
+        "Safari on macOS",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 \
+         Safari/605.1.15",
+    ),
+    (
+        "Edge on Windows",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 \
+         Safari/537.36 Edg/142.0.0.0",
+    ),
+    (
+        "Opera on Windows",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 \
+         Safari/537.36 OPR/126.0.0.0",
+    ),
+    (
+        "Chrome on Linux",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/142.0.0.0 Safari/537.36",
+    ),
+    // A product that is not known, a Safari that cannot be one, a view within an app, a tool, and nonsense.
+    (
+        "Unknown browser on Windows",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 \
+         Safari/537.36 Vivaldi/7.6",
+    ),
+    (
+        "Unknown browser on Linux",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
+    ),
+    (
+        "Unknown browser on Android",
+        "Mozilla/5.0 (Linux; Android 14; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/142.0.0.0 \
+         Mobile Safari/537.36",
+    ),
+    ("Unknown browser", "curl/8.14.1"),
+    ("Unknown browser", "<script>alert(\"1\")</script>&' )(/ ( Firefox"),
+];
+
 fn max_age(answer: &Answer) -> u64 {
     let cookie = answer.set_cookie().expect("a cookie");
     cookie.split("; Max-Age=").nth(1).expect("a Max-Age").parse().expect("seconds")
@@ -153,7 +228,7 @@ fn max_age(answer: &Answer) -> u64 {
 fn a_wrong_password_logs_nobody_in_and_the_message_shows_once() {
     for place in Place::all() {
         let site = start(&place.url());
-        let browser = Browser::new(&site, "Firefox");
+        let browser = Browser::new(&site, LAPTOP);
         for (user, password) in [("ada", "compiler"), ("ada", ""), ("", ""), ("nobody", "engine"), ("Ada", "engine")] {
             leads_to(&browser.submit("/login", "/login", &[("user", user), ("password", password)]), "/login");
             let message = "<p role=\"status\">This name and password do not go together.</p>";
@@ -166,6 +241,36 @@ fn a_wrong_password_logs_nobody_in_and_the_message_shows_once() {
 }
 
 #[test]
+fn a_wrong_password_leaves_the_name_and_the_ticked_box_in_the_form() {
+    let place = Place::sqlite();
+    let site = start(&place.url());
+    let browser = Browser::new(&site, LAPTOP);
+    let fields = |user: &str, checked| {
+        let page = browser.get("/login");
+        let page = page.expect(200);
+        assert!(page.contains(&format!(r#"<input name="user" value="{user}" "#)), "{page}");
+        assert_eq!(page.contains(r#"<input name="remember" type="checkbox" checked>"#), checked, "{page}");
+        assert!(!page.contains("s3cret"), "{page}");
+    };
+    fields("", false);
+    let wrong = [("user", "\"><b>ada"), ("password", "s3cret"), ("remember", "on")];
+    leads_to(&browser.submit("/login", "/login", &wrong), "/login");
+    fields("&quot;&gt;&lt;b&gt;ada", true);
+    fields("", false);
+    leads_to(&browser.submit("/login", "/login", &[("user", "grace"), ("password", "s3cret")]), "/login");
+    fields("grace", false);
+
+    // It does not get in the way of a login that comes before the form is shown again.
+    let token = browser.token("/login", "/login");
+    let log_in = |password| {
+        browser.post("/login", &[("csrf_token", &token), ("user", "ada"), ("password", password), ("remember", "on")])
+    };
+    leads_to(&log_in("s3cret"), "/login");
+    leads_to(&log_in("engine"), "/");
+    assert!(browser.is_logged_in());
+}
+
+#[test]
 fn a_login_gives_a_new_id_so_a_planted_cookie_is_worth_nothing() {
     for place in Place::all() {
         let site = start(&place.url());
@@ -173,7 +278,7 @@ fn a_login_gives_a_new_id_so_a_planted_cookie_is_worth_nothing() {
         attacker.get("/login").expect(200);
         let planted = attacker.cookie().expect("the form's token needs a session");
 
-        let victim = Browser::new(&site, "Firefox");
+        let victim = Browser::new(&site, LAPTOP);
         victim.plant(&planted);
         victim.log_in(&[]);
         let cookie = victim.cookie().expect("a cookie");
@@ -183,7 +288,7 @@ fn a_login_gives_a_new_id_so_a_planted_cookie_is_worth_nothing() {
         assert_eq!(place.records(), 1, "the anonymous session became Ada's");
 
         // A cookie of an ended session is not adopted either.
-        let victim = Browser::new(&site, "Firefox");
+        let victim = Browser::new(&site, LAPTOP);
         victim.plant(&planted);
         victim.log_in(&[]);
         assert_ne!(victim.cookie(), Some(planted.clone()));
@@ -195,11 +300,11 @@ fn a_login_gives_a_new_id_so_a_planted_cookie_is_worth_nothing() {
 fn who_is_logged_in_is_not_asked_again_nor_takes_anothers_session_over() {
     let place = Place::sqlite();
     let site = start(&place.url());
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     let cookie = browser.cookie();
     leads_to(&browser.get("/login"), "/");
     let token = browser.token("/", "/email");
-    leads_to(&browser.post("/login", &[("csrf", &token), ("user", "grace"), ("password", "compiler")]), "/");
+    leads_to(&browser.post("/login", &[("csrf_token", &token), ("user", "grace"), ("password", "compiler")]), "/");
     assert_eq!((browser.cookie(), count(&place, "grace")), (cookie, 0));
 }
 
@@ -234,7 +339,7 @@ fn remember_me_changes_how_long_the_session_and_its_cookie_live() {
 fn the_welcome_shows_once() {
     let place = Place::sqlite();
     let site = start(&place.url());
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     let welcome = "<p role=\"status\">Welcome, ada.</p>";
     browser.get("/favicon.ico").expect(404); // browsers ask for it by themselves
     assert!(browser.account().unwrap().contains(welcome));
@@ -262,27 +367,28 @@ fn a_post_without_the_right_token_is_refused_and_changes_nothing() {
         let site = start_with(&place.url(), &["--ask-again-after", "0"]);
         let attacker = Browser::new(&site, "attacker");
         let foreign = attacker.token("/login", "/login");
-        let victim = Browser::new(&site, "Firefox");
+        let victim = Browser::new(&site, LAPTOP);
         let outdated = victim.token("/login", "/login"); // that of the anonymous session it has before the login
 
         for token in [None, Some(""), Some("a guess"), Some(&foreign)] {
-            let fields: Vec<_> = token.into_iter().map(|token| ("csrf", token)).collect();
+            let fields: Vec<_> = token.into_iter().map(|token| ("csrf_token", token)).collect();
             victim.post("/login", &[&fields[..], &[("user", "ada"), ("password", "engine")]].concat()).expect(403);
         }
-        let stranger = Browser::new(&site, "Firefox");
-        stranger.post("/login", &[("csrf", &foreign), ("user", "ada"), ("password", "engine")]).expect(403);
+        let stranger = Browser::new(&site, LAPTOP);
+        stranger.post("/login", &[("csrf_token", &foreign), ("user", "ada"), ("password", "engine")]).expect(403);
         assert_eq!((stranger.cookie(), count(&place, "ada")), (None, 0));
 
         victim.log_in(&[]);
-        let phone = Browser::logged_in(&site, "phone");
+        let phone = Browser::logged_in(&site, PHONE);
         victim.account().expect("it is logged in"); // takes the welcome
-        let (cookie, devices, id) = (victim.cookie(), victim.devices(), victim.id_of("phone"));
+        let (cookie, devices, id) = (victim.cookie(), victim.devices(), victim.id_of(PHONE));
         for token in
             [None, Some(""), Some("a guess"), Some(&foreign), Some(&outdated), Some(&phone.token("/", "/email"))]
         {
-            let fields: Vec<_> = token.into_iter().map(|token| ("csrf", token)).collect();
+            let fields: Vec<_> = token.into_iter().map(|token| ("csrf_token", token)).collect();
             for (path, more) in [
                 ("/email", &[("email", "mallory@example.com"), ("password", "engine")][..]),
+                ("/pretend-old", &[("pretend", "on")]),
                 ("/revoke", &[("id", &id)]),
                 ("/logout-elsewhere", &[]),
                 ("/logout-everywhere", &[]),
@@ -295,6 +401,7 @@ fn a_post_without_the_right_token_is_refused_and_changes_nothing() {
         }
         let page = victim.account().expect("it is logged in");
         assert!(!page.contains("mallory") && !page.contains("role=\"status\""), "{page}");
+        assert!(page.contains(r#"aria-checked="false""#), "{page}");
         assert_eq!((victim.cookie(), victim.devices()), (cookie, devices));
         assert!(phone.is_logged_in());
     }
@@ -304,25 +411,29 @@ fn a_post_without_the_right_token_is_refused_and_changes_nothing() {
 fn nothing_is_changed_by_a_get() {
     let place = Place::sqlite();
     let site = start(&place.url());
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     let token = browser.token("/", "/email");
-    for path in ["/email", "/revoke", "/logout-elsewhere", "/logout-everywhere", "/logout", "/nowhere"] {
-        browser.get(&format!("{path}?csrf={token}&email=x&id={}", browser.id_of("Firefox"))).expect(404);
+    let phone = Browser::logged_in(&site, PHONE);
+    let id = browser.id_of(PHONE);
+    for path in ["/email", "/pretend-old", "/revoke", "/logout-elsewhere", "/logout-everywhere", "/logout", "/nowhere"]
+    {
+        let page = browser.get(&format!("{path}?csrf_token={token}&email=x&pretend=on&id={id}"));
+        assert!(page.expect(404).contains(r#"href="/""#), "no page is a dead end");
     }
-    browser.post("/nowhere", &[("csrf", &token)]).expect(404);
-    assert!(browser.is_logged_in());
+    browser.post("/nowhere", &[("csrf_token", &token)]).expect(404);
+    assert!(browser.is_logged_in() && phone.is_logged_in());
 }
 
 #[test]
 fn who_is_not_logged_in_gets_the_login_page_and_nothing_else() {
     let place = Place::sqlite();
     let site = start(&place.url());
-    let browser = Browser::new(&site, "Firefox");
+    let browser = Browser::new(&site, LAPTOP);
     let token = browser.token("/login", "/login");
-    for path in ["/email", "/revoke", "/logout-elsewhere", "/logout-everywhere", "/logout"] {
-        leads_to(&browser.post(path, &[("csrf", &token), ("email", "x"), ("password", "engine")]), "/login");
+    for path in ["/email", "/pretend-old", "/revoke", "/logout-elsewhere", "/logout-everywhere", "/logout"] {
+        leads_to(&browser.post(path, &[("csrf_token", &token), ("email", "x"), ("password", "engine")]), "/login");
     }
-    let stranger = Browser::new(&site, "Firefox");
+    let stranger = Browser::new(&site, LAPTOP);
     leads_to(&stranger.get("/"), "/login");
     assert_eq!((stranger.cookie(), place.records()), (None, 1), "only the form makes a session");
 }
@@ -333,20 +444,20 @@ fn who_is_not_logged_in_gets_the_login_page_and_nothing_else() {
 fn every_device_is_listed_and_this_one_is_marked() {
     for place in Place::all() {
         let site = start(&place.url());
-        let laptop = Browser::logged_in(&site, "Firefox on a laptop");
+        let laptop = Browser::logged_in(&site, LAPTOP);
         place.let_time_pass_for_all(5 * MINUTE);
-        let phone = Browser::logged_in(&site, "Chrome on a phone");
+        let phone = Browser::logged_in(&site, PHONE);
         let other = Browser::new(&site, "of another user");
         leads_to(&other.submit("/login", "/login", &[("user", "grace"), ("password", "compiler")]), "/");
 
         for (browser, marked) in [(&phone, [true, false]), (&laptop, [false, true])] {
             let mark = |this| if this { "127.0.0.1, this device" } else { "127.0.0.1" }.to_owned();
             let devices = browser.devices().into_iter().map(|[name, address, _]| (name, address));
-            let expected = [("Chrome on a phone", marked[0]), ("Firefox on a laptop", marked[1])];
+            let expected = [(PHONE, marked[0]), (LAPTOP, marked[1])];
             assert!(devices.eq(expected.map(|(name, this)| (name.to_owned(), mark(this)))), "{:?}", browser.devices());
         }
         let page = phone.account().unwrap();
-        assert!(page.contains("<td>Firefox on a laptop</td><td>127.0.0.1</td><td>5 min ago</td><td>just now</td>"));
+        assert!(page.contains("Linux</strong><br>\n<small>127.0.0.1, logged in 5 min ago, last used just now</small>"));
         assert_eq!(other.devices().len(), 1);
     }
 }
@@ -355,30 +466,39 @@ fn every_device_is_listed_and_this_one_is_marked() {
 fn the_list_shows_no_token_and_its_ids_let_nobody_in() {
     for place in Place::all() {
         let site = start(&place.url());
-        let (laptop, phone) = (Browser::logged_in(&site, "laptop"), Browser::logged_in(&site, "phone"));
+        let (laptop, phone) = (Browser::logged_in(&site, LAPTOP), Browser::logged_in(&site, PHONE));
         let page = laptop.account().unwrap();
         for cookie in [laptop.cookie(), phone.cookie()] {
-            let token = cookie.as_deref().and_then(|cookie| cookie.strip_prefix("sid=")).expect("a token").to_owned();
+            let token = cookie.as_deref().and_then(|cookie| cookie.strip_prefix("login=")).expect("a token").to_owned();
             // The id in the token is not shown either. It begins after the version byte.
             assert!(!page.contains(&token) && !page.contains(&token[4..28]), "{page}");
         }
-        assert!(!is_good(&site, &format!("sid={}", laptop.id_of("phone"))));
+        assert!(!is_good(&site, &format!("login={}", laptop.id_of(PHONE))));
     }
 }
 
 #[test]
-fn what_browsers_and_visitors_send_is_escaped() {
+fn a_device_is_named_by_its_browser_and_system_or_honestly_unknown() {
     let place = Place::sqlite();
     let site = start(&place.url());
-    let browser = Browser::logged_in(&site, r#"<script>alert("1")</script>&'"#);
+    for (name, agent) in AGENTS {
+        let browser = Browser::logged_in(&site, agent);
+        let page = browser.account().expect("it is logged in");
+        assert!(!page.contains("<script") && !page.contains("alert"), "{page}");
+        assert_eq!(browser.devices()[0][..2], [name, "127.0.0.1, this device"], "{agent}");
+        leads_to(&browser.submit("/", "/logout", &[]), "/login");
+    }
+}
+
+#[test]
+fn what_visitors_send_is_escaped() {
+    let place = Place::sqlite();
+    let site = start(&place.url());
+    let browser = Browser::logged_in(&site, LAPTOP);
     leads_to(&browser.submit("/", "/email", &[("email", r#""><script>alert(1)</script>"#)]), "/");
     let page = browser.account().unwrap();
-    assert!(page.contains("<td>&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;</td>"), "{page}");
     assert!(page.contains(r#"value="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;""#), "{page}");
     assert!(!page.contains("<script"), "{page}");
-
-    let browser = Browser::logged_in(&site, &"x".repeat(1000));
-    assert_eq!(browser.id_of(&"x".repeat(200)).len(), 24, "it keeps the beginning only");
 }
 
 // ---- logging out ----
@@ -387,31 +507,58 @@ fn what_browsers_and_visitors_send_is_escaped() {
 fn a_button_ends_the_session_of_another_device() {
     for place in Place::all() {
         let site = start(&place.url());
-        let (laptop, phone) = (Browser::logged_in(&site, "laptop"), Browser::logged_in(&site, "phone"));
+        let (laptop, phone) = (Browser::logged_in(&site, LAPTOP), Browser::logged_in(&site, PHONE));
         let other = Browser::new(&site, "of another user");
         leads_to(&other.submit("/login", "/login", &[("user", "grace"), ("password", "compiler")]), "/");
         let ended = "<p role=\"status\">That device is logged out.</p>";
         let already = "<p role=\"status\">That device was logged out already.</p>";
 
-        let id = laptop.id_of("phone");
+        let id = laptop.id_of(PHONE);
         leads_to(&laptop.submit("/", "/revoke", &[("id", &id)]), "/");
         assert!(laptop.account().unwrap().contains(ended));
         assert!(!phone.is_logged_in() && laptop.is_logged_in());
 
         // The same id again, and ids that are not Ada's.
-        for id in [id, other.id_of("of another user"), "no id".to_owned()] {
-            leads_to(&laptop.submit("/", "/revoke", &[("id", &id)]), "/");
+        let tablet = Browser::new(&site, TABLET);
+        leads_to(&tablet.submit("/login", "/login", &[("user", "grace"), ("password", "compiler")]), "/");
+        let of_another_user = tablet.id_of("Unknown browser");
+        for id in [id, of_another_user, "no id".to_owned()] {
+            let token = laptop.token("/", "/email"); // alone, it has no form for this
+            leads_to(&laptop.post("/revoke", &[("csrf_token", &token), ("id", &id)]), "/");
             assert!(laptop.account().unwrap().contains(already));
         }
         assert!(other.is_logged_in());
 
         // Its own id: the request finds that its session has ended.
-        let id = laptop.id_of("laptop");
-        let answer = laptop.submit("/", "/revoke", &[("id", &id)]);
+        phone.log_in(&[]);
+        let id = phone.id_of(LAPTOP);
+        let answer = laptop.submit("/", "/revoke", &[("id", &id)]); // the phone is in its list
         leads_to(&answer, "/login");
         assert_eq!(answer.set_cookie(), None);
-        assert_eq!((laptop.is_logged_in(), count(&place, "ada")), (false, 0));
+        assert_eq!((laptop.is_logged_in(), count(&place, "ada")), (false, 1));
         assert_eq!(site.stderr(), "");
+    }
+}
+
+#[test]
+fn who_was_logged_out_from_elsewhere_is_told_so_once() {
+    const TOLD: &str = "<p role=\"status\">You were logged out: from another device, ";
+    for place in Place::all() {
+        let site = start(&place.url());
+        let [laptop, phone, tablet] = [LAPTOP, PHONE, TABLET].map(|name| Browser::logged_in(&site, name));
+        leads_to(&laptop.submit("/", "/revoke", &[("id", &laptop.id_of(PHONE))]), "/");
+        leads_to(&laptop.submit("/", "/logout-elsewhere", &[]), "/");
+        for browser in [&phone, &tablet] {
+            assert!(!browser.is_logged_in());
+            assert!(browser.get("/login").expect(200).contains(TOLD));
+            assert!(!browser.get("/login").expect(200).contains("role=\"status\""));
+            browser.log_in(&[]);
+        }
+        // Who comes for the first time, or has logged out here, knows it.
+        leads_to(&laptop.submit("/", "/logout", &[]), "/login");
+        for browser in [laptop, Browser::new(&site, LAPTOP)] {
+            assert!(!browser.get("/login").expect(200).contains("role=\"status\""));
+        }
     }
 }
 
@@ -419,7 +566,7 @@ fn a_button_ends_the_session_of_another_device() {
 fn log_out_everywhere_else_leaves_this_device() {
     for place in Place::all() {
         let site = start(&place.url());
-        let [laptop, phone, tablet] = ["laptop", "phone", "tablet"].map(|name| Browser::logged_in(&site, name));
+        let [laptop, phone, tablet] = [LAPTOP, PHONE, TABLET].map(|name| Browser::logged_in(&site, name));
         leads_to(&laptop.submit("/", "/logout-elsewhere", &[]), "/");
         assert!(laptop.account().unwrap().contains("<p role=\"status\">Logged out elsewhere: 2.</p>"));
         assert!(!phone.is_logged_in() && !tablet.is_logged_in());
@@ -431,7 +578,7 @@ fn log_out_everywhere_else_leaves_this_device() {
 fn log_out_everywhere_leaves_none() {
     for place in Place::all() {
         let site = start(&place.url());
-        let [laptop, phone] = ["laptop", "phone"].map(|name| Browser::logged_in(&site, name));
+        let [laptop, phone] = [LAPTOP, PHONE].map(|name| Browser::logged_in(&site, name));
         let other = Browser::new(&site, "of another user");
         leads_to(&other.submit("/login", "/login", &[("user", "grace"), ("password", "compiler")]), "/");
         let cookie = laptop.cookie().expect("a cookie");
@@ -447,11 +594,11 @@ fn log_out_everywhere_leaves_none() {
 fn a_logout_ends_this_session_for_every_copy_of_its_cookie() {
     for place in Place::all() {
         let site = start(&place.url());
-        let [laptop, phone] = ["laptop", "phone"].map(|name| Browser::logged_in(&site, name));
+        let [laptop, phone] = [LAPTOP, PHONE].map(|name| Browser::logged_in(&site, name));
         let cookie = laptop.cookie().expect("a cookie");
         let answer = laptop.submit("/", "/logout", &[]);
         leads_to(&answer, "/login");
-        assert_eq!(answer.set_cookie(), Some("sid=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"));
+        assert_eq!(answer.set_cookie(), Some("login=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"));
         assert!(!laptop.is_logged_in() && !is_good(&site, &cookie));
         assert!(phone.is_logged_in());
     }
@@ -463,10 +610,16 @@ fn a_logout_ends_this_session_for_every_copy_of_its_cookie() {
 fn a_fresh_login_is_enough_for_something_sensitive_and_an_old_one_is_not() {
     for place in Place::all() {
         let site = start(&place.url());
-        let browser = Browser::logged_in(&site, "Firefox");
+        let browser = Browser::logged_in(&site, LAPTOP);
         let address = |browser: &Browser| {
             let page = browser.account().expect("it is logged in");
-            page.split(r#"name="email" value=""#).nth(1).expect("a field").split('"').next().map(str::to_owned).unwrap()
+            page.split(r#"name="email" type="email" value=""#)
+                .nth(1)
+                .expect("a field")
+                .split('"')
+                .next()
+                .map(str::to_owned)
+                .unwrap()
         };
         leads_to(&browser.submit("/", "/email", &[("email", "ada@example.com")]), "/");
         assert!(browser.account().unwrap().contains("<p role=\"status\">The address has been changed.</p>"));
@@ -477,7 +630,9 @@ fn a_fresh_login_is_enough_for_something_sensitive_and_an_old_one_is_not() {
         assert!(browser.account().unwrap().contains(r#"name="password""#));
         for password in [&[][..], &[("password", "")], &[("password", "compiler")]] {
             leads_to(&browser.submit("/", "/email", &[&[("email", "mallory@example.com")], password].concat()), "/");
-            assert!(browser.account().unwrap().contains("please type your password"));
+            let page = browser.account().unwrap();
+            assert!(page.contains("please type your password"), "{page}");
+            assert!(page.contains(r#"value="mallory@example.com""#), "what was typed stays: {page}");
             assert_eq!(address(&browser), "ada@example.com");
         }
         // With the password it is a fresh login: it gets a new id, and stays one device of the list.
@@ -493,13 +648,45 @@ fn a_fresh_login_is_enough_for_something_sensitive_and_an_old_one_is_not() {
 }
 
 #[test]
+fn a_switch_shows_at_once_what_an_old_login_has_to_do() {
+    for place in Place::all() {
+        let site = start(&place.url());
+        let (browser, other) = (Browser::logged_in(&site, LAPTOP), Browser::logged_in(&site, PHONE));
+        let is_on = |browser: &Browser| {
+            let page = browser.account().expect("it is logged in");
+            let is_on = page.contains(r#"<button name="pretend" value="off" role="switch" aria-checked="true">"#);
+            let is_off = page.contains(r#"<button name="pretend" value="on" role="switch" aria-checked="false">"#);
+            let asks = page.contains(r#"<input name="password""#);
+            assert!(is_on != is_off && asks == is_on, "{page}");
+            is_on
+        };
+        assert!(!is_on(&browser));
+        leads_to(&browser.submit("/", "/pretend-old", &[("pretend", "on")]), "/");
+        assert!(is_on(&browser) && !is_on(&other));
+        leads_to(&browser.submit("/", "/pretend-old", &[("pretend", "off")]), "/");
+        assert!(!is_on(&browser));
+
+        leads_to(&browser.submit("/", "/pretend-old", &[("pretend", "on")]), "/");
+        leads_to(&browser.submit("/", "/email", &[("email", "mallory@example.com")]), "/");
+        assert!(is_on(&browser));
+        assert!(!browser.account().unwrap().contains("mallory"), "it was typed, not changed");
+        // The password makes it a new login, which is not old.
+        let cookie = browser.cookie();
+        leads_to(&browser.submit("/", "/email", &[("email", "ada@example.com"), ("password", "engine")]), "/");
+        assert!(browser.account().unwrap().contains(r#"value="ada@example.com""#) && !is_on(&browser));
+        assert_ne!(browser.cookie(), cookie);
+    }
+}
+
+#[test]
 fn how_old_a_login_may_be_is_an_option() {
     let place = Place::sqlite();
     let site = start_with(&place.url(), &["--ask-again-after", "0"]);
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     leads_to(&browser.submit("/", "/email", &[("email", "ada@example.com")]), "/");
     let page = browser.account().unwrap();
-    assert!(page.contains("please type your password") && !page.contains("ada@example.com"), "{page}");
+    assert!(page.contains("please type your password") && page.contains("a login of the last 0 seconds"), "{page}");
+    assert!(!browser.account().unwrap().contains("ada@example.com"), "it was typed, not changed");
     leads_to(&browser.submit("/", "/email", &[("email", "ada@example.com"), ("password", "engine")]), "/");
     assert!(browser.account().unwrap().contains("ada@example.com"));
 }
@@ -509,7 +696,7 @@ fn a_session_that_is_ended_meanwhile_changes_nothing() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.socket());
     let site = start(&proxy.url());
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     let token = browser.token("/", "/email");
 
     let release = Arc::new(Barrier::new(2));
@@ -521,7 +708,8 @@ fn a_session_that_is_ended_meanwhile_changes_nothing() {
     };
     let before = loads();
     thread::scope(|scope| {
-        let request = scope.spawn(|| browser.post("/email", &[("csrf", &token), ("email", "mallory@example.com")]));
+        let request =
+            scope.spawn(|| browser.post("/email", &[("csrf_token", &token), ("email", "mallory@example.com")]));
         until(|| loads() > before);
         assert_eq!(manager(&redis.url()).group("ada").clear().unwrap(), 1);
         release.wait();
@@ -529,7 +717,7 @@ fn a_session_that_is_ended_meanwhile_changes_nothing() {
         leads_to(&answer, "/login");
         assert_eq!(answer.set_cookie(), None);
     });
-    assert!(!Browser::logged_in(&site, "Firefox").account().unwrap().contains("mallory"));
+    assert!(!Browser::logged_in(&site, LAPTOP).account().unwrap().contains("mallory"));
 }
 
 // ---- what goes wrong ----
@@ -538,16 +726,17 @@ fn a_session_that_is_ended_meanwhile_changes_nothing() {
 fn without_the_store_nobody_is_taken_for_logged_out() {
     let mut redis = Redis::start();
     let site = start(&redis.url());
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     let (cookie, token) = (browser.cookie(), browser.token("/", "/logout"));
     redis.kill();
     let mut answers = vec![browser.get("/"), browser.get("/login")];
     for path in ["/login", "/email", "/revoke", "/logout-elsewhere", "/logout-everywhere", "/logout"] {
-        answers.push(browser.post(path, &[("csrf", &token), ("user", "ada"), ("password", "engine")]));
+        answers.push(browser.post(path, &[("csrf_token", &token), ("user", "ada"), ("password", "engine")]));
     }
     let count = answers.len();
     for answer in answers {
         assert!(answer.expect(503).contains("<h1>Sessions are out of order; please try again soon</h1>"));
+        assert!(answer.body.contains(r#"<a class="button" href="/">Try again</a>"#), "{answer:?}");
         assert_eq!((answer.set_cookie(), answer.header("location")), (None, None));
     }
     assert_eq!(browser.cookie(), cookie);
@@ -572,18 +761,18 @@ fn the_owner_of_a_damaged_record_can_log_out_and_others_are_not_concerned() {
     let _: u32 = redis.run(&["RPUSH", &key, "a list"]);
 
     let page = broken.get("/");
-    assert!(page.expect(503).contains(r#"<form method="post" action="/logout"><button>Log out</button></form>"#));
+    assert!(page.expect(500).contains(r#"<form method="post" action="/logout"><button>Log out</button></form>"#));
     assert_eq!(page.set_cookie(), None);
-    broken.get("/logout").expect(503);
-    broken.post("/email", &[("email", "mallory@example.com")]).expect(503);
+    broken.get("/logout").expect(500);
+    broken.post("/email", &[("email", "mallory@example.com")]).expect(500);
     assert_eq!(redis.run::<String>(&["TYPE", &key]), "list");
     let answer = broken.post("/logout", &[]);
     leads_to(&answer, "/login");
     assert_eq!((max_age(&answer), broken.cookie(), redis.records().len()), (0, None, 1));
 
     // The list leaves out values of a device that cannot be read.
-    let _: u32 = redis.run(&["HSET", &redis.records()[0], ":user_agent", "no JSON"]);
-    assert_eq!(other.devices()[0][..2], ["unknown", "127.0.0.1, this device"]);
+    let _: u32 = redis.run(&["HSET", &redis.records()[0], ":device", "no JSON"]);
+    assert_eq!(other.devices()[0][..2], ["Unknown", "127.0.0.1, this device"]);
     assert!(broken.log_in(&[]).set_cookie().is_some() && broken.is_logged_in());
 }
 
@@ -591,10 +780,10 @@ fn the_owner_of_a_damaged_record_can_log_out_and_others_are_not_concerned() {
 fn a_form_is_read_up_to_a_limit() {
     let place = Place::sqlite();
     let site = start(&place.url());
-    let browser = Browser::logged_in(&site, "Firefox");
+    let browser = Browser::logged_in(&site, LAPTOP);
     let token = browser.token("/", "/email");
-    leads_to(&browser.post("/email", &[("csrf", &token), ("email", &"x".repeat(3000))]), "/");
-    browser.post("/email", &[("csrf", &token), ("email", &"y".repeat(4096))]).expect(413);
+    leads_to(&browser.post("/email", &[("csrf_token", &token), ("email", &"x".repeat(3000))]), "/");
+    browser.post("/email", &[("csrf_token", &token), ("email", &"y".repeat(4096))]).expect(413);
     let page = browser.account().unwrap();
     assert!(page.contains(&"x".repeat(3000)) && !page.contains(&"y".repeat(100)), "{page}");
 
@@ -620,7 +809,7 @@ fn without_a_store_it_keeps_sessions_in_a_file_that_goes_with_it() {
         command.args(["--listen", "127.0.0.1:0"]).env("TMPDIR", temporary.path()).env_remove("SESSION_SECRET");
         let mut site = Example::spawn(command);
         site.wait_for_url();
-        assert!(Browser::logged_in(&site, "Firefox").is_logged_in());
+        assert!(Browser::logged_in(&site, LAPTOP).is_logged_in());
         assert_eq!(left(), 1);
         site.signal(signal);
         assert_eq!((site.wait(), left(), site.stderr().as_str()), (Some(0), 0, ""), "{signal}");

@@ -89,7 +89,7 @@ fn heading_of(answer: &Answer) -> (u64, i32) {
 }
 
 fn shows(answer: &Answer, key: &str, value: &str) -> bool {
-    answer.expect(200).contains(&format!("<tr><th>{key}</th><td>{value}</td></tr>\n"))
+    answer.expect(200).contains(&format!("<div><dt>{key}</dt><dd>{value}</dd></div>\n"))
 }
 
 /// The visit number and the worker, from the heading of a page.
@@ -100,6 +100,27 @@ fn heading(page: &str) -> Option<(u64, i32)> {
     Some((visit.parse().ok()?, worker.parse().ok()?))
 }
 
+/// The workers that a page lists, the newest first.
+fn chips(answer: &Answer) -> Vec<i32> {
+    let chips = answer.expect(200).split("<li style=").skip(1);
+    let pid = |chip: &str| chip.split('>').nth(1)?.split('<').next()?.parse().ok();
+    chips.map(|chip| pid(chip).expect("a process id")).collect()
+}
+
+/// The token of a form of the page.
+fn token(page: &Answer, action: &str) -> String {
+    let form = format!(r#"<form method="post" action="{action}"><input type="hidden" name="csrf_token" value=""#);
+    let (_, rest) = page.expect(200).split_once(&form).expect("a form");
+    rest.split('"').next().expect("a split has a first part").to_owned()
+}
+
+/// Fills a form of the page and sends it. It has to lead back to the page.
+fn submit(client: &Client, action: &str, fields: &[(&str, &str)]) {
+    let token = token(&client.get("/"), action);
+    let answer = client.post(action, &[&[("csrf_token", token.as_str())], fields].concat());
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/")), "{}", answer.body);
+}
+
 /// Asks for the page until each of these workers has answered. Sees that every answer has the whole session.
 fn ask_every_worker(client: &Client, workers: &BTreeSet<i32>, visits: &mut u64, values: &[(&str, &str)]) {
     let mut answered = BTreeSet::new();
@@ -108,6 +129,7 @@ fn ask_every_worker(client: &Client, workers: &BTreeSet<i32>, visits: &mut u64, 
         let (visit, worker) = heading_of(&page);
         *visits += 1;
         assert_eq!(visit, *visits);
+        assert_eq!(chips(&page)[0], worker);
         for (key, value) in values {
             assert!(shows(&page, key, value), "{key} is missing at worker {worker}: {}", page.body);
         }
@@ -146,7 +168,7 @@ fn every_worker_sees_the_whole_session_and_no_visit_is_lost() {
         let stranger = server.client();
         let page = stranger.get("/");
         assert_eq!(heading_of(&page).0, 1);
-        assert!(!page.body.contains("Ada") && !page.body.contains("town"), "{}", page.body);
+        assert!(!page.body.contains("<dt>") && !page.body.contains("Köln"), "{}", page.body);
         stranger.get("/get-session?key=name").expect(404);
         assert_eq!(place.records(), 2);
     }
@@ -169,6 +191,117 @@ fn a_killed_worker_loses_nothing_and_is_replaced() {
             ask_every_worker(&client, &workers, &mut visits, &[("name", "Ada")]);
             assert!(server.stderr().ends_with(&format!("prefork: worker {killed} has ended; starting another\n")));
         }
+    }
+}
+
+#[test]
+fn the_page_lists_the_workers_that_answered_the_last_ten_visits() {
+    for place in Place::all() {
+        let server = Prefork::start(&place.url());
+        let client = server.client();
+        let mut answered = Vec::new();
+        for _ in 0..15 {
+            let page = client.get("/");
+            answered.insert(0, heading_of(&page).1);
+            answered.truncate(10);
+            assert_eq!(chips(&page), answered);
+            let current: Vec<&str> = page.body.split(r#" aria-current="true">"#).skip(1).collect();
+            assert!(current.len() == 1 && current[0].starts_with(&format!("{}<", answered[0])), "{page:?}");
+        }
+        let stranger = server.client().get("/");
+        assert_eq!(chips(&stranger), [heading_of(&stranger).1]);
+    }
+}
+
+#[test]
+fn a_client_that_keeps_its_connections_meets_every_worker() {
+    let place = Place::sqlite();
+    let server = Prefork::start(&place.url());
+    let browser = Client::new(&server.url, "a test", 3);
+    let page = browser.get("/");
+    assert_eq!(page.header("connection"), Some("close"));
+    ask_every_worker(&browser, &server.workers(), &mut 1, &[]);
+    submit(&browser, "/set", &[("key", "name"), ("value", "Ada")]);
+    browser.get("/get-session?key=name").expect(200);
+}
+
+#[test]
+fn a_button_kills_the_worker_that_takes_the_click_and_nothing_is_lost() {
+    for place in Place::all() {
+        let server = Prefork::start(&place.url());
+        let client = server.client();
+        submit(&client, "/set", &[("key", "name"), ("value", "Ada")]);
+        let mut visits = 1;
+        let mut workers = server.workers();
+        for _ in 0..2 {
+            submit(&client, "/kill", &[]);
+            let page = client.get("/");
+            visits += 2;
+            assert_eq!(heading_of(&page).0, visits);
+            assert!(shows(&page, "name", "Ada"), "{page:?}");
+            let (_, notice) = page.body.split_once("<p role=\"status\">Worker ").expect("a notice");
+            let (killed, notice) = notice.split_once(' ').expect("a process id");
+            assert!(notice.starts_with("took your click, and was killed. Nothing is lost: look.</p>"), "{notice}");
+            let killed: i32 = killed.parse().expect("a process id");
+            assert!(workers.contains(&killed));
+            let now =
+                until_some(|| Some(server.workers()).filter(|now| now.len() == WORKERS && !now.contains(&killed)));
+            assert_eq!(now.intersection(&workers).count(), WORKERS - 1, "one was killed");
+            workers = now;
+            ask_every_worker(&client, &workers, &mut visits, &[("name", "Ada")]);
+            assert!(!client.get("/").expect(200).contains("role=\"status\""), "it is said once");
+            visits += 1;
+            assert!(server.stderr().ends_with(&format!("prefork: worker {killed} has ended; starting another\n")));
+        }
+    }
+}
+
+#[test]
+fn a_post_without_the_right_token_is_refused_and_changes_nothing() {
+    for place in Place::all() {
+        let server = Prefork::start(&place.url());
+        let (client, attacker) = (server.client(), server.client());
+        submit(&client, "/set", &[("key", "name"), ("value", "Ada")]);
+        let (workers, cookie) = (server.workers(), client.cookie());
+        let foreign = token(&attacker.get("/"), "/set");
+        for token in [None, Some(""), Some("a guess"), Some(&foreign)] {
+            let token: Vec<_> = token.into_iter().map(|token| ("csrf_token", token)).collect();
+            for action in ["/set", "/kill", "/end"] {
+                let answer = client.post(action, &[&token[..], &[("key", "name"), ("value", "Mallory")]].concat());
+                assert!(answer.expect(403).contains(r#"<a class="button" href="/">"#), "no page is a dead end");
+                assert_eq!(answer.set_cookie(), None);
+            }
+        }
+        assert_eq!(client.get("/get-session?key=name").expect(200), "Ada");
+        assert_eq!((server.workers(), client.cookie(), server.stderr().as_str()), (workers, cookie, ""));
+    }
+}
+
+#[test]
+fn the_forms_of_the_page_change_the_session_and_lead_back_to_it() {
+    for place in Place::all() {
+        let server = Prefork::start(&place.url());
+        let client = server.client();
+        submit(&client, "/set", &[("key", "name"), ("value", "Ada")]);
+        submit(&client, "/set", &[("key", "town"), ("value", "")]);
+        submit(&client, "/set", &[("key", "name"), ("value", "Grace")]);
+        let page = client.get("/");
+        assert!(shows(&page, "name", "Grace") && shows(&page, "town", ""), "{page:?}");
+        for key in ["", "visits", "workers"] {
+            submit(&client, "/set", &[("key", key), ("value", "many")]);
+            let page = client.get("/");
+            assert!(page.body.contains("<p role=\"status\">Please choose another key"), "{page:?}");
+            assert!(!page.body.contains("many"), "{page:?}");
+        }
+        let token = token(&client.get("/"), "/set");
+        let long = client.post("/set", &[("csrf_token", &token), ("key", &"k".repeat(2000)), ("value", "x")]);
+        assert!(long.expect(413).contains(r#"<a class="button" href="/">"#), "no page is a dead end");
+
+        let cookie = client.cookie().expect("a cookie");
+        submit(&client, "/end", &[]);
+        assert_eq!((client.cookie(), place.records()), (None, 0));
+        server.client().get_with_cookie("/get-session?key=name", &cookie).expect(404);
+        assert_eq!(heading_of(&client.get("/")).0, 1);
     }
 }
 
@@ -263,7 +396,7 @@ fn keep_alive(server: &Prefork) -> TcpStream {
     connection.set_read_timeout(Some(PATIENCE)).expect("a time to wait");
     connection.write_all(b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n").expect("it reads");
     let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\nno such page") {
+    while !answer.ends_with(b"</html>\n") {
         let mut bytes = [0; 1024];
         let count = connection.read(&mut bytes).expect("an answer");
         assert_ne!(count, 0, "the connection was closed");
@@ -275,12 +408,11 @@ fn keep_alive(server: &Prefork) -> TcpStream {
 #[test]
 fn a_signal_at_any_time_after_the_start_ends_it() {
     let redis = Redis::start();
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     for attempt in 0..20 {
         let mut server = Prefork::run(["--listen", "127.0.0.1:0", "--store", &redis.url()], Some(SECRET));
         server.wait_for_url();
-        assert!(server.stdout().contains(&format!(" with {cores} workers of ")), "{}", server.stdout());
-        let started = attempt % (cores + 1);
+        assert!(server.stdout().contains(&format!(" with {WORKERS} workers of ")), "{}", server.stdout());
+        let started = attempt % (WORKERS + 1);
         until(|| server.workers().len() >= started);
         server.signal(Signal::SIGTERM);
         assert_eq!((server.wait(), server.stderr().as_str()), (Some(0), ""));
@@ -521,15 +653,41 @@ fn requests_that_cannot_be_served_are_told_so_and_make_no_session() {
         ("/set-session?key=name", 400),
         ("/set-session?value=Ada", 400),
         ("/set-session?key=visits&value=many", 400),
+        ("/set-session?key=workers&value=many", 400),
+        ("/set", 404),
+        ("/kill", 404),
+        ("/end", 404),
     ] {
         let answer = client.get(path);
         answer.expect(status);
         assert_eq!(answer.set_cookie(), None, "{path}");
     }
     client.get(&format!("/set-session?key={}&value=x", "k".repeat(2000))).expect(413);
-    client.post("/set-session?key=name&value=Ada", &[("body", "")]).expect(405);
+    for path in ["/set-session?key=name&value=Ada", "/clear-session", "/"] {
+        client.post(path, &[("key", "name"), ("value", "Ada")]).expect(404);
+    }
+    client.post("/set", &[("key", "name"), ("value", &"x".repeat(5000))]).expect(413);
     assert_eq!((client.cookie(), redis.keys()), (None, vec![]));
     assert_eq!(server.stderr(), "");
+}
+
+#[test]
+fn the_owner_of_a_damaged_record_can_start_over() {
+    let redis = Redis::start();
+    let server = Prefork::start(&redis.url());
+    let client = server.client();
+    set(&client, "name", "Ada");
+    let key = redis.records().remove(0);
+    let _: u32 = redis.run(&["DEL", &key]);
+    let _: u32 = redis.run(&["RPUSH", &key, "a list"]);
+
+    let page = client.get("/");
+    assert!(page.expect(500).contains(r#"<form method="post" action="/end"><button>Log out</button></form>"#));
+    client.post("/set", &[("key", "name"), ("value", "Grace")]).expect(500);
+    let answer = client.post("/end", &[]);
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
+    assert_eq!((client.cookie(), redis.records().len()), (None, 0));
+    assert_eq!(heading_of(&client.get("/")).0, 1);
 }
 
 #[test]
@@ -543,13 +701,18 @@ fn without_the_store_nobody_has_a_session_until_it_is_back() {
     redis.kill();
     for path in ["/", "/get-session?key=name", "/set-session?key=name&value=Grace", "/clear-session"] {
         let answer = client.get(path);
-        assert_eq!(answer.expect(503), "sessions are out of order; please try again soon", "{path}");
+        let page = answer.expect(503);
+        assert!(page.contains("<h1>Sessions are out of order; please try again soon</h1>"), "{path}: {page}");
+        assert!(page.contains(r#"<a class="button" href="/">Try again</a>"#), "{path}: {page}");
         assert_eq!(answer.set_cookie(), None, "{path}");
+    }
+    for path in ["/set", "/kill", "/end"] {
+        client.post(path, &[("key", "name"), ("value", "Grace")]).expect(503);
     }
     client.get("/nowhere").expect(404);
     assert_eq!(client.cookie(), cookie);
     let stderr = server.stderr();
-    assert_eq!(stderr.lines().count(), 4, "{stderr}");
+    assert_eq!(stderr.lines().count(), 7, "{stderr}");
     assert!(stderr.lines().all(|line| line.starts_with("prefork: the session store failed: ")), "{stderr}");
 
     // It comes back empty: the visitor has no session, and can get one.
