@@ -3,12 +3,12 @@
 //!     export SESSION_SECRET="$(openssl rand -base64 48)" # keep it: with another secret, all visitors begin anew
 //!     cargo run -p examples --bin first
 
-use multi_process_session::{Error, Secret, SessionManager};
+use multi_process_session::{Error, Secret, SessionManager, SqliteStore};
 use tiny_http::{Request, Response, ResponseBox, Server};
 
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let manager = SessionManager::builder(Secret::from_env("SESSION_SECRET")?)
-        .store_url("sqlite://sessions.db")
+        .store(SqliteStore::new("sessions.db"))
         .secure(false) // for plain http, while developing
         .build()?;
     let server = Server::http(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080"))?;

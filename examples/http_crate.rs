@@ -11,7 +11,7 @@
 //! `--listen ADDRESS:PORT` takes another address. The file `sessions.db`, in the folder where this runs, keeps the
 //! sessions.
 
-use multi_process_session::{Error, Secret, SessionManager};
+use multi_process_session::{Error, Secret, SessionManager, SqliteStore};
 use oxhttp::Server;
 use oxhttp::model::{Body, Method, Request, Response};
 use std::env;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let manager = SessionManager::builder(Secret::from_env("SESSION_SECRET")?)
-        .store_url("sqlite://sessions.db")
+        .store(SqliteStore::new("sessions.db"))
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()?;
     let listen = env::args().skip_while(|argument| argument != "--listen").nth(1);

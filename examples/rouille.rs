@@ -9,13 +9,13 @@
 //! another address. The file `sessions.db`, in the folder where this runs, keeps the sessions. `login.rs` shows more:
 //! "remember me", the list of devices, and logouts elsewhere.
 
-use multi_process_session::{Error, Secret, Session, SessionManager};
+use multi_process_session::{Error, Secret, Session, SessionManager, SqliteStore};
 use rouille::{Request, Response, post_input};
 use std::env;
 
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let manager = SessionManager::builder(Secret::from_env("SESSION_SECRET")?)
-        .store_url("sqlite://sessions.db")
+        .store(SqliteStore::new("sessions.db"))
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()?;
     let listen = env::args().skip_while(|argument| argument != "--listen").nth(1);

@@ -10,7 +10,7 @@
 //! `--listen ADDRESS:PORT` takes another address. The file `sessions.db`, in the folder where this runs, keeps the
 //! sessions. This much HTTP is enough behind a reverse proxy, not on the open internet.
 
-use multi_process_session::{Error, Secret, SessionManager};
+use multi_process_session::{Error, Secret, SessionManager, SqliteStore};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
@@ -25,7 +25,7 @@ const LONGEST: u64 = 16 * 1024;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let manager = SessionManager::builder(Secret::from_env("SESSION_SECRET")?)
-        .store_url("sqlite://sessions.db")
+        .store(SqliteStore::new("sessions.db"))
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()?;
     let listen = env::args().skip_while(|argument| argument != "--listen").nth(1);

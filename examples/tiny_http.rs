@@ -11,7 +11,7 @@
 //! `--listen ADDRESS:PORT` takes another address. The file `sessions.db`, in the folder where this runs, keeps the
 //! sessions.
 
-use multi_process_session::{Error, Secret, SessionManager};
+use multi_process_session::{Error, Secret, SessionManager, SqliteStore};
 use std::{env, thread};
 use tiny_http::{Method, Request, Response, ResponseBox, Server};
 
@@ -20,7 +20,7 @@ const THREADS: usize = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let manager = SessionManager::builder(Secret::from_env("SESSION_SECRET")?)
-        .store_url("sqlite://sessions.db")
+        .store(SqliteStore::new("sessions.db"))
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()?;
     let listen = env::args().skip_while(|argument| argument != "--listen").nth(1);

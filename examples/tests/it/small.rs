@@ -50,9 +50,9 @@ pub fn while_locked<T>(sqlite: &Sqlite, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Sees that an example ends without a secret, and says how to make one.
+/// Sees that an example does not start without a secret, and names the variable for it.
 pub fn needs_a_secret(program: &str) {
     let mut example = Example::run(program, [""; 0], None);
     assert_eq!(example.wait(), Some(1));
-    assert!(example.stderr().contains("openssl rand -base64 48"), "{}", example.stderr());
+    assert!(example.stderr().contains("SESSION_SECRET"), "{}", example.stderr());
 }

@@ -45,6 +45,6 @@ fn it_lives_on_when_the_store_is_sick() {
 }
 
 #[test]
-fn without_a_secret_it_says_how_to_make_one() {
+fn without_a_secret_it_does_not_start() {
     needs_a_secret(PROGRAM);
 }
