@@ -1,9 +1,15 @@
 //! The example `cgi`, as a web server calls it (RFC 3875): with variables in its environment, and the form on its
 //! standard input.
 
+use crate::client::Client;
+use crate::example::Example;
 use crate::small::{SECRET, while_locked};
+use crate::support::ports::free_port;
 use crate::support::sqlite::Sqlite;
+use crate::support::until;
 use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -139,4 +145,31 @@ fn without_a_secret_it_says_how_to_make_one_in_the_log_alone() {
     let answer = call(command, "");
     assert!(answer.status == 500 && !answer.body.contains("SESSION_SECRET"), "{}", answer.body);
     assert!(answer.log.contains("openssl rand -base64 48"), "{}", answer.log);
+}
+
+#[test]
+fn the_web_server_of_busybox_runs_it() {
+    if Command::new("busybox").arg("true").status().is_err() {
+        eprintln!("busybox is not installed: the other tests call the program themselves");
+        return;
+    }
+    let sqlite = Sqlite::new();
+    let programs = sqlite.folder().join("www/cgi-bin");
+    std::fs::create_dir_all(&programs).expect("a folder");
+    symlink(PROGRAM, programs.join("cgi")).expect("a link");
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new("busybox");
+    command.args(["httpd", "-f", "-p", &address, "-h", "www"]).current_dir(sqlite.folder());
+    command.envs([("SESSION_SECRET", SECRET), ("SESSION_STORE", &sqlite.url())]);
+    let _server = Example::spawn(command);
+    until(|| TcpStream::connect(&address).is_ok());
+
+    let browser = Client::of_plain_pages(&format!("http://{address}"));
+    let page = browser.get("/cgi-bin/cgi");
+    let (_, rest) = page.expect(200).split_once(r#"name="csrf_token" value=""#).expect("a form with a token");
+    let token = rest.split('"').next().expect("a split has a first part");
+    let answer = browser.post("/cgi-bin/cgi", &[("csrf_token", token), ("name", "Ada")]);
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/cgi-bin/cgi")));
+    assert!(browser.get("/cgi-bin/cgi").expect(200).contains("<h1>Hello Ada</h1>"));
+    browser.post("/cgi-bin/cgi", &[("name", "Eve")]).expect(403);
 }

@@ -3,7 +3,9 @@
 use crate::client::{Answer, Client};
 use crate::example::Example;
 use crate::support::sqlite::Sqlite;
+use crate::support::until;
 use std::process::Command;
+use std::thread;
 
 /// A secret of the tests.
 pub const SECRET: &str = "a secret of the tests, of 32 bytes and more";
@@ -41,6 +43,21 @@ impl Small {
         let log = self.example.stderr();
         assert!(log.contains("the session store failed: ") && !log.contains("panicked"), "{log}");
     }
+}
+
+/// Sees that an example answers a visitor who has no session, while the store lets another one wait.
+pub fn answers_while_another_waits(server: &Small, slow: impl Fn() + Sync, quick: impl Fn()) {
+    // On a busy machine, the other one may have given up before the visitor is answered.
+    until(|| {
+        while_locked(&server.sqlite, || {
+            thread::scope(|scope| {
+                let slow = scope.spawn(&slow);
+                // At least the last of them comes later than the slow request.
+                (0..5).for_each(|_| quick());
+                !slow.is_finished()
+            })
+        })
+    });
 }
 
 /// Does something while another process keeps everybody else from writing into the file.

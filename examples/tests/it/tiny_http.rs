@@ -1,6 +1,6 @@
 //! The example `tiny_http`.
 
-use crate::small::{Small, needs_a_secret};
+use crate::small::{Small, answers_while_another_waits, needs_a_secret};
 use std::thread;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tiny_http");
@@ -33,6 +33,18 @@ fn a_visitor_who_only_looks_gets_no_session() {
     robot.get("/cart").expect(404);
     assert_eq!(robot.cookie(), None);
     assert!(!server.sqlite.path().exists(), "nobody has asked the store");
+}
+
+#[test]
+fn a_visitor_who_waits_for_the_store_does_not_keep_others_waiting() {
+    let server = Small::start(PROGRAM, &["--listen", "127.0.0.1:0"]);
+    let (ada, robot) = (server.client(), server.client());
+    ada.post("/cart", &[]).expect(200);
+    answers_while_another_waits(
+        &server,
+        || drop(ada.post("/cart", &[])),
+        || drop(robot.get("/").expect(200).to_owned()),
+    );
 }
 
 #[test]
