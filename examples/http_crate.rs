@@ -10,6 +10,9 @@
 //!
 //! `--listen ADDRESS:PORT` takes another address. The file `sessions.db`, in the folder where this runs, keeps the
 //! sessions.
+//!
+//! `astra` is another server with these types. Its version 0.4.0 sometimes misses that a request has come, and then the
+//! client waits until it gives up. That happens on pages without sessions too.
 
 use multi_process_session::{Error, Secret, SessionManager, SqliteStore};
 use oxhttp::Server;

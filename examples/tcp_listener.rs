@@ -53,8 +53,7 @@ fn answer_requests(listener: &TcpListener, manager: &SessionManager) {
 fn serve(manager: &SessionManager, connection: &TcpStream) -> io::Result<()> {
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(connection.take(LONGEST));
-    let answer = match read_request(&mut reader)? {
+    let answer = match read_request(BufReader::new(connection.take(LONGEST)))? {
         Some(request) => page(manager, &request).unwrap_or_else(|error| {
             eprintln!("tcp_listener: {error}");
             Answer::new(error.http_status(), "please try again soon\n")
@@ -62,9 +61,9 @@ fn serve(manager: &SessionManager, connection: &TcpStream) -> io::Result<()> {
         None => Answer::new(400, "this is not a request, or it is too long\n"),
     };
     write_answer(connection, &answer)?;
-    // If a connection is closed while a body is still coming, the client may lose the answer.
+    // If a connection is closed before its request has come as a whole, the client may lose the answer.
     connection.shutdown(Shutdown::Write)?;
-    io::copy(&mut reader, &mut io::sink())?;
+    io::copy(&mut connection.take(LONGEST), &mut io::sink())?;
     Ok(())
 }
 
@@ -90,7 +89,6 @@ fn page(manager: &SessionManager, request: &Request) -> Result<Answer, Error> {
 
 // ---- HTTP ----
 
-#[derive(Default)]
 struct Request {
     method: String,
     path: String,
@@ -111,7 +109,7 @@ impl Answer {
 }
 
 /// Reads a request up to the empty line before its body. Gives `None` if this is not a request.
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+fn read_request(mut reader: impl BufRead) -> io::Result<Option<Request>> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line)?;
     let start = String::from_utf8_lossy(&line);

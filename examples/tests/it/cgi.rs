@@ -7,8 +7,10 @@ use crate::small::{SECRET, while_locked};
 use crate::support::ports::free_port;
 use crate::support::sqlite::Sqlite;
 use crate::support::until;
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -40,7 +42,7 @@ impl Answer {
     }
 }
 
-/// Starts a process for this request, as a web server does.
+/// Starts a process for this request, as a web server does. The `Cookie` header is in Latin-1.
 fn request(sqlite: &Sqlite, method: &str, cookie: Option<&str>, form: &str) -> Answer {
     let mut command = Command::new(PROGRAM);
     command.env_clear().envs([
@@ -53,7 +55,8 @@ fn request(sqlite: &Sqlite, method: &str, cookie: Option<&str>, form: &str) -> A
         ("QUERY_STRING", ""),
         ("REMOTE_ADDR", "127.0.0.1"),
     ]);
-    command.envs(cookie.map(|cookie| ("HTTP_COOKIE", cookie)));
+    let latin1 = |text: &str| OsString::from_vec(text.chars().map(|character| character as u8).collect());
+    command.envs(cookie.map(|cookie| ("HTTP_COOKIE", latin1(cookie))));
     if method == "POST" {
         let length = form.len().to_string();
         command.envs([("CONTENT_LENGTH", length.as_str()), ("CONTENT_TYPE", "application/x-www-form-urlencoded")]);
