@@ -14,7 +14,7 @@
 
 use multi_process_session::{ConfigError, Error, Secret, SessionManager};
 use std::env;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// The length of the longest form, in bytes.
 const LONGEST_FORM: u64 = 4096;
@@ -22,13 +22,14 @@ const LONGEST_FORM: u64 = 4096;
 fn main() {
     let answer = answer().unwrap_or_else(|error| {
         eprintln!("cgi: {error}");
-        Answer::new(500, "<p>This program is not set up.</p>")
+        Answer::new(500, "This program is not set up", "")
     });
-    print!("Status: {} \r\n", answer.status);
+    let mut text = format!("Status: {} \r\n", answer.status);
     for (name, value) in &answer.headers {
-        print!("{name}: {value}\r\n");
+        text += &format!("{name}: {value}\r\n");
     }
-    print!("Content-Type: text/html; charset=utf-8\r\n\r\n{}", answer.body);
+    text += "Content-Type: text/html; charset=utf-8\r\n\r\n";
+    let _ = io::stdout().write_all((text + &answer.body).as_bytes()); // Fails if the client has gone.
 }
 
 struct Answer {
@@ -38,8 +39,19 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(status: u16, body: impl Into<String>) -> Answer {
-        Answer { status, headers: Vec::new(), body: body.into() }
+    fn new(status: u16, title: &str, body: &str) -> Answer {
+        let body = format!(
+            r#"<!doctype html>
+<html lang="en">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<main>
+<h1>{title}</h1>
+{body}</main>
+</html>
+"#
+        );
+        Answer { status, headers: Vec::new(), body }
     }
 }
 
@@ -50,7 +62,7 @@ fn answer() -> Result<Answer, ConfigError> {
         .build()?;
     Ok(page(&manager).unwrap_or_else(|error| {
         eprintln!("cgi: {error}");
-        Answer::new(error.http_status(), "<p>Please try again soon.</p>")
+        Answer::new(error.http_status(), "Please try again soon", "")
     }))
 }
 
@@ -61,34 +73,26 @@ fn page(manager: &SessionManager) -> Result<Answer, Error> {
         "GET" => {
             let name: String = session.get("name")?.unwrap_or_default();
             let token = session.csrf_field();
-            Answer::new(
-                200,
-                format!(
-                    r#"<!doctype html>
-<html lang="en">
-<meta name="viewport" content="width=device-width">
-<title>Hello</title>
-<h1>Hello {}</h1>
-<form method="post">{token}<label>Your name <input name="name"></label> <button>Save</button></form>
-</html>
-"#,
-                    site::escape(&name)
-                ),
-            )
+            let form = format!(
+                r#"<form method="post">{token}
+<label>Your name <input name="name" autocomplete="name"></label> <button>Save</button></form>
+"#
+            );
+            Answer::new(200, &format!("Hello {}", site::escape(&name)), &form)
         }
         "POST" => {
             let form = form();
             let field = |name| form.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value);
             if session.verify_csrf(field("csrf_token")) {
                 session.set("name", field("name"))?;
-                let mut answer = Answer::new(303, "");
+                let mut answer = Answer::new(303, "Saved", "");
                 answer.headers.push(("Location".to_owned(), variable("SCRIPT_NAME")));
                 answer
             } else {
-                Answer::new(403, "<p>This form is out of date.</p>")
+                Answer::new(403, "This form is out of date", "")
             }
         }
-        _ => Answer::new(405, "<p>Only GET and POST are answered.</p>"),
+        _ => Answer::new(405, "Only GET and POST are answered", ""),
     };
     session.save_into(&mut answer.headers)?;
     Ok(answer)

@@ -69,9 +69,11 @@ fn home(session: &mut Session) -> Result<Response, Error> {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
+<main>
 <h1>{title}</h1>
 <p role="status">{notice}</p>
 {form}
+</main>
 </html>
 "#
     );

@@ -34,24 +34,24 @@ impl Client {
 
     /// Like `get`, for a server that may end in the middle of the answer.
     pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {
-        self.answer(self.agent.get(self.at(path)).call())
+        answer(self.agent.get(self.at(path)).call(), self.all_personal)
     }
 
     /// Sends a `Cookie` header of its own.
     pub fn get_with_cookie(&self, path: &str, cookie: &str) -> Answer {
-        self.answer(self.agent.get(self.at(path)).header("Cookie", cookie).call()).expect("an answer")
+        answer(self.agent.get(self.at(path)).header("Cookie", cookie).call(), self.all_personal).expect("an answer")
     }
 
     pub fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
-        self.answer(self.agent.post(self.at(path)).send_form(form.iter().copied())).expect("an answer")
+        answer(self.agent.post(self.at(path)).send_form(form.iter().copied()), self.all_personal).expect("an answer")
     }
 
     pub fn put(&self, path: &str) -> Answer {
-        self.answer(self.agent.put(self.at(path)).send_empty()).expect("an answer")
+        answer(self.agent.put(self.at(path)).send_empty(), self.all_personal).expect("an answer")
     }
 
     pub fn delete(&self, path: &str) -> Answer {
-        self.answer(self.agent.delete(self.at(path)).call()).expect("an answer")
+        answer(self.agent.delete(self.at(path)).call(), self.all_personal).expect("an answer")
     }
 
     fn at(&self, path: &str) -> String {
@@ -70,19 +70,22 @@ impl Client {
         let cookie = ureq::Cookie::parse(cookie.to_owned(), &url).expect("a cookie");
         self.agent.cookie_jar_lock().insert(cookie, &url).expect("it fits the site");
     }
+}
 
-    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, ureq::Error> {
-        let mut response = response?;
-        let body = response.body_mut().read_to_string()?;
-        let headers = response.headers();
-        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
-        let answer = Answer { status: response.status().as_u16(), headers: headers.collect(), body };
-        if self.all_personal || answer.set_cookie().is_some() {
-            let cached = answer.header("cache-control");
-            assert!(cached.is_some_and(|value| value.contains("no-store")), "no cache may keep this: {answer:?}");
-        }
-        Ok(answer)
+fn answer(
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    is_personal: bool,
+) -> Result<Answer, ureq::Error> {
+    let mut response = response?;
+    let body = response.body_mut().read_to_string()?;
+    let headers = response.headers();
+    let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
+    let answer = Answer { status: response.status().as_u16(), headers: headers.collect(), body };
+    if is_personal || answer.set_cookie().is_some() {
+        let cached = answer.header("cache-control");
+        assert!(cached.is_some_and(|value| value.contains("no-store")), "no cache may keep this: {answer:?}");
     }
+    Ok(answer)
 }
 
 #[derive(Debug)]
