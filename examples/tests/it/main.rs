@@ -6,7 +6,16 @@
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
+mod cgi;
 mod client;
 mod example;
+mod first;
+#[cfg(feature = "http_crate")]
+mod http_crate;
 mod login;
 mod prefork;
+#[cfg(feature = "rouille")]
+mod rouille;
+mod small;
+mod tcp_listener;
+mod tiny_http;
