@@ -67,8 +67,7 @@ fn answer() -> Result<Answer, ConfigError> {
 }
 
 fn page(manager: &SessionManager) -> Result<Answer, Error> {
-    // A cookie need not be UTF-8.
-    let mut session = manager.load(env::var_os("HTTP_COOKIE").unwrap_or_default().as_encoded_bytes())?;
+    let mut session = manager.load(&env::var_os("HTTP_COOKIE").unwrap_or_default())?;
     let mut answer = match variable("REQUEST_METHOD").as_str() {
         "GET" => {
             let name: String = session.get("name")?.unwrap_or_default();

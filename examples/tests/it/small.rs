@@ -73,5 +73,6 @@ pub fn while_locked<T>(sqlite: &Sqlite, work: impl FnOnce() -> T) -> T {
 pub fn needs_a_secret(program: &str) {
     let mut example = Example::run(program, [""; 0], None);
     assert_eq!(example.wait(), Some(1));
-    assert!(example.stderr().contains("SESSION_SECRET"), "{}", example.stderr());
+    assert!(example.stderr().contains("SESSION_SECRET is not set"), "{}", example.stderr());
+    assert!(example.stderr().contains("openssl rand -base64 48"), "{}", example.stderr());
 }
