@@ -6,8 +6,8 @@
 //! - Whether the session is alive is looked at after that: its generation, and its membership in its group. Both end
 //!   with the session and never come back, because an id is never used twice. So if they are there, the session was
 //!   alive when the record was read, and the answer is that of a load at that moment.
-//! - The time is worked out from when the record expires and how long its key still lives. If the life changes between
-//!   these two commands, the time is wrong by that change: at worst, a refresh comes one load later or earlier.
+//! - The time is that of Redis, and later than when the record was read. How long the key still lives does not matter:
+//!   somebody else may have changed that.
 //! - Everything else is left to the script: a record that is not alive or needs a refresh, one whose id was replaced,
 //!   and one that is damaged.
 
@@ -23,7 +23,7 @@ use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::failure::{Affects, Failure};
 use redis::Value;
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What plain commands found under a key.
 pub(crate) enum Found {
@@ -45,7 +45,7 @@ impl Operation<'_> {
         let (generation_key, own_key) = (&keys[0], &keys[1]);
         let mut commands = Commands::default();
         commands.add(&["HGETALL", own_key]);
-        commands.add(&["PTTL", own_key]);
+        commands.add(&["TIME"]);
         commands.add(&["HGET", generation_key, "began"]);
         if let Some(members) = keys.get(2) {
             commands.add(&["ZSCORE", members, &key.id.to_string()]);
@@ -68,8 +68,8 @@ impl Operation<'_> {
     }
 }
 
-/// Looks at the replies: the fields, how long the key lives, the generation, and in a group the membership. Gives
-/// `None` if the script has to look.
+/// Looks at the replies: the fields, the time, the generation, and in a group the membership. Gives `None` if the
+/// script has to look.
 fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();
@@ -77,11 +77,11 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
     if fields.is_empty || fields.state.is_none() && fields.has_trace && !fields.has_forward {
         return Some(Found::Nothing);
     }
-    let (Value::Int(left), Value::BulkString(generation)) = (next()?, next()?) else { return None };
+    let now = UNIX_EPOCH + Duration::from_millis(state::clock(next()?)?);
+    let Value::BulkString(generation) = next()? else { return None };
     let is_member = next() != Some(Value::Nil);
     let StoredState { state, generation: of_record } =
         StoredState::read(&fields.state?, fields.joined_at, fields.began_at)?;
-    let now = state.expires_at.checked_sub(Duration::from_millis(u64::try_from(left).ok()?))?;
     let is_current = state::generation(&generation) == Some(of_record) && is_member && !fields.is_prepared;
     let state = state.alive(lifetime, now).filter(|_| is_current)?;
     if state.is_refresh_due(lifetime.refresh, now) {

@@ -2,6 +2,7 @@
 
 use crate::store::record::RecordInfo;
 use crate::store::state::RecordState;
+use redis::{FromRedisValue, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The length of a packed state.
@@ -51,6 +52,12 @@ pub(crate) fn info(packed: &[u8]) -> Option<RecordInfo> {
     let (expires_at, now) = (numbers.time()?, numbers.time()?);
     let expires_in = expires_at.duration_since(now).unwrap_or_default();
     Some(RecordInfo { version, created_at, joined_at, refreshed_at, ends_at, idle_timeout, expires_at, expires_in })
+}
+
+/// Reads the reply to `TIME`, and gives the milliseconds since 1970.
+pub(crate) fn clock(reply: Value) -> Option<u64> {
+    let (seconds, microseconds) = <(u64, u64)>::from_redis_value(reply).ok()?;
+    Some(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
 }
 
 /// Reads a time that stands alone, packed into the first 6 bytes.

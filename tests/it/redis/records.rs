@@ -3,7 +3,7 @@
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::{builder, cookie, login, manager, session_with};
-use multi_process_session::{Error, Session};
+use multi_process_session::{Error, Refresh, Session};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -84,12 +84,20 @@ fn every_key_has_an_expiry() {
 fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
     let place = Place::redis();
     let manager = manager(&place.url());
+    let managers = [manager.clone(), builder(&place.url()).refresh(Refresh::Never).build().unwrap()];
     for in_group in [false, true] {
         let header = if in_group { login(&manager, "ada") } else { session_with(&manager, &[("user", "ada")]) };
         let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
-        redis.run::<i64>(&["PEXPIRE", &redis.records()[0], "1000000000000"]);
+        let key = redis.records().remove(0);
+        redis.run::<i64>(&["PEXPIRE", &key, "1000000000000"]);
         place.let_time_pass_for_all(Duration::from_secs(8 * 24 * 60 * 60));
-        assert!(manager.load(&header).unwrap().is_new());
+        // The last two lives are those of a session that is not due to be refreshed.
+        for life in ["1000000000000", "604800001", "604000000"] {
+            redis.run::<i64>(&["PEXPIRE", &key, life]);
+            for manager in &managers {
+                assert!(manager.load(&header).unwrap().is_new(), "{life}");
+            }
+        }
         redis.run::<()>(&["FLUSHALL"]);
     }
 }
