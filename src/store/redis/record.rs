@@ -78,7 +78,8 @@ impl<'a> Operation<'a> {
     pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Refusal> {
         let quick = if update.new_key.is_none() { QuickUpdate::of(update) } else { None };
         let (reply, at) = self.run_following(Followed::from(key), |at| match &update.new_key {
-            None => self.update_call(at, update, quick.as_ref()),
+            // A grace may have ended, which quick_update.lua does not look at.
+            None => self.update_call(at, update, quick.as_ref().filter(|_| at.forwarded_to.is_none())),
             Some(new_key) => self.move_call(at, update, new_key),
         })?;
         let Some(mut reply) = reply else { return Err(Refusal::Gone) };
