@@ -89,6 +89,8 @@ fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
         let header = if in_group { login(&manager, "ada") } else { session_with(&manager, &[("user", "ada")]) };
         let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
         let key = redis.records().remove(0);
+        let mut under_way = manager.load(&header).unwrap();
+        under_way.set("a", &1).unwrap();
         redis.run::<i64>(&["PEXPIRE", &key, "1000000000000"]);
         place.let_time_pass_for_all(Duration::from_secs(8 * 24 * 60 * 60));
         // The last two lives are those of a session that is not due to be refreshed.
@@ -98,6 +100,7 @@ fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
                 assert!(manager.load(&header).unwrap().is_new(), "{life}");
             }
         }
+        assert!(matches!(under_way.save(), Err(Error::Gone)));
         redis.run::<()>(&["FLUSHALL"]);
     }
 }

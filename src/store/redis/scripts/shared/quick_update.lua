@@ -1,15 +1,16 @@
 -- The front of record_update.lua, for a record that nobody has changed since the caller read it: then the caller has
 -- made all checks and counted the values. In every other case nothing happens here, and the script goes on.
---
--- The time is not looked at: Redis removes a record when its life ends.
 do
   local generation_key, key, members = unpack(KEYS, 1, 3)
   local nonce, seen, version, nonces, keys, bytes = unpack(ARGV, 1, 6)
   local field = nonces:sub(1, 2)
   local found = redis.call('HMGET', key, 's', field)
-  -- Of the state (see state.lua), the first 5 bytes are the version, and 7 bytes from the 44th on are the generation.
+  local time = redis.call('TIME')
+  -- Of the state (see state.lua), the first 5 bytes are the version, 6 bytes from the 26th on are when the session
+  -- expires, and 7 bytes from the 44th on are the generation. The key may live longer than the session.
   local state, before = found[1], field == nonces and found[2] or ''
   if state and #state == 58 and state:sub(1, 5) == seen
+    and struct.unpack('>I6', state, 26) > math.floor(time[1] * 1000 + time[2] / 1000)
     and redis.pcall('HGET', generation_key, 'began') == state:sub(44, 50)
     and (not members or members == key or redis.call('ZSCORE', members, key:sub(-24))) then
     local old_keys, old_bytes = struct.unpack('>I3I4', state, 7)
