@@ -2,7 +2,7 @@
 
 use crate::support::place::Place;
 use crate::support::redis::Redis;
-use crate::support::{builder, cookie, login, manager, session_with};
+use crate::support::{builder, builder_with_own_timeouts, cookie, login, manager, session_with};
 use multi_process_session::{Error, Refresh, Session};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -83,11 +83,11 @@ fn every_key_has_an_expiry() {
 #[test]
 fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
     let place = Place::redis();
+    let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
     let manager = manager(&place.url());
     let managers = [manager.clone(), builder(&place.url()).refresh(Refresh::Never).build().unwrap()];
     for in_group in [false, true] {
         let header = if in_group { login(&manager, "ada") } else { session_with(&manager, &[("user", "ada")]) };
-        let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
         let key = redis.records().remove(0);
         let mut under_way = manager.load(&header).unwrap();
         under_way.set("a", &1).unwrap();
@@ -103,6 +103,12 @@ fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
         assert!(matches!(under_way.save(), Err(Error::Gone)));
         redis.run::<()>(&["FLUSHALL"]);
     }
+    // The same holds for a session whose cookie has not come back in time.
+    let manager = builder_with_own_timeouts(&place.url()).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    redis.run::<i64>(&["PEXPIRE", &redis.records()[0], "1000000000000"]);
+    place.let_time_pass_for_all(Duration::from_secs(31 * 60));
+    assert!(manager.load(&header).unwrap().is_new());
 }
 
 #[test]
