@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::id::PublicId;
 use crate::json::from_json;
 use crate::lifetime::Lifetime;
+use crate::store::call::Nonce;
 use crate::store::refusal::Refusal;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -94,6 +95,8 @@ impl NewRecord<'_> {
 pub struct RecordInfo {
     /// The version of the record, which every change increases.
     pub version: u64,
+    /// The nonce of the change that made this version. If a store has lost a change, another one may have its version.
+    pub last_nonce: Nonce,
     /// When the session was created.
     pub created_at: SystemTime,
     /// When the session joined its group, if it is in one.

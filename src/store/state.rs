@@ -90,6 +90,7 @@ impl RecordState {
     pub fn info(&self, now: SystemTime) -> RecordInfo {
         RecordInfo {
             version: self.version,
+            last_nonce: self.nonces.first_chunk().copied().unwrap_or_default(),
             created_at: self.created_at,
             joined_at: self.joined_at,
             refreshed_at: self.refreshed_at.unwrap_or(self.created_at),

@@ -54,6 +54,7 @@ mod redis {
     mod rights;
     mod round_trips;
     mod sentinel;
+    mod shortcuts;
     mod tls;
 }
 

@@ -86,7 +86,8 @@ impl Request {
 
     /// The replies to a load: the fields of the record, and what belongs to them.
     pub fn load_reply(&self, fields: &[u8]) -> Vec<u8> {
-        [fields, b":86400000\r\n", &*bulk(&packed(&[(7, 1)])), &*bulk(self.nonce())].concat()
+        let time = array(&[bulk((NOW / 1000).to_string().as_bytes()), bulk(b"0")]);
+        [fields, &*time, &*bulk(&packed(&[(7, 1)])), &*bulk(self.nonce())].concat()
     }
 
     fn value(&self) -> Vec<Vec<u8>> {

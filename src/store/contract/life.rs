@@ -5,7 +5,7 @@ use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     HOUR, JOIN, LIFETIME, assert_full_life, assert_gone, change, changes, create, created, fresh_group, fresh_in,
     fresh_key, is_alive, lifetime, load, load_with, log_in, member, move_to, new_idle_timeout, pairs, record, set,
-    try_update, update_of, values,
+    try_update, update, update_of, values,
 };
 use crate::store::key::RecordKey;
 use crate::store::record::NewRecord;
@@ -120,7 +120,12 @@ pub fn an_own_idle_timeout_outlasts_stricter_settings(subject: &dyn Subject) {
     let store = subject.store();
     let strict = Lifetime { idle_timeout: HOUR / 4, absolute_timeout: Some(HOUR), ..LIFETIME };
     let key = fresh_key();
-    create(store, &key, &NewRecord { idle_timeout: Some(3 * HOUR), ..record(&[("a", "1")]) });
+    let info = create(store, &key, &NewRecord { idle_timeout: Some(3 * HOUR), ..record(&[("a", "1")]) });
+    let changes = changes([("a", set("2"))]);
+    let values = record(&[("a", "1")]).values;
+    for known in [Some((&info, &values)), None] {
+        update(store, &key, &Update { known, ..update_of(&changes) });
+    }
     subject.let_time_pass(&key, HOUR / 2);
     let loaded = load_with(store, &key, &strict).expect("promise 3: the session has an idle timeout of its own");
     assert_eq!(loaded.info.idle_timeout, 3 * HOUR, "promise 3: the session keeps its idle timeout");

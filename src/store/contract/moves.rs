@@ -9,6 +9,7 @@ use crate::store::contract::setup::{
 };
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
+use crate::store::record::Record;
 use crate::store::refusal::Refusal;
 use crate::store::update::{Change, ChangeSet, Update};
 use std::time::Duration;
@@ -180,13 +181,18 @@ pub fn sparing_a_session_ends_its_graces(subject: &dyn Subject) {
     let old = member(store, &group);
     let [new, newer] = moved_twice(store, &old, Some(GRACE));
     let other = member(store, &group);
+    // A request that came with an old id knows the whole record.
+    let Record { info, values, .. } = load(store, &old).expect("promise 12: the old key leads to the record");
     // The session that stays may be named by an earlier id.
     let ended = clear_group(store, &group, Some(old.id));
     assert_eq!(ended, 1, "promise 12: all sessions end except the spared one");
     assert_eq!(ids(store, &group), [newer.id], "promise 12: all sessions end except the spared one");
     for key in [old, new, other] {
         assert!(!is_alive(store, &key), "promise 12: the graces of the spared session have ended");
-        assert_gone(try_change(store, &key, &changes([("a", set("9"))])));
+        for known in [None, Some((&info, &values))] {
+            let changes = changes([("a", set("9"))]);
+            assert_gone(try_update(store, &key, &Update { known, ..update_of(&changes) }));
+        }
     }
     assert!(is_alive(store, &newer), "promise 12: the spared session is alive");
 

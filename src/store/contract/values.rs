@@ -5,7 +5,7 @@ use crate::store::contract::setup::{
     HOUR, assert_conflict, change, changes, create, created, fresh_key, load, load_info, pairs, record, set,
     try_change, try_update, update, update_of, values,
 };
-use crate::store::record::RecordInfo;
+use crate::store::record::{Record, RecordInfo};
 use crate::store::refusal::Refusal;
 use crate::store::update::{Change, ChangeSet, Update};
 
@@ -93,11 +93,14 @@ pub fn an_update_changes_the_version_and_can_expect_one(subject: &dyn Subject) {
     let expecting = |version| Update { expected: Some(version), ..update_of(&changes) };
     let first = update(store, &key, &expecting(created.version));
     assert_ne!(first.info.version, created.version, "promise 6: an update changes the version");
+    let Record { info: loaded, values, .. } = load(store, &key).expect("the session is alive");
     for wrong in [created.version, first.info.version + 1] {
-        assert_conflict(try_update(store, &key, &expecting(wrong)));
-        assert_conflict(try_update(store, &key, &Update { new_key: Some(fresh_key()), ..expecting(wrong) }));
+        for known in [None, Some((&loaded, &values))] {
+            let wrong = Update { known, ..expecting(wrong) };
+            assert_conflict(try_update(store, &key, &wrong));
+            assert_conflict(try_update(store, &key, &Update { new_key: Some(fresh_key()), ..wrong }));
+        }
     }
-    let loaded = load_info(store, &key);
     // Rounding may change when the session expires.
     let state = |info: &RecordInfo| (info.version, info.created_at, info.ends_at, info.idle_timeout);
     assert_eq!(state(&loaded), state(&first.info), "promise 6: a load gives the state that the update left");
@@ -113,7 +116,10 @@ pub fn an_update_can_require_a_value(subject: &dyn Subject) {
     let requiring = |key, json| Update { holds: Some((key, json)), ..update_of(&changes) };
     let first = update(store, &key, &requiring("a", "2"));
     for unmet in [requiring("b", "2"), requiring("a", "3"), requiring("a", "")] {
-        assert_conflict(try_update(store, &key, &unmet));
+        let Record { info, values, .. } = load(store, &key).expect("the session is alive");
+        for known in [None, Some((&info, &values))] {
+            assert_conflict(try_update(store, &key, &Update { known, ..unmet }));
+        }
     }
     assert_eq!(load_info(store, &key).version, first.info.version, "promise 6: nothing was applied");
 }

@@ -15,6 +15,7 @@ use crate::store::record::{RecordInfo, Size, Values};
 use crate::store::redis::keys::{field, own_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::reply::Reply;
+use crate::store::redis::state;
 use crate::store::refusal::Refusal;
 use crate::store::update::{Update, Updated};
 use redis::Value;
@@ -66,7 +67,7 @@ impl<'a> Handover<'a> {
                     return Err(refusal);
                 }
             }
-            if let Some(updated) = self.end_and_activate(Some(info.version))? {
+            if let Some(updated) = self.end_and_activate(Some(&info))? {
                 return Ok(updated);
             }
         }
@@ -79,7 +80,10 @@ impl<'a> Handover<'a> {
     /// Prepares the new record. If an earlier attempt of this call has activated the record, the record is not changed.
     fn prepare(&self, info: &RecordInfo, values: &Values) -> Result<(), Refusal> {
         let update = self.update;
-        let has_other_version = update.expected.is_some_and(|expected| expected != info.version);
+        let has_other_version = update.expected.is_some_and(|expected| {
+            let is_other_change = |known: &RecordInfo| known.version == expected && known.last_nonce != info.last_nonce;
+            expected != info.version || update.known.is_some_and(|(known, _)| is_other_change(known))
+        });
         let lacks_value = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
         if has_other_version || lacks_value {
             return Err(Refusal::Conflict);
@@ -117,10 +121,10 @@ impl<'a> Handover<'a> {
         }
     }
 
-    /// Ends the old record if it has this version, and activates the new one. Gives `None` if the old record has
-    /// another version. Without a version, activates the new record only if an earlier attempt of this call has ended
-    /// the old one.
-    fn end_and_activate(&self, version: Option<u64>) -> Result<Option<Updated>, Refusal> {
+    /// Ends the old record if nobody has changed it since it was read as `info`, and activates the new one. Gives
+    /// `None` if somebody has. Without `info`, activates the new record only if an earlier attempt of this call has
+    /// ended the old one.
+    fn end_and_activate(&self, info: Option<&RecordInfo>) -> Result<Option<Updated>, Refusal> {
         let operation = self.operation;
         let is_same_group = self.key.tag == self.new_key.tag;
         let end = operation
@@ -128,7 +132,7 @@ impl<'a> Handover<'a> {
             .handover_end
             .on(operation.record_keys(self.key))
             .arg(&self.update.lifetime)
-            .arg(version)
+            .arg(info.map_or(Vec::new(), state::last_change))
             .arg(self.update.grace)
             .arg(is_same_group.then_some(TRAIL))
             .arg(self.new_key.id)

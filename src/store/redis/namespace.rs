@@ -13,10 +13,10 @@ use crate::error::StoreError;
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::script::ScriptCall;
+use crate::store::redis::state;
 use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
-use redis::FromRedisValue;
 use std::cell::{Cell, RefCell};
 
 /// The most slots of a node that are cleared in one round trip.
@@ -61,10 +61,9 @@ impl Operation<'_> {
         let commands = self.marked(commands);
         self.client()?.request_everywhere(self.call.deadline, |connection, until| {
             let time = self.ask_plainly(connection, until, &commands)?.pop();
-            let time = time.ok_or_else(|| Failure::not_ours("a reply is missing"))?;
-            let (seconds, microseconds) = <(u64, u64)>::from_redis_value(time)
-                .map_err(|_| Failure::not_ours("the reply to TIME is of another form"))?;
-            latest.set(latest.get().max(seconds.saturating_mul(1000).saturating_add(microseconds / 1000)));
+            let time = time.and_then(state::clock);
+            let time = time.ok_or_else(|| Failure::not_ours("the reply to TIME is missing or of another form"))?;
+            latest.set(latest.get().max(time));
             Ok(())
         })?;
         Ok(latest.get())

@@ -7,9 +7,8 @@
 //! - Whether the session is alive is looked at after that: its generation, and in a group its membership. Ending a
 //!   session removes its record, its membership or the generation, and none of them comes back. So if all are there,
 //!   the session was alive when the record was read, and the answer is that of a load at that moment.
-//! - The time is computed: that at which the record expires, minus how long its key still lives. If the life changes
-//!   between these two commands, the computed time is wrong. At worst, a due refresh waits for the next load, or the
-//!   script runs without need.
+//! - The time is that of Redis, and later than when the record was read. How long the key still lives does not matter:
+//!   somebody else may have changed that.
 //! - Everything else is left to the script: a record that is not alive or needs a refresh, one whose id was replaced,
 //!   and one that is damaged.
 
@@ -25,7 +24,7 @@ use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::failure::{Affects, Failure};
 use redis::Value;
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What plain commands found under a key.
 pub(crate) enum Found {
@@ -47,7 +46,7 @@ impl Operation<'_> {
         let (generation_key, own_key) = (&keys[0], &keys[1]);
         let mut commands = Commands::default();
         commands.add(&["HGETALL", own_key]);
-        commands.add(&["PTTL", own_key]);
+        commands.add(&["TIME"]);
         commands.add(&["HGET", generation_key, "began"]);
         if let Some(members) = keys.get(2) {
             commands.add(&["ZSCORE", members, &key.id.to_string()]);
@@ -70,8 +69,8 @@ impl Operation<'_> {
     }
 }
 
-/// Looks at the replies: the fields, how long the key lives, the generation, and in a group the membership. Gives
-/// `None` if only the script can answer.
+/// Looks at the replies: the fields, the time, the generation, and in a group the membership. Gives `None` if only the
+/// script can answer.
 fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();
@@ -79,11 +78,11 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
     if fields.is_empty || fields.state.is_none() && fields.has_trace && !fields.has_forward {
         return Some(Found::Nothing);
     }
-    let (Value::Int(left), Value::BulkString(generation)) = (next()?, next()?) else { return None };
+    let now = UNIX_EPOCH + Duration::from_millis(state::clock(next()?)?);
+    let Value::BulkString(generation) = next()? else { return None };
     let is_member = next() != Some(Value::Nil);
     let StoredState { state, generation: of_record } =
         StoredState::read(&fields.state?, fields.joined_at, fields.began_at)?;
-    let now = state.expires_at.checked_sub(Duration::from_millis(u64::try_from(left).ok()?))?;
     let is_current = state::generation(&generation) == Some(of_record) && is_member && !fields.is_prepared;
     let state = state.alive(lifetime, now).filter(|_| is_current)?;
     if state.is_refresh_due(lifetime.refresh, now) {

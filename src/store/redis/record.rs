@@ -79,13 +79,15 @@ impl<'a> Operation<'a> {
     pub(crate) fn update(&self, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Refusal> {
         let quick = if update.new_key.is_none() { QuickUpdate::of(update) } else { None };
         let (reply, at) = self.run_following(Followed::from(key), |at| match &update.new_key {
-            None => self.update_call(at, update, quick.as_ref()),
+            // A grace may have ended, which quick_update.lua does not look at.
+            None => self.update_call(at, update, quick.as_ref().filter(|_| at.forwarded_to.is_none())),
             Some(new_key) => self.move_call(at, update, new_key),
         })?;
         let Some(mut reply) = reply else { return Err(Refusal::Gone) };
         match (reply.status(), quick) {
             ("quick", Some(quick)) => {
-                let info = RecordInfo { version: quick.info.version + 1, ..quick.info.clone() };
+                let (version, last_nonce) = (quick.info.version + 1, self.call.nonce);
+                let info = RecordInfo { version, last_nonce, ..quick.info.clone() };
                 return Ok(Updated { info, totals: quick.totals, forwarded_to: at.forwarded_to });
             }
             ("ok", _) => {}
@@ -101,14 +103,13 @@ impl<'a> Operation<'a> {
 
     /// Makes the call of the script for the record that was found by following forwards (`at`).
     fn update_call(&self, at: &Followed<'_>, update: &Update<'_>, quick: Option<&QuickUpdate<'_>>) -> ScriptCall<'a> {
-        let call = self.scripts().record_update.on(self.record_keys(&at.key));
+        let call = self.scripts().record_update.on(self.record_keys(&at.key)).arg(last_change(update));
         let call = match quick {
             Some(QuickUpdate { info, added_keys, added_bytes, .. }) => call
-                .arg(state::pack(&[(5, info.version)]))
                 .arg(state::pack(&[(5, info.version + 1)]))
                 .arg(nonce_field(info.version))
                 .arg((*added_keys, *added_bytes)),
-            None => call.arg("").arg("").arg("n0").arg((0_i64, 0_i64)),
+            None => call.arg("").arg("n0").arg((0_i64, 0_i64)),
         };
         call.arg(slow_arguments(at, update))
             .arg(update.holds.map(|(key, _)| field(key)))
@@ -131,6 +132,7 @@ impl<'a> Operation<'a> {
             .arg(&update.lifetime)
             .arg(at.replaced_in)
             .arg(update.expected)
+            .arg(last_change(update))
             .arg(update.holds.map(|(key, _)| field(key)))
             .arg(update.holds.map(|(_, json)| json))
             .arg(update.size_limit)
@@ -153,7 +155,15 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// Packs what a quick update does not need: see SETTINGS in record_update.lua.
+/// Packs the last change of the record that the caller has read. Empty if the caller has not read the record, or
+/// expects another version.
+fn last_change(update: &Update<'_>) -> Vec<u8> {
+    let info = update.known.map(|(info, _)| info);
+    let info = info.filter(|info| update.expected.is_none_or(|expected| expected == info.version));
+    info.map_or(Vec::new(), state::last_change)
+}
+
+/// Packs what a quick update does not need: see SLOW_ARGUMENTS in record_update.lua.
 fn slow_arguments(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
     let Lifetime { refresh, idle_timeout, absolute_timeout } = update.lifetime;
     let interval = match refresh {

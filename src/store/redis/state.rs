@@ -1,7 +1,9 @@
 //! The state of a record, as the scripts pack it into one field: see state.lua.
 
+use crate::store::call::Nonce;
 use crate::store::record::RecordInfo;
 use crate::store::state::RecordState;
+use redis::{FromRedisValue, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The length of a packed state.
@@ -37,20 +39,45 @@ impl StoredState {
             idle_timeout,
             has_own_idle_timeout: flags == OWN_IDLE_TIMEOUT,
             expires_at,
-            nonces: Vec::new(), // Only scripts look at them.
+            nonces: Vec::new(),
         };
-        Some(StoredState { state, generation: numbers.take(7)? })
+        let generation = numbers.take(7)?;
+        // Only scripts look at the others.
+        Some(StoredState { state: RecordState { nonces: numbers.0.to_vec(), ..state }, generation })
     }
 }
 
 /// Reads what a script packed with `info`: see record.lua.
 pub(crate) fn info(packed: &[u8]) -> Option<RecordInfo> {
     let mut numbers = Numbers(packed);
-    let (version, created_at, joined_at) = (numbers.take(5)?, numbers.time()?, numbers.optional_time()?);
+    let (version, last_nonce) = (numbers.take(5)?, numbers.nonce()?);
+    let (created_at, joined_at) = (numbers.time()?, numbers.optional_time()?);
     let (refreshed_at, ends_at, idle_timeout) = (numbers.time()?, numbers.optional_time()?, numbers.duration()?);
     let (expires_at, now) = (numbers.time()?, numbers.time()?);
     let expires_in = expires_at.duration_since(now).unwrap_or_default();
-    Some(RecordInfo { version, created_at, joined_at, refreshed_at, ends_at, idle_timeout, expires_at, expires_in })
+    Some(RecordInfo {
+        version,
+        last_nonce,
+        created_at,
+        joined_at,
+        refreshed_at,
+        ends_at,
+        idle_timeout,
+        expires_at,
+        expires_in,
+    })
+}
+
+/// Packs the last change of a record: its version and its nonce. After a failover that lost a change, another change
+/// may have the same version.
+pub(crate) fn last_change(info: &RecordInfo) -> Vec<u8> {
+    [&*pack(&[(5, info.version)]), &info.last_nonce].concat()
+}
+
+/// Reads the reply to `TIME`, and gives the milliseconds since 1970.
+pub(crate) fn clock(reply: Value) -> Option<u64> {
+    let (seconds, microseconds) = <(u64, u64)>::from_redis_value(reply).ok()?;
+    Some(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
 }
 
 /// Reads a time that stands alone, packed into the first 6 bytes.
@@ -83,6 +110,12 @@ impl Numbers<'_> {
         let (number, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
         Some(number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    fn nonce(&mut self) -> Option<Nonce> {
+        let (nonce, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*nonce)
     }
 
     fn duration(&mut self) -> Option<Duration> {

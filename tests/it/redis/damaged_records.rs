@@ -46,7 +46,7 @@ fn a_damaged_record_is_its_owners_problem_alone_and_a_logout_ends_it() {
 }
 
 /// Values of a damaged field.
-const GARBAGE: [&str; 22] = [
+pub const GARBAGE: [&str; 22] = [
     "",
     "0",
     "-1",
@@ -72,7 +72,7 @@ const GARBAGE: [&str; 22] = [
 ];
 
 /// The library's own fields. No record of its own has all of them.
-const FIELDS: [&str; 13] = ["s", "g", "b", "e", "p", "n0", "n3", "f", "u", "m", "t", "o", "l"];
+pub const FIELDS: [&str; 13] = ["s", "g", "b", "e", "p", "n0", "n3", "f", "u", "m", "t", "o", "l"];
 
 /// Uses a session in every way, and ends it. Whatever its record holds, each call ends soon, and the session is not
 /// alive afterwards.

@@ -2,8 +2,8 @@
 
 use crate::support::place::Place;
 use crate::support::redis::Redis;
-use crate::support::{builder, cookie, login, manager, session_with};
-use multi_process_session::{Error, Session};
+use crate::support::{builder, builder_with_own_timeouts, cookie, login, manager, session_with};
+use multi_process_session::{Error, Refresh, Session};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -83,15 +83,74 @@ fn every_key_has_an_expiry() {
 #[test]
 fn a_session_ends_in_time_even_if_somebody_lets_its_key_live_longer() {
     let place = Place::redis();
+    let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
     let manager = manager(&place.url());
+    let managers = [manager.clone(), builder(&place.url()).refresh(Refresh::Never).build().unwrap()];
     for in_group in [false, true] {
         let header = if in_group { login(&manager, "ada") } else { session_with(&manager, &[("user", "ada")]) };
-        let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
-        redis.run::<i64>(&["PEXPIRE", &redis.records()[0], "1000000000000"]);
+        let key = redis.records().remove(0);
+        let mut under_way = manager.load(&header).unwrap();
+        under_way.set("a", &1).unwrap();
+        redis.run::<i64>(&["PEXPIRE", &key, "1000000000000"]);
         place.let_time_pass_for_all(Duration::from_secs(8 * 24 * 60 * 60));
-        assert!(manager.load(&header).unwrap().is_new());
+        // The last two lives are those of a session that is not due to be refreshed.
+        for life in ["1000000000000", "604800001", "604000000"] {
+            redis.run::<i64>(&["PEXPIRE", &key, life]);
+            for manager in &managers {
+                assert!(manager.load(&header).unwrap().is_new(), "{life}");
+            }
+        }
+        assert!(matches!(under_way.save(), Err(Error::Gone)));
         redis.run::<()>(&["FLUSHALL"]);
     }
+    // The same holds for a session whose cookie has not come back in time.
+    let manager = builder_with_own_timeouts(&place.url()).build().unwrap();
+    let header = session_with(&manager, &[("user", "ada")]);
+    redis.run::<i64>(&["PEXPIRE", &redis.records()[0], "1000000000000"]);
+    place.let_time_pass_for_all(Duration::from_secs(31 * 60));
+    assert!(manager.load(&header).unwrap().is_new());
+}
+
+/// After a failover that lost a change, another change may have its version.
+#[test]
+fn a_request_that_read_a_lost_change_undoes_no_other_one() {
+    let redis = Redis::start();
+    let manager = manager(&redis.url());
+    let header = session_with(&manager, &[("user", "ada")]);
+    let add = |mut session: Session, by| {
+        session.increment("count", by).unwrap();
+        session.save().unwrap();
+    };
+    let load = || manager.load(&header).unwrap();
+    let count = || load().get::<i64>("count").unwrap().unwrap_or(0);
+    let key = redis.records().remove(0);
+    let dump = || -> Vec<u8> { redis.run(&["DUMP", &key]) };
+    let restore = |dump: Vec<u8>| {
+        let mut restore = ::redis::cmd("RESTORE");
+        restore.arg(&key).arg(1_000_000).arg(dump).arg("REPLACE").exec(&mut redis.connect()).unwrap();
+    };
+    load().save().unwrap();
+
+    let before = dump();
+    add(load(), 1);
+    let request = load();
+    restore(before);
+    add(load(), 10);
+    add(request, 100);
+    assert_eq!(count(), 110);
+
+    // What a transaction has read is not there any more, so it begins anew.
+    let mut before = Some(dump());
+    add(load(), 1);
+    let set = |session: &mut Session| -> Result<(), Error> {
+        if let Some(before) = before.take() {
+            restore(before);
+            add(load(), 1000);
+        }
+        session.set("count", &(session.get::<i64>("count")?.unwrap_or(0) + 10_000))
+    };
+    manager.transact(&header, set).unwrap();
+    assert_eq!(count(), 11_110);
 }
 
 #[test]

@@ -1,20 +1,21 @@
--- Ends a record that is handed over to another slot, if it still has the version that was read. The trace keeps the
+-- Ends a record that is handed over to another slot, if nobody has changed it since it was read. The trace keeps the
 -- reply, so that the script can answer the same if the call is sent again.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       expected version ('' to find out whether an earlier attempt of this call has ended the record)
+--       last change that was read: see record_update.lua ('' to find out whether an earlier attempt of this call has
+--       ended the record)
 --       grace of the id (ms; '' for none)
 --       trail: how long the old id still ends the session (ms; '' for none)
 --       new id
 --       how long the trace lives (ms)
 -- Reply: 'ok', list of the record's four fields of nonces, whether its idle timeout is the session's own, when its
 --        absolute timeout began (ms), when it expires, if it was never loaded (ms; '' if it was loaded)
---        'changed': the record has another version
+--        'changed': the record was changed since
 --        'gone'
-local record, lifetime, expected = record_at(2), lifetime_at(2), tonumber(ARGV[5])
-local grace, trail, new_id, trace_lifetime = unpack(ARGV, 6, 9)
+local record, lifetime = record_at(2), lifetime_at(2)
+local last_change, grace, trail, new_id, trace_lifetime = unpack(ARGV, 5, 9)
 
 local state, refusal = live_state(record, lifetime)
 if not state then
@@ -24,7 +25,7 @@ if not state then
     return { nonce, 'ok', record.nonces, o == '1' and 1 or 0, b or '', l or '' }
   end
   return { nonce, refusal == 'forward' and 'gone' or refusal }
-elseif expected ~= state.version then
+elseif last_change ~= state.packed:sub(1, 5) .. state.nonce then
   return { nonce, 'changed' }
 end
 check_group(record)

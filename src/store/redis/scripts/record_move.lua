@@ -7,6 +7,7 @@
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
 --       version in which the earliest id that leads to this record was replaced ('' if there is none)
 --       expected version ('' for any)
+--       last change that the caller has read: see record_update.lua
 --       field that has to hold a value ('' for none), and the value
 --       limits for the number and the size of the values
 --       new idle timeout of the session's own (ms; '' for none)
@@ -22,9 +23,9 @@
 --        'too many keys', number
 --        'broken off': an earlier attempt of this call wrote its changes, but did not move the record
 local record, new, ended_key = record_at(2), record_at(5), KEYS[8]
-local lifetime, changes = lifetime_at(2), changes_at(18)
-local replaced_in, expected, held_field, held, most_keys, most_bytes, new_idle_timeout = unpack(ARGV, 5, 11)
-local grace, trail, joins, group_name, limit, ended_set_lifetime = unpack(ARGV, 12, 17)
+local lifetime, changes = lifetime_at(2), changes_at(19)
+local replaced_in, expected, last_change, held_field, held, most_keys, most_bytes = unpack(ARGV, 5, 11)
+local new_idle_timeout, grace, trail, joins, group_name, limit, ended_set_lifetime = unpack(ARGV, 12, 18)
 
 local new_status = new_key_status(new)
 if new_status == 'made' then
@@ -42,7 +43,7 @@ if not state then
   return { nonce, refusal == 'forward' and 'gone' or refusal } -- An id that was replaced cannot be replaced again.
 elseif knows_call(state.nonce, record.nonces) then
   return { nonce, 'broken off' }
-elseif expected ~= '' and tonumber(expected) ~= state.version
+elseif expected ~= '' and not is_last_change(state, tonumber(expected), last_change)
   or held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held then
   return { nonce, 'conflict' }
 end

@@ -3,7 +3,8 @@
 -- KEYS: generation
 --       record
 -- ARGV: nonce
---       version that the caller has read, packed as 5 bytes ('' to skip quick_update.lua), and the next version
+--       last change that the caller has read: its version, packed as 5 bytes, and its nonce ('' if it has read none)
+--       next version, packed ('' to skip quick_update.lua)
 --       field for the nonce of the last change, with a '+' if the field begins anew
 --       how many keys and bytes the change set adds to that version
 --       what is not needed if the update is quick, packed: see SLOW_ARGUMENTS
@@ -39,7 +40,7 @@ if not state then
 elseif is_repeated == 1 or knows_call(state.nonce, record.nonces) then
   write_for_wait(record)
   return { nonce, 'ok', info(state), present_totals(record, changes) }
-elseif expected > 0 and expected ~= state.version
+elseif expected > 0 and not is_last_change(state, expected, ARGV[2])
   or held_field ~= '' and redis.call('HGET', record.key, held_field) ~= held then
   return { nonce, 'conflict' }
 end

@@ -231,8 +231,11 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         run(&script!("handover_prepare"), &new, &arguments)
     };
     let settings = ["60000", "9999999", ""];
+    // The version and the nonce of its last change: see state.lua.
+    let state: Vec<u8> = redis.run(&["HGET", &old, "s"]);
+    let last_change = String::from_utf8([&state[..5], &state[50..]].concat()).expect("a nonce is text");
     let end = || {
-        let arguments = [&["nonce001"][..], &settings, &["1", "20000", "60000", &id, "60000"]].concat();
+        let arguments = [&["nonce001"][..], &settings, &[&last_change, "20000", "60000", &id, "60000"]].concat();
         run(&script!("handover_end"), &old, &arguments)
     };
     assert_eq!((prepare(), end()), ("ok".to_owned(), "ok".to_owned()));

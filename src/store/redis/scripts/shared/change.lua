@@ -50,6 +50,12 @@ local function write_for_wait(record)
   redis.call('PEXPIRE', record.key, left < 0 and LONGEST_TIMEOUT or math.max(math.min(left, LONGEST_TIMEOUT), 1))
 end
 
+-- Says whether the record has the expected version, and was brought there by the change that the caller has read. After
+-- a failover that lost a change, another change may have its version.
+local function is_last_change(state, expected, last_change)
+  return state.version == expected and (last_change == '' or last_change:sub(6) == state.nonce)
+end
+
 -- Gives the generation of the namespace. Makes a new one if there is none.
 local function generation_or_new()
   local began = present_generation()

@@ -1,17 +1,18 @@
 -- The quick part of record_update.lua, for a record that nobody has changed since the caller read it: then the caller
 -- has made all checks and counted the values. In every other case, this part does nothing, and the rest of the script
 -- runs.
---
--- This part does not check the time: Redis removes a record when its life ends, and the caller's load has applied the
--- timeouts.
 do
   local generation_key, key, members = unpack(KEYS, 1, 3)
-  local nonce, version_read, next_version, nonce_field, added_keys, added_bytes = unpack(ARGV, 1, 6)
+  local nonce, last_change, next_version, nonce_field, added_keys, added_bytes = unpack(ARGV, 1, 6)
   local field = nonce_field:sub(1, 2) -- A '+' comes after it if the field begins anew.
   local found = redis.call('HMGET', key, 's', field)
-  -- Of the state (see state.lua), the first 5 bytes are the version, and 7 bytes from the 44th on are the generation.
+  local time = redis.call('TIME')
+  -- Of the state (see state.lua), the first 5 bytes are the version, 6 bytes from the 26th on are when the session
+  -- expires, 7 bytes from the 44th on are the generation, and the rest is the nonce of the last change. The key may
+  -- live longer than the session.
   local state, before = found[1], field == nonce_field and found[2] or ''
-  if state and #state == 58 and state:sub(1, 5) == version_read
+  if state and #state == 58 and next_version ~= '' and state:sub(1, 5) .. state:sub(51) == last_change
+    and struct.unpack('>I6', state, 26) > math.floor(time[1] * 1000 + time[2] / 1000)
     and redis.pcall('HGET', generation_key, 'began') == state:sub(44, 50)
     and (not members or members == key or redis.call('ZSCORE', members, key:sub(-24))) then
     local old_keys, old_bytes = struct.unpack('>I3I4', state, 7)

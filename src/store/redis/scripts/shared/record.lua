@@ -106,10 +106,10 @@ local function full_life(state, refresh_interval)
   return math.max(at, now + 1)
 end
 
--- Gives the state of a record for a reply, packed: version, created at, joined at (0 for never), refreshed at, ends at
--- the latest (0 for never), idle timeout, expires at, now.
+-- Gives the state of a record for a reply, packed: version, nonce of the last change, created at, joined at (0 for
+-- never), refreshed at, ends at the latest (0 for never), idle timeout, expires at, now.
 local function info(state)
-  return struct.pack('>I5I6I6I6I6I6I6I6', state.version, state.created_at, state.joined_at or 0,
+  return struct.pack('>I5c8I6I6I6I6I6I6I6', state.version, state.nonce, state.created_at, state.joined_at or 0,
     state.refreshed_at > 0 and state.refreshed_at or state.created_at, state.ends_at, state.idle_timeout,
     math.min(state.expires_at, full_life(state, math.huge)), now)
 end
