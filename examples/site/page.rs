@@ -31,7 +31,8 @@ pub fn page(status: u16, title: &str, body: &str) -> Answer {
         .with_header(header("Content-Type", "text/html; charset=utf-8"))
         // No cache may keep a page for another visitor, or for the "back" button after a logout.
         .with_header(header("Cache-Control", "no-store"))
-        // No scripts, and no frames: another site could hide our page in its own and let visitors press our buttons.
+        // No scripts, and no frames: another site could hide our page in its own and let visitors press our buttons. The
+        // style is in the page itself, which is what `unsafe-inline` allows.
         .with_header(header(
             "Content-Security-Policy",
             "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'",

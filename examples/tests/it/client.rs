@@ -67,6 +67,11 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
     let answer = Answer { status: response.status().as_u16(), headers: headers.collect(), body };
     assert_eq!(answer.header("cache-control"), Some("no-store"), "no answer of an example may be kept by a cache");
+    if answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+        for part in [r#"<html lang="en">"#, r#"<meta name="viewport" "#, "<title>", "<main>", "<h1>"] {
+            assert_eq!(answer.body.matches(part).count(), 1, "{part}: {answer:?}");
+        }
+    }
     Ok(answer)
 }
 
