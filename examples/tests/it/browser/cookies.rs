@@ -1,6 +1,6 @@
 //! Cookies as the browser took them, with all their attributes.
 
-use super::driver::Browser;
+use super::driver::{Browser, SharedBrowser};
 use super::login::Login;
 use super::servers::{Https, Server, http, https, page};
 use super::{start_login, start_prefork};
@@ -13,7 +13,7 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[test]
 fn over_http_the_cookie_belongs_to_one_host_and_no_script_reads_it() {
-    let (prefork, browser) = (start_prefork(), Browser::start());
+    let (prefork, browser) = (start_prefork(), SharedBrowser::new());
     let site = http("site.example", prefork.port());
     let before = now();
     browser.open(&site);
@@ -33,7 +33,7 @@ fn over_http_the_cookie_belongs_to_one_host_and_no_script_reads_it() {
 #[test]
 fn over_https_the_cookie_is_secure_and_its_name_has_the_host_prefix() {
     let server = Server::counting(builder("memory:").secure(true).build().unwrap());
-    let (proxy, browser) = (Https::before(&server.address()), Browser::start());
+    let (proxy, browser) = (Https::before(&server.address()), SharedBrowser::new());
     let site = https("site.example", proxy.port());
     browser.open(&site);
     let cookie = only_cookie(&browser);
@@ -55,7 +55,7 @@ fn over_https_the_cookie_is_secure_and_its_name_has_the_host_prefix() {
 fn neither_a_neighbour_nor_plain_http_plants_a_cookie_with_the_host_prefix() {
     let manager = builder("memory:").secure(true).build().unwrap();
     let server = Server::counting(manager);
-    let (proxy, browser) = (Https::before(&server.address()), Browser::start());
+    let (proxy, browser) = (Https::before(&server.address()), SharedBrowser::new());
     let site = https("site.example", proxy.port());
     browser.open(&site);
     let cookie = only_cookie(&browser);
@@ -84,7 +84,7 @@ fn neither_a_neighbour_nor_plain_http_plants_a_cookie_with_the_host_prefix() {
 #[test]
 fn a_path_keeps_the_cookie_from_other_paths() {
     let server = Server::counting(builder("memory:").secure(true).path("/app").build().unwrap());
-    let (proxy, browser) = (Https::before(&server.address()), Browser::start());
+    let (proxy, browser) = (Https::before(&server.address()), SharedBrowser::new());
     let site = https("site.example", proxy.port());
     let visits = |path: &str| {
         browser.open(&format!("{site}{path}"));
@@ -97,7 +97,7 @@ fn a_path_keeps_the_cookie_from_other_paths() {
 
 #[test]
 fn a_site_behind_a_proxy_that_speaks_https_logs_in_and_out() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let proxy = Https::before(login.address());
     let site = Login::at(&browser, https("site.example", proxy.port()));
     site.log_in("ada");

@@ -1,6 +1,6 @@
 //! What pages of another site can do with the session.
 
-use super::driver::Browser;
+use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::{Https, Server, http, https};
 use super::start_login;
@@ -9,7 +9,7 @@ use multi_process_session::SameSite;
 
 #[test]
 fn a_form_on_another_site_comes_without_the_cookie_and_a_link_with_it() {
-    let (server, browser) = (Server::counting(builder("memory:").build().unwrap()), Browser::start());
+    let (server, browser) = (Server::counting(builder("memory:").build().unwrap()), SharedBrowser::new());
     let site = http("site.example", server.port());
     let other = Server::showing(format!("{}<a href=\"{site}\">a link</a>", form(&site, &[])));
     browser.open(&site);
@@ -33,7 +33,7 @@ fn a_form_on_another_site_that_comes_with_the_cookie_lacks_the_token() {
     let token = attacker.csrf_token();
     attacker.save().unwrap();
 
-    let (server, browser) = (Server::counting(manager), Browser::start());
+    let (server, browser) = (Server::counting(manager), SharedBrowser::new());
     let proxy = Https::before(&server.address());
     let site = https("site.example", proxy.port());
     browser.open(&site);
@@ -52,7 +52,7 @@ fn a_form_on_another_site_that_comes_with_the_cookie_lacks_the_token() {
 
 #[test]
 fn another_site_neither_changes_an_account_nor_logs_its_owner_out_or_in_as_somebody_else() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let url = http("site.example", login.port());
     let site = Login::at(&browser, url.clone());
     site.log_in("ada");

@@ -4,9 +4,12 @@ use crate::example::Example;
 use crate::support::wait::{PATIENCE, until, until_some};
 use nix::unistd::getuid;
 use serde_json::{Value, json};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use tempfile::TempDir;
 
 const INSTALL: &str = "These tests need Chromium and chromedriver. On Debian: apt-get install chromium chromium-driver";
@@ -73,10 +76,6 @@ impl Browser {
     /// The address of the page in the tab.
     pub fn url(&self) -> String {
         text(self.command("GET", "/url", &Value::Null))
-    }
-
-    pub fn reload(&self) {
-        self.command("POST", "/refresh", &json!({}));
     }
 
     /// Goes back in the history of the tab, and waits for the page.
@@ -170,6 +169,19 @@ impl Browser {
         self.command("POST", "/window", &json!({ "handle": tab }));
     }
 
+    /// Makes the profile as new, and leaves one tab, without a history.
+    fn forget(&self) {
+        let tabs = self.command("GET", "/window/handles", &Value::Null);
+        let new = self.open_tab();
+        for tab in tabs.as_array().expect("a list") {
+            self.go_to_tab(tab.as_str().expect("a tab"));
+            self.command("DELETE", "/window", &Value::Null);
+        }
+        self.go_to_tab(&new);
+        self.devtools("Storage.clearCookies", &json!({}));
+        self.devtools("Network.clearBrowserCache", &json!({}));
+    }
+
     /// Does something within the first frame of the page.
     pub fn in_frame<T>(&self, act: impl FnOnce() -> T) -> T {
         self.wait_for("iframe");
@@ -223,6 +235,44 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // A browser that is killed would write into its folder while that is deleted.
         let _ = self.try_command("DELETE", "", &Value::Null);
+    }
+}
+
+/// A browser that tests use one after the other, because its start costs more than most tests. It ends with the last
+/// test that waits for it, and with one that fails.
+pub struct SharedBrowser(MutexGuard<'static, Option<Browser>>);
+
+static SHARED: Mutex<Option<Browser>> = Mutex::new(None);
+/// How many tests use or await the browser.
+static USERS: AtomicUsize = AtomicUsize::new(0);
+
+impl SharedBrowser {
+    /// Waits until the browser is free, and makes it forget the test before.
+    pub fn new() -> SharedBrowser {
+        USERS.fetch_add(1, Ordering::SeqCst);
+        let mut shared = SharedBrowser(SHARED.lock().unwrap_or_else(PoisonError::into_inner));
+        match &*shared.0 {
+            Some(browser) => browser.forget(),
+            None => *shared.0 = Some(Browser::start()),
+        }
+        shared
+    }
+}
+
+impl Deref for SharedBrowser {
+    type Target = Browser;
+
+    fn deref(&self) -> &Browser {
+        self.0.as_ref().expect("it was started")
+    }
+}
+
+impl Drop for SharedBrowser {
+    fn drop(&mut self) {
+        let is_last = USERS.fetch_sub(1, Ordering::SeqCst) == 1;
+        if is_last || thread::panicking() {
+            *self.0 = None;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A site in the frames of other sites.
 
-use super::driver::Browser;
+use super::driver::SharedBrowser;
 use super::servers::{Https, Server, https};
 use crate::support::builder;
 use multi_process_session::SameSite;
@@ -8,7 +8,7 @@ use multi_process_session::SameSite;
 #[test]
 fn with_partitioned_cookies_a_frame_has_a_session_of_its_own_on_each_site_that_embeds_it() {
     let manager = builder("memory:").secure(true).same_site(SameSite::None).partitioned(true).build().unwrap();
-    let (server, browser) = (Server::counting(manager), Browser::start());
+    let (server, browser) = (Server::counting(manager), SharedBrowser::new());
     let proxy = Https::before(&server.address());
     let site = https("site.example", proxy.port());
     let embedding = Server::showing(format!("<iframe src=\"{site}\"></iframe>"));

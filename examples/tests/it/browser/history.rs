@@ -1,13 +1,13 @@
 //! The "back" button. Pages of the examples have `Cache-Control: no-store`, so it shows nothing of a user who left.
 
-use super::driver::Browser;
+use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::http;
 use super::start_login;
 
 #[test]
 fn back_after_a_logout_shows_no_page_of_the_user() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let site = Login::at(&browser, http("site.example", login.port()));
     site.log_in("ada");
     site.change_email("ada@site.example");
@@ -21,7 +21,7 @@ fn back_after_a_logout_shows_no_page_of_the_user() {
 
 #[test]
 fn back_after_a_logout_in_another_tab_shows_no_page_of_the_user() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let site = Login::at(&browser, http("site.example", login.port()));
     site.log_in("ada");
     browser.open(&http("other.test", login.port()));

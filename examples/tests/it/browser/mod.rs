@@ -1,9 +1,12 @@
 //! What a real browser makes of our cookies and pages. Chromium is driven over sockets, through chromedriver.
 
+mod axe;
 mod driver;
 mod login;
 mod servers;
+mod views;
 
+mod accessibility;
 mod cookies;
 mod cross_site;
 mod frames;
@@ -21,6 +24,10 @@ fn start_prefork() -> Example {
 /// Starts the example `login` on a store of its own.
 fn start_login() -> Example {
     start(env!("CARGO_BIN_EXE_login"), &[])
+}
+
+fn start_login_on(store: &str) -> Example {
+    start(env!("CARGO_BIN_EXE_login"), &["--store", store])
 }
 
 fn start(program: &str, options: &[&str]) -> Example {

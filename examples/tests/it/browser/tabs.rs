@@ -1,13 +1,13 @@
 //! Two tabs of one browser, which share a session.
 
-use super::driver::Browser;
+use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::http;
 use super::start_login;
 
 #[test]
 fn a_logout_in_one_tab_holds_in_the_other() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let site = Login::at(&browser, http("site.example", login.port()));
     site.log_in("ada");
     let first = browser.tab();
@@ -28,7 +28,7 @@ fn a_logout_in_one_tab_holds_in_the_other() {
 
 #[test]
 fn a_login_form_that_was_open_during_a_login_in_another_tab_changes_no_user() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let site = Login::at(&browser, http("site.example", login.port()));
     assert!(!site.is_logged_in());
     site.fill_in("grace");
@@ -43,7 +43,7 @@ fn a_login_form_that_was_open_during_a_login_in_another_tab_changes_no_user() {
 
 #[test]
 fn a_form_that_was_open_while_another_user_logged_in_is_refused_and_a_new_one_is_taken() {
-    let (login, browser) = (start_login(), Browser::start());
+    let (login, browser) = (start_login(), SharedBrowser::new());
     let site = Login::at(&browser, http("site.example", login.port()));
     site.log_in("ada");
     let first = browser.tab();
