@@ -20,8 +20,8 @@ fn the_login_page_has_no_barriers() {
 
     browser.fill("[name=user]", "ada");
     browser.fill("[name=password]", "wrong");
-    browser.click("form[action='/login'] button");
-    browser.wait_for("[role=status]");
+    browser.follow("form[action='/login'] button");
+    expect(&browser, "[role=status]");
     axe::check(&browser);
 }
 
@@ -37,16 +37,17 @@ fn the_account_page_has_no_barriers() {
     site.log_in("ada");
     axe::check(&browser);
     site.change_email("ada@site.example");
-    browser.wait_for("[role=status]");
+    expect(&browser, "[role=status]");
     axe::check(&browser);
     assert_eq!(site.devices(), 2);
     take_pictures(&browser, "login");
 
-    // The step-up, with a long address that was typed before.
-    browser.click("[role=switch]");
-    browser.wait_for("[role=switch][aria-checked=true]");
+    // The step-up, with a long address and a wrong password.
+    browser.follow("[role=switch]");
+    axe::check(&browser);
+    browser.fill("[name=password]", "wrong");
     site.change_email(&format!("{}@site.example", "a".repeat(60)));
-    browser.wait_for("form[action='/email'] [name=password]");
+    assert_eq!(browser.value("[name=email]").len(), 60 + "@site.example".len());
     axe::check(&browser);
 
     site.log_out_another_device();
@@ -72,8 +73,8 @@ fn the_page_of_prefork_has_no_barriers() {
     take_pictures(&browser, "prefork");
 
     set(&browser, &"long".repeat(30), &"longer".repeat(100));
-    browser.click("form[action='/kill'] button");
-    browser.wait_for("[role=status]");
+    browser.follow("form[action='/kill'] button");
+    expect(&browser, "[role=status]");
     axe::check(&browser);
 }
 
@@ -85,25 +86,30 @@ fn the_pages_of_errors_have_no_barriers() {
     let site = Login::at(&browser, url.clone());
     site.log_in("ada");
     browser.open(&format!("{url}nowhere"));
-    browser.wait_for("main a[href='/']");
+    expect(&browser, "main a[href='/']");
     axe::check(&browser);
 
     assert!(site.is_logged_in());
     browser.run("document.querySelector('form[action=\"/email\"] [name=csrf_token]').value = 'another'");
     site.change_email("ada@site.example");
-    browser.wait_for("main a[href='/']");
+    expect(&browser, "main a[href='/']");
     axe::check(&browser);
 
     redis.kill();
     browser.open(&url);
-    browser.wait_for("main a[href='/']");
+    expect(&browser, "main a[href='/']");
     axe::check(&browser);
+}
+
+#[track_caller]
+fn expect(browser: &SharedBrowser, selector: &str) {
+    assert!(browser.has(selector), "{selector} is missing: {}", browser.text("main"));
 }
 
 /// Sets a value of the session by the form of the page.
 fn set(browser: &SharedBrowser, key: &str, value: &str) {
     browser.fill("[name=key]", key);
     browser.fill("[name=value]", value);
-    browser.click("form[action='/set'] button");
-    browser.wait_for("dl");
+    browser.follow("form[action='/set'] button");
+    expect(browser, "dl");
 }

@@ -81,18 +81,28 @@ impl Browser {
     /// Goes back in the history of the tab, and waits for the page.
     #[track_caller]
     pub fn back(&self) {
-        self.run("window.isHere = true");
-        self.command("POST", "/back", &json!({}));
-        until(|| self.run("return !window.isHere && document.readyState === 'complete'") == true);
+        self.leave(|| drop(self.command("POST", "/back", &json!({}))));
     }
 
-    /// Waits until an element is there. Selectors are those of CSS.
+    /// Clicks on what leads to another page, and waits for that page.
     #[track_caller]
-    pub fn wait_for(&self, selector: &str) {
-        self.at(selector, |_| Ok(()));
+    pub fn follow(&self, selector: &str) {
+        self.leave(|| {
+            self.at(selector, |element| self.try_command("POST", &format!("{element}/click"), &json!({})));
+        });
     }
 
-    /// Whether the page has such an element now.
+    /// Does what leads to another page, and waits until that one is complete.
+    #[track_caller]
+    fn leave(&self, act: impl FnOnce()) {
+        self.run("window.isHere = true");
+        act();
+        let has_arrived = json!({ "script": "return !window.isHere && document.readyState === 'complete'", "args": [] });
+        // There is no page between two pages.
+        until(|| self.try_command("POST", "/execute/sync", &has_arrived).is_ok_and(|arrived| arrived == true));
+    }
+
+    /// Whether the page has such an element now. Selectors are those of CSS.
     pub fn has(&self, selector: &str) -> bool {
         self.count(selector) > 0
     }
@@ -102,6 +112,7 @@ impl Browser {
         found.as_array().expect("a list").len()
     }
 
+    /// Clicks on what stays on the page.
     #[track_caller]
     pub fn click(&self, selector: &str) {
         self.at(selector, |element| self.try_command("POST", &format!("{element}/click"), &json!({})));
@@ -184,7 +195,6 @@ impl Browser {
 
     /// Does something within the first frame of the page.
     pub fn in_frame<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.wait_for("iframe");
         self.command("POST", "/frame", &json!({ "id": 0 }));
         let done = act();
         self.command("POST", "/frame", &json!({ "id": null }));
@@ -286,6 +296,7 @@ fn capabilities(profile: &Path) -> Value {
         // Chromium would ask for https first.
         "--disable-features=HttpsUpgrades,HttpsFirstBalancedMode,HttpsFirstBalancedModeAutoEnable".to_owned(),
         "--disable-dev-shm-usage".to_owned(),
+        "--hide-scrollbars".to_owned(),
     ];
     if getuid().is_root() {
         arguments.push("--no-sandbox".to_owned());

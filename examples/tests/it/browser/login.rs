@@ -29,7 +29,6 @@ impl<'b> Login<'b> {
     /// Whether the page in the tab is that of an account, and not the login page.
     #[track_caller]
     pub fn shows_account(&self) -> bool {
-        self.browser.wait_for("main form");
         let shows_account = self.browser.has(LOG_OUT);
         assert_ne!(shows_account, self.browser.has(LOG_IN), "{}", self.browser.text("body"));
         shows_account
@@ -49,6 +48,7 @@ impl<'b> Login<'b> {
             self.browser.click("[name=remember]");
         }
         self.submit_login();
+        assert!(self.shows_account());
     }
 
     /// Types the name and the password of a user.
@@ -60,14 +60,13 @@ impl<'b> Login<'b> {
 
     #[track_caller]
     pub fn submit_login(&self) {
-        self.browser.click(LOG_IN);
-        self.browser.wait_for(LOG_OUT);
+        self.browser.follow(LOG_IN);
     }
 
     #[track_caller]
     pub fn log_out(&self) {
-        self.browser.click(LOG_OUT);
-        self.browser.wait_for(LOG_IN);
+        self.browser.follow(LOG_OUT);
+        assert!(!self.shows_account());
     }
 
     /// The user whose account is shown.
@@ -80,7 +79,7 @@ impl<'b> Login<'b> {
     #[track_caller]
     pub fn change_email(&self, email: &str) {
         self.browser.fill(EMAIL, email);
-        self.browser.click("form[action='/email'] button");
+        self.browser.follow("form[action='/email'] button");
     }
 
     /// Opens the account, and gives the e-mail address that it shows.
@@ -101,7 +100,6 @@ impl<'b> Login<'b> {
     #[track_caller]
     pub fn log_out_another_device(&self) {
         assert_eq!(self.devices(), 2);
-        self.browser.click(LOG_OUT_ANOTHER);
-        self.browser.wait_for("[role=status]");
+        self.browser.follow(LOG_OUT_ANOTHER);
     }
 }
