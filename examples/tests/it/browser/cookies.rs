@@ -109,7 +109,7 @@ fn a_site_behind_a_proxy_that_speaks_https_logs_in_and_out() {
 }
 
 #[track_caller]
-pub(super) fn only_cookie(browser: &Browser) -> Value {
+fn only_cookie(browser: &Browser) -> Value {
     let [cookie] = <[Value; 1]>::try_from(browser.cookies()).expect("one cookie");
     cookie
 }

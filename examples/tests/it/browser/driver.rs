@@ -97,7 +97,8 @@ impl Browser {
     fn leave(&self, act: impl FnOnce()) {
         self.run("window.isHere = true");
         act();
-        let has_arrived = json!({ "script": "return !window.isHere && document.readyState === 'complete'", "args": [] });
+        let has_arrived =
+            json!({ "script": "return !window.isHere && document.readyState === 'complete'", "args": [] });
         // There is no page between two pages.
         until(|| self.try_command("POST", "/execute/sync", &has_arrived).is_ok_and(|arrived| arrived == true));
     }

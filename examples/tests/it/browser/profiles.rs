@@ -1,11 +1,12 @@
 //! Profiles, and restarts of the browser on the same profile.
 
-use super::cookies::{DAY, assert_expires, now, only_cookie};
+use super::cookies::{DAY, assert_expires, now};
 use super::driver::Browser;
 use super::login::Login;
 use super::servers::{Server, http};
 use super::start_login;
 use crate::support::builder;
+use serde_json::Value;
 
 #[test]
 fn two_profiles_are_two_sessions_and_one_logs_the_other_out() {
@@ -28,37 +29,46 @@ fn two_profiles_are_two_sessions_and_one_logs_the_other_out() {
 /// timeout. So a login outlives the browser either way: for half an hour, or for a month.
 #[test]
 fn with_persistent_cookies_a_login_outlives_the_browser_for_half_an_hour_or_if_remembered_for_a_month() {
-    let login = start_login();
-    for (remember, age) in [(false, DAY / 48), (true, 30 * DAY)] {
-        let before = now();
-        let browser = Browser::start();
-        Login::at(&browser, http("site.example", login.port())).log_in_and("ada", remember);
-        let cookie = only_cookie(&browser);
-        assert_expires(&cookie, before, age);
-        let profile = browser.profile();
-        browser.quit();
+    let (login, before, browser) = (start_login(), now(), Browser::start());
+    let logins = [("plain.example", false, DAY / 48), ("remembered.example", true, 30 * DAY)];
+    for (host, remember, idle_timeout) in logins {
+        Login::at(&browser, http(host, login.port())).log_in_and("ada", remember);
+        assert_expires(&cookie_of(&browser, host).expect("a cookie"), before, idle_timeout);
+    }
+    let cookies = logins.map(|(host, ..)| cookie_of(&browser, host));
+    let profile = browser.profile();
+    browser.quit();
 
-        let browser = Browser::with(&profile);
-        assert_eq!(only_cookie(&browser), cookie);
-        assert!(Login::at(&browser, http("site.example", login.port())).is_logged_in());
+    let browser = Browser::with(&profile);
+    assert_eq!(logins.map(|(host, ..)| cookie_of(&browser, host)), cookies);
+    for (host, ..) in logins {
+        assert!(Login::at(&browser, http(host, login.port())).is_logged_in(), "{host}");
     }
 }
 
 /// Without persistent cookies, no session outlives the browser, so there is no "remember me" today.
 #[test]
 fn without_persistent_cookies_a_restart_of_the_browser_ends_its_sessions() {
-    for (persistent, kept, visits) in [(true, 1, "2"), (false, 0, "1")] {
-        let server = Server::counting(builder("memory:").persistent(persistent).build().unwrap());
-        let site = http("site.example", server.port());
-        let browser = Browser::start();
-        browser.open(&site);
-        assert_eq!(only_cookie(&browser)["session"], !persistent);
-        let profile = browser.profile();
-        browser.quit();
-
-        let browser = Browser::with(&profile);
-        assert_eq!(browser.cookies().len(), kept);
-        browser.open(&site);
-        assert_eq!(browser.text("h1"), visits);
+    let sites = [("persistent.example", true), ("other.example", false)].map(|(host, persistent)| {
+        let manager = builder("memory:").persistent(persistent).build().unwrap();
+        (host, persistent, Server::counting(manager))
+    });
+    let browser = Browser::start();
+    for (host, persistent, server) in &sites {
+        browser.open(&http(host, server.port()));
+        assert_eq!(cookie_of(&browser, host).expect("a cookie")["session"], !persistent, "{host}");
     }
+    let profile = browser.profile();
+    browser.quit();
+
+    let browser = Browser::with(&profile);
+    for (host, persistent, server) in &sites {
+        assert_eq!(cookie_of(&browser, host).is_some(), *persistent, "{host}");
+        browser.open(&http(host, server.port()));
+        assert_eq!(browser.text("h1"), if *persistent { "2" } else { "1" }, "{host}");
+    }
+}
+
+fn cookie_of(browser: &Browser, host: &str) -> Option<Value> {
+    browser.cookies().into_iter().find(|cookie| cookie["domain"] == host)
 }

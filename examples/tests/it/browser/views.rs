@@ -33,8 +33,7 @@ impl View {
         // A phone draws each pixel of CSS with several of its own. It makes a page that is not made for it small.
         let is_phone = self.width < 500;
         let scale = if is_phone { 2 } else { 1 };
-        let metrics =
-            json!({ "width": self.width, "height": height, "deviceScaleFactor": scale, "mobile": is_phone });
+        let metrics = json!({ "width": self.width, "height": height, "deviceScaleFactor": scale, "mobile": is_phone });
         browser.devtools("Emulation.setDeviceMetricsOverride", &metrics);
     }
 }
@@ -45,7 +44,7 @@ pub fn take_pictures(browser: &Browser, name: &str) {
     fs::create_dir_all(&folder).expect("a folder");
     for view in VIEWS {
         view.apply(browser);
-        let height = browser.run("return document.documentElement.scrollHeight").as_u64().expect("a height");
+        let height = browser.run("return document.documentElement.offsetHeight").as_u64().expect("a height");
         view.resize(browser, height);
         let picture = browser.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
         let picture = picture["data"].as_str().and_then(|data| BASE64_STANDARD.decode(data).ok()).expect("a picture");
