@@ -95,10 +95,11 @@ impl Browser {
     /// Does what leads to another page, and waits until that one is complete.
     #[track_caller]
     fn leave(&self, act: impl FnOnce()) {
-        self.run("window.isHere = true");
+        // A page that comes back from the browser's memory still has the mark of an earlier call.
+        let mark = self.run("return window.mark = Math.random()");
         act();
-        let has_arrived =
-            json!({ "script": "return !window.isHere && document.readyState === 'complete'", "args": [] });
+        let script = "return window.mark !== arguments[0] && document.readyState === 'complete'";
+        let has_arrived = json!({ "script": script, "args": [mark] });
         // There is no page between two pages.
         until(|| self.try_command("POST", "/execute/sync", &has_arrived).is_ok_and(|arrived| arrived == true));
     }
