@@ -22,7 +22,7 @@ use support::redis::Redis;
 use support::{VALUES, argument, builder_with_own_timeouts, cookie, pick, session_with};
 
 const THREADS: [usize; 3] = [1, 4, 16];
-/// The connections of the library and those of the bare calls: no thread waits for one.
+/// The size of each of the two pools: as many connections as the most threads, so no thread waits.
 const CONNECTIONS: u32 = 16;
 /// The calls of all threads in one slice.
 const CALLS: usize = 960;
@@ -33,7 +33,7 @@ const TWO_TRIPS: &str = "bare GET, then EXPIRE";
 /// A kind of call.
 struct Case {
     name: &'static str,
-    /// Prepares this number of calls of one thread.
+    /// Prepares one thread for this number of calls, and gives the function that makes one call.
     prepare: for<'a> fn(&'a Server, usize) -> Call<'a>,
 }
 

@@ -22,7 +22,7 @@ const VALUES: [(&str, &str); 5] =
 /// Processes, and the threads of each.
 const WRITERS: [(usize, usize); 3] = [(1, 1), (1, 16), (4, 1)];
 
-/// What a round of writes took, in microseconds.
+/// The figures of one slice. Times are in microseconds.
 #[derive(Clone, Copy)]
 struct Round {
     per_second: f64,
@@ -44,7 +44,7 @@ fn main() {
             |figure: fn(Round) -> f64| rounds.iter().map(move |round| figure(round[number]) / figure(round[0]));
         let to_one = |figure| median(ratios(figure));
         println!(
-            "{processes} processes of {threads} threads: {:.0} writes a second, p50 {:.0} µs, p99 {:.0} µs, {:.1} µs \
+            "{processes} processes of {threads} threads: {:.0} writes a second, p50 {:.0} us, p99 {:.0} us, {:.1} us \
              of processor time a write; p99 is {:.1} x p50, processor time {:.2} x that of 1 thread, writes {:.2} x",
             of(|round| round.per_second),
             of(|round| round.p50),

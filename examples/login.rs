@@ -2,8 +2,8 @@
 //! the password again before something sensitive.
 //!
 //! ```text
-//! cargo run --release -p examples --bin login
-//! cargo run --release -p examples --bin login -- --store redis://127.0.0.1:6379
+//! cargo run -p examples --bin login
+//! cargo run -p examples --bin login -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A
@@ -14,11 +14,13 @@
 #[path = "login/view.rs"]
 mod view;
 
-use multi_process_session::{ConfigError, Error, PublicId, Secret, Session, SessionManager, StoreErrorKind};
+use multi_process_session::{ConfigError, Error, PublicId, Secret, Session, SessionManager};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use site::{Answer, Failure, Form, Options, device_name, fail, field, not_found, out_of_date, parse, path, read_form};
-use site::{refusal, request_header, see_other, without_login};
+use site::{
+    Answer, Failure, Form, Options, device_name, fail, field, is_damage, not_found, out_of_date, parse, path,
+    read_form, refusal, request_header, see_other, without_login,
+};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::thread;
@@ -128,15 +130,11 @@ fn answer(site: &Site, request: &mut Request) -> Answer {
         Ok(form) => form,
         Err(refusal) => return refusal,
     };
-    page(site, request, &form).unwrap_or_else(|error| match &error {
+    page(site, request, &form).unwrap_or_else(|error| match error {
         // The session has ended since it was loaded, for instance by a logout in another tab or from another device. No
         // cookie is sent, because the other tab may have logged in again meanwhile.
         Error::Gone => see_other("/login"),
-        error if is_damage(error) => {
-            eprintln!("login: {error}");
-            view::damaged(error.http_status())
-        }
-        error => refusal("login", error),
+        error => refusal("login", &error, "/logout"),
     })
 }
 
@@ -181,11 +179,6 @@ fn page(site: &Site, request: &Request, form: &Form) -> Page {
 fn save(mut session: Session, mut answer: Answer) -> Page {
     session.save_into(&mut answer)?;
     Ok(answer)
-}
-
-/// Says whether the record of this session is damaged, and not the whole store.
-fn is_damage(error: &Error) -> bool {
-    matches!(error, Error::Store(fault) if fault.kind() == StoreErrorKind::Corrupt)
 }
 
 // ---- Logging in ----

@@ -1,12 +1,12 @@
 //! A server with several worker processes on one port. A visitor has the same session at every worker.
 //!
 //! ```text
-//! cargo run --release -p examples --bin prefork
-//! cargo run --release -p examples --bin prefork -- --store redis://127.0.0.1:6379
+//! cargo run -p examples --bin prefork
+//! cargo run -p examples --bin prefork -- --store redis://127.0.0.1:6379
 //! ```
 //!
 //! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Press
-//! "Kill a worker": nothing is lost, and a new worker takes its place. The parent process only starts workers and waits.
+//! "Kill a worker": nothing is lost, and a new worker takes its place. The parent only starts workers and waits.
 //!
 //! What happens with the session is at the end of this file, from `answer` on; `prefork/view.rs` holds the HTML.
 
@@ -19,9 +19,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
 use site::{
-    Answer, Failure, Form, Options, fail, field, header, not_found, notice, out_of_date, parse, path, read_form,
+    Answer, Failure, Form, Options, fail, field, header, is_damage, not_found, notice, out_of_date, parse, path,
+    read_form, refusal, see_other, without_login,
 };
-use site::{refusal, see_other, without_login};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -238,7 +238,7 @@ fn answer(manager: &SessionManager, request: &mut Request) -> Answer {
         (Method::Get, "/clear-session") => clear_session(manager, request),
         _ => Ok(not_found()),
     };
-    answer.unwrap_or_else(|error| refusal("prefork", &error))
+    answer.unwrap_or_else(|error| refusal("prefork", &error, "/end"))
 }
 
 fn home(manager: &SessionManager, request: &Request) -> Page {
@@ -282,14 +282,16 @@ fn change(manager: &SessionManager, request: &Request, form: &Form) -> Page {
 
 /// Ends the session in the store, so every copy of its cookie is worthless.
 fn end(manager: &SessionManager, request: &Request, form: &Form) -> Page {
-    let session = manager.load(request)?;
-    if !session.verify_csrf(field(form, "csrf_token")) {
+    let may_end = match manager.load(request) {
+        // A damaged record cannot be loaded, so nobody can check the token. Its owner can get rid of it even so.
+        Err(error) if is_damage(&error) => true,
+        session => session?.verify_csrf(field(form, "csrf_token")),
+    };
+    if !may_end {
         return Ok(out_of_date());
     }
     let mut answer = see_other("/");
-    if let Some(removal) = session.destroy()? {
-        removal.add_to(&mut answer);
-    }
+    manager.destroy(request)?.add_to(&mut answer);
     Ok(answer)
 }
 

@@ -13,7 +13,7 @@
 //! | [`Group`] | all sessions of one user: list them, end them |
 //! | [`CookieHeader`], [`SetCookie`], [`ResponseHeaders`] | what goes in and out on each kind of server |
 //! | [`Error`], [`StoreError`], [`ConfigError`] | the errors of calls, of the store, and of settings |
-//! | [`guide`] | how to run all of this in production |
+//! | [`guide`] | promises, production, errors, recipes, and coming from other libraries |
 //! | [`store`] | for authors of stores |
 //!
 //! # A first program
@@ -152,6 +152,7 @@ mod deadline;
 mod defaults;
 mod error;
 mod group;
+#[cfg(any(doc, doctest))]
 pub mod guide;
 mod handle;
 mod id;

@@ -20,6 +20,7 @@ fi
 
 cargo fmt --all --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
+(cd benches/peers && cargo fmt --check)
 bash tests/lint_lua.sh
 
 # A minute by the clock, so it runs beside the lints. fuzz/README.md says how to try a failing input again.
@@ -44,7 +45,20 @@ wait "$fuzzing" || fuzzed=$?
 cat target/fuzz/log
 [ "$fuzzed" = 0 ]
 
-# Each bench once, and shortly, so that none is broken unnoticed.
+# Licences and duplicates, and the advisories where they can be fetched.
+if command -v cargo-deny >/dev/null; then
+  cargo deny check bans licenses sources
+  if cargo deny fetch db; then
+    cargo deny check advisories
+  else
+    echo "the advisories cannot be fetched: they are not checked" >&2
+  fi
+else
+  echo "cargo-deny is not installed: licences, duplicates and advisories are not checked" >&2
+fi
+
+# Each bench once, and shortly, so that none is broken unnoticed. Of the peers, only what is ours is built here.
+(cd benches/peers && cargo clippy -p peers -p server-tiny_http --all-targets --target-dir ../../target/peers -- -D warnings)
 cargo test --all-features --bench '*'
 bash benches/peers/run.sh --short --ours
 cargo test --workspace --all-features

@@ -45,7 +45,8 @@ fn many_sessions(store: &str, start: fn() -> Place, aims: &mut Aims) {
     let managers = [manager(&place_of_few), manager(&place_of_many)];
     let begin = Instant::now();
     let few_sessions = Side::new(&place_of_few, &managers[0], fill(&managers[0], few));
-    // The cookies are enough to measure each session only once. So the processor's caches do not hold it.
+    // There are enough cookies to use each session only once in a measurement. So no session is in the processor's
+    // caches.
     let many_sessions = Side::new(&place_of_many, &managers[1], fill_fast(&place_of_many, &managers[1], many));
     println!("\n{store}: {many} sessions beside {few} (made in {:.0?})", begin.elapsed());
     let cpu = compare("load", &few_sessions, &many_sessions, Side::loads);

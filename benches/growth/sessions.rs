@@ -16,7 +16,8 @@ pub(crate) fn fill(manager: &SessionManager, count: usize) -> Vec<String> {
     (0..count).map(|_| create(manager, &small_values(), None)).collect()
 }
 
-/// Like `fill`, but most sessions are copies without a cookie. In each thousand, the library makes 25.
+/// Like `fill`, but most sessions are copies without a cookie. Of each thousand sessions, the library creates 25; the
+/// others are copies.
 pub(crate) fn fill_fast(place: &Place, manager: &SessionManager, count: usize) -> Vec<String> {
     let mut copier = Copier::new(place, manager);
     let mut headers = Vec::new();

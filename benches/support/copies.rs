@@ -17,7 +17,7 @@ impl<'a> Copier<'a> {
         Copier { place, manager, copies: 0 }
     }
 
-    /// Copies the session that was created last. This is its `Cookie` header.
+    /// Copies the session that was created last. `header` is its `Cookie` header.
     pub fn copy_last(&mut self, header: &str, count: usize) {
         match self.place {
             Place::Redis(redis) => copy_in_redis(redis, &record_key(self.manager, header), self.copies, count),

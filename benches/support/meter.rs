@@ -22,7 +22,8 @@ pub type Call<'a> = Box<dyn FnMut() + 'a>;
 /// The mean costs of the calls of one slice, in microseconds a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// The time of the slice. If 16 threads call at the same time, a call of one of them takes 16 times as long.
+    /// The time of the slice, divided by the calls of all threads. With 16 threads, one call takes about 16 times as
+    /// long.
     pub time: f64,
     pub client_cpu: f64,
     /// 0 without a Redis.

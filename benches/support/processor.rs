@@ -6,7 +6,7 @@
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Keeps a thread on one processor, until it is dropped.
+/// Keeps a thread on one processor until this guard is dropped.
 pub struct Pinned {
     thread: Pid,
     allowed: CpuSet,

@@ -108,12 +108,6 @@ fn pretend_switch(session: &mut Session) -> String {
     form(session, "/pretend-old", &switch)
 }
 
-/// Lets the owner of a damaged session log out. This form has no token, because the session cannot be loaded.
-pub(crate) fn damaged(status: u16) -> Answer {
-    let button = r#"<form method="post" action="/logout"><button>Log out</button></form>"#;
-    page(status, "Your session is damaged", button)
-}
-
 /// Says how long ago a time of the list is. Both times are by the store's clock, which may differ from ours.
 fn ago(device: &SessionInfo, time: SystemTime) -> String {
     match device.listed_at().duration_since(time).unwrap_or_default().as_secs() / 60 {

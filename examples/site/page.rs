@@ -1,7 +1,7 @@
 //! Pages of HTML.
 
 use crate::http::{Answer, header};
-use multi_process_session::{Error, Session};
+use multi_process_session::{Error, Session, StoreErrorKind};
 use tiny_http::Response;
 
 /// Makes a page. It holds its style and an empty icon, so a browser sends one request for a page.
@@ -31,11 +31,12 @@ pub fn page(status: u16, title: &str, body: &str) -> Answer {
         .with_header(header("Content-Type", "text/html; charset=utf-8"))
         // No cache may keep a page for another visitor, or for the "back" button after a logout.
         .with_header(header("Cache-Control", "no-store"))
-        // No scripts, and no frames: another site could hide our page in its own and let visitors press our buttons. The
-        // style is in the page itself, which is what `unsafe-inline` allows.
+        // No scripts, and no frames: another site could hide our page in its own and let visitors press our
+        // buttons. The style is in the page itself, which is what `unsafe-inline` allows.
         .with_header(header(
             "Content-Security-Policy",
-            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; \
+             frame-ancestors 'none'",
         ))
 }
 
@@ -73,8 +74,8 @@ pub(crate) fn link(text: &str) -> String {
 /// Makes the page of a request whose session could not be loaded or saved.
 ///
 /// If the store is sick, nobody knows whose request this is. That is not a logout: the cookie stays, and works again
-/// later.
-pub fn refusal(program: &str, error: &Error) -> Answer {
+/// later. If the record is damaged, its owner can end the session by a form that goes to `end` without a token.
+pub fn refusal(program: &str, error: &Error, end: &str) -> Answer {
     let (title, text) = match error.http_status() {
         409 => ("Your session has changed meanwhile", "Reload the page"),
         413 => ("That is more than a session may hold", "Go back"),
@@ -84,5 +85,14 @@ pub fn refusal(program: &str, error: &Error) -> Answer {
     if error.http_status() >= 500 {
         eprintln!("{program}: {error}");
     }
+    if is_damage(error) {
+        let form = format!("<form method=\"post\" action=\"{end}\"><button>Log out</button></form>\n");
+        return page(error.http_status(), "Your session is damaged", &form);
+    }
     page(error.http_status(), title, &link(text))
+}
+
+/// Says whether the record of this session is damaged, and not the whole store.
+pub fn is_damage(error: &Error) -> bool {
+    matches!(error, Error::Store(fault) if fault.kind() == StoreErrorKind::Corrupt)
 }

@@ -58,7 +58,7 @@ use std::time::{Duration, SystemTime};
 /// `store_url("sqlite:///var/lib/app/sessions.db")` makes one (feature `sqlite`). The file is created if it is missing,
 /// for its owner alone. Its folder is not created.
 ///
-/// [The guide](crate::guide#sqlite) says how to run the store: the folder, backups, a deleted file, a full disk.
+/// [The guide](crate::guide::sqlite) says how to run the store: the folder, backups, a deleted file, a full disk.
 ///
 /// # Forks
 /// A process must not fork while it has the file open, unless it holds the guard of

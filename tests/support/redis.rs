@@ -15,11 +15,11 @@ use tempfile::TempDir;
 /// full.
 pub const WRITES_FIRST: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
 
-/// The rights that a user needs, as the README says.
+/// The rights that a user needs, as the guide says.
 pub fn rights() -> Vec<&'static str> {
-    let readme = include_str!("../../README.md");
-    let command = readme.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER sessions on >password "));
-    command.expect("the README has it").split(' ').collect()
+    let page = include_str!("../../docs/redis.md");
+    let command = page.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER sessions on >password "));
+    command.expect("the page has it").split(' ').collect()
 }
 
 /// A server on a unix socket, in a folder of its own; gone when dropped.
@@ -83,8 +83,8 @@ impl Redis {
         nix::unistd::Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Adds the user that the README adds.
-    pub fn add_user_of_the_readme(&self) {
+    /// Adds the user that the guide adds.
+    pub fn add_user_of_the_guide(&self) {
         self.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..]].concat());
     }
 

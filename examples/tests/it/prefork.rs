@@ -672,6 +672,25 @@ fn requests_that_cannot_be_served_are_told_so_and_make_no_session() {
 }
 
 #[test]
+fn the_owner_of_a_damaged_record_can_start_over() {
+    let redis = Redis::start();
+    let server = Prefork::start(&redis.url());
+    let client = server.client();
+    set(&client, "name", "Ada");
+    let key = redis.records().remove(0);
+    let _: u32 = redis.run(&["DEL", &key]);
+    let _: u32 = redis.run(&["RPUSH", &key, "a list"]);
+
+    let page = client.get("/");
+    assert!(page.expect(500).contains(r#"<form method="post" action="/end"><button>Log out</button></form>"#));
+    client.post("/set", &[("key", "name"), ("value", "Grace")]).expect(500);
+    let answer = client.post("/end", &[]);
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
+    assert_eq!((client.cookie(), redis.records().len()), (None, 0));
+    assert_eq!(heading_of(&client.get("/")).0, 1);
+}
+
+#[test]
 fn without_the_store_nobody_has_a_session_until_it_is_back() {
     let mut redis = Redis::start();
     let server = Prefork::start(&redis.url());

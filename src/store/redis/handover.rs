@@ -137,9 +137,9 @@ impl<'a> Handover<'a> {
         match reply.status() {
             "ok" => {
                 let updated = self.activate(reply);
-                // Only now wait until the end of the old record is on replicas and on disk. If this wait fails, the
-                // new record is alive already. The script runs again, because WAIT looks only at the writes of its own
-                // connection.
+                // Only now wait until the end of the old record is on the replicas and, if asked for, on disk. If this
+                // wait fails, the new record is alive already. The script runs again, because WAIT looks only at the
+                // writes of its own connection.
                 if operation.shared.wait.is_some() {
                     operation.run(&end.and_wait())?;
                 }

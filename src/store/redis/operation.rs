@@ -1,4 +1,4 @@
-//! A call to the store that is under way. It runs scripts, and follows forwards.
+//! A call to the store that is under way. It runs scripts, sends plain commands, and follows forwards.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
@@ -37,9 +37,9 @@ pub(crate) struct Followed<'a> {
     pub(crate) key: RecordKey<'a>,
     /// The id that the session has now, if the call came with an earlier one.
     pub(crate) forwarded_to: Option<PublicId>,
-    /// The version with which the earliest of the followed ids was replaced.
+    /// The version in which the earliest of the followed ids was replaced.
     pub(crate) replaced_in: Option<u64>,
-    /// Whether the record of a followed id knows the call, which is then a repeated one.
+    /// Whether the record of an earlier id remembers this call. Then the call is a repeated one.
     pub(crate) is_repeated: bool,
     /// Whether the call has ended a live session under a followed id.
     pub(crate) was_alive: bool,
@@ -153,8 +153,8 @@ impl<'a> Operation<'a> {
         commands
     }
 
-    /// Sends commands that are [`marked`](Operation::marked), and gives the replies to all but the mark. If one of them
-    /// is an error, gives that.
+    /// Sends commands that are [`marked`](Operation::marked), and gives the replies to all but the mark. If a reply is
+    /// an error, gives that error.
     pub(crate) fn ask_plainly(
         &self,
         connection: &mut Connection,
@@ -201,7 +201,7 @@ impl<'a> Followed<'a> {
         Followed { key: *key, forwarded_to: None, replaced_in: None, is_repeated: false, was_alive: false }
     }
 
-    /// Goes on to the id that has replaced the present one with this version.
+    /// Goes on to `id`, which replaced the present id in the version `replaced_in`.
     pub(crate) fn follow(&mut self, id: PublicId, replaced_in: u64) {
         self.key.id = id;
         self.forwarded_to = Some(id);

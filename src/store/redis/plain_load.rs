@@ -1,13 +1,15 @@
-//! Loads a record by plain commands, in one round trip and without a script. That costs Redis less than half.
+//! Loads a record by plain commands, in one round trip and without a script. This costs Redis less than half of what
+//! the script costs.
 //!
 //! Other clients' commands may run between these commands. The answer is right all the same:
 //!
 //! - One command reads the record. So its values, its version and its life belong together.
-//! - Whether the session is alive is looked at after that: its generation, and its membership in its group. Both end
-//!   with the session and never come back, because an id is never used twice. So if they are there, the session was
-//!   alive when the record was read, and the answer is that of a load at that moment.
-//! - The time is worked out from when the record expires and how long its key still lives. If the life changes between
-//!   these two commands, the time is wrong by that change: at worst, a refresh comes one load later or earlier.
+//! - Whether the session is alive is looked at after that: its generation, and in a group its membership. Ending a
+//!   session removes its record, its membership or the generation, and none of them comes back. So if all are there,
+//!   the session was alive when the record was read, and the answer is that of a load at that moment.
+//! - The time is computed: that at which the record expires, minus how long its key still lives. If the life changes
+//!   between these two commands, the computed time is wrong. At worst, a due refresh waits for the next load, or the
+//!   script runs without need.
 //! - Everything else is left to the script: a record that is not alive or needs a refresh, one whose id was replaced,
 //!   and one that is damaged.
 
@@ -58,7 +60,7 @@ impl Operation<'_> {
             }
             match self.ask_plainly(connection, until, &commands) {
                 Ok(replies) => Ok(found(replies, lifetime).unwrap_or(Found::Unclear)),
-                // A key holds something else, or the user may not run a command outside of scripts.
+                // A key holds a value of another type, or the Redis user may not run one of these commands.
                 Err(Failure::Refused { affects: Affects::ThisRequest | Affects::SimilarRequests, .. }) => {
                     Ok(Found::Unclear)
                 }
@@ -69,7 +71,7 @@ impl Operation<'_> {
 }
 
 /// Looks at the replies: the fields, how long the key lives, the generation, and in a group the membership. Gives
-/// `None` if the script has to look.
+/// `None` if only the script can answer.
 fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();

@@ -1,4 +1,5 @@
-//! Records: created, loaded, updated and deleted, each by one script.
+//! Creates, loads, updates and deletes records. Each change is one script. A load runs a script only if plain commands
+//! are not enough.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::lifetime::{Lifetime, Refresh};
@@ -102,14 +103,14 @@ impl<'a> Operation<'a> {
     fn update_call(&self, at: &Followed<'_>, update: &Update<'_>, quick: Option<&QuickUpdate<'_>>) -> ScriptCall<'a> {
         let call = self.scripts().record_update.on(self.record_keys(&at.key));
         let call = match quick {
-            Some(QuickUpdate { info, keys, bytes, .. }) => call
+            Some(QuickUpdate { info, added_keys, added_bytes, .. }) => call
                 .arg(state::pack(&[(5, info.version)]))
                 .arg(state::pack(&[(5, info.version + 1)]))
                 .arg(nonce_field(info.version))
-                .arg((*keys, *bytes)),
+                .arg((*added_keys, *added_bytes)),
             None => call.arg("").arg("").arg("n0").arg((0_i64, 0_i64)),
         };
-        call.arg(settings(at, update))
+        call.arg(slow_arguments(at, update))
             .arg(update.holds.map(|(key, _)| field(key)))
             .arg(update.holds.map(|(_, json)| json))
             .changes(update.changes, quick.map(|quick| &*quick.totals))
@@ -119,7 +120,7 @@ impl<'a> Operation<'a> {
     /// Makes the call of the script that also moves the record to `new_key`.
     fn move_call(&self, at: &Followed<'_>, update: &Update<'_>, new_key: &RecordKey<'_>) -> ScriptCall<'a> {
         let mut keys = self.record_keys(&at.key);
-        // Without a group, the own key of a record is there three times.
+        // record_move.lua reads three keys for each record. Without a group, the record's own key stands three times.
         keys.resize(1 + 3, own_key(&at.key));
         keys.extend(record_keys(new_key));
         keys.resize(1 + 3 + 3, own_key(new_key));
@@ -153,7 +154,7 @@ impl<'a> Operation<'a> {
 }
 
 /// Packs what a quick update does not need: see SETTINGS in record_update.lua.
-fn settings(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
+fn slow_arguments(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
     let Lifetime { refresh, idle_timeout, absolute_timeout } = update.lifetime;
     let interval = match refresh {
         Refresh::After(interval) => milliseconds(interval),
@@ -190,8 +191,8 @@ fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError>
         "too large" => Refusal::TooLarge { key: largest_key(), bytes: reply.number()?, limit: limit.bytes },
         "too many keys" => Refusal::TooManyKeys { key: largest_key(), keys: reply.number()?, limit: limit.keys },
         "broken off" => {
-            let message = "Redis stopped the script half way; check that the user has all rights that the README \
-                           names, and load the session again";
+            let message = "Redis stopped the script half way; check that the user has all rights that \
+                           docs/redis.md names, and load the session again";
             Refusal::Fault(StoreError::new(StoreErrorKind::Backend, message))
         }
         _ => Refusal::Fault(reply.unexpected()),

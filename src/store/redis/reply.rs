@@ -38,7 +38,7 @@ impl Reply {
         }
         let status = parts.next().and_then(text).ok_or_else(|| Failure::not_ours("the reply has no status"))?;
         if status == "corrupt" {
-            return Err(Failure::of_this_request(corrupt("its fields are missing")));
+            return Err(Failure::of_this_request(corrupt("its own fields are missing or damaged")));
         }
         Ok(Reply { status, parts })
     }

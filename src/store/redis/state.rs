@@ -23,8 +23,8 @@ impl StoredState {
             return None;
         }
         let mut numbers = Numbers(packed);
-        let (version, flags) = (numbers.next(5)?, numbers.next(1)?);
-        let _size = (numbers.next(3)?, numbers.next(4)?);
+        let (version, flags) = (numbers.take(5)?, numbers.take(1)?);
+        let _size = (numbers.take(3)?, numbers.take(4)?);
         let (created_at, refreshed_at, expires_at) = (numbers.time()?, numbers.optional_time()?, numbers.time()?);
         let (ends_at, idle_timeout) = (numbers.optional_time()?, numbers.duration()?);
         let state = RecordState {
@@ -39,14 +39,14 @@ impl StoredState {
             expires_at,
             nonces: Vec::new(), // Only scripts look at them.
         };
-        Some(StoredState { state, generation: numbers.next(7)? })
+        Some(StoredState { state, generation: numbers.take(7)? })
     }
 }
 
 /// Reads what a script packed with `info`: see record.lua.
 pub(crate) fn info(packed: &[u8]) -> Option<RecordInfo> {
     let mut numbers = Numbers(packed);
-    let (version, created_at, joined_at) = (numbers.next(5)?, numbers.time()?, numbers.optional_time()?);
+    let (version, created_at, joined_at) = (numbers.take(5)?, numbers.time()?, numbers.optional_time()?);
     let (refreshed_at, ends_at, idle_timeout) = (numbers.time()?, numbers.optional_time()?, numbers.duration()?);
     let (expires_at, now) = (numbers.time()?, numbers.time()?);
     let expires_in = expires_at.duration_since(now).unwrap_or_default();
@@ -58,7 +58,8 @@ pub(crate) fn time(packed: &[u8]) -> Option<SystemTime> {
     Numbers(packed).time()
 }
 
-/// Packs numbers, each into so many bytes, the highest byte first. A number that is too large becomes the largest.
+/// Packs pairs of a length in bytes and a number, the highest byte first. A number that is too large becomes the
+/// largest.
 pub(crate) fn pack(numbers: &[(usize, u64)]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(64);
     for (bytes, number) in numbers {
@@ -70,22 +71,22 @@ pub(crate) fn pack(numbers: &[(usize, u64)]) -> Vec<u8> {
 
 /// Reads a packed generation.
 pub(crate) fn generation(packed: &[u8]) -> Option<u64> {
-    Numbers(packed).next(7).filter(|_| packed.len() == 7)
+    Numbers(packed).take(7).filter(|_| packed.len() == 7)
 }
 
 /// Packed numbers, the highest byte first. Times and durations are in milliseconds.
 struct Numbers<'a>(&'a [u8]);
 
 impl Numbers<'_> {
-    /// Reads a number of so many bytes.
-    fn next(&mut self, bytes: usize) -> Option<u64> {
+    /// Reads a number of `bytes` bytes.
+    fn take(&mut self, bytes: usize) -> Option<u64> {
         let (number, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
         Some(number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     fn duration(&mut self) -> Option<Duration> {
-        self.next(6).map(Duration::from_millis)
+        self.take(6).map(Duration::from_millis)
     }
 
     fn time(&mut self) -> Option<SystemTime> {

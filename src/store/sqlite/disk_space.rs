@@ -15,8 +15,8 @@ use std::path::Path;
 pub(crate) struct DiskSpace {
     /// The size of a page, in bytes. It never changes.
     page_size: u64,
-    /// The length of the database when this connection looked at it last. The library only makes it longer, so an old
-    /// length asks for more room than is needed.
+    /// The length of the database when this connection looked at it last. The library only makes it longer, so an
+    /// outdated length makes the library keep too much room, never too little.
     database_length: Cell<u64>,
 }
 
@@ -39,8 +39,8 @@ impl DiskSpace {
         self.database_length.set(0);
     }
 
-    /// The reserve comes first. If another process has given it up for a checkpoint, its room is for the database, and
-    /// must not go to the log.
+    /// The reserve comes first. Makes sure that the reserve and the log have their room. The reserve is checked first:
+    /// if another process has removed it for a checkpoint, the log must not take that room.
     fn has_room(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
         let Some(database) = transaction.path().map(Path::new) else { return Ok(true) };
         Ok(self.has_reserve(transaction, database)? && wal::has_room(database, self.page_size))

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The room that was made for a call.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Room {
-    /// None, because the call has not found the disk full.
+    /// No room was made yet: the call has not found the disk full.
     AsItWas,
     /// The log was copied into the database.
     InLog,
@@ -40,7 +40,7 @@ impl Room {
                 make_room_in_log(sqlite, deadline, ends_sessions);
                 Some(Room::InLog)
             }
-            // A reader keeps the log from beginning anew, so the log has to grow.
+            // The log is still full, probably because a reader uses it. So the log has to grow.
             Room::InLog if ends_sessions => {
                 reserve::give_to_log(sqlite);
                 Some(Room::FromReserve)
@@ -60,7 +60,8 @@ impl Room {
     }
 }
 
-/// Copies the log into the database, so that the log has room again.
+/// Copies the log into the database, so that the log has room again. If the call does not end sessions, also shortens
+/// the log file, so that the disk has room for it.
 fn make_room_in_log(sqlite: &Connection, deadline: Deadline, ends_sessions: bool) {
     let mode = if ends_sessions { Checkpoint::Restart } else { Checkpoint::Passive };
     wait_for_locks_until(deadline.halfway());

@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// The room that the reserve has besides the room for the growth of the database, in bytes.
 const RESERVE: u64 = 1 << 20;
-/// The room that the log leaves in the reserve, besides the room for the growth of the database: the log may hold pages
-/// that the database has no room for yet.
+/// What `give_to_log` leaves in the reserve, besides the known growth of the database, in bytes: commits that follow
+/// can make the database grow further.
 const KEPT: u64 = 1 << 17;
 /// How much longer the reserve becomes than it has to be, in bytes. So it need not become longer with each page.
 const STEP: u64 = 1 << 16;
@@ -63,7 +63,7 @@ fn growth(database: &Path, size: u64) -> u64 {
 }
 
 /// Makes the reserve smaller, so that the log can grow. Keeps the room that the database needs for its own growth: if
-/// the log took that too, no checkpoint could end any more.
+/// the log took that room too, no checkpoint could finish.
 pub(crate) fn give_to_log(sqlite: &rusqlite::Connection) {
     let Some(database) = sqlite.path().map(Path::new) else { return };
     let Ok(size) = size(sqlite) else { return };

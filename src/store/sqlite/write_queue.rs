@@ -1,8 +1,8 @@
-//! The queue of the threads of one process that are going to write: first come, first served.
+//! The queue of the threads that are going to write through one store: first come, first served.
 //!
 //! SQLite has one lock for all writers of a file. A thread that finds it taken sleeps, and asks again: it may be
-//! overtaken any number of times. So the threads of one process wait here before they ask SQLite. Then only one thread
-//! of each process asks, and the others sleep until it is their turn.
+//! overtaken any number of times. So the threads wait here before they ask SQLite. Then only one thread of each store
+//! asks, and the others sleep until it is their turn.
 //!
 //! A thread that waits for its turn has no connection. A thread with a connection must not wait for its turn: if all
 //! connections belonged to such threads, the thread whose turn it is would get none.
@@ -16,7 +16,7 @@ use crate::store::sqlite::lock_wait::add_waited;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The threads of this process that are going to write.
+/// The threads that are going to write through one store.
 pub(crate) struct WriteQueue {
     /// Whether no thread has its turn. Then no thread waits either.
     is_free: AtomicBool,

@@ -217,7 +217,7 @@ fn the_first_connection_of_a_process_tells_the_log_of_the_server() {
             let line = format!(": redis {version}, maxmemory-policy allkeys-lru, up to 3 connections of this process");
             assert!(told_default[0].0 == Level::Info && told_default[0].1.ends_with(&line), "{told_default:?}");
             assert!(told_default[1].0 == Level::Warn && told_default[1].1.contains("set noeviction"));
-            // The user that the README describes may not ask for everything.
+            // The user that the guide describes may not ask for everything.
             let told_limited = told(&format!("{}?user=ada&pass=hunter2&protocol={protocol}", redis.url()));
             assert_eq!(told_limited.len(), 1, "{told_limited:?}");
             assert!(told_limited[0].1.contains(&format!("redis {version}, maxmemory-policy unknown")));

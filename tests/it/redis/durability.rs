@@ -7,7 +7,7 @@ use multi_process_session::{Error, SessionManager, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::time::Duration;
 
-/// Makes a manager of a user who has the rights that the README names, and no others.
+/// Makes a manager of a user who has the rights that the guide names, and no others.
 fn waiting(redis: &Redis, parameter: &str, limit: Duration) -> SessionManager {
     redis.run::<()>(&[&["ACL", "SETUSER", "sessions", "on", ">password"], &rights()[..], &["+wait"]].concat());
     let _ = redis.try_run::<()>(&["ACL", "SETUSER", "sessions", "+waitaof"]); // from Redis 7.2 on

@@ -5,10 +5,10 @@ use crate::support::{failure, kind, manager, session_with};
 use multi_process_session::StoreErrorKind;
 
 #[test]
-fn the_rights_that_the_readme_names_are_enough() {
+fn the_rights_that_the_guide_names_are_enough() {
     let redis = Redis::start();
     assert!(rights().contains(&"~mps:*"));
-    redis.add_user_of_the_readme();
+    redis.add_user_of_the_guide();
     let url = Redis::as_user(&redis.url());
     let manager = manager(&url);
     manager.ping().unwrap();

@@ -21,7 +21,7 @@ contract_tests!(sqlite, InPlace::sqlite(Place::sqlite()));
 contract_tests!(sqlite_by_clock, sqlite_by_clock(&tempfile::tempdir().unwrap()));
 contract_tests!(redis, *REDIS);
 contract_tests!(redis_6_0, *REDIS_6_0);
-contract_tests!(redis_with_the_rights_of_the_readme, *REDIS_WITH_RIGHTS);
+contract_tests!(redis_with_the_rights_of_the_guide, *REDIS_WITH_RIGHTS);
 contract_tests!(cluster, *CLUSTER);
 
 // All tests of a store share its server.
@@ -39,10 +39,10 @@ static REDIS_6_0: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| {
     InPlace::redis(Place::Redis(redis))
 });
 
-/// A user with the rights that the README names, and with those for the namespaces of the checks.
+/// A user with the rights that the guide names, and with those for the namespaces of the checks.
 static REDIS_WITH_RIGHTS: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| {
     let redis = Redis::start();
-    redis.add_user_of_the_readme();
+    redis.add_user_of_the_guide();
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "~contract*"]);
     let store = RedisStore::new(&Redis::as_user(&redis.url())).unwrap();
     InPlace(store, until_the_program_ends(Place::Redis(redis)))

@@ -5,11 +5,11 @@
 --       ended set
 --       own key of the record that stays, if one does
 -- ARGV: nonce
---       version at which the earliest forward to the record that stays was made ('' if there was no forward)
+--       version in which the earliest id that leads to the kept record was replaced ('' if there is none)
 --       the most ids to list
 --       how long the ended set lives (ms)
 -- Reply: 'ok', number of sessions that have ended, list of their ids
---        'forward', id, version at which this id replaced the id of the record that was to stay
+--        'forward', id, version in which the id of the record that was to stay was replaced
 local _, members, joined, ended, stays = unpack(KEYS)
 local replaced_in, most, ended_set_lifetime = unpack(ARGV, 2, 4)
 

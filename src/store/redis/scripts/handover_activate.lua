@@ -1,4 +1,4 @@
--- Activates a prepared record. The record in the other slot has to be ended before.
+-- Activates a prepared record. handover_end.lua has ended the old record before.
 -- KEYS: generation
 --       record
 --       ended set; only in a group

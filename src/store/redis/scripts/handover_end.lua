@@ -28,7 +28,7 @@ elseif expected ~= state.version then
   return { nonce, 'changed' }
 end
 check_group(record)
--- In the new record, the nonce of the last change is among those before.
+-- This handover becomes the latest change of the new record, so the nonce in the state joins the earlier ones.
 local field, nonces = nonce_field(record, state)
 record.nonces[field:sub(2) + 1] = nonces
 redis.call('HSET', record.key, 't', nonce) -- THE FIRST WRITE adds: a full memory refuses the change.

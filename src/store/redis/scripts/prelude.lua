@@ -6,16 +6,16 @@
 -- A RECORD is a hash. It has the values under ":key" as JSON text, and the library's own fields. Times are milliseconds
 -- since 1970. The key expires when the session does.
 --   s         the state, packed: see state.lua
---   n0 to n3  nonces of the last calls that changed it, but for the last one, which is in s
+--   n0 to n3  nonces of earlier calls that changed it; the latest nonce is in s
 --   g         only in a group: when it joined, packed as 6 bytes, and then the name of the group
 --   b         absolute timeout began at; only if that is neither when it joined nor when it was created
---   e         version up to which the graces of replaced ids have ended
+--   e         a version: the graces of ids that were replaced in it or before have ended
 --   p         the version when the record was prepared; only until it is activated: see handover.rs
 -- A hash without s is not a record. It may be one of these, or both:
 --   A FORWARD, under an id that was replaced. It expires when the id no longer ends the session.
 --     f       id that replaced this one
 --     u       grace ends at: until then, calls with the old id reach the session
---     m       version of the record after the id was replaced
+--     m       version in which the id was replaced
 --   A TRACE, under an id whose session has ended or was handed over.
 --     t       nonce of the call that ended it
 --     n0 to n3, b   of the record that was handed over; here b is always set
@@ -61,7 +61,7 @@ local function list_at(first, arguments_per_item)
   return first + 1, first + ARGV[first] * arguments_per_item
 end
 
--- Calls a command with the items of a list from `first` to `last`. `unpack` fails at about 8,000 items.
+-- Calls a command with the items from `first` to `last`, at most CHUNK at a time: `unpack` fails at about 8,000 items.
 local function in_chunks(command, key, list, first, last)
   for from = first, last, CHUNK do
     redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, last)))

@@ -5,7 +5,7 @@
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
 --       the session's own idle timeout (ms; '' for none)
---       timeout until the first load, if that is shorter (ms; '' for none)
+--       timeout until the first load, if it is shorter than a full life (ms; '' for none)
 --       number and size of the values
 --       name of the group, limit of the group ('' for none)
 --       how long the ended set lives (ms)

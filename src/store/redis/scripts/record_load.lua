@@ -1,13 +1,13 @@
--- Loads a record that plain commands could not load: it may need a refresh, have ended, or lead to another one.
+-- Loads a record, and refreshes it if that is due. Called if plain commands are not enough: see plain_load.rs.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       version at which the earliest forward to this record was made ('' if there was no forward)
+--       version in which the earliest id that leads to this record was replaced ('' if there is none)
 -- Reply: 'ok' or 'refreshed', info, fields and values by turns
 --        'not refreshed', error of Redis, info, fields and values by turns
 --        'gone'
---        'forward', id, version with which the record's own id was replaced
+--        'forward', id, version in which the id was replaced
 local record, lifetime, replaced_in = record_at(2), lifetime_at(2), tonumber(ARGV[5])
 
 local state, refusal, id, version = live_state(record, lifetime, replaced_in)

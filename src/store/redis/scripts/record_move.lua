@@ -5,7 +5,7 @@
 --       ended set; only for a move into a group
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       version at which the earliest forward to this record was made ('' if there was no forward)
+--       version in which the earliest id that leads to this record was replaced ('' if there is none)
 --       expected version ('' for any)
 --       field that has to hold a value ('' for none), and the value
 --       limits for the number and the size of the values

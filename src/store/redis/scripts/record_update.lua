@@ -6,7 +6,7 @@
 --       version that the caller has read, packed as 5 bytes ('' to skip quick_update.lua), and the next version
 --       field for the nonce of the last change, with a '+' if the field begins anew
 --       how many keys and bytes the change set adds to that version
---       what is not needed if the update is quick, packed: see SETTINGS
+--       what is not needed if the update is quick, packed: see SLOW_ARGUMENTS
 --       field that has to hold a value ('' for none), and the value
 --       change set: see values.lua
 -- Reply: 'quick': the change set was applied to the version that the caller has read
@@ -15,15 +15,16 @@
 --        'not an integer', field
 --        'too large', size
 --        'too many keys', number
---        'forward', id, version with which the record's own id was replaced, 0, whether the record knows the call
+--        'forward', id, version in which the id was replaced, 0 (in this place, record_delete.lua says whether the
+--        session was alive), whether the record knows the call
 
 -- refresh interval (ms; NEVER for never), idle timeout (ms), absolute timeout (ms; 0 for none),
--- version at which the earliest forward to this record was made (0 if there was no forward),
+-- version in which the earliest id that leads to this record was replaced (0 if there is none),
 -- whether a record of an earlier id knows the call (0 or 1), expected version (0 for any),
 -- limits for the number and the size of the values, new idle timeout of the session's own (ms; 0 for none)
-local SETTINGS, NEVER = '>I6I6I6I5BI5I4I5I6', 2 ^ 48 - 1
+local SLOW_ARGUMENTS, NEVER = '>I6I6I6I5BI5I4I5I6', 2 ^ 48 - 1
 local refresh_interval, idle_timeout, absolute_timeout, replaced_in, is_repeated, expected, most_keys, most_bytes,
-  new_idle_timeout = struct.unpack(SETTINGS, ARGV[7])
+  new_idle_timeout = struct.unpack(SLOW_ARGUMENTS, ARGV[7])
 local lifetime = {
   refresh_interval = refresh_interval < NEVER and refresh_interval or -1, idle_timeout = idle_timeout,
   absolute_timeout = absolute_timeout > 0 and absolute_timeout or nil,

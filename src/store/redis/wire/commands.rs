@@ -6,17 +6,17 @@ use redis::Cmd;
 #[derive(Default)]
 pub(crate) struct Commands {
     pub(crate) packed: Vec<u8>,
-    pub(crate) number: usize,
-    /// The memory of the command that is being packed.
-    next: Cmd,
+    pub(crate) count: usize,
+    /// A command that is used again for each `add`, to save allocations.
+    scratch: Cmd,
 }
 
 impl Commands {
     /// Adds a command: its name and its arguments.
     pub(crate) fn add(&mut self, words: &[&str]) {
-        self.next.clear();
-        self.next.arg(words).write_packed_command(&mut self.packed);
-        self.number += 1;
+        self.scratch.clear();
+        self.scratch.arg(words).write_packed_command(&mut self.packed);
+        self.count += 1;
     }
 }
 
@@ -25,7 +25,7 @@ impl<'a> FromIterator<&'a Cmd> for Commands {
         let mut all = Commands::default();
         for command in commands {
             command.write_packed_command(&mut all.packed);
-            all.number += 1;
+            all.count += 1;
         }
         all
     }

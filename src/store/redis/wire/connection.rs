@@ -46,7 +46,7 @@ impl Connection {
         let login = url.login();
         let login: Commands = login.iter().collect();
         connection.send(&login.packed, deadline)?;
-        for _ in 0..login.number {
+        for _ in 0..login.count {
             connection.receive(deadline)?;
         }
         Ok(connection)
@@ -85,8 +85,8 @@ impl Connection {
             return Err(Failure::TooLate);
         }
         self.send(&commands.packed, deadline)?;
-        let mut replies = Vec::with_capacity(commands.number);
-        for _ in 0..commands.number {
+        let mut replies = Vec::with_capacity(commands.count);
+        for _ in 0..commands.count {
             match self.receive(deadline) {
                 Err(failure @ Failure::Connection(_)) => return Err(failure),
                 reply => replies.push(reply),

@@ -18,9 +18,9 @@ local function knows_call(last, nonces)
   return false
 end
 
--- Gives the field in which a record with this state remembers its nonce when the next call changes it, and the new
--- value of the field. A record remembers the last 26 to 33 nonces: the last one in its state, and eight in each of the
--- fields n0 to n3.
+-- The next change moves the nonce in the state into one of the fields n0 to n3. Gives the name of that field, and its
+-- new value. A record remembers the last 26 to 33 nonces: the last one in its state, and eight in each of the fields n0
+-- to n3.
 local function nonce_field(record, state)
   local number = math.floor(state.version / 8) % 4
   local before = state.version % 8 > 0 and record.nonces[number + 1] or ''
@@ -30,7 +30,7 @@ end
 -- Says what is under a key at which this call has to make a record:
 --   'free'    nothing
 --   'made'    the record that an earlier attempt of this call has made
---   'gone'    the trace or the forward of such a record
+--   'gone'    a trace or a forward, or the record of an earlier attempt, which is no longer alive
 --   'exists'  anything else
 local function new_key_status(record)
   local s, t, f, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 't', 'f', 'n0', 'n1', 'n2', 'n3'))
@@ -73,8 +73,8 @@ local function check_group(record)
   end
 end
 
--- Gives a session that gets a new id or a new idle timeout a full life. If it was not loaded yet and does not join a
--- group, its life stays short.
+-- Sets the life of a session that gets a new id or a new idle timeout to a full one. A session that was not loaded yet
+-- keeps its short life, unless it joins a group.
 local function begin_life(state, lifetime, joins)
   local full = full_life(state, lifetime.refresh_interval)
   if state.refreshed_at == 0 and not joins then

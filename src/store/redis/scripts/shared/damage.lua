@@ -1,4 +1,4 @@
--- Reading where something else may be.
+-- Reads keys that may hold a value of another type.
 
 -- Calls a command. Gives nil if the command fails, because the key holds a value of another type.
 local function call_or_nil(...)

@@ -107,7 +107,7 @@ local function join(record, state, limit, ended_set)
   end
   local past = string.format('(%.0f', now)
   remove_members(record, redis.call('ZRANGEBYSCORE', record.members, 0, past, 'LIMIT', 0, BATCH))
-  -- No two sessions of a group join at the same time, whatever the clock says.
+  -- Each session of a group gets a different time of joining, even if the clock was put back.
   local last = read_integer(redis.call('ZREVRANGE', record.joined, 0, 0, 'WITHSCORES')[2]) or 0
   redis.call('ZADD', record.joined, string.format('%.0f', math.max(now_us, last + 1)), record.id)
   expire(record, state)

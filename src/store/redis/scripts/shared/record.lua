@@ -32,7 +32,7 @@ local function present_generation()
   return type(began) == 'string' and #began == 7 and struct.unpack('>I7', began) or nil
 end
 
--- Reads the forward of a key. Gives the id that the key leads to (nil for none), the version at which the key's own id
+-- Reads the forward of a key. Gives the id that the key leads to (nil for none), the version in which the key's own id
 -- was replaced, and whether the key has a forward or a trace. After its grace, a forward is followed only for the
 -- purpose 'end'.
 local function forward(key, purpose)
@@ -44,17 +44,17 @@ local function forward(key, purpose)
   return leads and id or nil, read_integer(version) or 0, trace or id
 end
 
--- Says whether a record of this generation is alive as far as others decide it: the generation is the present one, and
--- if the record has a group, it is a member.
+-- Says whether the namespace and the group of a record still keep it alive: the generation is the present one, and if
+-- the record has a group, it is a member.
 local function is_current(record, of_generation)
   return present_generation() == of_generation
     and (not record.members or redis.call('ZSCORE', record.members, record.id))
 end
 
 -- Gives the state of a live record. Of the record's timeouts and those of the call, the stricter ones hold.
--- `replaced_in` is the version at which the earliest forward to the record was made (nil if there was no forward). If
--- the record is not alive, gives nil and a status. With the status 'forward', also gives the id and the version from
--- `forward`. In any case, `record.nonces` are the fields n0 to n3 then.
+-- `replaced_in` is the version in which the earliest id that leads to the record was replaced (nil if there is none).
+-- If the record is not alive, gives nil and a status. With the status 'forward', also gives the id and the version from
+-- `forward`. Always sets `record.nonces` to the fields n0 to n3.
 local function live_state(record, lifetime, replaced_in)
   local s, n0, n1, n2, n3, g, b, e, p =
     unpack(redis.call('HMGET', record.key, 's', 'n0', 'n1', 'n2', 'n3', 'g', 'b', 'e', 'p'))
@@ -95,7 +95,8 @@ local function live_state(record, lifetime, replaced_in)
   return state
 end
 
--- Gives the time at which a full life ends if it begins now, with this refresh interval.
+-- Gives the end of a life that begins now: the idle timeout and the refresh interval (at most 1/100 of the timeout),
+-- but not after `ends_at`.
 local function full_life(state, refresh_interval)
   local longest_interval = math.floor(state.idle_timeout / 100)
   local at = now + state.idle_timeout + math.max(0, math.min(refresh_interval, longest_interval))
@@ -120,7 +121,7 @@ local function expire_with_members(record, at)
   redis.call('PEXPIREAT', record.joined, last)
 end
 
--- Makes a record expire when its state says it.
+-- Sets the expiry of a record, and of its membership, to `state.expires_at`.
 local function expire(record, state)
   redis.call('PEXPIREAT', record.key, state.expires_at)
   if record.members then

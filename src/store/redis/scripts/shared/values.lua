@@ -10,9 +10,9 @@ local function changes_at(first)
   return changes
 end
 
--- Checks a change set against the values of a record. Changes `state` to the state after the changes. Gives the fields
--- to write and their values by turns, with the packed state and the nonces, and the totals of the increments. If the
--- change set is refused, gives nil and the reply.
+-- Checks a change set against the values of a record. Changes `state` to the state after the changes. Gives a list of
+-- fields and their new values, alternating, and the totals of the increments. In the list, the packed state is empty:
+-- `write_changes` fills it in. If the change set is refused, gives nil and the reply.
 local function check_changes(record, state, changes, most_keys, most_bytes)
   local keys, bytes, clear = state.keys, state.bytes, changes.clear
   if clear then
