@@ -1,8 +1,8 @@
 //! The pages of the examples hold no barriers. This also takes the pictures of the README.
 
-use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::http;
+use super::shared_browser::SharedBrowser;
 use super::views::take_pictures;
 use super::{axe, start_login, start_login_on, start_prefork};
 use crate::support::redis::Redis;

@@ -1,8 +1,9 @@
 //! Cookies as the browser took them, with all their attributes.
 
-use super::driver::{Browser, SharedBrowser};
+use super::driver::Browser;
 use super::login::Login;
 use super::servers::{Https, Server, http, https, page};
+use super::shared_browser::SharedBrowser;
 use super::{start_login, start_prefork};
 use crate::support::builder;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! What pages of another site can do with the session.
 
-use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::{Https, Server, http, https};
+use super::shared_browser::SharedBrowser;
 use super::start_login;
 use crate::support::builder;
 use multi_process_session::SameSite;

@@ -4,12 +4,9 @@ use crate::example::Example;
 use crate::support::wait::{PATIENCE, until, until_some};
 use nix::unistd::getuid;
 use serde_json::{Value, json};
-use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const INSTALL: &str = "These tests need Chromium and chromedriver. On Debian: apt-get install chromium chromium-driver";
@@ -87,9 +84,7 @@ impl Browser {
     /// Clicks on what leads to another page, and waits for that page.
     #[track_caller]
     pub fn follow(&self, selector: &str) {
-        self.leave(|| {
-            self.at(selector, |element| self.try_command("POST", &format!("{element}/click"), &json!({})));
-        });
+        self.leave(|| self.click(selector));
     }
 
     /// Does what leads to another page, and waits until that one is complete.
@@ -183,7 +178,7 @@ impl Browser {
     }
 
     /// Makes the profile as new, and leaves one tab, without a history.
-    fn forget(&self) {
+    pub fn forget(&self) {
         let tabs = self.command("GET", "/window/handles", &Value::Null);
         let new = self.open_tab();
         for tab in tabs.as_array().expect("a list") {
@@ -247,44 +242,6 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // A browser that is killed would write into its folder while that is deleted.
         let _ = self.try_command("DELETE", "", &Value::Null);
-    }
-}
-
-/// A browser that tests use one after the other, because its start costs more than most tests. It ends with the last
-/// test that waits for it, and with one that fails.
-pub struct SharedBrowser(MutexGuard<'static, Option<Browser>>);
-
-static SHARED: Mutex<Option<Browser>> = Mutex::new(None);
-/// How many tests use or await the browser.
-static USERS: AtomicUsize = AtomicUsize::new(0);
-
-impl SharedBrowser {
-    /// Waits until the browser is free, and makes it forget the test before.
-    pub fn new() -> SharedBrowser {
-        USERS.fetch_add(1, Ordering::SeqCst);
-        let mut shared = SharedBrowser(SHARED.lock().unwrap_or_else(PoisonError::into_inner));
-        match &*shared.0 {
-            Some(browser) => browser.forget(),
-            None => *shared.0 = Some(Browser::start()),
-        }
-        shared
-    }
-}
-
-impl Deref for SharedBrowser {
-    type Target = Browser;
-
-    fn deref(&self) -> &Browser {
-        self.0.as_ref().expect("it was started")
-    }
-}
-
-impl Drop for SharedBrowser {
-    fn drop(&mut self) {
-        let is_last = USERS.fetch_sub(1, Ordering::SeqCst) == 1;
-        if is_last || thread::panicking() {
-            *self.0 = None;
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A site in the frames of other sites.
 
-use super::driver::SharedBrowser;
 use super::servers::{Https, Server, https};
+use super::shared_browser::SharedBrowser;
 use crate::support::builder;
 use multi_process_session::SameSite;
 

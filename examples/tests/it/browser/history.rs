@@ -1,8 +1,8 @@
 //! The "back" button. Pages of the examples have `Cache-Control: no-store`, so it shows nothing of a user who left.
 
-use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::http;
+use super::shared_browser::SharedBrowser;
 use super::start_login;
 
 #[test]

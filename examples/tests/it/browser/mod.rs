@@ -4,6 +4,7 @@ mod axe;
 mod driver;
 mod login;
 mod servers;
+mod shared_browser;
 mod views;
 
 mod accessibility;

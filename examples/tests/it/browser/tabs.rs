@@ -1,8 +1,8 @@
 //! Two tabs of one browser, which share a session.
 
-use super::driver::SharedBrowser;
 use super::login::Login;
 use super::servers::http;
+use super::shared_browser::SharedBrowser;
 use super::start_login;
 
 #[test]
