@@ -1,4 +1,5 @@
-//! The "back" button. Pages of the examples have `Cache-Control: no-store`, so it shows nothing of a user who left.
+//! The "back" button. Pages of the examples have `Cache-Control: no-store`, and a logout takes the cookie away: Chromium
+//! may keep even such a page in memory, until a cookie of the site changes.
 
 use super::login::Login;
 use super::servers::http;
