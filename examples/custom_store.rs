@@ -142,9 +142,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     session.set("user", "ada")?;
     let set_cookie = session.save()?.expect("a new session has a cookie");
 
-    // A browser sends back the text before the first semicolon.
-    let cookie = set_cookie.as_str().split(';').next();
-    let user: Option<String> = manager.load(cookie)?.get("user")?;
+    // A browser sends back the name and the value of the cookie.
+    let user: Option<String> = manager.load(set_cookie.pair())?.get("user")?;
     println!("the session of {} is kept in a file", user.expect("it was set"));
     Ok(())
 }

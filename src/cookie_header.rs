@@ -2,6 +2,7 @@
 
 use sealed::Headers;
 use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 
 /// The `Cookie` headers of a request, in the form in which the application has them.
 ///
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 /// | `&str`, `&String`, `&Cow<str>` | one header |
 /// | `Option<&str>` | one header, or none; `None` for a request without cookies |
 /// | `&[u8]`, `&Vec<u8>`, `&[u8; N]` | one header, as bytes that need not be UTF-8 |
+/// | `&OsStr`, `&OsString` | one header, as a CGI program gets it in `HTTP_COOKIE` |
 /// | `&[T]`, `&Vec<T>`, `&[T; N]` | several headers, each in one of the forms above |
 /// | `&tiny_http::Request` (feature `tiny_http`) | all `Cookie` headers of the request |
 /// | `&http::HeaderMap`, `&http::Request` (feature `http`) | all `Cookie` headers, as bytes |
@@ -90,6 +92,18 @@ impl Headers for Option<&str> {
 impl Headers for [u8] {
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(self)
+    }
+}
+
+impl Headers for OsStr {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.as_encoded_bytes())
+    }
+}
+
+impl Headers for OsString {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.as_os_str().cookie_headers()
     }
 }
 
@@ -197,6 +211,7 @@ mod tests {
         let bytes = [b"a=\xff; ", one.as_bytes()].concat();
         assert!(!is_new(manager.load(&bytes)) && !is_new(manager.load(bytes.as_slice())));
         assert!(is_new(manager.load(b"a=\xff")));
+        assert!(!is_new(manager.load(&OsString::from(&one))) && is_new(manager.load(OsStr::new(""))));
         for other in ["a=b", ""] {
             assert!(!is_new(manager.load(&[other, &one])) && !is_new(manager.load(&vec![one.as_str(), other])));
             assert!(!is_new(manager.load(&vec![other.to_owned(), one.clone()])));

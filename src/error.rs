@@ -250,7 +250,8 @@ impl StdError for StoreError {
 }
 
 /// A fault in the settings. The message says what to do instead, and shows no password.
-#[derive(Debug)]
+///
+/// `Debug` gives the message too: a `main` that returns this error shows it by `Debug`.
 #[non_exhaustive]
 pub enum ConfigError {
     /// A secret of fewer than 32 bytes.
@@ -372,6 +373,12 @@ pub enum ConfigError {
     MaxSessionBytes,
     /// A `max_session_keys` of zero or of more than 100,000.
     MaxSessionKeys,
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for ConfigError {

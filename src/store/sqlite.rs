@@ -124,7 +124,7 @@ impl SqliteStore {
 
     /// Makes the store of a URL. `operation_timeout` is that of its callers.
     pub(crate) fn from_url(url: &str, pool_size: u32, operation_timeout: Duration) -> Result<SqliteStore, ConfigError> {
-        let expected = "sqlite:///path/to/file, or sqlite:///path/to/file?synchronous=full";
+        let expected = "sqlite:///path/to/file with an absolute path, or sqlite:///path/to/file?synchronous=full";
         let refused = ConfigError::StoreUrl { expected };
         let Some(rest) = url.strip_prefix("sqlite://") else { return Err(refused) };
         let (path, full_sync) = match rest.split_once('?').unwrap_or((rest, "synchronous=normal")) {

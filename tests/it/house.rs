@@ -63,6 +63,26 @@ fn a_listing_that_names_an_example_is_its_file() {
 }
 
 #[test]
+fn the_badges_of_the_readme_are_true() {
+    let (readme, manifest) = (read(&root().join("README.md")), read(&root().join("Cargo.toml")));
+    let value = |name: &str| {
+        let line = manifest.lines().find_map(|line| line.strip_prefix(&format!("{name} = \"")));
+        line.unwrap_or_else(|| panic!("Cargo.toml says {name}")).trim_end_matches('"').to_owned()
+    };
+    let licence = value("license").replace("OR", "or");
+    let texts = [format!("Rust {} or later", value("rust-version")), licence, "unsafe code is forbidden".to_owned()];
+    let badges = [
+        format!("rust-{}%2B-", value("rust-version")),
+        format!("licence-{}-", value("license").replace('-', "--").replace(" OR ", "_or_")),
+        "unsafe-forbidden-".to_owned(),
+    ];
+    for (text, badge) in texts.iter().zip(badges) {
+        assert!(readme.contains(&format!("![{text}](https://img.shields.io/badge/{badge}")), "{text}: {badge}");
+    }
+    assert!(read(&root().join("src/lib.rs")).contains("#![forbid(unsafe_code)]"));
+}
+
+#[test]
 fn the_tests_that_contributing_names_for_promises_are_there() {
     let page = read(&root().join("CONTRIBUTING.md"));
     let (_, table) = page.split_once("\n## Which test keeps which promise\n").expect("the page has this section");

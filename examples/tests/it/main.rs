@@ -7,7 +7,16 @@
 mod support;
 
 mod browser;
+mod cgi;
 mod client;
 mod example;
+mod first;
+#[cfg(feature = "http_crate")]
+mod http_crate;
 mod login;
 mod prefork;
+#[cfg(feature = "rouille")]
+mod rouille;
+mod small;
+mod tcp_listener;
+mod tiny_http;

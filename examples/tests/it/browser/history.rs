@@ -1,5 +1,5 @@
-//! The "back" button. Pages of the examples have `Cache-Control: no-store`, and a logout takes the cookie away: Chromium
-//! may keep even such a page in memory, until a cookie of the site changes.
+//! The "back" button. Pages of the examples have `Cache-Control: no-store`, and a logout takes the cookie away: without
+//! that, Chromium may keep even such a page in memory and show it again.
 
 use super::login::Login;
 use super::servers::http;
