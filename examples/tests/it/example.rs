@@ -45,6 +45,10 @@ impl Example {
         self.url.trim_start_matches("http://")
     }
 
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
     pub fn stdout(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stdout")).expect("text")
     }

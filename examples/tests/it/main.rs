@@ -6,6 +6,7 @@
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
+mod browser;
 mod cgi;
 mod client;
 mod example;
