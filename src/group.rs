@@ -96,8 +96,8 @@ impl Group {
     ///
     /// This is one step. Afterwards none of the sessions is alive, including those that other processes were saving or
     /// creating meanwhile: their saves answer [`Error::Gone`]. If the session of the current request is in the group,
-    /// call [`destroy`](Session::destroy) on that session afterwards, to get the `Set-Cookie` header that deletes its
-    /// cookie.
+    /// call [`SessionManager::destroy`](crate::SessionManager::destroy) with the request afterwards, to get the
+    /// `Set-Cookie` header that deletes its cookie.
     ///
     /// # Errors
     /// [`Error::Store`]: the sessions may not have ended.

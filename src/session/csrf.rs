@@ -6,6 +6,9 @@ use crate::session::Session;
 use log::Level;
 
 impl Session {
+    /// The name of the field that [`csrf_field`](Session::csrf_field) gives: `csrf_token`.
+    pub const CSRF_FIELD: &str = "csrf_token";
+
     /// Gives a token for the forms of this session's pages, against cross-site request forgery.
     ///
     /// [`csrf_field`](Session::csrf_field) puts it into a hidden field of a form. Let
@@ -54,10 +57,10 @@ impl Session {
 
     /// Gives a hidden field for a form: `<input type="hidden" name="csrf_token" value="…">`.
     ///
-    /// The value is a [token](Session::csrf_token). The handler of the form hands the field `csrf_token` to
-    /// [`verify_csrf`](Session::verify_csrf). The text needs no escaping.
+    /// The value is a [token](Session::csrf_token). The handler of the form hands the field
+    /// [`csrf_token`](Session::CSRF_FIELD) to [`verify_csrf`](Session::verify_csrf). The text needs no escaping.
     pub fn csrf_field(&mut self) -> String {
-        format!(r#"<input type="hidden" name="csrf_token" value="{}">"#, self.csrf_token())
+        format!(r#"<input type="hidden" name="{}" value="{}">"#, Session::CSRF_FIELD, self.csrf_token())
     }
 
     /// Says whether this is a [token](Session::csrf_token) of this session. The check takes the same time for every

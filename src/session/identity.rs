@@ -6,6 +6,7 @@ use crate::session::new_id;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::store::forward::LONGEST_GRACE;
 use crate::store::key::RecordKey;
+use crate::store::update::Change;
 use std::time::{Duration, SystemTime};
 
 impl Session {
@@ -58,8 +59,9 @@ impl Session {
     /// [`Error::TooLarge`](crate::Error::TooLarge). No save works until you set another name or call
     /// [`leave_group`](Session::leave_group).
     ///
-    /// The values stay. If [`group_name`](Session::group_name) is that of another user, [destroy](Session::destroy)
-    /// that session first and log in with a new one, so that no value of one user passes to the next.
+    /// The values stay, for instance a cart that was filled before the login. But if the session is in the group of
+    /// another user, its values are removed, so that no value of one user passes to the next. Only values that this
+    /// request [sets](Session::set) stay.
     ///
     /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. Beyond
     /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), the sessions that joined first
@@ -78,6 +80,11 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_group_name(&mut self, name: &str) {
+        if self.group_name().is_some_and(|present| present != name) {
+            let changes = &mut self.edit().changes;
+            changes.clear = true;
+            changes.keys.retain(|_, change| matches!(change, Change::Set(_)));
+        }
         self.renew(GroupChange::Join(name.to_owned()), None);
     }
 

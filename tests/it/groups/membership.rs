@@ -100,6 +100,7 @@ fn a_session_changes_and_leaves_its_group() {
         let [ada, grace] = ["ada", "grace"].map(|name| manager.group(name));
         let header = login_on(&manager, "ada", "phone");
         let mut session = manager.load(&header).unwrap();
+        session.set("device", "phone").unwrap();
         session.set_group_name("grace");
         let header = cookie(&session.save().unwrap().unwrap());
         assert_eq!((devices(&ada), devices(&grace)), (vec![], vec!["phone".to_owned()]));
@@ -126,6 +127,37 @@ fn a_session_changes_and_leaves_its_group() {
         session.set_group_name("ada");
         session.leave_group();
         assert_eq!(session.save().unwrap(), None, "nothing was set");
+    }
+}
+
+#[test]
+fn no_value_of_one_user_passes_to_the_next() {
+    for place in Place::all_and_a_cluster() {
+        let manager = manager(&place.url());
+        let log_in = |header: &str, user: &str| {
+            let mut session = manager.load(header).unwrap();
+            session.set("greeting", &format!("Hello {user}")).unwrap();
+            session.increment("visits", 1).unwrap();
+            session.set_group_name(user);
+            // What another request sets before this one is saved is the other user's, too.
+            let mut other = manager.load(header).unwrap();
+            other.set("late", "secret").unwrap();
+            other.save().unwrap();
+            cookie(&session.save().unwrap().expect("a login gives a cookie"))
+        };
+        let keys = |header: &str| -> Vec<String> {
+            let session = manager.load(header).unwrap();
+            session.keys().into_iter().map(str::to_owned).collect()
+        };
+        let visitor = session_with(&manager, &[("cart", "apples")]);
+        let ada = log_in(&visitor, "ada");
+        assert_eq!(keys(&ada), ["cart", "greeting", "late", "visits"], "a visitor's values stay");
+        let ada = log_in(&ada, "ada");
+        assert_eq!(keys(&ada), ["cart", "greeting", "late", "visits"], "the same user's values stay");
+        let grace = log_in(&ada, "grace");
+        let session = manager.load(&grace).unwrap();
+        assert_eq!(session.get::<String>("greeting").unwrap().as_deref(), Some("Hello grace"));
+        assert_eq!(keys(&grace), ["greeting"], "only what the request of the login set");
     }
 }
 

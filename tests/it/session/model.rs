@@ -407,6 +407,11 @@ impl Run<'_> {
             Op::Join { handle, group } => {
                 let (session, model) = &mut self.handles[handle];
                 session.set_group_name(GROUPS[group]);
+                // No value of one user passes to the next.
+                if model.group_to_be().is_some_and(|present| present != group) {
+                    model.cleared = true;
+                    model.changes.retain(|_, change| matches!(change, Change::Set(_)));
+                }
                 model.renew(false, GroupChange::Join(group));
             }
             Op::Leave { handle } => {

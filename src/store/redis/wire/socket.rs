@@ -75,8 +75,8 @@ impl Read for DeadlineStream<'_> {
             let TimedSocket { socket, read_timeout, .. } = &mut *self.socket;
             read_timeout.reach(self.deadline, |timeout| socket.set_read_timeout(timeout))?;
             match socket.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done.map_err(timed_out),
+                Err(error) if ends_too_early(&error) => {}
+                done => return done,
             }
         }
     }
@@ -88,8 +88,8 @@ impl Write for DeadlineStream<'_> {
             let TimedSocket { socket, write_timeout, .. } = &mut *self.socket;
             write_timeout.reach(self.deadline, |timeout| socket.set_write_timeout(timeout))?;
             match socket.send_with_flags(&bytes[..bytes.len().min(MOST_AT_ONCE)], NO_SIGNAL) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done.map_err(timed_out),
+                Err(error) if ends_too_early(&error) => {}
+                done => return done,
             }
         }
     }
@@ -99,13 +99,10 @@ impl Write for DeadlineStream<'_> {
     }
 }
 
-/// Turns the error of a timeout into `TimedOut`. The socket gives `WouldBlock`, which TLS and parsers understand as
-/// "try again later".
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
-    }
+/// Says whether the call may have ended before the deadline, and has to be made again: a signal came, or the timeout of
+/// the socket was over, which gives `WouldBlock`. Once the deadline has passed, `Timeout::reach` gives an error.
+fn ends_too_early(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 /// A timeout of the socket, as it was set last.
@@ -113,14 +110,13 @@ fn timed_out(error: io::Error) -> io::Error {
 struct Timeout(Duration);
 
 impl Timeout {
-    /// Sets the timeout to the time that is left. If the timeout is already close to that, nothing is done, which saves
-    /// most of the system calls. A timeout is never too short. It may be too long by a sixteenth, and the kernel may
-    /// add an eighth.
+    /// Sets the timeout to about the time that is left, and never to more, because the kernel may add an eighth. If the
+    /// timeout is already close to that, nothing is done, which saves most of the system calls.
     fn reach(&mut self, deadline: Deadline, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
         let left = time_left(deadline)?;
-        if self.0 < left || self.0 > (left + left / 16).max(SHORTEST_TIMEOUT) {
+        if self.0 < left - left / 16 || self.0 > left.max(SHORTEST_TIMEOUT) {
             // A timeout that rounds down to zero would never end.
-            self.0 = (left + left / 32).max(SHORTEST_TIMEOUT);
+            self.0 = (left - left / 32).max(SHORTEST_TIMEOUT);
             set(Some(self.0))?;
         }
         Ok(())
