@@ -186,26 +186,47 @@ fn answer_requests(server: &Server, manager: &SessionManager) {
         let answer = answer(manager, &mut request);
         // A refused form kills nobody.
         let is_last = path(&request) == KILL && answer.status_code() == 303;
-        let _ = respond_and_close(request, answer); // Fails if the client has gone.
-        if is_last {
-            let _ = kill(Pid::this(), Signal::SIGKILL);
-        }
+        // Both fail if the client has gone.
+        let _ = closing(&request, answer).and_then(|message| match is_last {
+            true => die_and_respond(request.into_writer(), &message),
+            false => respond(request.into_writer(), &message),
+        });
     }
     end_worker(); // The worker ends already, or has to end because it cannot accept connections any more.
 }
 
-/// Answers, and lets the client open a new connection for its next request. So the workers take turns: a browser would
-/// stay at one worker, as long as it has a connection to that worker.
-fn respond_and_close(request: Request, answer: Answer) -> io::Result<()> {
+/// Writes an answer after which the client opens a new connection for its next request. So the workers take turns: a
+/// browser would stay at one worker, as long as it has a connection to that worker.
+fn closing(request: &Request, answer: Answer) -> io::Result<Vec<u8>> {
     let (version, is_head) = (request.http_version().clone(), *request.method() == Method::Head);
     let mut message = Vec::new();
     answer.raw_print(&mut message, version, request.headers(), is_head, None)?;
     // tiny_http drops a `Connection` header of ours, so it goes in here, behind the first line.
     let first_line = message.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     message.splice(first_line..first_line, *b"Connection: close\r\n");
-    let mut client = request.into_writer();
-    client.write_all(&message)?;
+    Ok(message)
+}
+
+fn respond(mut client: impl Write, message: &[u8]) -> io::Result<()> {
+    client.write_all(message)?;
     client.flush()
+}
+
+/// Kills this worker by SIGKILL, and answers. The worker is dead before the answer goes out. Otherwise it could still
+/// accept the next request of this client. So a child of it sends the answer, and does nothing else.
+fn die_and_respond(client: impl Write, message: &[u8]) -> io::Result<()> {
+    let worker = Pid::this();
+    // SAFETY: the child uses no lock that another thread may hold: it makes system calls only.
+    if let ForkResult::Child = unsafe { fork() }? {
+        let _ = kill(worker, Signal::SIGKILL);
+        while getppid() == worker {
+            thread::yield_now();
+        }
+        let _ = respond(client, message);
+        let _ = kill(Pid::this(), Signal::SIGKILL); // So nothing of the worker is cleaned up here.
+    }
+    thread::sleep(PATIENCE); // Longer than this worker lives.
+    Ok(())
 }
 
 /// Asks this worker to end after its present requests. The parent starts another one, unless it ends too.
