@@ -50,7 +50,7 @@ impl FolderStore {
     }
 }
 
-/// The folder gives and takes files by name. The library makes the calls of a store of that.
+/// These four methods read and write files by name. The library builds all calls of a store from them.
 impl Entries for LockedFolder<'_> {
     fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
         match fs::read_to_string(self.path.join(name)) {

@@ -1,4 +1,4 @@
-//! A server that speaks the types of the `http` crate. Here it is `oxhttp`, with a thread for each connection.
+//! A server that uses the types of the `http` crate. Here it is `oxhttp`, with a thread for each connection.
 //!
 //! ```text
 //! export SESSION_SECRET="$(openssl rand -base64 48)"

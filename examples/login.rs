@@ -71,7 +71,7 @@ fn manager(secret: Secret, store: &str) -> Result<SessionManager, ConfigError> {
         // "remember me". So a login without "remember me" outlives the browser too, for its idle timeout at most.
         .idle_timeout(IDLE)
         .absolute_timeout(LONGEST)
-        .max_sessions_per_group(5) // Who logs in once more loses the oldest login.
+        .max_sessions_per_group(5) // A sixth login ends the oldest session.
         .build()
 }
 
@@ -186,8 +186,8 @@ fn save(mut session: Session, mut answer: Answer) -> Page {
 /// Shows the form. The first visit makes an anonymous session, to which the form's token belongs. So another site
 /// cannot log a visitor in under a name of its choice.
 fn login_form(mut session: Session, request: &Request) -> Page {
-    // The browser has sent the cookie of a session that is there no more. Once this page has made a new one, the
-    // message is gone.
+    // The browser has sent the cookie of a session that has ended. Once this page has made a new one, the message is
+    // gone.
     let has_ended = session.is_new() && request_header(request, "Cookie").contains(&format!("{COOKIE}="));
     let (name, remember): (String, bool) = session.take_flash("typed_login")?.unwrap_or_default();
     let answer = view::login(&mut session, has_ended, &name, remember)?;
@@ -257,7 +257,7 @@ impl Site {
     }
 }
 
-/// The key of the switch that lets a visitor see at once what else takes minutes. A real site has no such switch.
+/// The key of a switch for this demonstration: it pretends that the login is old, so the password is asked for at once.
 const PRETEND_OLD: &str = "pretend_old";
 
 fn pretend_old(mut session: Session, form: &Form) -> Page {

@@ -242,7 +242,7 @@ type Page = Result<Answer, Error>;
 const VISITS: &str = "visits";
 /// The key of the workers that answered the last visits, the newest first.
 const WORKERS_SEEN: &str = "workers";
-/// Where the button sends that kills a worker. A real site has no such button.
+/// The path of the button that kills a worker. A real site has no such button.
 const KILL: &str = "/kill";
 
 fn answer(manager: &SessionManager, request: &mut Request) -> Answer {

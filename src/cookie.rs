@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 /// The longest life of a cookie: RFC 6265bis caps it at 400 days.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Says whether a client's cookie has to be renewed because its session lives longer. This is so after a refresh, until
-/// the client has got a cookie: no answer may have carried that of an earlier request. No cookie lives for over
-/// [`MAX_AGE`], so the cookie of a longer session is renewed a month before its own end.
+/// Says whether a client's cookie has to be renewed because its session lives longer. After a refresh, the cookie stays
+/// due until the client sends a renewed one back, because the response with it may never have arrived. No cookie lives
+/// for over [`MAX_AGE`], so the cookie of a longer session is renewed a month before its own end.
 pub(crate) fn ends_too_early(cookie_ends_at: SystemTime, session_ends_at: SystemTime, now: SystemTime) -> bool {
     cookie_ends_at < session_ends_at.min(now + MAX_AGE - Lifetime::LONGEST_WITHOUT_REFRESH)
 }
@@ -129,7 +129,8 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// Checks the settings, and adds the strictest prefix whose conditions hold to the name: `__Host-` or `__Secure-`.
+    /// Checks the settings, and puts a prefix before the name: `__Host-` if its conditions are met, or else `__Secure-`
+    /// if its conditions are met.
     ///
     /// The check covers all that the `cookie` crate writes without a check, and all that makes browsers drop a cookie.
     pub(crate) fn checked(mut self) -> Result<CookieSettings, ConfigError> {

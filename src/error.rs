@@ -20,10 +20,10 @@ fn unsaid<'e>(text: &str, cause: &'e (dyn StdError + 'static)) -> Option<&'e (dy
 #[non_exhaustive]
 pub enum Error {
     /// The store failed. The changes are still in the session. [`save`](crate::Session::save) may be called again, and
-    /// does not apply them twice, within the limits that it names.
+    /// does not apply them twice; it names two exceptions.
     Store(StoreError),
-    /// The session has ended since it was loaded: logged out, expired, or given a new id by another request.
-    /// Nothing was written. A save never brings an ended session back.
+    /// After the load, the session has ended (by a logout or a timeout), or another request gave it a new id. Nothing
+    /// was written. A save never brings an ended session back.
     Gone,
     /// Another request changed the session after it was loaded. Only [`transact`](crate::SessionManager::transact)
     /// gives this error: after 32 tries, or when the operation timeout is used up.
@@ -205,7 +205,7 @@ pub enum StoreErrorKind {
     Backend,
 }
 
-/// A fault of the store. [`kind`](StoreError::kind) says how to handle it.
+/// An error of the store. [`kind`](StoreError::kind) says how to handle it.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,

@@ -24,8 +24,8 @@ impl SessionManager {
     /// This is for applications that turn every error into the same kind of answer. Otherwise, call
     /// [`load`](SessionManager::load) and [`save_into`](Session::save_into).
     ///
-    /// If the handler gives an error, nothing is saved. An error of the application's own belongs into `T`. The handler
-    /// should not call [`save`](Session::save) itself: it would get the cookie.
+    /// If the handler gives an error, nothing is saved. Return an error of your application inside `T`, for instance
+    /// with `T = Result<Page, MyError>`. The handler should not call [`save`](Session::save): the cookie would be lost.
     ///
     /// # Examples
     /// ```

@@ -101,8 +101,8 @@
 //! | say "saved" after a redirect | [`Session::flash`], [`Session::take_flash`] |
 //! | change the secret | [`accept_secret`](SessionManagerBuilder::accept_secret) |
 //!
-//! If a load gives [`Error::Store`], the application cannot know who the client is. Answer with
-//! [`http_status`](Error::http_status), which is 503, and treat nobody as logged in.
+//! If a load gives [`Error::Store`], the application cannot know who the client is. Respond with the status that
+//! [`http_status`](Error::http_status) gives, and treat nobody as logged in.
 //!
 //! # Forks
 //! Build the manager, fork, and use it in the children: nothing else is needed. Every process opens its own connections
@@ -120,10 +120,10 @@
 //! carries a random mark. A session remembers the marks of its last 24 changes, so that a change that is sent again is
 //! applied once.
 //!
-//! A save has succeeded once Redis has acknowledged it. A failover, or a crash with `appendfsync everysec`, can still
-//! lose the changes of the last seconds, logouts included. To prevent this, add `?wait_replicas=…` or `?wait_aof=1` to
-//! [the store URL](SessionManagerBuilder::store_url): each change then waits for replicas or the disk. A power loss can
-//! lose the last changes in a SQLite file, unless its URL asks for `synchronous=full`.
+//! A save has succeeded once the store has acknowledged it. A failover of Redis, or a crash with `appendfsync
+//! everysec`, can still lose the changes of the last seconds, logouts included. To prevent this, add `?wait_replicas=…`
+//! or `?wait_aof=1` to [the store URL](SessionManagerBuilder::store_url): each change then waits for replicas or the
+//! disk. A power loss can lose the last changes in a SQLite file, unless its URL asks for `synchronous=full`.
 //!
 //! [`SessionManager::stats`] counts what a process does at its store, and what happens to sessions, tokens and planted
 //! cookies: see [`Stats`]. The `log` crate gets lines about outages (when they begin and when they end), retries,

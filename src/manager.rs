@@ -66,7 +66,7 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Error::Store`]: the library cannot know whether the client has a session. Do not treat the client as logged
-    /// in: answer 503. [`Error::Randomness`].
+    /// in: respond with [`Error::http_status`]. [`Error::Randomness`].
     ///
     /// # Security
     /// An id that a client brings is never used for a new session (OWASP: session fixation).

@@ -6,7 +6,7 @@ use crate::session::Session;
 use sealed::AddHeader;
 use std::borrow::Cow;
 
-/// An answer, or its headers, that a [`SetCookie`] can be [added to](SetCookie::add_to).
+/// A response, or a list of headers, to which [`SetCookie::add_to`] adds a cookie.
 ///
 /// | type | from |
 /// |---|---|

@@ -1,4 +1,4 @@
-//! The folder of a store that goes with its program.
+//! A temporary folder, deleted when the program ends.
 
 use nix::unistd::mkdtemp;
 use std::path::{Path, PathBuf};

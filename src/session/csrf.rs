@@ -19,8 +19,9 @@ impl Session {
     /// are valid until the session's id changes. If the id changes [with a grace](Session::regenerate_with_grace), the
     /// tokens of the old id are valid until the grace ends. So forms that are open in the browser still work.
     ///
-    /// After [`regenerate`](Session::regenerate), the token is that of the new id. After `regenerate_with_grace`, ask
-    /// for the token only after the save, because another request may have changed the id first.
+    /// If this request has called [`regenerate`](Session::regenerate), the token belongs to the new id. If it has
+    /// called `regenerate_with_grace`, save first, and then ask for the token: another request may have changed the id
+    /// first.
     ///
     /// If the operating system gives no random bytes, the token is empty, and `verify_csrf` refuses it.
     ///

@@ -19,7 +19,8 @@ impl Session {
         self.key().id
     }
 
-    /// Gives the session a new id when it is saved. The values stay, and the old id no longer reaches the session.
+    /// Gives the session a new id when it is saved. The values stay. Requests with the old id no longer find the
+    /// session. For an hour, a logout with the old id still ends it.
     ///
     /// Do this whenever the rights of the client change (OWASP ASVS 7.2.4), so that an id that someone planted or saw
     /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does this by itself. If two
@@ -122,7 +123,8 @@ impl Session {
         self.record.info.as_ref().and_then(|info| info.joined_at)
     }
 
-    /// Says whether the last login was within this time, by the store's clock. `false` if it is not in a group.
+    /// Says whether the last login was less than `time` ago, by the store's clock. `false` if the session is not in a
+    /// group.
     ///
     /// Use this before something sensitive, such as a new password. If the answer is `false`, ask for the password
     /// again (OWASP ASVS 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.

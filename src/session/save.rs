@@ -13,8 +13,8 @@ impl Session {
     /// Sends the changes to the store, and gives the `Set-Cookie` header to answer with, if one is due.
     ///
     /// Only one save gives the header. If you save several times, keep the header for the answer. `session.save()?;`
-    /// drops it without a compiler warning. If this was the save of a login, the user is not logged in. If a refresh
-    /// was due, nothing is lost: the next request gets the cookie.
+    /// drops it without a compiler warning. If you drop the header of a login, the user is not logged in. If you drop a
+    /// renewal, the next request gets the cookie.
     ///
     /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
     /// cache may keep the answer together with its `Set-Cookie`.
@@ -24,8 +24,9 @@ impl Session {
     /// nothing, and cannot notice this.
     ///
     /// After an [`Error::Store`], `save` may be called again. The second call does not apply a change twice, with two
-    /// exceptions: other requests made 24 or more changes in between, or the session was new and has ended more than a
-    /// minute ago. After any other error, the record and this session are as they were.
+    /// exceptions: other requests have made 24 or more changes in between, or the session was new and has ended more
+    /// than a minute ago (then it is created again). After any other error, the record and this session are as they
+    /// were.
     ///
     /// # Errors
     /// [`Error::Gone`] if the session has ended since it was loaded. [`Error::NotAnInteger`], [`Error::TooLarge`],

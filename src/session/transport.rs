@@ -29,7 +29,7 @@ impl Session {
     }
 
     /// Gives the bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once
-    /// the session is kept.
+    /// it was saved.
     ///
     /// Give the token to the client. The token changes when the session's id changes. It also changes if an accepted
     /// secret has signed the client's token. `None` for the session of a cookie, and for a session that was loaded by

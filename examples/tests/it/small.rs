@@ -36,7 +36,7 @@ impl Small {
         self.example.address()
     }
 
-    /// Does something while nothing can be saved, and sees that the example tells that in its log, and lives on.
+    /// Runs `work` while nothing can be saved. Checks that the example logs the error and keeps running.
     pub fn while_the_store_is_sick(&mut self, work: impl FnOnce() -> Answer) {
         let answer = while_locked(&self.sqlite, work);
         assert_eq!((answer.status, answer.set_cookie()), (503, None), "{answer:?}");

@@ -1,4 +1,4 @@
-//! The pages of the examples hold no barriers. This also takes the pictures of the README.
+//! Checks that the pages of the examples have no accessibility barriers, and takes screenshots of them.
 
 use super::login::Login;
 use super::servers::http;

@@ -27,7 +27,7 @@ pub struct Browser {
 type Fault = (String, String);
 
 impl Browser {
-    /// Starts a browser that knows nothing yet.
+    /// Starts a browser with an empty profile.
     pub fn start() -> Browser {
         Browser::with(&Arc::new(tempfile::tempdir().expect("a temporary folder")))
     }

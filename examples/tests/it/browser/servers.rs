@@ -158,7 +158,7 @@ fn pass_on(client: TcpStream, config: Arc<ServerConfig>, server: &str) -> io::Re
     loop {
         let mut line = String::new();
         if client.read_line(&mut line)? == 0 {
-            return Ok(()); // The browser keeps connections in store.
+            return Ok(()); // The browser opens connections before it needs them.
         }
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
         if name == "content-length" {

@@ -22,7 +22,7 @@ pub const VIEWS: [View; 4] = [
 ];
 
 impl View {
-    /// Shows the tab so.
+    /// Sets this size and colour scheme in the tab.
     pub fn apply(self, browser: &Browser) {
         self.resize(browser, 800);
         let scheme = json!({ "name": "prefers-color-scheme", "value": self.scheme });
