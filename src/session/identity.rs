@@ -81,7 +81,9 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_group_name(&mut self, name: &str) {
-        if self.group_name().is_some_and(|present| present != name) {
+        // A request may leave the group first.
+        let groups = [self.group_name(), self.record.group_name.as_deref()];
+        if groups.into_iter().flatten().any(|group| group != name) {
             let changes = &mut self.edit().changes;
             changes.clear = true;
             changes.keys.retain(|_, change| matches!(change, Change::Set(_)));

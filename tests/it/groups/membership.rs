@@ -158,6 +158,14 @@ fn no_value_of_one_user_passes_to_the_next() {
         let session = manager.load(&grace).unwrap();
         assert_eq!(session.get::<String>("greeting").unwrap().as_deref(), Some("Hello grace"));
         assert_eq!(keys(&grace), ["greeting"], "only what the request of the login set");
+
+        let mut session = manager.load(&grace).unwrap();
+        session.leave_group();
+        session.set_group_name("ada");
+        assert!(session.is_empty(), "the group was left in the same request");
+        let _ = session.save().unwrap();
+        assert_eq!(manager.group("ada").sessions_with(&["greeting"]).unwrap().len(), 1);
+        assert!(session.is_empty());
     }
 }
 

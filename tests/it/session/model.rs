@@ -408,7 +408,7 @@ impl Run<'_> {
                 let (session, model) = &mut self.handles[handle];
                 session.set_group_name(GROUPS[group]);
                 // No value of one user passes to the next.
-                if model.group_to_be().is_some_and(|present| present != group) {
+                if [model.group_to_be(), model.group].into_iter().flatten().any(|present| present != group) {
                     model.cleared = true;
                     model.changes.retain(|_, change| matches!(change, Change::Set(_)));
                 }
