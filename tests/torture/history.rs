@@ -28,6 +28,11 @@ pub fn digest(text: &str) -> u64 {
     hasher.finish()
 }
 
+/// The token in a cookie. A renewed cookie has the same id and group, and another end and signature: the last 36 bytes.
+pub fn token_of(cookie: &str) -> Token {
+    digest(&cookie[..cookie.len().saturating_sub(48)])
+}
+
 /// The name of the group of this number.
 pub fn group_name(group: u32) -> String {
     format!("group {group}")

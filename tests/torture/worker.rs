@@ -2,7 +2,9 @@
 
 use super::board::{Board, Entry as Slot};
 use super::faults;
-use super::history::{Call, Changes, Entry, Id, NewId, Outcome, Public, Recorder, Token, Value, digest, group_name};
+use super::history::{
+    Call, Changes, Entry, Id, NewId, Outcome, Public, Recorder, Token, Value, digest, group_name, token_of,
+};
 use super::random::Random;
 use crate::support::cookie;
 use multi_process_session::{Error, PublicId, Session, SessionManager};
@@ -53,7 +55,7 @@ impl<'a> Worker<'a> {
         let presented = old.as_ref().unwrap_or(&entry.cookie).clone();
         match self.random.below(100) {
             0..2 => {
-                let (session, token) = (entry.session, digest(&presented));
+                let (session, token) = (entry.session, token_of(&presented));
                 let manager = self.manager;
                 self.operate(session, token, Call::Destroy(None), |_| ended(manager.destroy(&presented)));
             }
@@ -67,7 +69,7 @@ impl<'a> Worker<'a> {
     }
 
     fn use_session(&mut self, slot: u64, entry: &Slot, presented: &str, mut session: Session) {
-        let (number, token) = (entry.session, digest(presented));
+        let (number, token) = (entry.session, token_of(presented));
         // A pause, so that requests overlap.
         if self.random.one_in(4) {
             std::thread::sleep(Duration::from_micros(self.random.below(2000)));
@@ -120,6 +122,12 @@ impl<'a> Worker<'a> {
             97..100 if number.is_multiple_of(8) => (changes.clear, changes.set) = (true, self.keys()),
             _ => {}
         }
+        if changes_user(&session, &changes) {
+            if !number.is_multiple_of(8) {
+                return;
+            }
+            (changes.clear, changes.set) = (true, self.keys());
+        }
         let is_move = changes.new_id != NewId::No;
         if is_move && self.random.one_in(2) {
             changes.set = self.keys();
@@ -165,7 +173,7 @@ impl<'a> Worker<'a> {
             let (session, cookie) = self.old_cookies[at].clone();
             if self.random.one_in(16) {
                 let manager = self.manager;
-                self.operate(session, digest(&cookie), Call::Destroy(None), |_| ended(manager.destroy(&cookie)));
+                self.operate(session, token_of(&cookie), Call::Destroy(None), |_| ended(manager.destroy(&cookie)));
             } else {
                 self.load(session, &cookie);
             }
@@ -200,7 +208,7 @@ impl<'a> Worker<'a> {
 
     fn transact(&mut self, session: Id, presented: &str) {
         let manager = self.manager;
-        self.operate(session, digest(presented), Call::Transact(COUNTS[1].to_owned()), |_| {
+        self.operate(session, token_of(presented), Call::Transact(COUNTS[1].to_owned()), |_| {
             let stepped = manager.transact(presented, |session| {
                 if session.is_new() {
                     return Err(Error::Gone);
@@ -267,7 +275,7 @@ impl<'a> Worker<'a> {
     pub fn load(&mut self, number: Id, cookie: &str) -> Option<Option<Session>> {
         let mut loaded = None;
         let manager = self.manager;
-        self.operate(number, digest(cookie), Call::Load, |_| match manager.load(cookie) {
+        self.operate(number, token_of(cookie), Call::Load, |_| match manager.load(cookie) {
             Ok(session) if session.is_new() => {
                 loaded = Some(None);
                 Outcome::Dead
@@ -292,7 +300,7 @@ impl<'a> Worker<'a> {
         changes: Changes,
     ) -> Option<String> {
         let op = self.recorder.next();
-        let (token, mut tries) = (digest(presented), self.random.below(3));
+        let (token, mut tries) = (token_of(presented), self.random.below(3));
         self.operate_as(op, number, token, Call::Save(public, changes.clone()), |resent| {
             let mut again = || {
                 tries = tries.saturating_sub(1);
@@ -342,7 +350,7 @@ fn apply_and_save(
     loop {
         match session.save() {
             Ok(set_cookie) => {
-                let cookie = set_cookie.as_ref().map(cookie).filter(|cookie| digest(cookie) != presented);
+                let cookie = set_cookie.as_ref().map(cookie).filter(|cookie| token_of(cookie) != presented);
                 let counts =
                     changes.add.iter().map(|(key, _)| Ok((key.clone(), session.get::<u64>(key)?.unwrap_or(0))));
                 let token = cookie.as_deref().map(digest);
@@ -359,7 +367,10 @@ fn apply_and_save(
 }
 
 fn apply(session: &mut Session, number: Id, op: Id, changes: &Changes) -> Result<(), Error> {
-    if changes.clear {
+    if changes_user(session, changes) {
+        join(session, changes); // This clears the session too.
+        session.set("me", &number)?;
+    } else if changes.clear {
         session.clear();
         session.set("me", &number)?;
     }
@@ -379,10 +390,22 @@ fn apply(session: &mut Session, number: Id, op: Id, changes: &Changes) -> Result
         NewId::No => {}
         NewId::Strict => session.regenerate(),
         NewId::Grace(milliseconds) => session.regenerate_with_grace(Duration::from_millis(milliseconds)),
-        NewId::Join(group) => session.set_group_name(&group_name(group)),
+        NewId::Join(_) => join(session, changes),
         NewId::Leave => session.leave_group(),
     }
     Ok(())
+}
+
+/// Says whether the session moves from one user's group to another's. Then its values are removed.
+fn changes_user(session: &Session, changes: &Changes) -> bool {
+    let NewId::Join(group) = changes.new_id else { return false };
+    session.group_name().is_some_and(|present| present != group_name(group))
+}
+
+fn join(session: &mut Session, changes: &Changes) {
+    if let NewId::Join(group) = changes.new_id {
+        session.set_group_name(&group_name(group));
+    }
 }
 
 fn what_is_in(session: &Session) -> Result<Outcome, Error> {
