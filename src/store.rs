@@ -11,6 +11,7 @@
 //! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`Updated`], [`Refusal`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
 //! | one call | [`Call`], [`Deadline`], [`Nonce`] |
+//! | what operators do | [`Maintenance`], [`Scan`], [`Page`], [`StoredRecord`], [`Finding`], [`Figure`] |
 //! | the rules, for any other store that works in Rust | [`RecordState`] |
 //! | the tests that a store has to pass | `contract`, with the feature of that name |
 //!
@@ -34,6 +35,7 @@ pub(crate) mod entry;
 pub(crate) mod fork_guard;
 pub(crate) mod forward;
 pub(crate) mod key;
+pub(crate) mod maintenance;
 pub(crate) mod memory;
 pub(crate) mod open;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
@@ -58,9 +60,13 @@ pub use crate::store::entries::Entries;
 pub use crate::store::entry::Entry;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
 pub use crate::store::key::{GroupKey, RecordKey};
+pub use crate::store::maintenance::{
+    Figure, Finding, Located, Maintenance, Page, Position, Purged, Restored, Scan, Verdict,
+};
 pub use crate::store::record::{Join, NewRecord, Record, RecordInfo, Size, Values};
 pub use crate::store::refusal::Refusal;
 pub use crate::store::state::RecordState;
+pub use crate::store::stored_record::StoredRecord;
 pub use crate::store::update::{Change, ChangeSet, Update, Updated};
 
 use crate::error::{Error, StoreError, StoreErrorKind};

@@ -13,16 +13,16 @@ use std::time::SystemTime;
 
 /// A whole record, and what calls make of it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct StoredRecord {
+pub struct StoredRecord {
     /// The name of the group that the session is in.
-    pub(crate) group_name: Option<String>,
+    pub group_name: Option<String>,
     /// The place of the session in the order in which the sessions of its group joined. The time cannot tell which one
     /// was first: two joins may have the same time, and a clock may be put back.
-    pub(crate) join_order: u64,
+    pub join_order: u64,
     /// The values of the session.
-    pub(crate) values: Values,
+    pub values: Values,
     /// The state of the record besides its values.
-    pub(crate) state: RecordState,
+    pub state: RecordState,
 }
 
 impl StoredRecord {

@@ -1,0 +1,152 @@
+//! What operators do with a store: look at its sessions, move them to another store, and check its settings.
+
+use crate::error::StoreError;
+use crate::id::{GroupTag, PublicId};
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::key::RecordKey;
+use crate::store::stored_record::StoredRecord;
+
+/// A store that operators can look into. The command-line program `mps` works on every such store.
+///
+/// Nothing here needs a secret, and nothing here gives access to a session: a store knows only digests of ids.
+pub trait Maintenance: Store {
+    /// Gives some live sessions of a namespace, and the position at which the next call goes on.
+    ///
+    /// A session that lives from the first call to the last one is given at least once. It may be given twice. A
+    /// session that is created or ended meanwhile may be given or not. A damaged record is left out. A call takes the
+    /// store only a few milliseconds, so that other clients do not wait.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError>;
+
+    /// Gives the group of the live session with this public id, if there is such a session.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError>;
+
+    /// Keeps a session as another store has it: with its values, its life, its group, its place in the order of
+    /// joining, and its nonces. So its cookies stay valid, and a call that is sent again is still known.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError>;
+
+    /// Removes what is left of sessions that have ended, for as long as the call has time.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError>;
+
+    /// Compares the settings of the store with what the guide advises.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn findings(&self, namespace: &str, call: &Call) -> Result<Vec<Finding>, StoreError>;
+
+    /// Gives figures of the store as a whole, such as the memory that it uses, and the calls and errors that it counts.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError>;
+}
+
+/// What a [scan](Maintenance::scan) looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan<'a> {
+    /// The namespace of the sessions.
+    pub namespace: &'a str,
+    /// Whether the values of the sessions are read too. Without them, [`StoredRecord::values`] is empty.
+    pub with_values: bool,
+    /// Where to go on: [`Page::next`] of the last call. `None` begins a new scan.
+    pub from: Option<&'a Position>,
+}
+
+/// A position in a [scan](Maintenance::scan). Only the store that gave it can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(pub(crate) String);
+
+/// Some sessions of a [scan](Maintenance::scan).
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The sessions.
+    pub sessions: Vec<(Located, StoredRecord)>,
+    /// The position at which the next call goes on. `None` at the end.
+    pub next: Option<Position>,
+}
+
+/// The place of a session in its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Located {
+    /// The public id of the session.
+    pub id: PublicId,
+    /// The tag of the group that the session is in.
+    pub tag: Option<GroupTag>,
+}
+
+/// What [`restore`](Maintenance::restore) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// The session was not there, and is there now.
+    Created,
+    /// An earlier state of the session was there, and was replaced.
+    Updated,
+    /// The session was there already, in this state, in a later one, or with changes of its own. It stays as it is.
+    Kept,
+    /// The session has ended in this store, or its life is over. It was not brought back.
+    Ended,
+}
+
+/// What [`purge`](Maintenance::purge) did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// The number of records that were removed.
+    pub removed: u64,
+    /// Whether the call ran out of time, and more is left.
+    pub more: bool,
+}
+
+/// One setting of a store, compared with what the guide advises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How it compares.
+    pub verdict: Verdict,
+    /// What was looked at, such as `maxmemory-policy`. In a cluster, it begins with the address of the node.
+    pub what: String,
+    /// The present value.
+    pub found: String,
+    /// What to do, and why. Empty if nothing is wrong.
+    pub advice: String,
+}
+
+/// How a setting compares with what the guide advises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As advised.
+    Good,
+    /// Works, but has a known risk.
+    Risky,
+    /// Sessions are lost, or calls fail.
+    Wrong,
+    /// Cannot be looked at: the store does not tell it to this user.
+    Unknown,
+}
+
+/// One figure of a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Its name, such as `used_memory_bytes`. In a cluster, it begins with the address of the node.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Located {
+    /// Gives the key of this session.
+    #[must_use]
+    pub fn key<'a>(&self, namespace: &'a str) -> RecordKey<'a> {
+        RecordKey { namespace, tag: self.tag, id: self.id }
+    }
+}
