@@ -1,9 +1,11 @@
 //! The settings, their defaults and their checks.
 
-use crate::context::{Context, Limits, ThrottledLines};
+use crate::context::{Context, EndHook, Limits, ThrottledLines};
 use crate::cookie::{CookieSettings, SameSite};
 use crate::defaults::{OPERATION_TIMEOUT, POOL_SIZE};
+use crate::end_reason::SessionEnd;
 use crate::error::ConfigError;
+use crate::group_limit::{AtLimit, GroupLimit, LARGEST_GROUP};
 use crate::id::Digests;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::manager::SessionManager;
@@ -23,7 +25,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest operation timeout.
 const LONGEST_OPERATION: Duration = MINUTE.saturating_mul(60);
 const LARGEST_POOL: u32 = 1000;
-const LARGEST_GROUP: usize = 100_000;
 /// The most accepted secrets. A forged token is checked with each of them.
 const MOST_ACCEPTED_SECRETS: usize = 16;
 const LARGEST_SESSION: Size = Size { keys: 100_000, bytes: 512 << 20 };
@@ -56,6 +57,8 @@ pub struct SessionManagerBuilder {
     pool_size: u32,
     size_limit: Size,
     max_sessions_per_group: Option<usize>,
+    at_limit: AtLimit,
+    on_end: Option<EndHook>,
     cookie: CookieSettings,
 }
 
@@ -79,6 +82,8 @@ impl SessionManagerBuilder {
             pool_size: POOL_SIZE,
             size_limit: Size { keys: 1000, bytes: 1 << 20 },
             max_sessions_per_group: None,
+            at_limit: AtLimit::EndOldest,
+            on_end: None,
             cookie: CookieSettings {
                 name: "sid".to_owned(),
                 path: "/".to_owned(),
@@ -414,9 +419,10 @@ impl SessionManagerBuilder {
     ///
     /// Default: `true`.
     ///
-    /// This holds for all sessions of this manager. With `false`, every cookie is deleted when the browser is closed,
-    /// even if [`set_idle_timeout`](crate::Session::set_idle_timeout) gave its session a longer life. So there is no
-    /// "remember me". In the store, the session lives until its timeout either way.
+    /// This holds for all sessions that choose nothing else: see
+    /// [`Session::remember_me`](crate::Session::remember_me) and
+    /// [`Session::set_persistent`](crate::Session::set_persistent). With `false`, the cookie is deleted when the browser
+    /// is closed. In the store, the session lives until its timeout either way.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self
@@ -493,7 +499,8 @@ impl SessionManagerBuilder {
     /// Default: no limit.
     ///
     /// When one more session [joins](crate::Session::set_group_name), the sessions that joined first end, in the same
-    /// step. The session that joins is never one of them.
+    /// step. The session that joins is never one of them. [`at_limit`](Self::at_limit) can refuse the login instead.
+    /// [`Session::limit_group`](crate::Session::limit_group) sets another limit for one login.
     ///
     /// With Redis, a limit above 1,000 may take several steps, so that no login keeps Redis from other clients. This
     /// happens when a login finds more than 500 sessions too many, for instance the first login under a new limit. The
@@ -504,6 +511,42 @@ impl SessionManagerBuilder {
     /// Refused if zero or over 100,000.
     pub fn max_sessions_per_group(mut self, sessions: usize) -> Self {
         self.max_sessions_per_group = Some(sessions);
+        self
+    }
+
+    /// Sets what a login does if the user has as many sessions as
+    /// [`max_sessions_per_group`](Self::max_sessions_per_group) allows.
+    ///
+    /// Default: [`AtLimit::EndOldest`].
+    ///
+    /// Without a limit, this has no effect.
+    pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
+        self.at_limit = at_limit;
+        self
+    }
+
+    /// Sets a function that is called for each session that this process ends: logouts, "log out everywhere", and
+    /// sessions that end because of the [limit](Self::max_sessions_per_group).
+    ///
+    /// Default: none.
+    ///
+    /// It is called once for each session, after the store has ended the session, in the thread whose call ended it,
+    /// and before that call returns. So it should be quick, and must not fork. It is not called for sessions that
+    /// expire, nor for [`destroy_every_session`](SessionManager::destroy_every_session), nor for what other processes
+    /// end. If one call ends so many sessions that their list does not fit into half of its time, it is not called for
+    /// the rest of them.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// let manager = SessionManager::builder(Secret::generate()?)
+    ///     .store_url("memory:")
+    ///     .on_end(|end| println!("session {} has ended: {:?}", end.public_id, end.reason))
+    ///     .build()?;
+    /// # Ok::<(), multi_process_session::ConfigError>(())
+    /// ```
+    pub fn on_end(mut self, hook: impl Fn(&SessionEnd) + Send + Sync + 'static) -> Self {
+        self.on_end = Some(Box::new(hook));
         self
     }
 
@@ -528,10 +571,11 @@ impl SessionManagerBuilder {
                 lifetime: self.lifetime,
                 unconfirmed_timeout: self.unconfirmed_timeout,
                 size_limit: self.size_limit,
-                max_sessions: self.max_sessions_per_group,
+                group_limit: self.max_sessions_per_group.map(|sessions| GroupLimit { sessions, at_limit: self.at_limit }),
             },
             operation_timeout: self.operation_timeout,
             lines: ThrottledLines::default(),
+            on_end: self.on_end,
         }))
     }
 

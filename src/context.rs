@@ -2,9 +2,13 @@
 
 use crate::cookie::{CookieSettings, SetCookie};
 use crate::deadline::Deadline;
+use crate::end_reason::{EndReason, SessionEnd};
 use crate::error::Error;
+use crate::group_limit::GroupLimit;
 use crate::id::{Digests, GroupTag, PublicId};
 use crate::lifetime::Lifetime;
+use crate::store::Store;
+use crate::store::call::Call;
 use crate::store::counted::CountedStore;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::Size;
@@ -24,7 +28,11 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     pub(crate) operation_timeout: Duration,
     pub(crate) lines: ThrottledLines,
+    pub(crate) on_end: Option<EndHook>,
 }
+
+/// The application's function that is called for each session that this process ends.
+pub(crate) type EndHook = Box<dyn Fn(&SessionEnd) + Send + Sync>;
 
 /// The log lines that a client can cause as often as it likes. Each of them is written at most once a minute.
 #[derive(Default)]
@@ -42,13 +50,29 @@ pub(crate) struct Limits {
     pub(crate) lifetime: Lifetime,
     pub(crate) unconfirmed_timeout: Duration,
     pub(crate) size_limit: Size,
-    pub(crate) max_sessions: Option<usize>,
+    pub(crate) group_limit: Option<GroupLimit>,
 }
 
 impl Context {
     /// Counts one event in the statistics.
     pub(crate) fn count(&self, counter: Counter) {
         self.store.add(counter, 1);
+    }
+
+    /// Ends a session, and says whether it was alive.
+    pub(crate) fn end(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, Error> {
+        let was_alive = self.store.delete(key, reason, call)?;
+        if was_alive {
+            self.tell_ends(&[key.id], reason);
+        }
+        Ok(was_alive)
+    }
+
+    /// Tells the application's hook about sessions that this process has ended.
+    pub(crate) fn tell_ends(&self, ids: &[PublicId], reason: EndReason) {
+        if let Some(hook) = &self.on_end {
+            ids.iter().for_each(|id| hook(&SessionEnd { public_id: *id, reason }));
+        }
     }
 
     /// Gives the deadline of an operation that begins now.
@@ -74,8 +98,15 @@ impl Context {
     }
 
     /// Makes the cookie of a session: for how long it lives from now, and when that ends by the store's clock.
-    pub(crate) fn cookie(&self, identity: &Identity, life: Duration, ends_at: SystemTime) -> SetCookie {
-        self.cookie.carry(self.cookie_signer.sign(identity, Some(ends_at)), life)
+    pub(crate) fn cookie(
+        &self,
+        identity: &Identity,
+        life: Duration,
+        ends_at: SystemTime,
+        persistent: Option<bool>,
+    ) -> SetCookie {
+        let token = self.cookie_signer.sign(identity, Some(ends_at));
+        self.cookie.carry(token, life, persistent.unwrap_or(self.cookie.persistent))
     }
 
     /// Makes the bearer token of a session.

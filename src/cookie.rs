@@ -184,9 +184,9 @@ impl CookieSettings {
     }
 
     /// Makes the cookie that carries this token.
-    pub(crate) fn carry(&self, token: String, life: Duration) -> SetCookie {
+    pub(crate) fn carry(&self, token: String, life: Duration, persistent: bool) -> SetCookie {
         let seconds = life.min(MAX_AGE).as_millis().div_ceil(1000) as i64;
-        self.write(token, self.persistent.then_some(seconds))
+        self.write(token, persistent.then_some(seconds))
     }
 
     /// Makes the cookie that deletes the session's cookie.

@@ -66,6 +66,14 @@ pub enum Error {
         /// The largest size that is allowed.
         limit: usize,
     },
+    /// The user has as many sessions as the [limit](crate::SessionManagerBuilder::max_sessions_per_group) allows, and
+    /// this login was to be [refused](crate::AtLimit::RefuseNewest) then. Nothing was written: the client is not logged
+    /// in.
+    #[non_exhaustive]
+    TooManySessions {
+        /// The largest number of sessions that the user may have.
+        limit: usize,
+    },
     /// A key begins with a NUL character. Such keys are reserved for the library.
     #[non_exhaustive]
     ReservedKey {
@@ -101,6 +109,8 @@ impl Error {
     /// | 503 | [`Store`](Error::Store), if another try may help | try again in a moment |
     /// | 409 | [`Gone`](Error::Gone) | log in again |
     /// | 409 | [`Conflict`](Error::Conflict) | try again |
+    /// | 409 | [`TooManySessions`](Error::TooManySessions) | log out on another device |
+    /// | 400 | [`ReservedKey`](Error::ReservedKey) | send another key |
     /// | 413 | [`TooLarge`](Error::TooLarge) | send less |
     /// | 500 | all others, among them a damaged record | nothing: look into the log |
     ///
@@ -113,7 +123,8 @@ impl Error {
                 StoreErrorKind::Corrupt | StoreErrorKind::Forked => 500,
                 _ => 503,
             },
-            Error::Gone | Error::Conflict => 409,
+            Error::Gone | Error::Conflict | Error::TooManySessions { .. } => 409,
+            Error::ReservedKey { .. } => 400,
             Error::TooLarge { .. } => 413,
             _ => 500,
         }
@@ -155,6 +166,11 @@ impl fmt::Display for Error {
                     "a group name has {size} bytes, and at most {limit} are allowed; set a shorter one, such as an id"
                 )
             }
+            Error::TooManySessions { limit } => write!(
+                f,
+                "the user has {limit} sessions already, as many as are allowed, so this login was refused; end one of \
+                 them first"
+            ),
             Error::ReservedKey { key } => {
                 write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
             }
@@ -590,6 +606,8 @@ mod tests {
             (409, Error::Gone),
             (409, Error::Conflict),
             (413, too_large),
+            (409, Error::TooManySessions { limit: 1 }),
+            (400, Error::ReservedKey { key: key() }),
             (500, Error::NotAnInteger { key: key() }),
             (500, Error::IdTaken),
         ] {

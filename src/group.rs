@@ -1,13 +1,18 @@
 //! Groups: all sessions that have one group name, usually one user's.
 
 use crate::context::Context;
+use crate::end_reason::EndReason;
 use crate::error::Error;
 use crate::id::{GroupTag, PublicId};
-use crate::session::Session;
+use crate::json::{from_json, to_json};
+use crate::session::{Session, check_key};
 use crate::store::Store;
 use crate::store::call::Call;
+use crate::store::group_update::{GROUP_SIZE_LIMIT, GroupUpdate};
 use crate::store::key::GroupKey;
 use crate::store::record::SessionInfo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
@@ -102,7 +107,7 @@ impl Group {
     /// # Errors
     /// [`Error::Store`]: the sessions may not have ended.
     pub fn clear(&self) -> Result<u64, Error> {
-        Ok(self.context.store.clear_group(&self.key(), None, &self.call()?)?)
+        self.clear_all_but(None)
     }
 
     /// Ends all sessions of the group except this one: "log out everywhere else". Gives the number of sessions that it
@@ -115,7 +120,13 @@ impl Group {
     /// # Errors
     /// Those of [`clear`](Group::clear). A Redis whose memory is full refuses this call, but not `clear`.
     pub fn clear_except(&self, session: &Session) -> Result<u64, Error> {
-        Ok(self.context.store.clear_group(&self.key(), Some(session.public_id()), &self.call()?)?)
+        self.clear_all_but(Some(session.public_id()))
+    }
+
+    fn clear_all_but(&self, except: Option<PublicId>) -> Result<u64, Error> {
+        let cleared = self.context.store.clear_group(&self.key(), except, &self.call()?)?;
+        self.context.tell_ends(&cleared.ids, EndReason::LoggedOutElsewhere);
+        Ok(cleared.number)
     }
 
     /// Ends one session of the group. Says whether the session was alive. A session of another group is not touched,
@@ -124,7 +135,67 @@ impl Group {
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
     pub fn remove(&self, id: PublicId) -> Result<bool, Error> {
-        Ok(self.context.store.delete(&self.key().session(id), &self.call()?)?)
+        self.context.end(&self.key().session(id), EndReason::LoggedOutElsewhere, &self.call()?)
+    }
+
+    /// Gives a value of the group. `None` if the group has no value of that key.
+    ///
+    /// In a session of the group, [`Session::group_value`] gives the same without asking the store.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::Store`].
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let values = self.context.store.group_values(&self.key(), &self.call()?)?;
+        values.get(key).map_or(Ok(None), |json| from_json(key, json))
+    }
+
+    /// Sets a value of the group, which all its sessions see: the user's roles, a locale, "must change the password".
+    ///
+    /// From now on, every load of a session of the group, in any process, gives the new value by
+    /// [`Session::group_value`]. Sessions that are loaded already keep the old one.
+    ///
+    /// The values stay for as long as a session of the group lives, and at least for one [idle
+    /// timeout](crate::SessionManagerBuilder::idle_timeout) after they were last changed. So they can be set before the
+    /// login. A logout does not remove them. They are a copy for fast reading: keep what has to last in your database,
+    /// and set it at each login.
+    ///
+    /// # Errors
+    /// Those of [`Session::set`]. [`Error::TooLarge`] if the values of the group are more than 100, or more than 64 KiB
+    /// together: each load reads all of them. [`Error::Store`]: it is not known whether the value was set.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// let mut session = manager.load(None)?;
+    /// session.set_group_name("ada");
+    /// let set_cookie = session.save()?.expect("a login has a cookie");
+    ///
+    /// // An administrator, in any process.
+    /// manager.group("ada").set_value("roles", &["editor"])?;
+    ///
+    /// let session = manager.load(set_cookie.pair())?;
+    /// assert_eq!(session.group_value::<Vec<String>>("roles")?, Some(vec!["editor".to_owned()]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_value<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
+        check_key(key)?;
+        self.update(key, Some(to_json(key, value)?))
+    }
+
+    /// Removes a value of the group. All its sessions stop seeing it with their next load.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: it is not known whether the value was removed.
+    pub fn remove_value(&self, key: &str) -> Result<(), Error> {
+        self.update(key, None)
+    }
+
+    fn update(&self, key: &str, json: Option<String>) -> Result<(), Error> {
+        let changes = [(key.to_owned(), json)].into();
+        let idle_timeout = self.context.limits.lifetime.idle_timeout;
+        let update = GroupUpdate { changes: &changes, size_limit: GROUP_SIZE_LIMIT, idle_timeout };
+        Ok(self.context.store.update_group(&self.key(), &update, &self.call()?)?)
     }
 
     fn key(&self) -> GroupKey<'_> {

@@ -3,15 +3,17 @@
 use crate::context::Context;
 use crate::cookie::SetCookie;
 use crate::cookie_header::CookieHeader;
+use crate::end_reason::EndReason;
 use crate::error::Error;
 use crate::group::Group;
 use crate::id::PublicId;
 use crate::session::Session;
 use crate::session::transaction::transact;
+use crate::session_handle::{SessionHandle, are_alive};
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
-use crate::store::record::Record;
+use crate::store::record::{Loaded, Record};
 use crate::store::stats::{Counter, Stats};
 use crate::throttle::Throttle;
 use crate::token::{Signer, Transport, Verified};
@@ -76,7 +78,37 @@ impl SessionManager {
     /// session: a neighbouring subdomain may have planted one of the cookies ("cookie tossing"). A request with more
     /// than 8 cookies of our name gets a new session too. [`Stats::tossed`] counts both.
     pub fn load(&self, cookie_header: impl CookieHeader) -> Result<Session, Error> {
-        self.session(Transport::Cookie, self.presented(cookie_header))
+        self.session(Transport::Cookie, self.presented(cookie_header), Purpose::Use)
+    }
+
+    /// Loads a session like [`load`](SessionManager::load), but does not count as a use of it.
+    ///
+    /// The session's life stays as it is, nothing is written, and no cookie is owed. So a page that polls with `peek`
+    /// does not keep its user logged in. [`Session::expires_in`] says how long the session lives if nobody uses it.
+    ///
+    /// The session can be changed and saved like any other. A save does not extend its life either.
+    ///
+    /// A peek costs one round trip, and none without a cookie that we signed.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// # let mut session = manager.load(None)?;
+    /// # session.set("user", "ada")?;
+    /// # let set_cookie = session.save()?.expect("a new session has a cookie");
+    /// # let cookie_header = set_cookie.pair();
+    /// let session = manager.peek(cookie_header)?;
+    /// if let Some(left) = session.expires_in() {
+    ///     println!("You will be logged out in {} minutes.", left.as_secs() / 60);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek(&self, cookie_header: impl CookieHeader) -> Result<Session, Error> {
+        self.session(Transport::Cookie, self.presented(cookie_header), Purpose::Look)
     }
 
     /// Loads the session that a bearer token names (the npm module's `type: "token"`).
@@ -110,37 +142,104 @@ impl SessionManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn load_token(&self, token: Option<&str>) -> Result<Session, Error> {
-        self.session(Transport::Token, self.verified_token(token))
+        self.session(Transport::Token, self.verified_token(token), Purpose::Use)
+    }
+
+    /// Loads the session that a bearer token names, and does not count as a use of it: see
+    /// [`peek`](SessionManager::peek).
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn peek_token(&self, token: Option<&str>) -> Result<Session, Error> {
+        self.session(Transport::Token, self.verified_token(token), Purpose::Look)
     }
 
     /// Gives the one live session among those that a request presents, or else a new one.
-    fn session(&self, transport: Transport, presented: impl IntoIterator<Item = Verified>) -> Result<Session, Error> {
-        let (deadline, mut asked, mut found) = (self.context.deadline(), false, None::<Found>);
+    fn session(
+        &self,
+        transport: Transport,
+        presented: impl IntoIterator<Item = Verified>,
+        purpose: Purpose,
+    ) -> Result<Session, Error> {
+        let (deadline, lifetime) = (self.context.deadline(), &self.context.limits.lifetime);
+        let (mut ended, mut found) = (None, None::<Found>);
         for verified in presented {
-            asked = true;
             let (key, call) = (self.context.key(&verified.identity), Call::until(deadline)?);
-            let Some(record) = self.context.store.load(&key, &self.context.limits.lifetime, &call)? else { continue };
+            let loaded = match purpose {
+                Purpose::Use => self.context.store.load(&key, lifetime, &call)?,
+                Purpose::Look => self.context.store.peek(&key, lifetime, &call)?,
+            };
+            let record = match loaded {
+                Loaded::Record(record) => record,
+                Loaded::Ended(reason) => {
+                    // Of several ended sessions, one whose reason is known says most.
+                    ended = ended.filter(|known| *known != EndReason::Expired).or(Some(reason));
+                    continue;
+                }
+            };
             let new = Found { id: record.forwarded_to.unwrap_or(key.id), verified, record };
             found = match found {
                 None => Some(new),
                 Some(known) if known.id == new.id => Some(known.or(new)),
                 Some(known) => {
                     self.toss(&self.context.lines.several_sessions, format_args!("{} and {}", known.id, new.id));
-                    return Session::new(self.context.clone(), transport);
+                    return Session::new(self.context.clone(), transport, None);
                 }
             };
         }
         // The cookies of ended sessions that came with the live one are not a reason to renew its cookie: the browser
         // keeps them apart from the cookie that we would send.
         match found {
-            Some(found) => Ok(Session::loaded(self.context.clone(), transport, found.verified, found.record)),
+            Some(found) => {
+                let mut session = Session::loaded(self.context.clone(), transport, found.verified, found.record);
+                if purpose == Purpose::Look {
+                    session.owe_no_cookie();
+                }
+                Ok(session)
+            }
             None => {
-                if asked {
+                if ended.is_some() {
                     self.context.count(Counter::NotFound);
                 }
-                Session::new(self.context.clone(), transport)
+                Session::new(self.context.clone(), transport, ended)
             }
         }
+    }
+
+    /// Says for many sessions at once whether they are alive: see [`SessionHandle`].
+    ///
+    /// The answers come in the order of the handles. With Redis this takes one round trip, in a cluster one to each
+    /// node. A handle whose session has got a new id takes one more.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: it is not known which of the sessions are alive. [`Error::Randomness`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multi_process_session::{Secret, SessionHandle, SessionManager};
+    ///
+    /// struct Socket {
+    ///     session: SessionHandle,
+    /// }
+    ///
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// # let mut session = manager.load(None)?;
+    /// # session.set("user", "ada")?;
+    /// # session.save()?;
+    /// let mut sockets = vec![Socket { session: session.to_handle().expect("it was saved") }];
+    /// session.destroy()?;
+    ///
+    /// // Every few seconds: close the sockets of all who have logged out.
+    /// let mut alive = manager.are_alive(sockets.iter_mut().map(|socket| &mut socket.session))?.into_iter();
+    /// sockets.retain(|_| alive.next() == Some(true));
+    /// assert!(sockets.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn are_alive<'a>(
+        &self,
+        handles: impl IntoIterator<Item = &'a mut SessionHandle>,
+    ) -> Result<Vec<bool>, Error> {
+        are_alive(&self.context, handles.into_iter().collect())
     }
 
     /// Loads a session, does `work` on it and saves it.
@@ -209,7 +308,7 @@ impl SessionManager {
         let deadline = self.context.deadline();
         // Junk before the session's cookie does not hinder its logout.
         for verified in self.verified(cookie_header, usize::MAX).0 {
-            self.context.store.delete(&self.context.key(&verified.identity), &Call::until(deadline)?)?;
+            self.context.end(&self.context.key(&verified.identity), EndReason::LoggedOut, &Call::until(deadline)?)?;
         }
         Ok(self.context.removal_cookie())
     }
@@ -220,7 +319,8 @@ impl SessionManager {
     /// Those of `destroy`.
     pub fn destroy_token(&self, token: Option<&str>) -> Result<(), Error> {
         if let Some(verified) = self.verified_token(token) {
-            self.context.store.delete(&self.context.key(&verified.identity), &Call::until(self.context.deadline())?)?;
+            let call = Call::until(self.context.deadline())?;
+            self.context.end(&self.context.key(&verified.identity), EndReason::LoggedOut, &call)?;
         }
         Ok(())
     }
@@ -389,6 +489,15 @@ impl SessionManager {
         }
         verified
     }
+}
+
+/// Why a session is loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The load counts as a use of the session.
+    Use,
+    /// The load leaves the session's life as it is.
+    Look,
 }
 
 /// A live session that one of a request's tokens led to.

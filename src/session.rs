@@ -3,6 +3,7 @@
 mod csrf;
 mod destroy;
 mod drop;
+mod ended;
 mod flash;
 mod identity;
 mod life;
@@ -18,7 +19,9 @@ mod view;
 
 use crate::context::Context;
 use crate::cookie::ends_too_early;
+use crate::end_reason::EndReason;
 use crate::error::{Error, Oversize};
+use crate::id::PublicId;
 use crate::json::{from_json, to_json};
 use crate::session::pending::{InFlight, Pending};
 use crate::session::snapshot::Snapshot;
@@ -80,6 +83,10 @@ pub struct Session {
     transaction: Transaction,
     /// Whether the next save has to give a cookie.
     cookie_due: bool,
+    /// Why the session that the request asked for has ended, if it has.
+    ended_because: Option<EndReason>,
+    /// The sessions that this request's login has ended, because of the limit of the group.
+    ended_by_login: Vec<PublicId>,
     /// Whether a drop with unsaved changes is logged. This is `false` if the application knows that they are not saved.
     warn_on_drop: bool,
 }
@@ -96,8 +103,14 @@ enum Transaction {
 
 impl Session {
     /// Gives a session that has no record yet.
-    pub(crate) fn new(context: Arc<Context>, transport: Transport) -> Result<Session, Error> {
-        Ok(Session::of(context, transport, Identity::random(None)?))
+    pub(crate) fn new(
+        context: Arc<Context>,
+        transport: Transport,
+        ended_because: Option<EndReason>,
+    ) -> Result<Session, Error> {
+        let mut session = Session::of(context, transport, Identity::random(None)?);
+        session.ended_because = ended_because;
+        Ok(session)
     }
 
     /// Gives the session of a record that was loaded just now, by the id in a token.
@@ -120,6 +133,8 @@ impl Session {
             pending: Pending::default(),
             transaction: Transaction::None,
             cookie_due: false,
+            ended_because: None,
+            ended_by_login: Vec::new(),
             warn_on_drop: true,
         }
     }
@@ -149,7 +164,7 @@ impl Session {
     /// value alone are larger than a session may be. [`Error::ReservedKey`] if the key begins with a NUL character.
     /// After an error, the session is as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
-        self.check_key(key)?;
+        check_key(key)?;
         let json = to_json(key, value)?;
         self.check_value(key, &json)?;
         self.change(key, Change::Set(json));
@@ -190,7 +205,7 @@ impl Session {
     /// 64-bit integer. If the store holds such a value, [`save`](Session::save) gives this error. [`Error::TooLarge`]
     /// if the key is too long. [`Error::ReservedKey`] if the key begins with a NUL character.
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
-        self.check_key(key)?;
+        check_key(key)?;
         let change = if self.overrides(key) {
             Change::Set(add(key, self.json(key)?.as_deref(), by)?.to_string())
         } else {
@@ -257,17 +272,18 @@ impl Session {
         }
         Ok(())
     }
+}
 
-    fn check_key(&self, key: &str) -> Result<(), Error> {
-        if is_reserved(key) {
-            return Err(Error::ReservedKey { key: key.chars().take(64).collect() });
-        }
-        if key.len() <= Session::MAX_KEY_BYTES {
-            return Ok(());
-        }
-        let beginning = key.chars().take(64).collect();
-        Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: Session::MAX_KEY_BYTES })
+/// Refuses a key that is too long, and a key of the library's own.
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
+    if is_reserved(key) {
+        return Err(Error::ReservedKey { key: key.chars().take(64).collect() });
     }
+    if key.len() <= Session::MAX_KEY_BYTES {
+        return Ok(());
+    }
+    let beginning = key.chars().take(64).collect();
+    Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: Session::MAX_KEY_BYTES })
 }
 
 /// Says whether this is one of the library's own keys.

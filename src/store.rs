@@ -7,8 +7,9 @@
 //! | what a store does | [`Store`] |
 //! | the shortest way to a store | [`Entries`], [`Entry`] |
 //! | where a record is | [`RecordKey`], [`GroupKey`], [`GroupTag`], [`PublicId`] |
-//! | what a record holds | [`NewRecord`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
-//! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`Updated`], [`Refusal`] |
+//! | what a record holds | [`NewRecord`], [`Created`], [`Loaded`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
+//! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`GroupLimit`], [`Updated`], [`Refusal`] |
+//! | groups | [`GroupUpdate`], [`Cleared`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
 //! | one call | [`Call`], [`Deadline`], [`Nonce`] |
 //! | what operators do | [`Maintenance`], [`Scan`], [`Page`], [`StoredRecord`], [`Finding`], [`Figure`] |
@@ -19,11 +20,11 @@
 //!
 //! # New fields
 //! The types that the library hands to a store are `#[non_exhaustive]`, so a new field does not break a store:
-//! [`Call`], [`RecordKey`], [`GroupKey`], [`NewRecord`], [`Join`], [`Update`], [`ChangeSet`] and [`Lifetime`]. So is
-//! [`Refusal`], because a store makes refusals and need not read them.
+//! [`Call`], [`RecordKey`], [`GroupKey`], [`NewRecord`], [`Join`], [`GroupLimit`], [`Update`], [`ChangeSet`],
+//! [`GroupUpdate`] and [`Lifetime`]. So is [`Refusal`], because a store makes refusals and need not read them.
 //!
-//! The types that a store makes or keeps are exhaustive: [`Record`], [`RecordInfo`], [`Updated`], [`RecordState`] and
-//! [`Size`]. If one of them gets a new field, a store that does not fill that field must not compile. The same holds
+//! The types that a store makes or keeps are exhaustive: [`Created`], [`Loaded`], [`Record`], [`RecordInfo`],
+//! [`Updated`], [`Cleared`], [`RecordState`] and [`Size`]. If one of them gets a new field, a store that does not fill that field must not compile. The same holds
 //! for [`Change`]: a store that does not know a kind of change would lose it.
 
 pub(crate) mod call;
@@ -34,6 +35,8 @@ pub(crate) mod entries;
 pub(crate) mod entry;
 pub(crate) mod fork_guard;
 pub(crate) mod forward;
+pub(crate) mod group_update;
+pub(crate) mod group_values;
 pub(crate) mod key;
 pub(crate) mod maintenance;
 pub(crate) mod memory;
@@ -53,22 +56,25 @@ pub(crate) mod trace;
 pub(crate) mod update;
 
 pub use crate::deadline::Deadline;
+pub use crate::group_limit::GroupLimit;
 pub use crate::id::{GroupTag, ParseGroupTagError};
 pub use crate::lifetime::Lifetime;
 pub use crate::store::call::{Call, Nonce};
 pub use crate::store::entries::Entries;
 pub use crate::store::entry::Entry;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
+pub use crate::store::group_update::GroupUpdate;
 pub use crate::store::key::{GroupKey, RecordKey};
 pub use crate::store::maintenance::{
     Figure, Finding, Located, Maintenance, Page, Position, Purged, Restored, Scan, Verdict,
 };
-pub use crate::store::record::{Join, NewRecord, Record, RecordInfo, Size, Values};
+pub use crate::store::record::{Cleared, Created, Join, Loaded, NewRecord, Record, RecordInfo, Size, Values};
 pub use crate::store::refusal::Refusal;
 pub use crate::store::state::RecordState;
 pub use crate::store::stored_record::StoredRecord;
 pub use crate::store::update::{Change, ChangeSet, Update, Updated};
 
+use crate::end_reason::EndReason;
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::lifetime::Refresh;
@@ -86,8 +92,8 @@ use std::time::Duration;
 ///
 /// # Contract
 /// 1. [`create`](Store::create) never overwrites a record.
-/// 2. [`load`](Store::load) gives the record or `None`. It gives the same `None` for a session that is expired, ended
-///    or unknown. That is not an error: errors are faults of the store.
+/// 2. [`load`](Store::load) gives the record of a live session. For a session that is expired, ended or unknown, it
+///    gives the [reason](EndReason). That is not an error: errors are faults of the store.
 /// 3. A load refreshes in the same step, when [a refresh is due](RecordState::is_refresh_due). A refresh that cannot be
 ///    written does not fail the load. If the [settings](Lifetime) of a call are stricter than those that the record was
 ///    made with, [the stricter ones hold](RecordState::alive).
@@ -102,8 +108,9 @@ use std::time::Duration;
 /// 8. The [tag](RecordKey::tag) of a session's group is part of the session's key: a key with another tag finds
 ///    nothing. A session in a group lives only as long as it is a member. [`clear_group`](Store::clear_group) ends all
 ///    members in one step, whatever is being created, saved or moved at that moment. If a group has a
-///    [limit](Join::max_sessions) and one more session joins, the members that joined first end in the same step. The
-///    session that joins is never one of them. The order of joining is exact, whatever the clock shows.
+///    [limit](Join::limit) and one more session joins, either the members that joined first end in the same step, or
+///    the join is refused with [`Refusal::TooManySessions`]. The session that joins is never one of those that end. The
+///    order of joining is exact, whatever the clock shows.
 /// 9. A record remembers the nonces of at least the last 24 calls that changed it. A call that is sent twice is applied
 ///    once, and answered as it was the first time.
 /// 10. All times are by the store's clock, never by the caller's.
@@ -117,8 +124,15 @@ use std::time::Duration;
 /// 14. [`clear_namespace`](Store::clear_namespace) ends all sessions of a namespace in one step, and touches no other
 ///     namespace.
 /// 15. Even if data is damaged, `delete` and `clear_group` end the sessions that are there, and no call hangs.
-/// 16. If a session ends within a minute after its creation, the store remembers this for the rest of that minute. If
-///     the same `create` is sent again, the answer is [`Refusal::Gone`], and the session does not come back.
+/// 16. For 5 minutes after the end of a session, the store remembers the reason. If the call that created the session
+///     is sent again meanwhile, the answer is [`Refusal::Gone`], and the session does not come back. The end of a
+///     namespace need not be remembered for sessions that are older than 5 minutes.
+/// 17. [`peek`](Store::peek) gives what `load` gives, and writes nothing. [`present_ids`](Store::present_ids) gives for
+///     many sessions at once whether they are alive.
+/// 18. The values of a group are given with each load of its sessions. Once one process was told that
+///     [`update_group`](Store::update_group) has changed them, every load sees the change. They are kept for as long as
+///     a session of the group lives, and at least for an idle timeout after their last change. The end of the namespace
+///     ends them; the end of the sessions does not.
 ///
 /// Every call has to end by its [deadline](Call::deadline), if necessary with an error.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -127,14 +141,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Refusal::Fault`]. [`Refusal::IdTaken`] if there is a live record of that key already, unless this same call
     /// made that record. [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`] if the values are larger than the limit.
-    /// [`Refusal::Gone`] if this same call made the record, and the store still knows that its session has ended since.
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal>;
+    /// [`Refusal::TooManySessions`]. [`Refusal::Gone`] if this same call made the record, and the store still knows
+    /// that its session has ended since.
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal>;
 
     /// Loads a record, and refreshes it if that is due.
     ///
     /// # Errors
     /// A [`StoreError`].
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError>;
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError>;
+
+    /// Loads a record, and leaves its life as it is.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError>;
+
+    /// Gives for each key the id that its live session has now, or `None` if there is no live session. Like `peek`, it
+    /// follows an old key during its grace, and writes nothing.
+    ///
+    /// # Errors
+    /// A [`StoreError`]. A damaged record is not an error: its session counts as ended.
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError>;
 
     /// Applies a change set.
     ///
@@ -143,12 +176,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// moved it there.
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal>;
 
-    /// Ends the session, even if its record is damaged. Says whether the session was alive, as far as the store can
-    /// know: a call that is sent again answers `false`.
+    /// Ends the session for this reason, even if its record is damaged. Says whether the session was alive, as far as
+    /// the store can know.
     ///
     /// # Errors
     /// A [`StoreError`].
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError>;
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError>;
 
     /// Lists the live sessions of a group, in any order, each with its values of these keys.
     ///
@@ -162,12 +195,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError>;
 
-    /// Ends all sessions of a group, except the session `except`, if given. Gives the number of ended sessions.
-    /// `except` may be an old id of the session, as long as that id is in its grace.
+    /// Ends all sessions of a group, except the session `except`, if given. `except` may be an old id of the session, as
+    /// long as that id is in its grace.
     ///
     /// # Errors
     /// A [`StoreError`].
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError>;
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError>;
+
+    /// Gives the values of a group.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError>;
+
+    /// Changes the values of a group. A call that is sent twice is applied once.
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`], [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal>;
 
     /// Ends all sessions of a namespace. The cost does not depend on the number of sessions. Their records may be
     /// removed later.
@@ -210,20 +255,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 /// A store that several managers share, or whose type is chosen at run time.
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
         (**self).create(key, record, call)
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
         (**self).load(key, lifetime, call)
+    }
+
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        (**self).peek(key, lifetime, call)
+    }
+
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        (**self).present_ids(keys, lifetime, call)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         (**self).update(key, update, call)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        (**self).delete(key, call)
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+        (**self).delete(key, reason, call)
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -234,8 +292,16 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).group_len(group, call)
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError> {
         (**self).clear_group(group, except, call)
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError> {
+        (**self).group_values(group, call)
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        (**self).update_group(group, update, call)
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
@@ -269,11 +335,12 @@ fn check_writes<S: Store + ?Sized>(store: &S, namespace: &str, call: &Call) -> R
         size_limit: Size { keys: 0, bytes: 0 },
         lifetime: Lifetime { idle_timeout: Duration::from_secs(60), absolute_timeout: None, refresh: Refresh::Never },
         idle_timeout: None,
+        persistent: None,
         unconfirmed_timeout: None,
-        join: Some(Join { name: "", max_sessions: None }),
+        join: Some(Join { name: "", limit: None }),
     };
     match store.create(&key, &record, call) {
-        Ok(_) => store.delete(&key, call).map(drop),
+        Ok(_) => store.delete(&key, EndReason::LoggedOut, call).map(drop),
         Err(Refusal::Fault(error)) => Err(error),
         Err(other) => {
             Err(StoreError::new(StoreErrorKind::Backend, "a session cannot be created").caused_by(Error::from(other)))

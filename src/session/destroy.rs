@@ -1,9 +1,9 @@
 //! The end of a session: a logout.
 
 use crate::cookie::SetCookie;
+use crate::end_reason::EndReason;
 use crate::error::Error;
 use crate::session::Session;
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::token::Transport;
 
@@ -27,7 +27,7 @@ impl Session {
             // is deleted, that save cannot take effect any more.
             let new_identity = self.in_flight.as_ref().and_then(|sent| sent.pending.new_identity());
             for key in std::iter::once(self.key()).chain(new_identity.map(|identity| self.context.key(identity))) {
-                self.context.store.delete(&key, &Call::until(deadline)?)?;
+                self.context.end(&key, EndReason::LoggedOut, &Call::until(deadline)?)?;
             }
         }
         Ok((self.transport == Transport::Cookie).then(|| self.context.removal_cookie()))

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::json::{from_json, to_json};
 use crate::random;
-use crate::session::Session;
+use crate::session::{Session, check_key};
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::refusal::Refusal;
@@ -35,7 +35,7 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flash<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
-        self.check_key(key)?;
+        check_key(key)?;
         // The mark makes this value different from any later value of the same key.
         let mark = random::nonce()?;
         let json = format!("[\"{}\",{}]", str::from_utf8(&mark).unwrap_or_default(), to_json(key, value)?);

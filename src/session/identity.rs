@@ -1,12 +1,16 @@
 //! A new id for the session, and the group that the session is in.
 
+use crate::error::Error;
+use crate::group_limit::{AtLimit, GroupLimit, LARGEST_GROUP};
 use crate::id::PublicId;
+use crate::json::from_json;
 use crate::session::Session;
 use crate::session::new_id;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::store::forward::LONGEST_GRACE;
 use crate::store::key::RecordKey;
 use crate::store::update::Change;
+use serde::de::DeserializeOwned;
 use std::time::{Duration, SystemTime};
 
 impl Session {
@@ -66,7 +70,8 @@ impl Session {
     ///
     /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. Beyond
     /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), the sessions that joined first
-    /// end.
+    /// end, or this login is [refused](crate::AtLimit). [`limit_group`](Session::limit_group) sets another limit for
+    /// this login.
     ///
     /// # Examples
     /// ```
@@ -89,6 +94,60 @@ impl Session {
             changes.keys.retain(|_, change| matches!(change, Change::Set(_)));
         }
         self.renew(GroupChange::Join(name.to_owned()), None);
+    }
+
+    /// Sets how many sessions the user may have, for the login of this request only.
+    ///
+    /// Default: what [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group) and
+    /// [`at_limit`](crate::SessionManagerBuilder::at_limit) say for all logins.
+    ///
+    /// Call it before [`save`](Session::save), together with [`set_group_name`](Session::set_group_name). A number below
+    /// 1 counts as 1, and one above 100,000 as 100,000.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multi_process_session::{AtLimit, Error, Secret, SessionManager};
+    /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+    /// # let log_in = || -> Result<(), Error> {
+    /// let mut session = manager.load(None)?;
+    /// session.set_group_name("an administrator");
+    /// session.limit_group(1, AtLimit::RefuseNewest);
+    /// session.save()?;
+    /// # Ok(()) };
+    /// # log_in()?;
+    /// # assert!(matches!(log_in(), Err(Error::TooManySessions { limit: 1, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn limit_group(&mut self, sessions: usize, at_limit: AtLimit) {
+        self.edit().limit = Some(GroupLimit { sessions: sessions.clamp(1, LARGEST_GROUP), at_limit });
+    }
+
+    /// Gives a value of the group that the session is in: see [`Group::set_value`](crate::Group::set_value).
+    ///
+    /// The load of this session has read it. `None` if the group has no value of that key, if the session is in no
+    /// group, and after a login or [`leave_group`](Session::leave_group) in this request.
+    ///
+    /// # Errors
+    /// [`Error::Decode`](crate::Error::Decode) if the value cannot be read as a `T`.
+    pub fn group_value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        if self.layers().any(|layer| *layer.group() != GroupChange::Stay) {
+            return Ok(None);
+        }
+        self.record.group_values.get(key).map_or(Ok(None), |json| from_json(key, json))
+    }
+
+    /// Keeps forms valid that were made with the present id, for `grace` after the id has changed in this request.
+    ///
+    /// Without this call, a login or [`regenerate`](Session::regenerate) makes the [form tokens](Session::csrf_token)
+    /// of all pages worthless that are open in other tabs. A grace of more than 5 minutes counts as 5 minutes. Forms of
+    /// another user are never kept.
+    ///
+    /// # Security
+    /// Do not call this at a login if an attacker may have planted the id from before the login. Whoever has that id can
+    /// get a form token of it, and for the grace that token would be good for the user's session. The default cookie
+    /// (`__Host-`) cannot be planted. A cookie with a domain, and one without `Secure`, can.
+    pub fn keep_forms_for(&mut self, grace: Duration) {
+        self.edit().forms_grace = Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE));
     }
 
     /// Lets the session leave its group when it is saved. A session that is not in a group stays as it is.

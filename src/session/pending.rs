@@ -1,5 +1,6 @@
 //! Changes that the store has not confirmed.
 
+use crate::group_limit::GroupLimit;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::store::call::Nonce;
 use crate::store::record::Join;
@@ -15,6 +16,10 @@ pub(super) struct Pending {
     pub(super) changes: ChangeSet,
     /// A new id that the session gets.
     pub(super) new_id: Option<NewId>,
+    /// The limit of the group for the login of this request.
+    pub(super) limit: Option<GroupLimit>,
+    /// How long forms of the present id stay valid after the id has changed.
+    pub(super) forms_grace: Option<Duration>,
     /// Whether a new session is kept although nothing is set in it.
     pub(super) keep: bool,
 }
@@ -40,6 +45,8 @@ impl Pending {
                 (Some(earlier), Some(later)) => Some(earlier.followed_by(later)),
                 (earlier, later) => earlier.or(later),
             },
+            limit: later.limit.or(self.limit),
+            forms_grace: later.forms_grace.or(self.forms_grace),
             keep: self.keep || later.keep,
         }
     }
@@ -67,9 +74,9 @@ impl Pending {
     }
 
     /// Gives the request to let the session join a group, if it joins one.
-    pub(super) fn join(&self, max_sessions: Option<usize>) -> Option<Join<'_>> {
+    pub(super) fn join(&self, limit: Option<GroupLimit>) -> Option<Join<'_>> {
         match self.group() {
-            GroupChange::Join(name) => Some(Join { name, max_sessions }),
+            GroupChange::Join(name) => Some(Join { name, limit: self.limit.or(limit) }),
             GroupChange::Stay | GroupChange::Leave => None,
         }
     }

@@ -7,6 +7,7 @@
 
 use crate::id::PublicId;
 use crate::session::Session;
+use crate::session::new_id::GroupChange;
 use crate::session::pending::Pending;
 use crate::store::record::Size;
 use crate::store::update::{Change, ChangeSet};
@@ -30,14 +31,21 @@ impl Session {
     }
 
     /// Adds the changes of the previous ids to changes that are about to be sent. If the session gets a new id, its
-    /// present id becomes a previous id for the grace. Without a grace, all previous ids are dropped.
-    pub(super) fn keep_previous_ids(&self, Pending { changes, new_id, .. }: &mut Pending) {
+    /// present id becomes a previous id for the grace. Without a grace, and if the session leaves its group, all
+    /// previous ids are dropped.
+    pub(super) fn keep_previous_ids(&self, pending: &mut Pending) {
+        let leaves_group = self.record.group_name.as_ref().is_some_and(|group| match pending.group() {
+            GroupChange::Stay => false,
+            GroupChange::Join(name) => name != group,
+            GroupChange::Leave => true,
+        });
+        let Pending { changes, new_id, forms_grace, .. } = pending;
         if new_id.is_none() && !changes.clear {
             return;
         }
         let mut previous: Vec<_> = self.previous_ids().collect();
         if let Some(new_id) = new_id {
-            match new_id.grace.zip(self.record.now()) {
+            match forms_grace.or(new_id.grace).zip(self.record.now()).filter(|_| !leaves_group) {
                 Some((grace, now)) => previous.push((self.context.public_id(&self.identity), now + grace)),
                 None => previous.clear(),
             }

@@ -1,6 +1,7 @@
 //! Sends changes to the store, and handles its answer.
 
 use crate::deadline::Deadline;
+use crate::end_reason::EndReason;
 use crate::error::Error;
 use crate::random;
 use crate::session::new_id::{GroupChange, NewId};
@@ -8,7 +9,7 @@ use crate::session::pending::{InFlight, Pending};
 use crate::session::{Session, Transaction, previous};
 use crate::store::Store;
 use crate::store::call::Call;
-use crate::store::record::{NewRecord, RecordInfo, Size};
+use crate::store::record::{Created, NewRecord, RecordInfo, Size};
 use crate::store::refusal::Refusal;
 use crate::store::update::{ChangeSet, Update, Updated};
 use std::mem;
@@ -53,27 +54,28 @@ impl Session {
 
     fn create(&self, pending: &Pending, call: &Call) -> Result<Updated, Refusal> {
         let (limits, changes) = (&self.context.limits, &pending.changes);
-        let join = pending.join(limits.max_sessions);
+        let join = pending.join(limits.group_limit);
         let record = NewRecord {
             values: changes.apply(&self.record.values)?,
             size_limit: limits.size_limit,
             lifetime: limits.lifetime,
-            idle_timeout: changes.idle_timeout,
+            idle_timeout: changes.idle_timeout.flatten(),
+            persistent: changes.persistent.flatten(),
             // A robot has no password. So the session of a login has its full life at once.
             unconfirmed_timeout: join.is_none().then_some(limits.unconfirmed_timeout),
             join,
         };
         let identity = pending.new_identity().unwrap_or(&self.identity);
-        let info = self.context.store.create(&self.context.key(identity), &record, call)?;
+        let Created { info, ended } = self.context.store.create(&self.context.key(identity), &record, call)?;
         let totals = changes.increments().map(|(key, by)| (key.to_owned(), by)).collect();
-        Ok(Updated { info, totals, forwarded_to: None })
+        Ok(Updated { info, totals, forwarded_to: None, ended })
     }
 
     fn update(&self, info: &RecordInfo, pending: &Pending, call: &Call) -> Result<Updated, Refusal> {
         let update = Update {
             new_key: pending.new_identity().map(|identity| self.context.key(identity)),
             grace: pending.grace(),
-            join: pending.join(self.context.limits.max_sessions),
+            join: pending.join(self.context.limits.group_limit),
             known: self.record.is_complete.then_some((info, &self.record.values)),
             ..self.update_of(info, &pending.changes)
         };
@@ -101,12 +103,19 @@ impl Session {
     }
 
     /// Takes over the changes that the store has made.
-    fn confirm(&mut self, pending: Pending, updated: Updated) {
+    fn confirm(&mut self, pending: Pending, mut updated: Updated) {
         let is_created = self.is_new();
-        self.cookie_due |= is_created || pending.new_id.is_some() || pending.changes.idle_timeout.is_some();
+        let changes = &pending.changes;
+        self.cookie_due |= is_created || pending.new_id.is_some();
+        self.cookie_due |= changes.idle_timeout.is_some() || changes.persistent.is_some();
+        self.context.tell_ends(&updated.ended, EndReason::OverLimit);
+        self.ended_by_login.append(&mut updated.ended);
         self.record.is_unconfirmed |= is_created;
         if let Some(NewId { identity, group, .. }) = pending.new_id {
             self.identity = identity.unwrap_or_else(|| self.identity.clone());
+            if group != GroupChange::Stay {
+                self.record.group_values.clear();
+            }
             match group {
                 GroupChange::Join(name) => {
                     self.record.group_name = Some(name);

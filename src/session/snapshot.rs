@@ -15,6 +15,8 @@ pub(super) struct Snapshot {
     pub(super) is_complete: bool,
     /// The group that the session is in.
     pub(super) group_name: Option<String>,
+    /// The values of that group.
+    pub(super) group_values: Values,
     /// The id that the session has now, if this request came with an old id in its grace.
     pub(super) forwarded_to: Option<PublicId>,
     /// Whether this request created the session. The cookie has to come back before the session gets its full life.
@@ -31,6 +33,7 @@ impl Snapshot {
             values: Values::new(),
             is_complete: true,
             group_name: None,
+            group_values: Values::new(),
             forwarded_to: None,
             is_unconfirmed: false,
             heard_at: Instant::now(),
@@ -43,6 +46,7 @@ impl Snapshot {
             info: Some(record.info),
             values: record.values,
             group_name: record.group_name,
+            group_values: record.group_values,
             forwarded_to: record.forwarded_to,
             ..Snapshot::empty()
         }
@@ -55,7 +59,7 @@ impl Snapshot {
     }
 
     /// Updates the snapshot with a change set and the store's answer to it.
-    pub(super) fn update(&mut self, changes: ChangeSet, Updated { info, totals, forwarded_to }: Updated) {
+    pub(super) fn update(&mut self, changes: ChangeSet, Updated { info, totals, forwarded_to, .. }: Updated) {
         self.is_complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
         let life = |info: &RecordInfo| (info.expires_at, info.expires_in);
         if self.info.as_ref().is_none_or(|before| life(before) != life(&info)) {

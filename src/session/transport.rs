@@ -14,7 +14,13 @@ impl Session {
         let is_due = if self.is_in_transaction() { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.record.info.as_ref().filter(|_| is_due && self.is_sent_by(Transport::Cookie))?;
         let life = self.cookie_life(info);
-        Some(self.context.cookie(&self.identity, life, info.expires_at - info.expires_in + life.min(MAX_AGE)))
+        let ends_at = info.expires_at - info.expires_in + life.min(MAX_AGE);
+        Some(self.context.cookie(&self.identity, life, ends_at, info.persistent))
+    }
+
+    /// Leaves the client with the cookie that it has.
+    pub(crate) fn owe_no_cookie(&mut self) {
+        self.cookie_due = false;
     }
 
     /// Gives the life of the cookie. It is the life of the session. For a session that was not loaded yet, it is the

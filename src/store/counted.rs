@@ -1,13 +1,15 @@
 //! Counts the calls to a store, and logs damaged records.
 
+use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
+use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
 use crate::store::stats::{Counter, Counters, Stats};
 use crate::store::update::{Update, Updated};
@@ -40,11 +42,11 @@ impl CountedStore {
         answer.inspect_err(|error| self.count_error(id, error))
     }
 
-    fn count_refusable<R>(&self, id: PublicId, answer: Result<R, Refusal>) -> Result<R, Refusal> {
+    fn count_refusable<R>(&self, id: Option<PublicId>, answer: Result<R, Refusal>) -> Result<R, Refusal> {
         self.counters.add(Counter::Calls, 1);
         answer.inspect_err(|error| {
             if let Refusal::Fault(error) = error {
-                self.count_error(Some(id), error);
+                self.count_error(id, error);
             }
         })
     }
@@ -58,24 +60,38 @@ impl CountedStore {
 }
 
 impl Store for CountedStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
-        let created = self.count_refusable(key.id, self.store.create(key, record, call));
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
+        let created = self.count_refusable(Some(key.id), self.store.create(key, record, call));
         created.inspect(|_| self.add(Counter::Created, 1))
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
         let loaded = self.count(Some(key.id), self.store.load(key, lifetime, call));
-        loaded.inspect(|record| {
-            self.add(Counter::Refreshed, record.as_ref().is_some_and(|record| record.refreshed).into());
+        loaded.inspect(|loaded| {
+            let refreshed = matches!(loaded, Loaded::Record(record) if record.refreshed);
+            self.add(Counter::Refreshed, refreshed.into());
         })
     }
 
-    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
-        self.count_refusable(key.id, self.store.update(key, update, call))
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        self.count(Some(key.id), self.store.peek(key, lifetime, call))
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        let ended = self.count(Some(key.id), self.store.delete(key, call));
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        self.count(None, self.store.present_ids(keys, lifetime, call))
+    }
+
+    fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
+        self.count_refusable(Some(key.id), self.store.update(key, update, call))
+    }
+
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+        let ended = self.count(Some(key.id), self.store.delete(key, reason, call));
         ended.inspect(|was_live| self.add(Counter::Ended, (*was_live).into()))
     }
 
@@ -87,9 +103,17 @@ impl Store for CountedStore {
         self.count(None, self.store.group_len(group, call))
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError> {
         let ended = self.count(None, self.store.clear_group(group, except, call));
-        ended.inspect(|number| self.add(Counter::Ended, *number))
+        ended.inspect(|cleared| self.add(Counter::Ended, cleared.number))
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError> {
+        self.count(None, self.store.group_values(group, call))
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        self.count_refusable(None, self.store.update_group(group, update, call))
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {

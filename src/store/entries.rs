@@ -1,13 +1,16 @@
 //! Stores that keep entries under names: four methods of the store, and the calls that the library makes of them.
 
+use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::call::Call;
 use crate::store::entry::{Entry, Kind};
 use crate::store::forward::{Forward, Purpose, follow};
+use crate::store::group_update::GroupUpdate;
+use crate::store::group_values::GroupValues;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::record::{Cleared, Created, Join, Loaded, NewRecord, Record, SessionInfo, Values};
 use crate::store::refusal::Refusal;
 use crate::store::stored_record::StoredRecord;
 use crate::store::trace::Trace;
@@ -91,11 +94,13 @@ pub trait Entries {
         record: &NewRecord<'_>,
         call: &Call,
         now: SystemTime,
-    ) -> Result<RecordInfo, Refusal> {
+    ) -> Result<Created, Refusal> {
         let mut new = StoredRecord::new(record, call, now)?;
         match self.get(&key.name())? {
             Some(Entry(Kind::Record(found))) if found.is_alive(now) => {
-                return if found.state.knows(call.nonce) { Ok(found.state.info(now)) } else { Err(Refusal::IdTaken) };
+                let info = found.state.info(now);
+                let made_before = found.state.knows(call.nonce);
+                return if made_before { Ok(Created { info, ended: Vec::new() }) } else { Err(Refusal::IdTaken) };
             }
             Some(Entry(Kind::Trace(trace))) if trace.knows(call.nonce, now) => return Err(Refusal::Gone),
             _ => {}
@@ -103,26 +108,67 @@ pub trait Entries {
         let info = new.state.info(now);
         let surplus = join(self, &mut new, record.join, key, key, now)?;
         self.put(&key.name(), Entry(Kind::Record(new)))?;
-        end_all(self, &surplus, now)?;
-        Ok(info)
+        let ended = end_all(self, &surplus, EndReason::OverLimit, now)?;
+        keep_group_values(self, key, info.expires_at, now);
+        Ok(Created { info, ended })
     }
 
     /// Answers [`Store::load`](crate::store::Store::load).
     ///
     /// # Errors
     /// Those of that method.
-    fn load(
-        &mut self,
-        key: &RecordKey<'_>,
+    fn load(&mut self, key: &RecordKey<'_>, lifetime: &Lifetime, now: SystemTime) -> Result<Loaded, StoreError> {
+        let loaded = self.peek(key, lifetime, now)?;
+        let Loaded::Record(peeked) = loaded else { return Ok(loaded) };
+        let at = RecordKey { id: peeked.forwarded_to.unwrap_or(key.id), ..*key };
+        let Some(mut record) = live_record(self, &at, now)? else { return Ok(Loaded::Record(peeked)) };
+        let Some(Record { info, refreshed: true, .. }) = record.load(lifetime, now) else {
+            return Ok(Loaded::Record(peeked));
+        };
+        // A refresh that cannot be written does not fail the load.
+        if self.put(&at.name(), Entry(Kind::Record(record))).is_err() {
+            return Ok(Loaded::Record(peeked));
+        }
+        keep_group_values(self, &at, info.expires_at, now);
+        Ok(Loaded::Record(Record { info, refreshed: true, ..peeked }))
+    }
+
+    /// Answers [`Store::peek`](crate::store::Store::peek).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, now: SystemTime) -> Result<Loaded, StoreError> {
+        let at = present_key(self, key, Purpose::Use, now)?;
+        let record = match self.get(&at.name())? {
+            Some(Entry(Kind::Record(record))) if record.is_alive(now) => record.peek(lifetime, now),
+            Some(Entry(Kind::Forward(_))) => return Ok(Loaded::Ended(EndReason::NewId)),
+            Some(Entry(Kind::Trace(trace))) if now < trace.ends_at => return Ok(Loaded::Ended(trace.reason)),
+            _ => None,
+        };
+        let Some(record) = record else { return Ok(Loaded::Ended(EndReason::Expired)) };
+        let group_values = match at.tag {
+            Some(tag) => self.group_values(&at.group(tag), now)?,
+            None => Values::new(),
+        };
+        Ok(Loaded::Record(Record { group_values, forwarded_to: at.forwarded_from(key), ..record }))
+    }
+
+    /// Answers [`Store::present_ids`](crate::store::Store::present_ids).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
         lifetime: &Lifetime,
         now: SystemTime,
-    ) -> Result<Option<Record>, StoreError> {
-        let at = present_key(self, key, Purpose::Use, now)?;
-        let Some(mut record) = live_record(self, &at, now)? else { return Ok(None) };
-        let Some(loaded) = record.load(lifetime, now) else { return Ok(None) };
-        // A refresh that cannot be written does not fail the load.
-        let refreshed = loaded.refreshed && self.put(&at.name(), Entry(Kind::Record(record))).is_ok();
-        Ok(Some(Record { refreshed, forwarded_to: at.forwarded_from(key), ..loaded }))
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        let present_id = |key: &RecordKey<'_>| match self.peek(key, lifetime, now) {
+            Ok(loaded) => Ok(loaded.record().map(|record| record.forwarded_to.unwrap_or(key.id))),
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(None),
+            Err(error) => Err(error),
+        };
+        keys.iter().map(present_id).collect()
     }
 
     /// Answers [`Store::update`](crate::store::Store::update).
@@ -141,6 +187,7 @@ pub trait Entries {
             let mut record = live_record(self, &at, now)?.ok_or(Refusal::Gone)?;
             let updated = record.apply(key, update, call, now)?;
             self.put(&at.name(), Entry(Kind::Record(record)))?;
+            keep_group_values(self, &at, updated.info.expires_at, now);
             return Ok(Updated { forwarded_to: at.forwarded_from(key), ..updated });
         };
         if let Some(mut found) = live_record(self, new_key, now)? {
@@ -150,24 +197,27 @@ pub trait Entries {
         // An id that was replaced cannot be replaced again.
         let mut record = live_record(self, key, now)?.ok_or(Refusal::Gone)?;
         let updated = record.apply(key, update, call, now)?;
+        let trace = Trace::of(&record.state, EndReason::NewId, now);
         let surplus = join(self, &mut record, update.join, key, new_key, now)?;
         self.put(&new_key.name(), Entry(Kind::Record(record)))?;
-        if new_key.tag == key.tag {
-            self.put(&key.name(), Entry(Kind::Forward(Forward::new(new_key.id, update.grace, now))))?;
+        let left_behind = if new_key.tag == key.tag {
+            Kind::Forward(Forward::new(new_key.id, update.grace, now))
         } else {
-            self.remove(&key.name())?;
-        }
-        end_all(self, &surplus, now)?;
-        Ok(updated)
+            Kind::Trace(trace)
+        };
+        self.put(&key.name(), Entry(left_behind))?;
+        let ended = end_all(self, &surplus, EndReason::OverLimit, now)?;
+        keep_group_values(self, new_key, updated.info.expires_at, now);
+        Ok(Updated { ended, ..updated })
     }
 
     /// Answers [`Store::delete`](crate::store::Store::delete).
     ///
     /// # Errors
     /// Those of that method.
-    fn delete(&mut self, key: &RecordKey<'_>, now: SystemTime) -> Result<bool, StoreError> {
+    fn delete(&mut self, key: &RecordKey<'_>, reason: EndReason, now: SystemTime) -> Result<bool, StoreError> {
         let at = present_key(self, key, Purpose::End, now)?;
-        end(self, &at.name(), now)
+        end(self, &at.name(), reason, now)
     }
 
     /// Answers [`Store::group_sessions`](crate::store::Store::group_sessions).
@@ -201,7 +251,7 @@ pub trait Entries {
         group: &GroupKey<'_>,
         except: Option<PublicId>,
         now: SystemTime,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Cleared, StoreError> {
         let except = except.map(|id| present_key(self, &group.session(id), Purpose::Use, now)).transpose()?;
         let mut names = self.names(&group.prefix())?;
         if let Some(spared) = except {
@@ -210,7 +260,34 @@ pub trait Entries {
                 end_grace(self, name, spared.id, now)?;
             }
         }
-        end_all(self, &names, now)
+        let ids = end_all(self, &names, EndReason::LoggedOutElsewhere, now)?;
+        Ok(Cleared { number: ids.len() as u64, ids })
+    }
+
+    /// Answers [`Store::group_values`](crate::store::Store::group_values).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn group_values(&self, group: &GroupKey<'_>, now: SystemTime) -> Result<Values, StoreError> {
+        Ok(values_of(self, group, now)?.values)
+    }
+
+    /// Answers [`Store::update_group`](crate::store::Store::update_group).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn update_group(
+        &mut self,
+        group: &GroupKey<'_>,
+        update: &GroupUpdate<'_>,
+        call: &Call,
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
+        let mut values = values_of(self, group, now)?;
+        values.update(update, call, now)?;
+        let last = members(self, group, now)?.into_iter().map(|(_, record)| record.state.expires_at).max();
+        values.expires_at = values.expires_at.max(last.unwrap_or(now));
+        Ok(self.put(&group.values_name(), Entry(Kind::GroupValues(values)))?)
     }
 
     /// Answers [`Store::clear_namespace`](crate::store::Store::clear_namespace).
@@ -219,7 +296,7 @@ pub trait Entries {
     /// Those of that method.
     fn clear_namespace(&mut self, namespace: &str, now: SystemTime) -> Result<(), StoreError> {
         let names = self.names(&format!("{namespace}:"))?;
-        end_all(self, &names, now).map(drop)
+        end_all(self, &names, EndReason::LoggedOutElsewhere, now).map(drop)
     }
 }
 
@@ -277,35 +354,78 @@ fn join(
     key: &RecordKey<'_>,
     new_key: &RecordKey<'_>,
     now: SystemTime,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<String>, Refusal> {
     let (Some(tag), Some(join)) = (new_key.tag, join) else { return Ok(Vec::new()) };
     let group = new_key.group(tag);
     let mut others = members(entries, &group, now)?;
     others.retain(|(id, _)| *id != key.id);
+    if let Some(limit) = join.limit.and_then(|limit| limit.refuses_at())
+        && others.len() >= limit
+    {
+        return Err(Refusal::TooManySessions { limit });
+    }
     record.join_order = others.last().map_or(1, |(_, last)| last.join_order + 1);
-    let surplus = join.max_sessions.map_or(0, |max_sessions| (others.len() + 1).saturating_sub(max_sessions));
+    let most = join.limit.and_then(|limit| limit.ends_beyond());
+    let surplus = most.map_or(0, |most| (others.len() + 1).saturating_sub(most));
     Ok(others.iter().take(surplus).map(|(id, _)| group.session(*id).name()).collect())
 }
 
-/// Ends the sessions with these names, and gives the number of those that were alive.
-fn end_all(entries: &mut (impl Entries + ?Sized), names: &[String], now: SystemTime) -> Result<u64, StoreError> {
-    let mut ended = 0;
+/// Gives the values of a group.
+fn values_of(
+    entries: &(impl Entries + ?Sized),
+    group: &GroupKey<'_>,
+    now: SystemTime,
+) -> Result<GroupValues, StoreError> {
+    Ok(match entries.get(&group.values_name())? {
+        Some(Entry(Kind::GroupValues(values))) if values.expires_at > now => values,
+        _ => GroupValues::none(now),
+    })
+}
+
+/// Keeps the values of the group of this key until the session of the key expires. A fault does no harm: the next
+/// refresh tries again.
+fn keep_group_values(entries: &mut (impl Entries + ?Sized), key: &RecordKey<'_>, until: SystemTime, now: SystemTime) {
+    let Some(group) = key.tag.map(|tag| key.group(tag)) else { return };
+    if let Ok(values) = values_of(entries, &group, now)
+        && values.expires_at < until
+        && !values.values.is_empty()
+    {
+        let values = GroupValues { expires_at: until, ..values };
+        let _ = entries.put(&group.values_name(), Entry(Kind::GroupValues(values)));
+    }
+}
+
+/// Ends the sessions with these names, and gives the ids of those that were alive.
+fn end_all(
+    entries: &mut (impl Entries + ?Sized),
+    names: &[String],
+    reason: EndReason,
+    now: SystemTime,
+) -> Result<Vec<PublicId>, StoreError> {
+    let mut ended = Vec::new();
     for name in names {
-        ended += u64::from(end(entries, name, now)?);
+        if end(entries, name, reason, now)? {
+            ended.extend(name.rsplit(':').next().and_then(|id| id.parse::<PublicId>().ok()));
+        }
     }
     Ok(ended)
 }
 
-/// Ends a session, even if its record is damaged. Says whether the session was alive.
-fn end(entries: &mut (impl Entries + ?Sized), name: &str, now: SystemTime) -> Result<bool, StoreError> {
+/// Ends a session, even if its record is damaged. Says whether the session was alive. Removes the values of a group.
+fn end(
+    entries: &mut (impl Entries + ?Sized),
+    name: &str,
+    reason: EndReason,
+    now: SystemTime,
+) -> Result<bool, StoreError> {
     match entries.get(name) {
         Ok(Some(Entry(Kind::Record(record)))) => {
-            match Trace::of(&record.state, now) {
-                Some(trace) => entries.put(name, Entry(Kind::Trace(trace)))?,
-                None => entries.remove(name)?,
-            }
-            Ok(record.is_alive(now))
+            let was_alive = record.is_alive(now);
+            let reason = if was_alive { reason } else { EndReason::Expired };
+            entries.put(name, Entry(Kind::Trace(Trace::of(&record.state, reason, now))))?;
+            Ok(was_alive)
         }
+        Ok(Some(Entry(Kind::GroupValues(_)))) => entries.remove(name).map(|()| false),
         Ok(_) => Ok(false),
         Err(error) if error.kind() == StoreErrorKind::Corrupt => entries.remove(name).map(|()| false),
         Err(error) => Err(error),
@@ -335,7 +455,7 @@ mod tests {
     use crate::deadline::Deadline;
     use crate::id::GroupTag;
     use crate::lifetime::Refresh;
-    use crate::store::record::{Size, Values};
+    use crate::store::record::Size;
     use crate::store::update::ChangeSet;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -363,8 +483,9 @@ mod tests {
                 size_limit: SIZE_LIMIT,
                 lifetime: LIFETIME,
                 idle_timeout: None,
+                persistent: None,
                 unconfirmed_timeout: None,
-                join: Some(Join { name: "ada", max_sessions: None }),
+                join: Some(Join { name: "ada", limit: None }),
             };
             texts.create(&key, &record, &call(), now).unwrap();
             key
@@ -408,15 +529,15 @@ mod tests {
             assert_eq!(texts.get(&damaged.name()).unwrap_err().kind(), StoreErrorKind::Corrupt);
         }
         assert_eq!(texts.group_len(&group, now).unwrap(), 2);
-        assert!(!texts.delete(&keys[0], now).unwrap(), "it is not known whether it was alive");
+        assert!(!texts.delete(&keys[0], EndReason::LoggedOut, now).unwrap(), "it is not known whether it was alive");
         assert!(texts.get(&keys[0].name()).unwrap().is_none());
-        assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap(), 1);
+        assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap().number, 1);
         assert!(texts.get(&keys[1].name()).unwrap().is_none());
         assert_eq!(texts.group_len(&group, now).unwrap(), 1);
         // A damaged session can be spared too.
         texts.0.insert(keys[2].name(), "{".to_owned());
         let [other] = create(&mut texts, &group, now);
-        assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap(), 1);
+        assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap().number, 1);
         assert!(texts.get(&other.name()).unwrap().is_none_or(|entry| !matches!(entry.0, Kind::Record(_))));
     }
 
@@ -440,7 +561,7 @@ mod tests {
             };
             texts.update(&old, &update, &call(), now).unwrap();
             texts.0.insert(new.name(), text.to_owned());
-            assert_eq!(texts.delete(&old, now).is_ok(), is_ended, "{text}");
+            assert_eq!(texts.delete(&old, EndReason::LoggedOut, now).is_ok(), is_ended, "{text}");
             assert_eq!(texts.0.contains_key(&new.name()), !is_ended, "{text}");
         }
     }

@@ -1,8 +1,11 @@
 //! What `Entries` keep under one name, and its form as JSON text.
 
+use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::call::Nonce;
 use crate::store::forward::Forward;
+use crate::store::group_values::GroupValues;
+use crate::store::record::Values;
 use crate::store::state::RecordState;
 use crate::store::stored_record::StoredRecord;
 use crate::store::trace::Trace;
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What [`Entries`](crate::store::Entries) keep under one name: a record, a forward from an old id to the id that
-/// replaced it, or the trace of a session that ended soon after its creation.
+/// replaced it, the trace of a session that has ended, or the values of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry(pub(crate) Kind);
 
@@ -21,6 +24,7 @@ pub(crate) enum Kind {
     Record(StoredRecord),
     Forward(Forward),
     Trace(Trace),
+    GroupValues(GroupValues),
 }
 
 impl Entry {
@@ -31,14 +35,16 @@ impl Entry {
             Kind::Record(record) => record.state.expires_at,
             Kind::Forward(forward) => forward.trail_ends,
             Kind::Trace(trace) => trace.ends_at,
+            Kind::GroupValues(group) => group.expires_at,
         }
     }
 
     /// Gives the entry as JSON text, for stores that keep text. [`from_json`](Entry::from_json) reads it.
     ///
-    /// The text is an object with one field, `record`, `forward` or `trace`, which tells the kind of the entry:
+    /// The text is an object with one field, `record`, `forward`, `trace` or `group_values`, which tells the kind of the
+    /// entry:
     /// ```json
-    /// {"trace": {"nonce": "YWJjZGVmZ2g", "ends_at": 1700000000000000000}}
+    /// {"trace": {"nonce": "YWJjZGVmZ2g", "reason": "o", "ends_at": 1700000000000000000}}
     /// ```
     /// A record has a `group_name`, a `join_order`, its `values`, and the fields of a
     /// [`RecordState`](crate::store::RecordState). A time is the number of nanoseconds since 1970, a duration is a
@@ -55,7 +61,13 @@ impl Entry {
             } }),
             Kind::Trace(trace) => json!({ "trace": {
                 "nonce": URL_SAFE_NO_PAD.encode(trace.nonce),
+                "reason": trace.reason.letter(),
                 "ends_at": nanoseconds(trace.ends_at),
+            } }),
+            Kind::GroupValues(group) => json!({ "group_values": {
+                "values": group.values,
+                "expires_at": nanoseconds(group.expires_at),
+                "nonces": URL_SAFE_NO_PAD.encode(&group.nonces),
             } }),
         };
         object.to_string()
@@ -87,6 +99,7 @@ fn record_to_json(record: &StoredRecord) -> Value {
         "ends_at": state.ends_at.map(nanoseconds),
         "idle_timeout": saturated(state.idle_timeout),
         "has_own_idle_timeout": state.has_own_idle_timeout,
+        "persistent": state.persistent,
         "expires_at": nanoseconds(state.expires_at),
         "nonces": URL_SAFE_NO_PAD.encode(&state.nonces),
     })
@@ -103,19 +116,23 @@ fn kind_from_json(object: &Value) -> Option<Kind> {
         })),
         "trace" => Some(Kind::Trace(Trace {
             nonce: Nonce::try_from(bytes(&fields["nonce"])?).ok()?,
+            reason: EndReason::of_letter(fields["reason"].as_str()?.as_bytes()),
             ends_at: time(&fields["ends_at"])?,
+        })),
+        "group_values" => Some(Kind::GroupValues(GroupValues {
+            values: values(&fields["values"])?,
+            expires_at: time(&fields["expires_at"])?,
+            nonces: bytes(&fields["nonces"])?,
         })),
         _ => None,
     }
 }
 
 fn record_from_json(fields: &Value) -> Option<StoredRecord> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let values = fields["values"].as_object()?.iter().map(|(key, json)| Some((key.clone(), text(json)?)));
     Some(StoredRecord {
         group_name: optional(&fields["group_name"], text)?,
         join_order: count(&fields["join_order"])?,
-        values: values.collect::<Option<_>>()?,
+        values: values(&fields["values"])?,
         state: RecordState {
             version: count(&fields["version"])?,
             created_at: time(&fields["created_at"])?,
@@ -125,6 +142,7 @@ fn record_from_json(fields: &Value) -> Option<StoredRecord> {
             ends_at: optional(&fields["ends_at"], time)?,
             idle_timeout: Duration::from_nanos(fields["idle_timeout"].as_u64()?),
             has_own_idle_timeout: fields["has_own_idle_timeout"].as_bool()?,
+            persistent: optional(&fields["persistent"], Value::as_bool)?,
             expires_at: time(&fields["expires_at"])?,
             nonces: bytes(&fields["nonces"])?,
         },
@@ -137,6 +155,14 @@ fn nanoseconds(time: SystemTime) -> u64 {
 
 fn saturated(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn values(value: &Value) -> Option<Values> {
+    value.as_object()?.iter().map(|(key, json)| Some((key.clone(), text(json)?))).collect()
 }
 
 fn time(value: &Value) -> Option<SystemTime> {
@@ -180,6 +206,7 @@ mod tests {
                 ends_at: Some(at(7)),
                 idle_timeout: Duration::from_nanos(8),
                 has_own_idle_timeout: true,
+                persistent: Some(false),
                 expires_at: at(9),
                 nonces: b"abcdefgh12345678".to_vec(),
             },
@@ -192,6 +219,7 @@ mod tests {
         let full = full_record();
         let mut bare = full.clone();
         (bare.group_name, bare.state.joined_at, bare.state.refreshed_at, bare.state.ends_at) = (None, None, None, None);
+        bare.state.persistent = None;
         let forward = Forward { new_id: PublicId::from_bytes([7; 18]), grace_ends: at(1), trail_ends: at(u64::MAX) };
         for (kind, json) in [
             (
@@ -199,7 +227,7 @@ mod tests {
                 concat!(
                     r#"{"record":{"began_at":5,"created_at":1700000000123456789,"ends_at":7,"expires_at":9,"#,
                     r#""group_name":"ada","has_own_idle_timeout":true,"idle_timeout":8,"join_order":2,"joined_at":4,"#,
-                    r#""nonces":"YWJjZGVmZ2gxMjM0NTY3OA","refreshed_at":6,"#,
+                    r#""nonces":"YWJjZGVmZ2gxMjM0NTY3OA","persistent":false,"refreshed_at":6,"#,
                     r#""values":{"user":"\"ada\""},"version":3}}"#
                 ),
             ),
@@ -208,7 +236,7 @@ mod tests {
                 concat!(
                     r#"{"record":{"began_at":5,"created_at":1700000000123456789,"ends_at":null,"expires_at":9,"#,
                     r#""group_name":null,"has_own_idle_timeout":true,"idle_timeout":8,"join_order":2,"#,
-                    r#""joined_at":null,"nonces":"YWJjZGVmZ2gxMjM0NTY3OA","refreshed_at":null,"#,
+                    r#""joined_at":null,"nonces":"YWJjZGVmZ2gxMjM0NTY3OA","persistent":null,"refreshed_at":null,"#,
                     r#""values":{"user":"\"ada\""},"version":3}}"#
                 ),
             ),
@@ -220,8 +248,16 @@ mod tests {
                 ),
             ),
             (
-                Kind::Trace(Trace { nonce: *b"abcdefgh", ends_at: at(1) }),
-                r#"{"trace":{"ends_at":1,"nonce":"YWJjZGVmZ2g"}}"#,
+                Kind::Trace(Trace { nonce: *b"abcdefgh", reason: EndReason::OverLimit, ends_at: at(1) }),
+                r#"{"trace":{"ends_at":1,"nonce":"YWJjZGVmZ2g","reason":"l"}}"#,
+            ),
+            (
+                Kind::GroupValues(GroupValues {
+                    values: [("roles".to_owned(), "[]".to_owned())].into(),
+                    expires_at: at(1),
+                    nonces: b"abcdefgh".to_vec(),
+                }),
+                r#"{"group_values":{"expires_at":1,"nonces":"YWJjZGVmZ2g","values":{"roles":"[]"}}}"#,
             ),
         ] {
             let entry = Entry(kind);
@@ -251,7 +287,7 @@ mod tests {
                 let mut damaged: Value = serde_json::from_str(&json).unwrap();
                 damaged["record"][field] = serde_json::from_str(text).unwrap();
                 let read = Entry::from_json(&damaged.to_string());
-                let is_fine = matches!((&**field, text), ("has_own_idle_timeout", "true") | ("values", "{}"));
+                let is_fine = matches!((&**field, text), ("has_own_idle_timeout" | "persistent", "true") | ("values", "{}"));
                 assert_eq!(read.is_ok(), is_fine, "{field}: {text}");
             }
         }

@@ -53,7 +53,12 @@ impl<'a> GroupKey<'a> {
         RecordKey { namespace: self.namespace, tag: Some(self.tag), id }
     }
 
-    /// Gives the beginning of the names of all entries of this group.
+    /// Gives the name under which [`Entries`](crate::store::Entries) keep the values of this group.
+    pub(crate) fn values_name(&self) -> String {
+        format!("{}:{{{}}}", self.namespace, self.tag)
+    }
+
+    /// Gives the beginning of the names of all entries of the sessions of this group.
     pub(crate) fn prefix(&self) -> String {
         format!("{}:{{{}}}:", self.namespace, self.tag)
     }
@@ -72,5 +77,6 @@ mod tests {
         let member = RecordKey { tag: Some(tag), ..alone };
         assert_eq!(member.name(), "mps:{srZDbXU8Menqh8dnOkHJK19c}:BwcHBwcHBwcHBwcHBwcHBwcH");
         assert_eq!(alone.group(tag).prefix(), "mps:{srZDbXU8Menqh8dnOkHJK19c}:");
+        assert_eq!(alone.group(tag).values_name(), "mps:{srZDbXU8Menqh8dnOkHJK19c}");
     }
 }

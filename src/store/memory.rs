@@ -1,5 +1,6 @@
 //! Sessions in the memory of this process.
 
+use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
@@ -8,8 +9,9 @@ use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::entries::Entries;
 use crate::store::entry::Entry;
+use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
 use crate::store::update::{Update, Updated};
 use std::collections::BTreeMap;
@@ -70,14 +72,29 @@ impl Default for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
         let (mut map, now) = self.lock()?;
         map.create(key, record, call, now)
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, _: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, _: &Call) -> Result<Loaded, StoreError> {
         let (mut map, now) = self.lock()?;
         map.load(key, lifetime, now)
+    }
+
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, _: &Call) -> Result<Loaded, StoreError> {
+        let (map, now) = self.lock()?;
+        map.peek(key, lifetime, now)
+    }
+
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        _: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        let (map, now) = self.lock()?;
+        map.present_ids(keys, lifetime, now)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
@@ -85,9 +102,9 @@ impl Store for MemoryStore {
         map.update(key, update, call, now)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, _: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, _: &Call) -> Result<bool, StoreError> {
         let (mut map, now) = self.lock()?;
-        map.delete(key, now)
+        map.delete(key, reason, now)
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], _: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -100,9 +117,19 @@ impl Store for MemoryStore {
         map.group_len(group, now)
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, _: &Call) -> Result<u64, StoreError> {
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, _: &Call) -> Result<Cleared, StoreError> {
         let (mut map, now) = self.lock()?;
         map.clear_group(group, except, now)
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, _: &Call) -> Result<Values, StoreError> {
+        let (map, now) = self.lock()?;
+        map.group_values(group, now)
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        let (mut map, now) = self.lock()?;
+        map.update_group(group, update, call, now)
     }
 
     fn clear_namespace(&self, namespace: &str, _: &Call) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! Records: the values of sessions, and what stores keep beside them.
 
+use crate::end_reason::EndReason;
 use crate::error::Error;
+use crate::group_limit::GroupLimit;
 use crate::id::PublicId;
 use crate::json::from_json;
 use crate::lifetime::Lifetime;
@@ -61,6 +63,8 @@ pub struct NewRecord<'a> {
     pub lifetime: Lifetime,
     /// An idle timeout for this one session.
     pub idle_timeout: Option<Duration>,
+    /// Whether the cookie of this one session outlives the browser. `None` if the settings decide.
+    pub persistent: Option<bool>,
     /// How long the session lives until its first load, if that is shorter than its idle timeout.
     pub unconfirmed_timeout: Option<Duration>,
     /// The group that the session joins. It is given if the key of the record has a tag.
@@ -73,8 +77,8 @@ pub struct NewRecord<'a> {
 pub struct Join<'a> {
     /// The name of the group. The store keeps it with the record.
     pub name: &'a str,
-    /// The largest number of live sessions that the group may have then.
-    pub max_sessions: Option<usize>,
+    /// How many live sessions the group may have then. `None` without a limit.
+    pub limit: Option<GroupLimit>,
 }
 
 impl NewRecord<'_> {
@@ -111,6 +115,46 @@ pub struct RecordInfo {
     pub expires_at: SystemTime,
     /// The time until `expires_at`.
     pub expires_in: Duration,
+    /// Whether the cookie of this one session outlives the browser. `None` if the settings decide.
+    pub persistent: Option<bool>,
+}
+
+/// What a store found under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// A live session.
+    Record(Record),
+    /// No live session, and why there is none.
+    Ended(EndReason),
+}
+
+impl Loaded {
+    /// Gives the record of a live session.
+    #[must_use]
+    pub fn record(self) -> Option<Record> {
+        match self {
+            Loaded::Record(record) => Some(record),
+            Loaded::Ended(_) => None,
+        }
+    }
+}
+
+/// The result of a [`create`](crate::store::Store::create).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// The state of the new record.
+    pub info: RecordInfo,
+    /// The sessions that the limit of the group has ended.
+    pub ended: Vec<PublicId>,
+}
+
+/// The result of a [`clear_group`](crate::store::Store::clear_group).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// The number of sessions that have ended.
+    pub number: u64,
+    /// The sessions that have ended. If there are more than the store can list in time, some are missing.
+    pub ids: Vec<PublicId>,
 }
 
 /// A record as a store loaded it.
@@ -122,6 +166,8 @@ pub struct Record {
     pub values: Values,
     /// The name of the group that the session is in.
     pub group_name: Option<String>,
+    /// The values of that group: see [`update_group`](crate::store::Store::update_group).
+    pub group_values: Values,
     /// Whether this load extended the session's life.
     pub refreshed: bool,
     /// The id that the session has now, if the call came with an old id.

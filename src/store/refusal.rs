@@ -38,6 +38,12 @@ pub enum Refusal {
         /// The largest number that is allowed.
         limit: usize,
     },
+    /// The group has as many sessions as it may have, and the login was to be refused then. See
+    /// [`Error::TooManySessions`].
+    TooManySessions {
+        /// The limit.
+        limit: usize,
+    },
     /// The store failed. It is not known whether the change was made.
     Fault(StoreError),
 }
@@ -61,6 +67,7 @@ impl From<Refusal> for Error {
             Refusal::TooManyKeys { key, keys, limit } => {
                 Error::TooLarge { key, what: Oversize::Keys, size: keys, limit }
             }
+            Refusal::TooManySessions { limit } => Error::TooManySessions { limit },
             Refusal::Fault(error) => Error::Store(error),
         }
     }

@@ -13,6 +13,7 @@ mod foreign_log;
 mod forward;
 mod full_disk;
 mod group;
+mod group_values;
 mod load;
 mod lock_wait;
 mod namespace;
@@ -36,15 +37,17 @@ mod write_queue;
 
 use crate::deadline::Deadline;
 use crate::defaults;
+use crate::end_reason::EndReason;
 use crate::error::{ConfigError, StoreError};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
+use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::process::per_process::warn_of_calls;
-use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::database::Database;
 use crate::store::stats::Stats;
@@ -143,15 +146,28 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
         let size = record.check_size()?;
         let (created, remains) = self.database.write(call, |operation| operation.create(key, record, size))?;
         self.database.sweep(call, remains);
         Ok(created)
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
         self.database.load(key, lifetime, call)
+    }
+
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        self.database.peek(key, lifetime, call)
+    }
+
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        self.database.present_ids(keys, lifetime, call)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
@@ -160,8 +176,8 @@ impl Store for SqliteStore {
         Ok(updated)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        self.database.end(call, |operation| operation.delete(key))
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+        self.database.end(call, |operation| operation.delete(key, reason))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -172,10 +188,18 @@ impl Store for SqliteStore {
         self.database.read(call, |operation| operation.group_len(group))
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
-        let (ended, remains) = self.database.end(call, |operation| operation.clear_group(group, except))?;
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError> {
+        let (cleared, remains) = self.database.end(call, |operation| operation.clear_group(group, except))?;
         self.database.sweep(call, remains);
-        Ok(ended)
+        Ok(cleared)
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError> {
+        self.database.read(call, |operation| operation.group_values(group))
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        self.database.write(call, |operation| operation.update_group(group, update))
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {

@@ -34,6 +34,8 @@ pub struct RecordState {
     pub idle_timeout: Duration,
     /// Whether the idle timeout was set for this one session.
     pub has_own_idle_timeout: bool,
+    /// Whether the cookie of this one session outlives the browser. `None` if the settings decide.
+    pub persistent: Option<bool>,
     /// When the session ends if it is not used.
     pub expires_at: SystemTime,
     /// The nonces of the last calls that changed the record, joined. The newest comes first.
@@ -53,6 +55,7 @@ impl RecordState {
             ends_at: record.lifetime.absolute_timeout.map(|timeout| now + timeout),
             idle_timeout: record.idle_timeout.unwrap_or(record.lifetime.idle_timeout),
             has_own_idle_timeout: record.idle_timeout.is_some(),
+            persistent: record.persistent,
             expires_at: now,
             nonces: call.nonce.to_vec(),
         };
@@ -98,6 +101,7 @@ impl RecordState {
             idle_timeout: self.idle_timeout,
             expires_at: self.expires_at,
             expires_in: self.expires_at.duration_since(now).unwrap_or_default(),
+            persistent: self.persistent,
         }
     }
 
@@ -148,11 +152,9 @@ impl RecordState {
         self.version += 1;
         self.nonces.splice(..0, call.nonce);
         self.nonces.truncate(REMEMBERED * call.nonce.len());
-        if let Some(idle_timeout) = update.changes.idle_timeout {
-            (self.idle_timeout, self.has_own_idle_timeout) = (idle_timeout, true);
-        } else if update.leaves_group(key) {
-            (self.idle_timeout, self.has_own_idle_timeout) = (update.lifetime.idle_timeout, false);
-        }
+        (self.idle_timeout, self.has_own_idle_timeout) =
+            update.new_idle_timeout(key).unwrap_or((self.idle_timeout, self.has_own_idle_timeout));
+        self.persistent = update.new_persistence(key).unwrap_or(self.persistent);
         if update.join.is_some() {
             (self.joined_at, self.began_at) = (Some(now), now);
             self.ends_at = update.lifetime.absolute_timeout.map(|timeout| now + timeout);
@@ -213,7 +215,15 @@ mod tests {
     fn created(lifetime: Lifetime, unconfirmed_timeout: Option<Duration>) -> RecordState {
         let size_limit = Size { keys: 10, bytes: 1000 };
         let values = Values::new();
-        let record = NewRecord { values, size_limit, lifetime, idle_timeout: None, unconfirmed_timeout, join: None };
+        let record = NewRecord {
+            values,
+            size_limit,
+            lifetime,
+            idle_timeout: None,
+            persistent: None,
+            unconfirmed_timeout,
+            join: None,
+        };
         RecordState::new(
             &record,
             &Call { deadline: crate::deadline::Deadline::after(Duration::ZERO), nonce: *b"abcdefgh" },

@@ -43,17 +43,24 @@ impl StoredRecord {
         self.state.expires_at > now
     }
 
+    /// Loads the record, and leaves its life as it is. Gives `None` if the session has ended.
+    pub(crate) fn peek(&self, lifetime: &Lifetime, now: SystemTime) -> Option<Record> {
+        let state = self.state.clone().alive(lifetime, now)?;
+        Some(Record {
+            info: state.info(now),
+            values: self.values.clone(),
+            group_name: self.group_name.clone(),
+            group_values: Values::new(),
+            refreshed: false,
+            forwarded_to: None,
+        })
+    }
+
     /// Loads the record, and refreshes it if that is due. Gives `None` if the session has ended.
     pub(crate) fn load(&mut self, lifetime: &Lifetime, now: SystemTime) -> Option<Record> {
         self.state = self.state.clone().alive(lifetime, now)?;
         let refreshed = self.state.refresh(lifetime.refresh, now);
-        Some(Record {
-            info: self.state.info(now),
-            values: self.values.clone(),
-            group_name: self.group_name.clone(),
-            refreshed,
-            forwarded_to: None,
-        })
+        self.peek(lifetime, now).map(|record| Record { refreshed, ..record })
     }
 
     /// Applies an update of the session under `key`, unless this same call has done that before. If the update is
@@ -83,7 +90,8 @@ impl StoredRecord {
         self.state = state;
         let total = |key: &str| self.values.get(key)?.parse().ok();
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), total(key)?)));
-        Ok(Updated { info: self.state.info(now), totals: totals.collect(), forwarded_to: None })
+        let info = self.state.info(now);
+        Ok(Updated { info, totals: totals.collect(), forwarded_to: None, ended: Vec::new() })
     }
 
     /// Gives the entry of the session in the list of its group, with the values of these keys.

@@ -28,15 +28,17 @@ pub struct ChangeSet {
     pub clear: bool,
     /// The change of each key.
     pub keys: BTreeMap<String, Change>,
-    /// A new idle timeout for this session.
-    pub idle_timeout: Option<Duration>,
+    /// A new idle timeout for this session. `Some(None)` gives it that of the settings.
+    pub idle_timeout: Option<Option<Duration>>,
+    /// Whether the cookie of this session outlives the browser from now on. `Some(None)` lets the settings decide.
+    pub persistent: Option<Option<bool>>,
 }
 
 impl ChangeSet {
     /// Says whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.clear && self.keys.is_empty() && self.idle_timeout.is_none()
+        !self.clear && self.keys.is_empty() && self.idle_timeout.is_none() && self.persistent.is_none()
     }
 
     /// Gives the key whose change is the largest. A [`Refusal::TooLarge`] names it.
@@ -96,6 +98,7 @@ impl ChangeSet {
             }
         }
         self.idle_timeout = later.idle_timeout.or(self.idle_timeout);
+        self.persistent = later.persistent.or(self.persistent);
         self
     }
 }
@@ -106,6 +109,7 @@ impl fmt::Debug for ChangeSet {
             .field("clear", &self.clear)
             .field("keys", &self.keys.keys())
             .field("idle_timeout", &self.idle_timeout)
+            .field("persistent", &self.persistent)
             .finish()
     }
 }
@@ -170,6 +174,8 @@ pub struct Updated {
     pub totals: Vec<(String, i64)>,
     /// The id that the session has now, if the call came with an old id.
     pub forwarded_to: Option<PublicId>,
+    /// The sessions that the limit of the group has ended.
+    pub ended: Vec<PublicId>,
 }
 
 impl Update<'_> {
@@ -185,6 +191,23 @@ impl Update<'_> {
     #[must_use]
     pub fn leaves_group(&self, key: &RecordKey<'_>) -> bool {
         key.tag.is_some() && self.new_key.is_some_and(|new_key| new_key.tag != key.tag)
+    }
+
+    /// Gives the idle timeout that the session under `key` gets, and whether it is the session's own. `None` if it
+    /// stays. What was chosen for a session in a group ends when the session leaves that group.
+    #[must_use]
+    pub fn new_idle_timeout(&self, key: &RecordKey<'_>) -> Option<(Duration, bool)> {
+        let of_settings = (self.lifetime.idle_timeout, false);
+        match self.changes.idle_timeout {
+            Some(own) => Some(own.map_or(of_settings, |own| (own, true))),
+            None => self.leaves_group(key).then_some(of_settings),
+        }
+    }
+
+    /// Gives the persistence that the cookie of the session under `key` gets. `None` if it stays.
+    #[must_use]
+    pub fn new_persistence(&self, key: &RecordKey<'_>) -> Option<Option<bool>> {
+        self.changes.persistent.or(self.leaves_group(key).then_some(None))
     }
 }
 

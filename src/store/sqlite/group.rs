@@ -1,10 +1,12 @@
 //! Groups. A session in a group is alive only while the row of its group exists.
 
+use crate::end_reason::EndReason;
 use crate::error::StoreError;
 use crate::id::PublicId;
 use crate::store::forward::Purpose;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{Join, SessionInfo, Values};
+use crate::store::record::{Cleared, Join, SessionInfo, Values};
+use crate::store::refusal::Refusal;
 use crate::store::sqlite::columns::{milliseconds, tag, unsigned};
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::forward::{end_graces, present_key};
@@ -19,7 +21,7 @@ use std::time::SystemTime;
 /// joined later come first.
 macro_rules! others_in_order {
     () => {
-        "SELECT serial FROM sessions
+        "SELECT serial, id FROM sessions
          WHERE in_group = (SELECT groups.serial FROM groups WHERE tag = ?1) AND in_group > 0
            AND id <> ?2 AND expires > ?3 AND namespace IN (SELECT namespaces.serial FROM namespaces)
          ORDER BY join_order DESC "
@@ -49,12 +51,12 @@ impl Operation<'_> {
         let mut rows = statement.query(params![group.tag.as_bytes(), milliseconds(now), keys])?;
         let mut sessions: Vec<SessionInfo> = Vec::new();
         while let Some(row) = rows.next()? {
-            let id = PublicId::from_bytes(row.get(10)?);
+            let id = PublicId::from_bytes(row.get(11)?);
             if sessions.last().is_none_or(|last| last.public_id != id) {
                 sessions.push(SessionInfo::new(id, state(row)?.info(now), Values::new()));
             }
-            if let (Some(key), Some(last)) = (row.get(11)?, sessions.last_mut()) {
-                last.values.insert(key, row.get(12)?);
+            if let (Some(key), Some(last)) = (row.get(12)?, sessions.last_mut()) {
+                last.values.insert(key, row.get(13)?);
             }
         }
         Ok(sessions)
@@ -65,21 +67,21 @@ impl Operation<'_> {
         Ok(len(self.sqlite, group, self.now())?)
     }
 
-    /// Ends all sessions of a group but one. Gives the number of those that were alive, and their records that remain.
+    /// Ends all sessions of a group but one. Gives those that were alive, and their records that remain.
     ///
     /// The row of the group is deleted, and the session that stays gets a new row for its group.
     pub(crate) fn clear_group(
         &self,
         group: &GroupKey<'_>,
         except: Option<PublicId>,
-    ) -> Result<(u64, Option<Remains>), Failure<StoreError>> {
+    ) -> Result<(Cleared, Option<Remains>), Failure<StoreError>> {
         let now = self.now();
         let transaction = self.begin()?;
         let except = match except {
             Some(id) => Some(present_key(&transaction, &group.session(id), Purpose::Use, now)?),
             None => None,
         };
-        let before = len(&transaction, group, now)?;
+        let mut ids = ids(&transaction, group, now)?;
         let old_serial: Option<i64> = transaction
             .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?
             .query_row([group.tag.as_bytes()], |row| row.get(0))
@@ -92,13 +94,15 @@ impl Operation<'_> {
                 transaction.prepare_cached("DELETE FROM groups WHERE serial = ?1")?.execute([new_serial])?;
             }
         }
-        let after = len(&transaction, group, now)?;
+        let stays: Option<PublicId> = self::ids(&transaction, group, now)?.pop();
         transaction.commit()?;
-        Ok((before.saturating_sub(after) as u64, old_serial.map(Remains::Group)))
+        ids.retain(|id| Some(*id) != stays);
+        let remains = old_serial.map(|serial| Remains::Group(serial, EndReason::LoggedOutElsewhere));
+        Ok((Cleared { number: ids.len() as u64, ids }, remains))
     }
 
     /// Ends the sessions that joined first, until the group has no more live sessions than its limit. The session of
-    /// this key, which has just joined, stays.
+    /// this key, which has just joined, stays. Gives the sessions that have ended.
     ///
     /// If many sessions end, their records remain for now. The caller removes them after the commit, so that other
     /// calls do not wait for it.
@@ -108,22 +112,40 @@ impl Operation<'_> {
         key: &RecordKey<'_>,
         join: Option<Join<'_>>,
         now: SystemTime,
-    ) -> rusqlite::Result<Option<Remains>> {
-        let Some(max_sessions) = join.and_then(|join| join.max_sessions) else { return Ok(None) };
-        let others = i64::try_from(max_sessions).unwrap_or(i64::MAX).saturating_sub(1);
-        let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4 OFFSET ?5"))?;
-        let surplus: Vec<i64> = statement
-            .query_map(params![tag(key), key.id.as_bytes(), milliseconds(now), BATCH + 1, others], |row| row.get(0))?
+    ) -> Result<(Vec<PublicId>, Option<Remains>), Failure<Refusal>> {
+        let Some(limit) = join.and_then(|join| join.limit) else { return Ok((Vec::new(), None)) };
+        let others = i64::try_from(limit.sessions).unwrap_or(i64::MAX).saturating_sub(1);
+        let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT -1 OFFSET ?4"))?;
+        let surplus: Vec<(i64, PublicId)> = statement
+            .query_map(params![tag(key), key.id.as_bytes(), milliseconds(now), others], |row| {
+                Ok((row.get(0)?, PublicId::from_bytes(row.get(1)?)))
+            })?
             .collect::<Result<_, _>>()?;
-        if surplus.len() as i64 > BATCH {
-            return renew_group(sqlite, key, others, now).map(Remains::Group).map(Some);
+        if let (Some(limit), false) = (limit.refuses_at(), surplus.is_empty()) {
+            return Err(Refusal::TooManySessions { limit }.into());
         }
-        for serial in surplus {
-            self.leave_trace(sqlite, serial, now)?;
+        let ended = surplus.iter().map(|(_, id)| *id).collect();
+        if surplus.len() as i64 > BATCH {
+            let old_serial = renew_group(sqlite, key, others, now)?;
+            return Ok((ended, Some(Remains::Group(old_serial, EndReason::OverLimit))));
+        }
+        for (serial, _) in surplus {
+            self.leave_trace(sqlite, serial, EndReason::OverLimit, now)?;
             sqlite.prepare_cached("DELETE FROM sessions WHERE serial = ?1")?.execute([serial])?;
         }
-        Ok(None)
+        Ok((ended, None))
     }
+}
+
+/// Gives the live sessions of a group.
+fn ids(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<Vec<PublicId>> {
+    sqlite
+        .prepare_cached(
+            "SELECT id FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
+             WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)",
+        )?
+        .query_map(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok(PublicId::from_bytes(row.get(0)?)))?
+        .collect()
 }
 
 /// Gives the serial of the group of this key. If there is no such group, creates it. Gives 0 for a key without a group.

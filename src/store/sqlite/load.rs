@@ -1,12 +1,13 @@
 //! Loads a record, and refreshes it if that is due.
 
 use crate::error::StoreError;
+use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::call::Call;
 use crate::store::key::RecordKey;
-use crate::store::record::{Record, RecordInfo};
+use crate::store::record::{Loaded, RecordInfo};
 use crate::store::sqlite::database::Database;
-use crate::store::sqlite::record::Loaded;
+use crate::store::sqlite::record::Found;
 
 impl Database {
     /// Loads a record. Waits for other writers only if a refresh is due.
@@ -15,9 +16,11 @@ impl Database {
         key: &RecordKey<'_>,
         lifetime: &Lifetime,
         call: &Call,
-    ) -> Result<Option<Record>, StoreError> {
-        let loaded = self.read(call, |operation| operation.load(key, lifetime))?;
-        let Some(Loaded { at, mut record, is_refresh_due }) = loaded else { return Ok(None) };
+    ) -> Result<Loaded, StoreError> {
+        let Found { at, mut record, is_refresh_due } = match self.read(call, |operation| operation.load(key, lifetime))? {
+            Ok(found) => found,
+            Err(reason) => return Ok(Loaded::Ended(reason)),
+        };
         if is_refresh_due {
             // If the refresh cannot be written, the load still succeeds. The refresh gets half of the time.
             let call = Call { deadline: call.deadline.halfway(), ..*call };
@@ -28,10 +31,30 @@ impl Database {
                     record.info = RecordInfo { version: record.info.version, ..refreshed };
                     record.refreshed = true;
                 }
-                Ok(None) => return Ok(None),
+                Ok(None) => return self.peek(key, lifetime, &call),
                 Err(error) => log::debug!("session {}: the refresh was not written: {error}", key.id),
             }
         }
-        Ok(Some(record))
+        Ok(Loaded::Record(record))
+    }
+
+    /// Loads a record, and leaves its life as it is.
+    pub(crate) fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        let found = self.read(call, |operation| operation.load(key, lifetime))?;
+        Ok(found.map_or_else(Loaded::Ended, |found| Loaded::Record(found.record)))
+    }
+
+    /// Gives for each key the id that its live session has now.
+    pub(crate) fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        self.read(call, |operation| {
+            // One transaction sees one moment of the database.
+            let _transaction = operation.sqlite.unchecked_transaction()?;
+            keys.iter().map(|key| operation.present_id(key, lifetime)).collect()
+        })
     }
 }

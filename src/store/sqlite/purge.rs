@@ -8,7 +8,7 @@ use std::time::SystemTime;
 /// growing.
 pub(crate) const PURGED: i64 = 3;
 
-/// Removes expired sessions, up to `most`, and some expired forwards and traces.
+/// Removes expired sessions, up to `most`, and some expired forwards, traces and values of groups.
 pub(crate) fn purge(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<()> {
     let sessions = "DELETE FROM sessions WHERE serial IN
          (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
@@ -16,6 +16,9 @@ pub(crate) fn purge(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite
          (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
     remove(sqlite, sessions, now, most)?;
     purge_forwards(sqlite, now)?;
+    let groups = "DELETE FROM kept_groups WHERE tag IN
+         (SELECT tag FROM kept_groups WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    remove(sqlite, groups, now, PURGED)?;
     remove(sqlite, traces, now, PURGED)
 }
 

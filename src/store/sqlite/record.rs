@@ -1,25 +1,26 @@
 //! The operations on one session.
 
+use crate::end_reason::EndReason;
 use crate::error::StoreError;
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::forward::{Forward, Purpose};
 use crate::store::key::RecordKey;
-use crate::store::record::{NewRecord, Record, RecordInfo, Size};
+use crate::store::record::{Created, NewRecord, Record, RecordInfo, Size, Values};
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::purge::{PURGED, purge, purge_forwards};
 use crate::store::sqlite::remains::Remains;
 use crate::store::sqlite::rows::{LiveRow, Move, NewRow};
-use crate::store::sqlite::{forward, group, namespace, rows, trace, values};
+use crate::store::sqlite::{forward, group, group_values, namespace, rows, trace, values};
 use crate::store::state::RecordState;
 use crate::store::update::{Update, Updated};
 use rusqlite::Connection;
 use std::time::SystemTime;
 
 /// A record that was loaded, and its present key.
-pub(crate) struct Loaded<'a> {
+pub(crate) struct Found<'a> {
     pub(crate) at: RecordKey<'a>,
     pub(crate) record: Record,
     pub(crate) is_refresh_due: bool,
@@ -32,12 +33,13 @@ impl Operation<'_> {
         key: &RecordKey<'_>,
         record: &NewRecord<'_>,
         size: Size,
-    ) -> Result<(RecordInfo, Option<Remains>), Failure<Refusal>> {
+    ) -> Result<(Created, Option<Remains>), Failure<Refusal>> {
         let transaction = self.begin()?;
         let now = self.now();
         if let Some(found) = rows::find(&transaction, key, now)? {
             let made_before = found.state.knows(self.call.nonce);
-            return if made_before { Ok((found.state.info(now), None)) } else { Err(Refusal::IdTaken.into()) };
+            let created = Created { info: found.state.info(now), ended: Vec::new() };
+            return if made_before { Ok((created, None)) } else { Err(Refusal::IdTaken.into()) };
         }
         if trace::is_known(&transaction, key, self.call.nonce, now)? {
             return Err(Refusal::Gone.into());
@@ -60,17 +62,18 @@ impl Operation<'_> {
         for (key, json) in &record.values {
             values::set(&transaction, serial, key, json)?;
         }
-        let remains = self.limit_group(&transaction, key, record.join, now)?;
+        group_values::keep_until(&transaction, key, state.expires_at)?;
+        let (ended, remains) = self.limit_group(&transaction, key, record.join, now)?;
         self.disk_space.commit(transaction)?;
-        Ok((state.info(now), remains))
+        Ok((Created { info: state.info(now), ended }, remains))
     }
 
-    /// Loads a record, and says whether a refresh is due.
+    /// Loads a record, and says whether a refresh is due. If the session has ended, gives the reason.
     pub(crate) fn load<'a>(
         &self,
         key: &RecordKey<'a>,
         lifetime: &Lifetime,
-    ) -> Result<Option<Loaded<'a>>, Failure<StoreError>> {
+    ) -> Result<Result<Found<'a>, EndReason>, Failure<StoreError>> {
         let now = self.now();
         let found = match rows::read(self.sqlite, key, now)? {
             Some(found) => Some((*key, found)),
@@ -81,16 +84,41 @@ impl Operation<'_> {
                 })?
             }
         };
-        let Some((at, found)) = found else { return Ok(None) };
-        let Some(state) = found.state.alive(lifetime, now) else { return Ok(None) };
+        let Some((at, found)) = found else { return Ok(Err(self.reason(key, now)?)) };
+        let Some(state) = found.state.alive(lifetime, now) else { return Ok(Err(EndReason::Expired)) };
+        let group_values = match at.tag {
+            Some(tag) => group_values::read(self.sqlite, &at.group(tag), now)?,
+            None => Values::new(),
+        };
         let record = Record {
             info: state.info(now),
             values: found.values,
             group_name: found.group_name,
+            group_values,
             refreshed: false,
             forwarded_to: at.forwarded_from(key),
         };
-        Ok(Some(Loaded { at, record, is_refresh_due: state.is_refresh_due(lifetime.refresh, now) }))
+        Ok(Ok(Found { at, record, is_refresh_due: state.is_refresh_due(lifetime.refresh, now) }))
+    }
+
+    /// Gives the reason why the session of this key, or of the key that this one leads to, has ended.
+    fn reason(&self, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<EndReason> {
+        trace::reason(self.sqlite, &forward::present_key(self.sqlite, key, Purpose::Use, now)?, now)
+    }
+
+    /// Gives the id that the live session of this key has now. A damaged record counts as ended.
+    pub(crate) fn present_id(
+        &self,
+        key: &RecordKey<'_>,
+        lifetime: &Lifetime,
+    ) -> Result<Option<PublicId>, Failure<StoreError>> {
+        let now = self.now();
+        let found = match find(self.sqlite, key, now) {
+            // A column holds something of another type.
+            Err(error) if error.sqlite_error_code().is_none() => None,
+            found => found?,
+        };
+        Ok(found.and_then(|(at, found)| found.state.alive(lifetime, now).map(|_| at.id)))
     }
 
     /// Refreshes a record, and gives the key and the state that it has now. Gives `None` if the session has ended
@@ -107,6 +135,7 @@ impl Operation<'_> {
         found.state = state;
         if found.state.refresh(lifetime.refresh, now) {
             rows::write_life(&transaction, &found)?;
+            group_values::keep_until(&transaction, &at, found.state.expires_at)?;
             self.disk_space.commit(transaction)?;
         }
         Ok(Some((at, found.state.info(now))))
@@ -122,18 +151,19 @@ impl Operation<'_> {
         let now = self.now();
         let (mut found, forwarded_to) = self.find_for(&transaction, key, update, now)?;
         found.state = found.state.alive(&update.lifetime, now).ok_or(Refusal::Gone)?;
-        let mut remains = None;
+        let (mut ended, mut remains) = (Vec::new(), None);
         if !found.state.knows(self.call.nonce) {
             found.state = found.state.after(key, update, self.call, now)?;
             change(&transaction, &found, update)?;
             if let Some(new_key) = &update.new_key {
-                move_to(&transaction, &found, key, new_key, update, now)?;
-                remains = self.limit_group(&transaction, new_key, update.join, now)?;
+                self.move_to(&transaction, &found, key, new_key, update, now)?;
+                (ended, remains) = self.limit_group(&transaction, new_key, update.join, now)?;
             }
+            group_values::keep_until(&transaction, update.new_key.as_ref().unwrap_or(key), found.state.expires_at)?;
         }
         let totals = values::totals(&transaction, found.serial, update.changes)?;
         self.disk_space.commit(transaction)?;
-        Ok((Updated { info: found.state.info(now), totals, forwarded_to }, remains))
+        Ok((Updated { info: found.state.info(now), totals, forwarded_to, ended }, remains))
     }
 
     /// Finds the record for an update. If the record was found by a forward, gives its present id too. If this call was
@@ -158,17 +188,44 @@ impl Operation<'_> {
     }
 
     /// Ends a session, and says whether it was alive.
-    pub(crate) fn delete(&self, key: &RecordKey<'_>) -> Result<bool, Failure<StoreError>> {
+    pub(crate) fn delete(&self, key: &RecordKey<'_>, reason: EndReason) -> Result<bool, Failure<StoreError>> {
         let now = self.now();
         let transaction = self.begin()?;
         let ended = forward::on_present_record(&transaction, key, Purpose::End, now, |key| {
             if let Some(serial) = rows::serial(&transaction, key)? {
-                self.leave_trace(&transaction, serial, now)?;
+                self.leave_trace(&transaction, serial, reason, now)?;
             }
             rows::remove(&transaction, key, now)
         })?;
         transaction.commit()?;
         Ok(ended.is_some_and(|(_, was_alive)| was_alive))
+    }
+
+    /// Moves a record from `key` to its new key.
+    fn move_to(
+        &self,
+        sqlite: &Connection,
+        found: &LiveRow,
+        key: &RecordKey<'_>,
+        new_key: &RecordKey<'_>,
+        update: &Update<'_>,
+        now: SystemTime,
+    ) -> rusqlite::Result<()> {
+        // An expired record may still have the new key.
+        rows::remove(sqlite, new_key, now)?;
+        let in_group = group::serial(sqlite, new_key)?;
+        let join_order = match update.join {
+            Some(_) => Some(group::next_in_order(sqlite, in_group)?),
+            None => (in_group == 0).then_some(0),
+        };
+        if new_key.tag == key.tag {
+            purge_forwards(sqlite, now)?;
+            forward::insert(sqlite, key, &Forward::new(new_key.id, update.grace, now))?;
+        } else {
+            self.leave_trace(sqlite, found.serial, EndReason::NewId, now)?;
+        }
+        let to = Move { new_key, in_group, group_name: update.join.map(|join| join.name), join_order };
+        rows::write_key(sqlite, found, &to).map(drop)
     }
 }
 
@@ -191,33 +248,9 @@ fn change(sqlite: &Connection, found: &LiveRow, update: &Update<'_>) -> Result<(
     let size = values::change(sqlite, found.serial, found.size, update.changes)?;
     update.check_size(found.size, size)?;
     rows::write_change(sqlite, found, size)?;
-    if update.changes.idle_timeout.is_some() || update.new_key.is_some() {
+    let changes = update.changes;
+    if changes.idle_timeout.is_some() || changes.persistent.is_some() || update.new_key.is_some() {
         rows::write_life(sqlite, found)?;
-    }
-    Ok(())
-}
-
-/// Moves a record from `key` to its new key.
-fn move_to(
-    sqlite: &Connection,
-    found: &LiveRow,
-    key: &RecordKey<'_>,
-    new_key: &RecordKey<'_>,
-    update: &Update<'_>,
-    now: SystemTime,
-) -> rusqlite::Result<()> {
-    // An expired record may still have the new key.
-    rows::remove(sqlite, new_key, now)?;
-    let in_group = group::serial(sqlite, new_key)?;
-    let join_order = match update.join {
-        Some(_) => Some(group::next_in_order(sqlite, in_group)?),
-        None => (in_group == 0).then_some(0),
-    };
-    let to = Move { new_key, in_group, group_name: update.join.map(|join| join.name), join_order };
-    rows::write_key(sqlite, found, &to)?;
-    if new_key.tag == key.tag {
-        purge_forwards(sqlite, now)?;
-        forward::insert(sqlite, key, &Forward::new(new_key.id, update.grace, now))?;
     }
     Ok(())
 }

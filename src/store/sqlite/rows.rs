@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 /// The columns that [`state`] reads, as SQL.
 macro_rules! state_columns {
     () => {
-        "version, created, joined, began, refreshed, ends, idle, own_idle, expires, nonces"
+        "version, created, joined, began, refreshed, ends, idle, own_idle, persistent, expires, nonces"
     };
 }
 pub(crate) use state_columns;
@@ -74,8 +74,8 @@ pub(crate) fn find(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
     sqlite
         .prepare_cached(concat!("SELECT ", state_columns!(), ", serial, keys, size FROM sessions WHERE ", is_live!()))?
         .query_row(live(key, now), |row| {
-            let size = Size { keys: unsigned(row, 11)? as usize, bytes: unsigned(row, 12)? as usize };
-            Ok(LiveRow { serial: row.get(10)?, size, state: state(row)? })
+            let size = Size { keys: unsigned(row, 12)? as usize, bytes: unsigned(row, 13)? as usize };
+            Ok(LiveRow { serial: row.get(11)?, size, state: state(row)? })
         })
         .optional()
 }
@@ -93,10 +93,10 @@ pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
     while let Some(row) = rows.next()? {
         let contents = match &mut found {
             Some(contents) => contents,
-            None => found.insert(LiveRecord { state: state(row)?, group_name: row.get(10)?, values: Values::new() }),
+            None => found.insert(LiveRecord { state: state(row)?, group_name: row.get(11)?, values: Values::new() }),
         };
-        if let Some(key) = row.get(11)? {
-            contents.values.insert(key, row.get(12)?);
+        if let Some(key) = row.get(12)? {
+            contents.values.insert(key, row.get(13)?);
         }
     }
     Ok(found)
@@ -109,8 +109,8 @@ pub(crate) fn insert(sqlite: &Connection, row: &NewRow<'_>) -> rusqlite::Result<
         .prepare_cached(
             "INSERT INTO sessions
              (id, namespace, in_group, group_name, version, created, joined, join_order, began, refreshed, ends,
-              idle, own_idle, expires, keys, size, nonces)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+              idle, own_idle, persistent, expires, keys, size, nonces)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
             row.key.id.as_bytes(),
@@ -126,6 +126,7 @@ pub(crate) fn insert(sqlite: &Connection, row: &NewRow<'_>) -> rusqlite::Result<
             state.ends_at.map(milliseconds),
             state.idle_timeout.as_millis() as i64,
             state.has_own_idle_timeout,
+            state.persistent,
             milliseconds(state.expires_at),
             row.size.keys as i64,
             row.size.bytes as i64,
@@ -148,7 +149,8 @@ pub(crate) fn write_life(sqlite: &Connection, found: &LiveRow) -> rusqlite::Resu
     let LiveRow { serial, state, .. } = found;
     sqlite
         .prepare_cached(
-            "UPDATE sessions SET began = ?2, ends = ?3, idle = ?4, own_idle = ?5, expires = ?6, refreshed = ?7
+            "UPDATE sessions
+             SET began = ?2, ends = ?3, idle = ?4, own_idle = ?5, expires = ?6, refreshed = ?7, persistent = ?8
              WHERE serial = ?1",
         )?
         .execute(params![
@@ -159,6 +161,7 @@ pub(crate) fn write_life(sqlite: &Connection, found: &LiveRow) -> rusqlite::Resu
             state.has_own_idle_timeout,
             milliseconds(state.expires_at),
             state.refreshed_at.map(milliseconds),
+            state.persistent,
         ])
 }
 
@@ -220,8 +223,9 @@ pub(crate) fn state(row: &Row<'_>) -> rusqlite::Result<RecordState> {
         ends_at: optional_time(5)?,
         idle_timeout: Duration::from_millis(unsigned(row, 6)?),
         has_own_idle_timeout: row.get(7)?,
-        expires_at: time(row.get(8)?),
-        nonces: row.get(9)?,
+        persistent: row.get(8)?,
+        expires_at: time(row.get(9)?),
+        nonces: row.get(10)?,
     })
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 /// The mark of our files in SQLite's header: "mps" and a byte.
 const APPLICATION_ID: i64 = 0x6d_70_73_01;
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// Says whether the file has our schema. Gives `false` if the file is empty, and an error if it holds anything else.
 pub(crate) fn has_schema(sqlite: &Connection, path: &Path) -> Result<bool, StoreError> {

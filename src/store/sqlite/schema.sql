@@ -13,6 +13,7 @@ CREATE TABLE sessions (
   ends       INTEGER,          -- when the absolute timeout ends it; NULL for never
   idle       INTEGER NOT NULL, -- the idle timeout, in milliseconds
   own_idle   INTEGER NOT NULL, -- 1 if the idle timeout was chosen for this session
+  persistent INTEGER,          -- whether its cookie outlives the browser; NULL if the settings decide
   expires    INTEGER NOT NULL,
   keys       INTEGER NOT NULL, -- the number of its values
   size       INTEGER NOT NULL, -- the size of its values, in bytes
@@ -58,16 +59,38 @@ CREATE INDEX forwards_by_new_id ON forwards (new_id, tag);
 
 CREATE INDEX forwards_by_expiry ON forwards (expires);
 
--- Traces of sessions that ended within a minute after their creation. A late copy of the call that created such a
--- session must not create it again.
+-- Traces of sessions that have ended, for 5 minutes. The client's next request learns the reason. A late copy of the
+-- call that created such a session must not create it again.
 CREATE TABLE ended (
   id      BLOB NOT NULL,
   nonce   BLOB NOT NULL, -- of the call that created it
+  reason  TEXT NOT NULL, -- a letter: see end_reason.rs
   expires INTEGER NOT NULL,
   PRIMARY KEY (id, nonce)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX ended_by_expiry ON ended (expires);
+
+-- The values of groups, and how long they are kept.
+CREATE TABLE kept_groups (
+  tag       BLOB PRIMARY KEY,
+  namespace INTEGER NOT NULL, -- the serial of the namespace
+  expires   INTEGER NOT NULL,
+  nonces    BLOB NOT NULL     -- the nonces of the last calls that changed the values, newest first
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX kept_groups_by_expiry ON kept_groups (expires);
+
+CREATE TABLE group_values (
+  tag  BLOB NOT NULL,
+  key  TEXT NOT NULL,
+  json TEXT NOT NULL,
+  PRIMARY KEY (tag, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER values_end_with_their_group AFTER DELETE ON kept_groups BEGIN
+  DELETE FROM group_values WHERE tag = OLD.tag;
+END;
 
 -- SQLite obeys foreign keys only on connections that ask for it. A trigger always works.
 CREATE TRIGGER values_end_with_their_session AFTER DELETE ON sessions BEGIN

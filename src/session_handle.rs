@@ -1,0 +1,91 @@
+//! Handles that outlive their request: is the session still alive?
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::id::{GroupTag, PublicId};
+use crate::store::Store;
+use crate::store::call::Call;
+use crate::store::key::RecordKey;
+use std::fmt;
+use std::sync::Arc;
+
+/// Asks later whether a session is still alive: for WebSockets, server-sent events and long downloads.
+///
+/// [`Session::to_handle`](crate::Session::to_handle) makes one. It extends nothing, holds no values, and gives no
+/// access to the session. [`SessionManager::are_alive`](crate::SessionManager::are_alive) asks for many at once.
+///
+/// A handle answers `true` for as long as a request with the same cookie would find the session. So a new id ends it,
+/// and the client has to connect anew with its new cookie: a login, [`leave_group`](crate::Session::leave_group), and
+/// [`regenerate`](crate::Session::regenerate). If the new id came [with a
+/// grace](crate::Session::regenerate_with_grace), and the handle is asked during that grace, the handle takes over the
+/// new id.
+///
+/// # Security
+/// Without this check, a WebSocket goes on after the logout (OWASP WebSocket cheat sheet). Ask every few seconds, and
+/// before anything sensitive.
+///
+/// # Examples
+/// ```
+/// # use multi_process_session::{Secret, SessionManager};
+/// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
+/// let mut session = manager.load(None)?;
+/// session.set_group_name("ada");
+/// session.save()?;
+/// let mut handle = session.to_handle().expect("the session is saved");
+/// assert!(handle.is_alive()?);
+///
+/// manager.group("ada").clear()?; // in any process
+/// assert!(!handle.is_alive()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SessionHandle {
+    context: Arc<Context>,
+    tag: Option<GroupTag>,
+    /// The id of the session. `None` once the session has ended.
+    id: Option<PublicId>,
+}
+
+impl SessionHandle {
+    pub(crate) fn new(context: Arc<Context>, key: &RecordKey<'_>) -> SessionHandle {
+        let (tag, id) = (key.tag, Some(key.id));
+        SessionHandle { context, tag, id }
+    }
+
+    /// Says whether the session is still alive. Once the answer was `false`, it stays `false`.
+    ///
+    /// This costs one round trip, and one more if the session has got a new id. After a `false` it costs none.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: it is not known whether the session is alive. [`Error::Randomness`].
+    pub fn is_alive(&mut self) -> Result<bool, Error> {
+        let context = self.context.clone();
+        Ok(are_alive(&context, vec![self])? == [true])
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionHandle").field("public_id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Says for each of these handles whether its session is alive.
+pub(crate) fn are_alive(context: &Context, handles: Vec<&mut SessionHandle>) -> Result<Vec<bool>, Error> {
+    let key = |handle: &&mut SessionHandle| {
+        Some(RecordKey { namespace: &context.namespace, tag: handle.tag, id: handle.id? })
+    };
+    let keys: Vec<RecordKey<'_>> = handles.iter().filter_map(key).collect();
+    if !keys.is_empty() {
+        let call = Call::until(context.deadline())?;
+        let mut ids = context.store.present_ids(&keys, &context.limits.lifetime, &call)?.into_iter();
+        let live = handles.into_iter().map(|handle| {
+            if handle.id.is_some() {
+                handle.id = ids.next().flatten();
+            }
+            handle.id.is_some()
+        });
+        return Ok(live.collect());
+    }
+    Ok(vec![false; handles.len()])
+}
