@@ -1,4 +1,4 @@
 -- The scripts run inside Redis, whose Lua is 5.1. tests/lint_lua.sh joins each with the prelude first.
 std = 'lua51'
-read_globals = { 'redis', 'struct', 'KEYS', 'ARGV' }
+read_globals = { 'bit', 'redis', 'struct', 'KEYS', 'ARGV' }
 max_line_length = 120

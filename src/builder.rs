@@ -571,7 +571,9 @@ impl SessionManagerBuilder {
                 lifetime: self.lifetime,
                 unconfirmed_timeout: self.unconfirmed_timeout,
                 size_limit: self.size_limit,
-                group_limit: self.max_sessions_per_group.map(|sessions| GroupLimit { sessions, at_limit: self.at_limit }),
+                group_limit: self
+                    .max_sessions_per_group
+                    .map(|sessions| GroupLimit { sessions, at_limit: self.at_limit }),
             },
             operation_timeout: self.operation_timeout,
             lines: ThrottledLines::default(),

@@ -306,7 +306,7 @@ mod tests {
     fn the_cookie_is_written_to_the_letter() {
         let cookie = settings().checked().unwrap();
         assert_eq!(
-            cookie.carry("TOKEN".into(), Duration::from_millis(60_001)).as_str(),
+            cookie.carry("TOKEN".into(), Duration::from_millis(60_001), true).as_str(),
             "__Host-sid=TOKEN; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=61"
         );
         assert_eq!(cookie.removal().as_str(), "__Host-sid=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
@@ -321,7 +321,7 @@ mod tests {
         };
         let other = other.checked().unwrap();
         assert_eq!(
-            other.carry("TOKEN".into(), MAX_AGE).as_str(),
+            other.carry("TOKEN".into(), MAX_AGE, false).as_str(),
             "__Secure-sid=TOKEN; SameSite=None; Partitioned; Secure; Path=/app; Domain=example.com"
         );
         assert_eq!(
@@ -330,14 +330,14 @@ mod tests {
         );
         let plain = CookieSettings { secure: false, same_site: SameSite::Strict, ..settings() }.checked().unwrap();
         assert_eq!(
-            plain.carry("TOKEN".into(), MAX_AGE * 2).as_str(),
+            plain.carry("TOKEN".into(), MAX_AGE * 2, true).as_str(),
             "sid=TOKEN; HttpOnly; SameSite=Strict; Path=/; Max-Age=34560000"
         );
     }
 
     #[test]
     fn debug_does_not_show_the_token() {
-        let cookie = settings().checked().unwrap().carry("TOKEN".into(), MAX_AGE);
+        let cookie = settings().checked().unwrap().carry("TOKEN".into(), MAX_AGE, true);
         assert_eq!(format!("{cookie:?}"), "SetCookie(__Host-sid=..)");
     }
 
@@ -461,7 +461,7 @@ mod tests {
             let settings =
                 CookieSettings { name, path, domain, secure, http_only, same_site, partitioned, persistent };
             let Ok(cookie) = settings.checked() else { return Ok(()) };
-            let header = String::from(cookie.carry(token.clone(), Duration::from_secs(seconds.into())));
+            let header = String::from(cookie.carry(token.clone(), Duration::from_secs(seconds.into()), persistent));
             prop_assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b','));
             let mut parts = header.split("; ");
             let (name, value) = parts.next().unwrap().split_once('=').unwrap();

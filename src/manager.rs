@@ -235,10 +235,7 @@ impl SessionManager {
     /// assert!(sockets.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn are_alive<'a>(
-        &self,
-        handles: impl IntoIterator<Item = &'a mut SessionHandle>,
-    ) -> Result<Vec<bool>, Error> {
+    pub fn are_alive<'a>(&self, handles: impl IntoIterator<Item = &'a mut SessionHandle>) -> Result<Vec<bool>, Error> {
         are_alive(&self.context, handles.into_iter().collect())
     }
 

@@ -45,6 +45,8 @@
 #![deny(dead_code)]
 
 mod calls;
+mod ends;
+mod group_values;
 mod groups;
 mod life;
 mod limits;
@@ -160,6 +162,11 @@ checks! { $
             an_own_idle_timeout_outlasts_stricter_settings
             a_session_is_short_lived_until_its_first_load
             an_own_idle_timeout_ends_with_its_login
+            an_own_idle_timeout_can_be_given_up
+            the_persistence_of_the_cookie_is_kept
+            a_peek_writes_nothing
+            a_peek_follows_an_old_key
+            many_sessions_can_be_asked_at_once
         }
         moves {
             a_record_moves_to_its_new_key
@@ -193,6 +200,20 @@ checks! { $
             the_session_that_joins_never_ends
             the_order_of_joining_is_exact
             expired_sessions_do_not_count_for_the_limit
+            a_join_beyond_the_limit_can_be_refused
+            a_join_says_which_sessions_it_has_ended
+        }
+        group_values {
+            every_session_of_a_group_sees_its_values
+            the_values_of_a_group_outlast_its_sessions
+            the_values_of_a_group_expire
+            the_values_of_a_group_end_with_their_namespace
+            a_change_of_group_values_is_applied_once
+        }
+        ends {
+            an_ended_session_says_why
+            an_old_id_says_why_the_session_has_ended
+            a_reason_is_remembered_for_five_minutes
         }
         namespaces {
             a_namespace_ends_as_one
@@ -228,6 +249,8 @@ checks! { $
             changes_of_all_processes_are_kept
             a_session_that_one_process_ends_stays_ended
             one_of_several_moves_succeeds
+            logins_of_all_processes_keep_the_limit
+            every_process_sees_the_values_of_a_group
         }
     }
 }

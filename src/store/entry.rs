@@ -287,7 +287,8 @@ mod tests {
                 let mut damaged: Value = serde_json::from_str(&json).unwrap();
                 damaged["record"][field] = serde_json::from_str(text).unwrap();
                 let read = Entry::from_json(&damaged.to_string());
-                let is_fine = matches!((&**field, text), ("has_own_idle_timeout" | "persistent", "true") | ("values", "{}"));
+                let is_fine =
+                    matches!((&**field, text), ("has_own_idle_timeout" | "persistent", "true") | ("values", "{}"));
                 assert_eq!(read.is_ok(), is_fine, "{field}: {text}");
             }
         }

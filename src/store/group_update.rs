@@ -34,9 +34,14 @@ impl GroupUpdate<'_> {
                 None => drop(values.remove(key)),
             }
         }
-        let largest = self.changes.iter().max_by_key(|(key, json)| key.len() + json.as_ref().map_or(0, String::len));
-        Size::of(&values).check(Size::of(before), self.size_limit, largest.map_or("", |(key, _)| key))?;
+        Size::of(&values).check(Size::of(before), self.size_limit, self.largest_key())?;
         Ok(values)
+    }
+
+    /// Gives the key whose change is the largest.
+    pub(crate) fn largest_key(&self) -> &str {
+        let largest = self.changes.iter().max_by_key(|(key, json)| key.len() + json.as_ref().map_or(0, String::len));
+        largest.map_or("", |(key, _)| key)
     }
 }
 

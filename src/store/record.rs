@@ -115,6 +115,8 @@ pub struct RecordInfo {
     pub expires_at: SystemTime,
     /// The time until `expires_at`.
     pub expires_in: Duration,
+    /// Whether the idle timeout was set for this one session.
+    pub has_own_idle_timeout: bool,
     /// Whether the cookie of this one session outlives the browser. `None` if the settings decide.
     pub persistent: Option<bool>,
 }

@@ -11,6 +11,7 @@ mod namespace;
 mod namespace_sweep;
 mod operation;
 mod plain_load;
+mod present;
 mod probe;
 mod quick_update;
 mod record;
@@ -23,17 +24,20 @@ mod wait;
 mod wire;
 
 use crate::defaults;
+use crate::end_reason::EndReason;
 use crate::error::{ConfigError, StoreError};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
+use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
+use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::redis::deployment::{Client, Deployment};
 use crate::store::redis::handover::Handover;
 use crate::store::redis::operation::Operation;
+use crate::store::redis::plain_load::Purpose;
 use crate::store::redis::shared::Shared;
 use crate::store::redis::wait::Wait;
 use crate::store::refusal::Refusal;
@@ -79,13 +83,26 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
         let size = record.check_size()?;
         self.begin(call)?.create(key, record, size)
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
-        self.begin(call)?.load(key, lifetime)
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        self.begin(call)?.load(key, lifetime, Purpose::Use)
+    }
+
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        self.begin(call)?.load(key, lifetime, Purpose::Peek)
+    }
+
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        self.begin(call)?.present_ids(keys, lifetime)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
@@ -96,8 +113,8 @@ impl Store for RedisStore {
         }
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        self.begin(call)?.delete(key)
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+        self.begin(call)?.delete(key, reason)
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -108,8 +125,16 @@ impl Store for RedisStore {
         self.begin(call)?.group_len(group)
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError> {
         self.begin(call)?.clear_group(group, except)
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError> {
+        self.begin(call)?.group_values(group)
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        self.begin(call)?.update_group(group, update)
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {

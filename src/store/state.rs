@@ -101,6 +101,7 @@ impl RecordState {
             idle_timeout: self.idle_timeout,
             expires_at: self.expires_at,
             expires_in: self.expires_at.duration_since(now).unwrap_or_default(),
+            has_own_idle_timeout: self.has_own_idle_timeout,
             persistent: self.persistent,
         }
     }

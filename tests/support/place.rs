@@ -77,18 +77,20 @@ impl Place {
         }
     }
 
-    /// Lets time pass for one record: moves all its times into the past.
+    /// Lets time pass for one record and the values of its group: moves all their times into the past.
     pub fn let_time_pass_for(&self, key: &RecordKey<'_>, time: Duration) {
         match self {
-            Place::Redis(redis) => shift(redis, &[redis_key(key)], ms(time)),
+            Place::Redis(redis) => shift(redis, &redis_keys(key), ms(time)),
             Place::Cluster(cluster) => {
-                let key = redis_key(key);
-                shift(&cluster.node_of(&key).redis, &[key], ms(time));
+                let keys = redis_keys(key);
+                shift(&cluster.node_of(&keys[0]).redis, &keys, ms(time));
             }
             Place::Sqlite(sqlite) => {
                 for sql in earlier("id = ?2") {
                     sqlite.connect().execute(&sql, (ms(time), key.id.as_bytes())).unwrap();
                 }
+                let tag = key.tag.map(|tag| tag.as_bytes().to_vec());
+                sqlite.connect().execute(&group_values_earlier("tag = ?2"), (ms(time), tag)).unwrap();
             }
         }
     }
@@ -111,7 +113,7 @@ impl Place {
                 cluster.nodes.iter().for_each(|node| shift(&node.redis, &node.redis.records_and_left_overs(), by));
             }
             Place::Sqlite(sqlite) => {
-                for sql in earlier("true") {
+                for sql in earlier("true").into_iter().chain([group_values_earlier("true")]) {
                     sqlite.connect().execute(&sql, [by]).unwrap();
                 }
             }
@@ -119,22 +121,32 @@ impl Place {
     }
 }
 
-fn redis_key(key: &RecordKey<'_>) -> String {
-    let group = key.tag.map_or(String::new(), |tag| format!(":{{{tag}}}"));
-    format!("{}{group}:{}", key.namespace, key.id)
+/// The key of a record, and that of the values of its group.
+fn redis_keys(key: &RecordKey<'_>) -> Vec<String> {
+    match key.tag {
+        None => vec![format!("{}:{}", key.namespace, key.id)],
+        Some(tag) => {
+            [key.id.to_string(), "values".to_owned()].map(|name| format!("{}:{{{tag}}}:{name}", key.namespace)).into()
+        }
+    }
 }
 
 fn ms(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).expect("not that long")
 }
 
-fn earlier(which: &str) -> [String; 2] {
+fn earlier(which: &str) -> [String; 3] {
     let times =
         ["expires", "created", "refreshed", "joined", "began", "ends"].map(|time| format!("{time} = {time} - ?1"));
     [
         format!("UPDATE sessions SET {} WHERE {which}", times.join(", ")),
+        format!("UPDATE ended SET expires = expires - ?1 WHERE {which}"),
         format!("UPDATE forwards SET grace_ends = grace_ends - ?1, expires = expires - ?1 WHERE {which}"),
     ]
+}
+
+fn group_values_earlier(which: &str) -> String {
+    format!("UPDATE kept_groups SET expires = expires - ?1 WHERE {which}")
 }
 
 /// How many records there are on this node, without those that are only prepared.

@@ -250,7 +250,10 @@ fn is_left_over(connection: &mut redis::Connection, key: &str) -> bool {
 }
 
 fn is_of_group(key: &str) -> bool {
-    key.ends_with('}') && !key.contains(":generation") || key.ends_with("}:joined") || key.contains("}:ended:")
+    key.ends_with('}') && !key.contains(":generation")
+        || key.ends_with("}:joined")
+        || key.ends_with("}:values")
+        || key.contains("}:ended:")
 }
 
 impl Drop for Redis {

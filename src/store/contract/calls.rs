@@ -21,7 +21,7 @@ pub fn every_call_ends_by_its_deadline(subject: &dyn Subject) {
     let late = Call::until(Deadline::after(Duration::ZERO)).expect("the operating system gives random bytes");
     let start = Instant::now();
     match store.load(&key, &LIFETIME, &late) {
-        Ok(record) => assert!(record.is_some(), "promise 2: the session is alive"),
+        Ok(loaded) => assert!(loaded.record().is_some(), "promise 2: the session is alive"),
         Err(error) => assert_eq!(error.kind(), StoreErrorKind::Timeout, "a call without time left: {error}"),
     }
     assert!(start.elapsed() < Duration::from_secs(30), "every call ends by its deadline");

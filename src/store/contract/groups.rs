@@ -1,16 +1,20 @@
 //! Groups of sessions, which are listed, limited and ended as one: promise 8.
 
+use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::Store;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     HOUR, JOIN, LIFETIME, assert_gone, assert_near, at_most, call, change, changes, clear_group, create, created,
     delete, fresh_group, fresh_in, fresh_key, ids, is_alive, load, load_info, log_in, member, member_with, move_to,
-    new_idle_timeout, pairs, record, sessions, set, sorted, try_change, try_update, update, update_of, values,
+    new_idle_timeout, pairs, record, refused_at, sessions, set, sorted, try_change, try_update, update, update_of,
+    values,
 };
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{Join, NewRecord, RecordInfo};
+use crate::store::refusal::Refusal;
 use crate::store::update::Update;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Promise 8: the tag of a session's group is part of the session's key.
@@ -129,7 +133,7 @@ pub fn a_group_ends_as_one(subject: &dyn Subject) {
     assert_eq!(ids(store, &group), sorted(members), "promise 8: all members are listed");
     let sent = call();
     for _ in 0..2 {
-        let ended = store.clear_group(&group, None, &sent).expect("clear_group works");
+        let ended = store.clear_group(&group, None, &sent).expect("clear_group works").number;
         assert!(ended == 3 || ended == 0, "promise 8: clear_group says how many sessions it ended, not {ended}");
     }
     assert_eq!(ids(store, &group), [], "promise 8: no session is listed");
@@ -292,4 +296,61 @@ fn member_for(store: &dyn Store, group: &GroupKey<'static>, idle_timeout: Durati
     let record = NewRecord { join: Some(JOIN), idle_timeout: Some(idle_timeout), ..record(&[("a", "1")]) };
     create(store, &key, &record);
     key
+}
+
+/// Promise 8: a join beyond the limit can be refused. Then nothing changes.
+pub fn a_join_beyond_the_limit_can_be_refused(subject: &dyn Subject) {
+    let store = subject.store();
+    let group = fresh_group();
+    let refused = |answer: Result<(), Refusal>| {
+        let expected = matches!(answer, Err(Refusal::TooManySessions { limit: 2, .. }));
+        assert!(expected, "promise 8: the group has 2 sessions, but: {answer:?}");
+    };
+    let try_to_create = |key: &RecordKey<'_>| {
+        let record = NewRecord { join: Some(refused_at(2)), ..record(&[("a", "1")]) };
+        store.create(key, &record, &call()).map(drop)
+    };
+    let first = member_with(store, &group, refused_at(2));
+    let visitor = created(store, &[("a", "1")]);
+    let second = fresh_in(&group);
+    log_in(store, &visitor, second, refused_at(2));
+    let (third, fourth) = (fresh_in(&group), created(store, &[("cart", "1")]));
+    refused(try_to_create(&third));
+    let changes = changes([("user", set("1"))]);
+    let login = Update { new_key: Some(third), join: Some(refused_at(2)), ..update_of(&changes) };
+    refused(try_update(store, &fourth, &login).map(drop));
+    assert_eq!(ids(store, &group), sorted([first, second]), "promise 8: the sessions of the group stay");
+    assert!(!is_alive(store, &third), "promise 8: there is no new session");
+    assert_eq!(values(store, &fourth), pairs(&[("cart", "1")]), "promise 8: a refused login changes nothing");
+    // A session that is in the group already can log in again.
+    let again = fresh_in(&group);
+    log_in(store, &second, again, refused_at(2));
+    assert_eq!(ids(store, &group), sorted([first, again]), "promise 8: it does not count twice");
+    // Another limit for one login.
+    let third = member_with(store, &group, refused_at(3));
+    delete(store, &third);
+    delete(store, &first);
+    let updated = store.update(&fourth, &login, &call()).expect("promise 8: there is room again");
+    assert_eq!(updated.ended, [], "promise 8: no session has ended for it");
+    subject.let_time_pass(&again, 2 * HOUR);
+    try_to_create(&fresh_in(&group)).expect("promise 8: an expired session does not count");
+}
+
+/// Promise 8: a join says which sessions it has ended.
+pub fn a_join_says_which_sessions_it_has_ended(subject: &dyn Subject) {
+    let store = subject.store();
+    let group = fresh_group();
+    let [first, second, third] = [(); 3].map(|()| member(store, &group));
+    let key = fresh_in(&group);
+    let sent = call();
+    let record = NewRecord { join: Some(at_most(2)), ..record(&[("a", "1")]) };
+    let created = store.create(&key, &record, &sent).expect("create works");
+    let ended: BTreeSet<PublicId> = created.ended.iter().copied().collect();
+    assert_eq!(ended, [first.id, second.id].into(), "promise 8: the two that joined first have ended");
+    let (visitor, joined) = (self::created(store, &[("a", "1")]), fresh_in(&group));
+    let changes = changes([]);
+    let login = Update { new_key: Some(joined), join: Some(at_most(1)), ..update_of(&changes) };
+    let ended: BTreeSet<PublicId> = update(store, &visitor, &login).ended.into_iter().collect();
+    assert_eq!(ended, [third.id, key.id].into(), "promise 8: the other two have ended");
+    assert_eq!(ids(store, &group), [joined.id], "promise 8: the limit holds");
 }

@@ -3,13 +3,13 @@
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
-    HOUR, JOIN, LIFETIME, assert_full_life, assert_gone, change, changes, create, created, fresh_group, fresh_in,
-    fresh_key, is_alive, lifetime, load, load_with, log_in, member, move_to, new_idle_timeout, pairs, record, set,
-    try_update, update, update_of, values,
+    GRACE, HOUR, JOIN, LIFETIME, assert_full_life, assert_gone, call, change, changes, clear_group, create, created,
+    delete, fresh_group, fresh_in, fresh_key, is_alive, lifetime, load, load_with, log_in, member, move_to,
+    new_idle_timeout, pairs, peek, persistence, record, set, try_update, update, update_of, values,
 };
 use crate::store::key::RecordKey;
 use crate::store::record::NewRecord;
-use crate::store::update::Update;
+use crate::store::update::{ChangeSet, Update};
 use std::time::Duration;
 
 /// Promises 2 and 3: a session ends when it expires, not earlier, and its key is free then.
@@ -177,5 +177,131 @@ pub fn an_own_idle_timeout_ends_with_its_login(subject: &dyn Subject) {
         };
         assert_full_life(&info, HOUR);
         assert_eq!(info.idle_timeout, HOUR, "promise 3: a session that leaves its group loses the idle timeout");
+    }
+}
+
+/// Promise 17: a peek gives what a load gives, and leaves the life of the session as it is.
+pub fn a_peek_writes_nothing(subject: &dyn Subject) {
+    let store = subject.store();
+    let group = fresh_group();
+    let unconfirmed = NewRecord { unconfirmed_timeout: Some(HOUR), ..record(&[("a", "1")]) };
+    let [alone, grouped, new] = [fresh_key(), fresh_in(&group), fresh_key()];
+    create(store, &alone, &record(&[("a", "1")]));
+    create(store, &grouped, &NewRecord { join: Some(JOIN), ..record(&[("a", "1")]) });
+    create(store, &new, &NewRecord { lifetime: Lifetime { idle_timeout: 2 * HOUR, ..LIFETIME }, ..unconfirmed });
+    for key in [&alone, &grouped, &new] {
+        subject.let_time_pass(key, HOUR / 2);
+        for _ in 0..2 {
+            let peeked = peek(store, key).expect("promise 17: the session is alive");
+            assert!(!peeked.refreshed, "promise 17: a peek does not refresh");
+            assert!(peeked.info.expires_in <= HOUR / 2 + HOUR / 100, "promise 17: the life is as it was: {peeked:?}");
+            assert_eq!(peeked.values, record(&[("a", "1")]).values, "promise 17: a peek gives the values");
+        }
+        let every_load = lifetime(Refresh::EveryLoad);
+        let peeked = store.peek(key, &every_load, &call()).expect("peek works").record();
+        assert!(peeked.is_some_and(|peeked| !peeked.refreshed), "promise 17: no setting makes a peek refresh");
+    }
+    let peeked = peek(store, &grouped).expect("promise 17: the session is alive");
+    let loaded = load(store, &grouped).expect("promise 17: the session is alive");
+    assert!(loaded.refreshed, "promise 17: a peek does not count as a use, so a refresh is still due");
+    assert_eq!(peeked.values, loaded.values, "promise 17: both give the same values");
+    assert_eq!(peeked.group_name, loaded.group_name, "promise 17: both give the name of the group");
+    for key in [&alone, &new] {
+        subject.let_time_pass(key, HOUR);
+        assert!(peek(store, key).is_none(), "promise 17: a session that is only looked at ends");
+    }
+}
+
+/// Promise 17: a peek follows an old key during its grace, and no longer.
+pub fn a_peek_follows_an_old_key(subject: &dyn Subject) {
+    let store = subject.store();
+    for old in [created(store, &[("a", "1")]), member(store, &fresh_group())] {
+        let new = RecordKey { id: fresh_key().id, ..old };
+        move_to(store, &old, new, Some(GRACE));
+        let peeked = peek(store, &old).expect("promise 12: the grace has not ended");
+        assert_eq!(peeked.forwarded_to, Some(new.id), "promise 12: the answer says which id the session has now");
+        subject.let_time_pass(&old, GRACE);
+        assert!(peek(store, &old).is_none(), "promise 12: the grace has ended");
+    }
+}
+
+/// Promise 17: whether sessions are alive can be asked for many of them at once.
+pub fn many_sessions_can_be_asked_at_once(subject: &dyn Subject) {
+    let store = subject.store();
+    let group = fresh_group();
+    let [old, replaced, ended, expired] = [(); 4].map(|()| created(store, &[("a", "1")]));
+    let [new, other] = [fresh_key(), fresh_key()];
+    move_to(store, &old, new, Some(GRACE));
+    move_to(store, &replaced, other, None);
+    delete(store, &ended);
+    subject.let_time_pass(&expired, 2 * HOUR);
+    let cleared = member(store, &fresh_group());
+    clear_group(store, &cleared.group(cleared.tag.expect("it is in a group")), None);
+    let mut keys = vec![old, replaced, ended, expired, cleared, fresh_key(), fresh_in(&group)];
+    let mut expected = vec![Some(new.id), None, None, None, None, None, None];
+    for number in 0..30 {
+        let key = if number % 2 == 0 { member(store, &group) } else { created(store, &[("a", "1")]) };
+        keys.push(key);
+        expected.push(Some(key.id));
+    }
+    let alive = store.present_ids(&keys, &LIFETIME, &call()).expect("present_ids works");
+    assert_eq!(alive, expected, "promise 17: the answers come in the order of the keys");
+    assert_eq!(store.present_ids(&[], &LIFETIME, &call()).expect("present_ids works"), [], "promise 17");
+    let strict = Lifetime { absolute_timeout: Some(Duration::from_millis(1)), ..LIFETIME };
+    subject.let_time_pass(&keys[7], Duration::from_secs(1));
+    let alive = store.present_ids(&keys[7..8], &strict, &call()).expect("present_ids works");
+    assert_eq!(alive, [None], "promise 3: stricter settings hold");
+    subject.let_time_pass(&new, HOUR / 2);
+    store.present_ids(&[new], &LIFETIME, &call()).expect("present_ids works");
+    assert!(load(store, &new).is_some_and(|record| record.refreshed), "promise 17: asking does not refresh");
+}
+
+/// Promise 3: a record keeps whether its cookie outlives the browser, until the session leaves its group.
+pub fn the_persistence_of_the_cookie_is_kept(subject: &dyn Subject) {
+    let store = subject.store();
+    let group = fresh_group();
+    let persistence_of = |key: &RecordKey<'_>| load(store, key).expect("the session is alive").info.persistent;
+    assert_eq!(persistence_of(&created(store, &[("a", "1")])), None, "promise 3: by default, the settings decide");
+    for persistent in [true, false] {
+        let key = fresh_key();
+        create(store, &key, &NewRecord { persistent: Some(persistent), ..record(&[("a", "1")]) });
+        assert_eq!(persistence_of(&key), Some(persistent), "promise 3: it is kept from the start");
+        let info = change(store, &key, &persistence(!persistent)).info;
+        assert_eq!(info.persistent, Some(!persistent), "promise 3: it can be changed");
+        change(store, &key, &changes([("b", set("1"))]));
+        change(store, &key, &new_idle_timeout(3 * HOUR));
+        subject.let_time_pass(&key, HOUR);
+        let loaded = load(store, &key).expect("the session is alive");
+        assert!(loaded.refreshed, "promise 3: a refresh was due");
+        assert_eq!(loaded.info.persistent, Some(!persistent), "promise 3: changes and refreshes keep it");
+        assert_eq!(loaded.info.idle_timeout, 3 * HOUR, "promise 3: the idle timeout is kept beside it");
+        let again = fresh_key();
+        assert_eq!(move_to(store, &key, again, None).persistent, Some(!persistent), "promise 3: a new id keeps it");
+        let joined = fresh_in(&group);
+        let info = log_in(store, &again, joined, JOIN);
+        assert_eq!(info.persistent, Some(!persistent), "promise 3: the first login keeps it");
+        let chosen = persistence(persistent);
+        let moved = fresh_in(&group);
+        let update_of_login = Update { new_key: Some(moved), join: Some(JOIN), ..update_of(&chosen) };
+        assert_eq!(update(store, &joined, &update_of_login).info.persistent, Some(persistent), "promise 3: or sets it");
+        assert_eq!(load(store, &moved).map(|record| record.info.persistent), Some(Some(persistent)), "promise 3");
+        let elsewhere = fresh_in(&fresh_group());
+        assert_eq!(log_in(store, &moved, elsewhere, JOIN).persistent, None, "promise 3: it ends with the membership");
+        assert_eq!(persistence_of(&elsewhere), None, "promise 3: it ends with the membership");
+    }
+}
+
+/// Promise 3: a session can get the idle timeout of the settings back.
+pub fn an_own_idle_timeout_can_be_given_up(subject: &dyn Subject) {
+    let store = subject.store();
+    let given_up = ChangeSet { idle_timeout: Some(None), ..ChangeSet::default() };
+    for key in [created(store, &[("a", "1")]), member(store, &fresh_group())] {
+        change(store, &key, &new_idle_timeout(10 * HOUR));
+        let info = change(store, &key, &given_up).info;
+        assert_full_life(&info, HOUR);
+        assert_eq!(info.idle_timeout, HOUR, "promise 3: the session has the idle timeout of the settings");
+        let strict = Lifetime { idle_timeout: HOUR / 4, ..LIFETIME };
+        let loaded = load_with(store, &key, &strict).expect("the session is alive");
+        assert_eq!(loaded.info.idle_timeout, HOUR / 4, "promise 3: it is not the session's own any more");
     }
 }

@@ -1,5 +1,6 @@
 //! Records are created, found and ended: promises 1, 2, 5 and 7.
 
+use crate::end_reason::EndReason;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     HOUR, LIMIT, assert_gone, assert_too_large, call, change, changes, created, delete, fresh_key, is_alive, pairs,
@@ -92,7 +93,7 @@ pub fn a_delete_ends_the_session_and_may_be_repeated(subject: &dyn Subject) {
     let key = created(store, &[("a", "1")]);
     let other = created(store, &[("a", "2")]);
     for was_alive in [true, false] {
-        let answer = store.delete(&key, &call()).expect("promise 7: delete may be repeated");
+        let answer = store.delete(&key, EndReason::LoggedOut, &call()).expect("promise 7: delete may be repeated");
         assert_eq!(answer, was_alive, "promise 7: delete says whether the session was alive");
         assert!(!is_alive(store, &key), "promise 7: the session has ended");
     }

@@ -1,12 +1,15 @@
 //! Helpers of the checks: keys, records, changes, and calls that must succeed.
 
 use crate::deadline::Deadline;
+use crate::end_reason::EndReason;
+use crate::group_limit::{AtLimit, GroupLimit};
 use crate::id::{GroupTag, PublicId};
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::Store;
 use crate::store::call::Call;
+use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{Join, NewRecord, Record, RecordInfo, SessionInfo, Size};
+use crate::store::record::{Join, Loaded, NewRecord, Record, RecordInfo, SessionInfo, Size};
 use crate::store::refusal::Refusal;
 use crate::store::update::{Change, ChangeSet, Update, Updated};
 use std::fmt::Debug;
@@ -18,7 +21,7 @@ pub(super) const LIMIT: usize = 1000;
 pub(super) const SIZE_LIMIT: Size = Size { keys: 20, bytes: LIMIT };
 pub(super) const LIFETIME: Lifetime =
     Lifetime { idle_timeout: HOUR, absolute_timeout: None, refresh: Refresh::After(Duration::from_secs(60)) };
-pub(super) const JOIN: Join<'static> = Join { name: "a group", max_sessions: None };
+pub(super) const JOIN: Join<'static> = Join { name: "a group", limit: None };
 
 /// A key that holds nothing.
 pub(super) fn fresh_key() -> RecordKey<'static> {
@@ -45,8 +48,14 @@ pub(super) fn lifetime(refresh: Refresh) -> Lifetime {
     Lifetime { refresh, ..LIFETIME }
 }
 
-pub(super) fn at_most(max_sessions: usize) -> Join<'static> {
-    Join { max_sessions: Some(max_sessions), ..JOIN }
+/// A join that ends the oldest sessions beyond this number.
+pub(super) fn at_most(sessions: usize) -> Join<'static> {
+    Join { limit: Some(GroupLimit { sessions, at_limit: AtLimit::EndOldest }), ..JOIN }
+}
+
+/// A join that is refused if the group has this number of sessions.
+pub(super) fn refused_at(sessions: usize) -> Join<'static> {
+    Join { limit: Some(GroupLimit { sessions, at_limit: AtLimit::RefuseNewest }), ..JOIN }
 }
 
 pub(super) fn record(values: &[(&str, &str)]) -> NewRecord<'static> {
@@ -55,6 +64,7 @@ pub(super) fn record(values: &[(&str, &str)]) -> NewRecord<'static> {
         size_limit: SIZE_LIMIT,
         lifetime: LIFETIME,
         idle_timeout: None,
+        persistent: None,
         unconfirmed_timeout: None,
         join: None,
     }
@@ -74,7 +84,11 @@ pub(super) fn changes<const N: usize>(keys: [(&str, Change); N]) -> ChangeSet {
 }
 
 pub(super) fn new_idle_timeout(idle_timeout: Duration) -> ChangeSet {
-    ChangeSet { idle_timeout: Some(idle_timeout), ..ChangeSet::default() }
+    ChangeSet { idle_timeout: Some(Some(idle_timeout)), ..ChangeSet::default() }
+}
+
+pub(super) fn persistence(persistent: bool) -> ChangeSet {
+    ChangeSet { persistent: Some(Some(persistent)), ..ChangeSet::default() }
 }
 
 /// An update that makes these changes without conditions.
@@ -96,7 +110,8 @@ pub(super) fn update_of(changes: &ChangeSet) -> Update<'_> {
 
 #[track_caller]
 pub(super) fn create(store: &dyn Store, key: &RecordKey<'_>, record: &NewRecord<'_>) -> RecordInfo {
-    store.create(key, record, &call()).expect("create works: the key is fresh")
+    let created = store.create(key, record, &call()).expect("create works: the key is fresh");
+    created.info
 }
 
 /// Creates a session without a group, and gives its key.
@@ -124,7 +139,23 @@ pub(super) fn member_with<'a>(store: &dyn Store, group: &GroupKey<'a>, join: Joi
 
 #[track_caller]
 pub(super) fn load_with(store: &dyn Store, key: &RecordKey<'_>, lifetime: &Lifetime) -> Option<Record> {
-    store.load(key, lifetime, &call()).expect("load works")
+    store.load(key, lifetime, &call()).expect("load works").record()
+}
+
+#[track_caller]
+pub(super) fn peek(store: &dyn Store, key: &RecordKey<'_>) -> Option<Record> {
+    store.peek(key, &LIFETIME, &call()).expect("peek works").record()
+}
+
+/// Gives the reason why a session has ended. A load and a peek have to give the same.
+#[track_caller]
+pub(super) fn reason(store: &dyn Store, key: &RecordKey<'_>) -> EndReason {
+    let peeked = store.peek(key, &LIFETIME, &call()).expect("peek works");
+    let loaded = store.load(key, &LIFETIME, &call()).expect("load works");
+    match (peeked, loaded) {
+        (Loaded::Ended(one), Loaded::Ended(other)) if one == other => one,
+        found => panic!("promise 2: the session has ended, but: {found:?}"),
+    }
 }
 
 #[track_caller]
@@ -189,13 +220,32 @@ pub(super) fn log_in(store: &dyn Store, key: &RecordKey<'_>, new_key: RecordKey<
 
 #[track_caller]
 pub(super) fn delete(store: &dyn Store, key: &RecordKey<'_>) -> bool {
-    store.delete(key, &call()).expect("delete works")
+    store.delete(key, EndReason::LoggedOut, &call()).expect("delete works")
 }
 
 /// Ends the sessions of a group, and gives their number.
 #[track_caller]
 pub(super) fn clear_group(store: &dyn Store, group: &GroupKey<'_>, except: Option<PublicId>) -> u64 {
-    store.clear_group(group, except, &call()).expect("clear_group works")
+    let cleared = store.clear_group(group, except, &call()).expect("clear_group works");
+    assert_eq!(cleared.ids.len() as u64, cleared.number, "promise 8: clear_group says which sessions it ended");
+    cleared.number
+}
+
+/// Changes the values of a group: sets a key to this JSON text, or removes it.
+#[track_caller]
+pub(super) fn set_in_group(store: &dyn Store, group: &GroupKey<'_>, key: &str, json: Option<&str>) {
+    try_to_set_in_group(store, group, key, json, &call()).expect("update_group works");
+}
+
+pub(super) fn try_to_set_in_group(
+    store: &dyn Store,
+    group: &GroupKey<'_>,
+    key: &str,
+    json: Option<&str>,
+    call: &Call,
+) -> Result<(), Refusal> {
+    let changes = [(key.to_owned(), json.map(str::to_owned))].into();
+    store.update_group(group, &GroupUpdate { changes: &changes, size_limit: SIZE_LIMIT, idle_timeout: HOUR }, call)
 }
 
 /// The live sessions of a group, with their values of the keys "a" and "z".

@@ -1,10 +1,11 @@
-//! Several processes use one store at the same time: promises 4, 5 and 11.
+//! Several processes use one store at the same time: promises 4, 5, 8, 11 and 18.
 
 use crate::deadline::Deadline;
 use crate::store::Store;
 use crate::store::contract::SharedSubject;
 use crate::store::contract::setup::{
-    assert_gone, call, changes, create, delete, fresh_key, is_alive, load, record, set, try_change, update_of, values,
+    assert_gone, at_most, call, changes, create, delete, fresh_group, fresh_in, fresh_key, is_alive, load, record,
+    record_for, refused_at, set, set_in_group, try_change, update_of, values,
 };
 use crate::store::key::RecordKey;
 use crate::store::refusal::Refusal;
@@ -93,5 +94,67 @@ pub fn one_of_several_moves_succeeds(subject: &dyn SharedSubject) {
         assert_eq!(outcomes.iter().filter(has_won).count(), 1, "promise 4: one of several moves succeeds");
         let alive = new_keys.iter().filter(|key| is_alive(store, key));
         assert_eq!(alive.count(), 1, "promise 4: there is one record afterwards");
+    });
+}
+
+/// Promise 8: however many processes log in at the same time, a group never has more sessions than its limit.
+pub fn logins_of_all_processes_keep_the_limit(subject: &dyn SharedSubject) {
+    const LOGINS: usize = 32;
+    const LIMIT: usize = 3;
+    for (join, refuses) in [(at_most(LIMIT), false), (refused_at(LIMIT), true)] {
+        let group = fresh_group();
+        let visitors = [(); LOGINS].map(|()| fresh_key());
+        in_one(subject, |store| {
+            for key in &visitors {
+                create(store, key, &record(&[("a", "1")]));
+            }
+        });
+        subject.in_processes(LOGINS, &|number| {
+            let store = &*subject.open();
+            let changes = changes([]);
+            let login = Update { new_key: Some(fresh_in(&group)), join: Some(join), ..update_of(&changes) };
+            for _ in 0..2 {
+                match store.update(&visitors[number], &login, &call()) {
+                    Ok(_) | Err(Refusal::Gone) => {}
+                    Err(Refusal::TooManySessions { .. }) if refuses => {}
+                    Err(error) => panic!("promise 8: {error:?}"),
+                }
+                let len = store.group_len(&group, &call()).expect("group_len works");
+                assert!(len <= LIMIT, "promise 8: {len} sessions are in the group");
+            }
+        });
+        in_one(subject, |store| {
+            let len = store.group_len(&group, &call()).expect("group_len works");
+            assert_eq!(len, LIMIT, "promise 8: as many logins as are allowed have succeeded");
+            let alone = visitors.iter().filter(|key| is_alive(store, key)).count();
+            let expected = if refuses { LOGINS - LIMIT } else { 0 };
+            assert_eq!(alone, expected, "promise 8: a refused login leaves the session as it was");
+        });
+    }
+}
+
+/// Promise 18: once one process has changed a value of a group, the next load in every process sees it.
+pub fn every_process_sees_the_values_of_a_group(subject: &dyn SharedSubject) {
+    let group = fresh_group();
+    let members = [(); PROCESSES].map(|()| fresh_in(&group));
+    in_one(subject, |store| {
+        for key in &members {
+            create(store, key, &record_for(key));
+        }
+    });
+    in_all(subject, |store, number| {
+        let own = format!("own{number}");
+        for round in 0..ROUNDS / 5 {
+            let json = round.to_string();
+            set_in_group(store, &group, &own, Some(&json));
+            for key in &members {
+                let seen = load(store, key).expect("the session is alive").group_values;
+                assert_eq!(seen.get(&own), Some(&json), "promise 18: every load sees the last change");
+            }
+        }
+    });
+    in_one(subject, |store| {
+        let seen = load(store, &members[0]).expect("the session is alive").group_values;
+        assert_eq!(seen.len(), PROCESSES, "promise 18: no process undoes the change of another");
     });
 }

@@ -52,7 +52,7 @@ pub fn an_update_is_applied_wholly_or_not_at_all(subject: &dyn Subject) {
     let before = create(store, &key, &record(&all));
     for culprit in ["most", "text"] {
         let change = ChangeSet {
-            idle_timeout: Some(2 * HOUR),
+            idle_timeout: Some(Some(2 * HOUR)),
             ..changes([
                 ("a", Change::Remove),
                 ("b", set("2")),

@@ -1,5 +1,6 @@
 //! Turns values into arguments of scripts.
 
+use crate::group_limit::GroupLimit;
 use crate::id::PublicId;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::store::record::Size;
@@ -138,6 +139,14 @@ impl Argument for SystemTime {
 impl Argument for Size {
     fn add_to(&self, arguments: &mut Arguments) {
         arguments.add((self.keys, self.bytes));
+    }
+}
+
+/// A limit is sent as two arguments: the number of sessions, and whether a login beyond it is refused.
+impl Argument for Option<GroupLimit> {
+    fn add_to(&self, arguments: &mut Arguments) {
+        arguments.add(self.map(|limit| limit.sessions));
+        arguments.add(self.is_some_and(|limit| limit.refuses_at().is_some()));
     }
 }
 

@@ -1,8 +1,9 @@
 //! The fields of a record, as a load needs them: see prelude.lua.
 
+use crate::end_reason::EndReason;
 use crate::store::record::Values;
 use crate::store::redis::state;
-use redis::Value;
+use redis::{FromRedisValue, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The fields of a record, as far as a load needs them.
@@ -17,6 +18,8 @@ pub(crate) struct Fields {
     pub(crate) began_at: Option<SystemTime>,
     /// Whether the record is only prepared: see handover.rs.
     pub(crate) is_prepared: bool,
+    /// The reason in the trace of an ended session.
+    pub(crate) reason: Option<EndReason>,
     pub(crate) has_trace: bool,
     pub(crate) has_forward: bool,
 }
@@ -64,9 +67,22 @@ impl Fields {
             }
             b"p" => self.is_prepared = true,
             b"t" => self.has_trace = true,
+            b"r" => self.reason = Some(EndReason::of_letter(&value)),
             b"f" => self.has_forward = true,
             _ => {}
         }
         Some(())
     }
+}
+
+/// Reads the reply to `HGETALL` of a group's values: see prelude.lua. Values of another generation, and values that are
+/// damaged, do not count.
+pub(crate) fn group_values(reply: Value, generation: u64) -> Values {
+    let pairs = <Vec<(Vec<u8>, Vec<u8>)>>::from_redis_value(reply).unwrap_or_default();
+    let of_generation = pairs.iter().find(|(field, _)| field == b"o").and_then(|(_, packed)| state::generation(packed));
+    if of_generation != Some(generation) {
+        return Values::new();
+    }
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    pairs.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?))).collect()
 }

@@ -8,12 +8,13 @@
 //! worker dies between step 2 and step 3, the session has ended. If a call is refused after step 1, it *discards* the
 //! prepared record.
 
-use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
-use crate::store::record::{RecordInfo, Size, Values};
+use crate::store::record::{Loaded, RecordInfo, Size, Values};
 use crate::store::redis::keys::{field, own_key};
 use crate::store::redis::operation::Operation;
+use crate::store::redis::plain_load::Purpose;
+use crate::store::redis::record::too_many_sessions;
 use crate::store::redis::reply::Reply;
 use crate::store::redis::state;
 use crate::store::refusal::Refusal;
@@ -49,8 +50,8 @@ impl<'a> Handover<'a> {
         loop {
             let (info, values) = match copy.take() {
                 Some(copy) => copy,
-                None => match self.operation.load(self.key, &self.without_refresh())? {
-                    Some(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
+                None => match self.operation.load(self.key, &self.update.lifetime, Purpose::Peek)? {
+                    Loaded::Record(record) if record.forwarded_to.is_none() => (record.info, Cow::Owned(record.values)),
                     // The old record has ended. If an earlier attempt of this call ended it, the handover goes on.
                     _ => return self.end_and_activate(None)?.ok_or(Refusal::Gone),
                 },
@@ -73,10 +74,6 @@ impl<'a> Handover<'a> {
         }
     }
 
-    fn without_refresh(&self) -> Lifetime {
-        Lifetime { refresh: Refresh::Never, ..self.update.lifetime }
-    }
-
     /// Prepares the new record. If an earlier attempt of this call has activated the record, the record is not changed.
     fn prepare(&self, info: &RecordInfo, values: &Values) -> Result<(), Refusal> {
         let update = self.update;
@@ -92,11 +89,10 @@ impl<'a> Handover<'a> {
         let values = update.changes.apply(values)?;
         let size = Size::of(&values);
         update.check_size(size_before, size)?;
-        let own_idle_timeout = update.changes.idle_timeout;
-        let idle_timeout = own_idle_timeout.unwrap_or(match update.leaves_group(self.key) {
-            true => update.lifetime.idle_timeout,
-            false => info.idle_timeout,
-        });
+        let idle_timeout = update.new_idle_timeout(self.key).map_or(info.idle_timeout, |(timeout, _)| timeout);
+        let (kept_flags, new_flags) = state::changed_flags(update, self.key);
+        let flags = state::flags(info.has_own_idle_timeout, info.persistent) & kept_flags | new_flags;
+        let limit = update.join.and_then(|join| join.limit);
         let operation = self.operation;
         let call = operation
             .scripts()
@@ -106,16 +102,18 @@ impl<'a> Handover<'a> {
             .arg(info.created_at)
             .arg(info.ends_at)
             .arg(idle_timeout)
-            .arg(own_idle_timeout.is_some())
+            .arg(flags)
             .arg(size)
-            .arg(operation.trace_lifetime())
+            .arg(operation.step_lifetime())
             .arg(update.join.is_some())
             .arg(update.join.map(|join| join.name))
+            .arg(limit.and_then(|limit| limit.refuses_at()))
             .list(values.iter().map(|(key, json)| (field(key), json.as_str())));
         let reply = operation.run(&call)?;
         match reply.status() {
             "ok" | "activated" => Ok(()),
             "exists" => Err(Refusal::IdTaken),
+            "too many sessions" => Err(too_many_sessions(limit)),
             "gone" => Err(Refusal::Gone),
             _ => Err(reply.unexpected().into()),
         }
@@ -165,9 +163,8 @@ impl<'a> Handover<'a> {
             Value::BulkString(nonces) => nonces,
             _ => Vec::new(),
         });
-        let has_own_idle_timeout = ended.flag();
         let (began_at, unconfirmed_until) = (ended.text()?, ended.text()?);
-        let max_sessions = update.join.and_then(|join| join.max_sessions);
+        let limit = update.join.and_then(|join| join.limit);
         let mut keys = operation.record_keys(self.new_key);
         keys.extend(operation.ended_key(self.new_key));
         let call = operation
@@ -176,9 +173,8 @@ impl<'a> Handover<'a> {
             .on(keys)
             .arg(&update.lifetime)
             .arg(update.join.is_some())
-            .arg(max_sessions)
-            .arg(operation.trace_lifetime())
-            .arg(has_own_idle_timeout && !update.leaves_group(self.key))
+            .arg(limit.and_then(|limit| limit.ends_beyond()))
+            .arg(operation.step_lifetime())
             .arg(began_at)
             .arg(unconfirmed_until)
             .list(nonces)
@@ -191,8 +187,8 @@ impl<'a> Handover<'a> {
         }
         let info = reply.info()?;
         let totals = reply.totals(update.changes)?;
-        operation.finish_join(self.new_key, max_sessions, reply.over_limit()?);
-        Ok(Updated { info, totals, forwarded_to: None })
+        let ended = operation.finish_join(self.new_key, limit, reply.over_limit()?);
+        Ok(Updated { info, totals, forwarded_to: None, ended })
     }
 
     /// Removes the prepared record. If that fails, it expires.

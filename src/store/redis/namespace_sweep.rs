@@ -106,7 +106,7 @@ fn is_of_sessions(namespace: &str, key: &str) -> bool {
     let is_id = |text: &str| text.len() == ID && !text.contains(':');
     match in_group {
         None => is_id(rest),
-        Some("" | ":joined") => true,
+        Some("" | ":joined" | ":values") => true,
         Some(rest) => rest.strip_prefix(':').is_some_and(is_id),
     }
 }

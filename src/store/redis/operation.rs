@@ -23,6 +23,9 @@ use redis::{Cmd, Value};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+/// How long at least the later steps of a call find what an earlier step has left for them.
+const STEP: Duration = Duration::from_secs(60);
+
 /// A call that is under way. A fork waits until the call has ended. Between two scripts of the call, a session may be
 /// alive neither under its old key nor under its new one, so the call must not be cut off there.
 pub(crate) struct Operation<'a> {
@@ -68,8 +71,8 @@ impl<'a> Operation<'a> {
 
     /// Gives the key of the generation and the keys of a group, in the order in which scripts read them.
     pub(crate) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
-        let [members, joined] = group_keys(group);
-        vec![self.shared.generations.key(group.namespace, &members), members, joined]
+        let [members, joined, values] = group_keys(group);
+        vec![self.shared.generations.key(group.namespace, &members), members, joined, values]
     }
 
     /// Gives the key of the ended set of this call, or `None` if the record is in no group.
@@ -77,9 +80,14 @@ impl<'a> Operation<'a> {
         key.tag.map(|tag| ended_key(&key.group(tag), self.call.nonce))
     }
 
-    /// Gives how long the traces of this call are kept: until the call cannot be sent again, and at least one minute.
+    /// Gives how long the traces of this call are kept: until the call cannot be sent again, and at least 5 minutes.
     pub(crate) fn trace_lifetime(&self) -> Duration {
         self.call.deadline.left().max(TRACE)
+    }
+
+    /// Gives how long this call keeps what only its own later steps need.
+    pub(crate) fn step_lifetime(&self) -> Duration {
+        self.call.deadline.left().max(STEP)
     }
 
     /// Runs a script on the node that keeps its keys.
@@ -161,9 +169,19 @@ impl<'a> Operation<'a> {
         deadline: Deadline,
         marked: &Commands,
     ) -> Result<Vec<Value>, Failure> {
+        self.ask_each(connection, deadline, marked)?.into_iter().collect()
+    }
+
+    /// Like `ask_plainly`, and gives each reply that is an error in its place.
+    pub(crate) fn ask_each(
+        &self,
+        connection: &mut Connection,
+        deadline: Deadline,
+        marked: &Commands,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         let mut replies = connection.request_all(marked, deadline)?;
         match replies.pop() {
-            Some(Ok(Value::BulkString(echo))) if echo == self.call.nonce => replies.into_iter().collect(),
+            Some(Ok(Value::BulkString(echo))) if echo == self.call.nonce => Ok(replies),
             Some(Err(failure)) => Err(failure),
             _ => Err(Failure::not_ours("the replies belong to another call")),
         }

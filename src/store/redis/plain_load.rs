@@ -12,12 +12,13 @@
 //! - Everything else is left to the script: a record that is not alive or needs a refresh, one whose id was replaced,
 //!   and one that is damaged.
 
+use crate::end_reason::EndReason;
 use crate::error::StoreError;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::key::RecordKey;
-use crate::store::record::Record;
+use crate::store::record::{Record, Values};
 use crate::store::redis::deployment::proof::Proof;
-use crate::store::redis::fields::Fields;
+use crate::store::redis::fields::{Fields, group_values};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::commands::Commands;
@@ -26,20 +27,34 @@ use redis::Value;
 use std::cell::Cell;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// Why a record is loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The load counts as a use of the session, and refreshes it if that is due.
+    Use,
+    /// The load leaves the life of the session as it is.
+    Peek,
+}
+
 /// What plain commands found under a key.
 pub(crate) enum Found {
     /// A live session, which needs no refresh.
     Session(Record),
     /// No session.
-    Nothing,
+    Ended(EndReason),
     /// Something that the script has to look at.
     Unclear,
 }
 
 impl Operation<'_> {
     /// Loads a record if plain commands can do it.
-    pub(crate) fn load_plainly(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Found, StoreError> {
-        if lifetime.refresh == Refresh::EveryLoad {
+    pub(crate) fn load_plainly(
+        &self,
+        key: &RecordKey<'_>,
+        lifetime: &Lifetime,
+        purpose: Purpose,
+    ) -> Result<Found, StoreError> {
+        if purpose == Purpose::Use && lifetime.refresh == Refresh::EveryLoad {
             return Ok(Found::Unclear); // The script has to run anyway.
         }
         let keys = self.record_keys(key);
@@ -48,8 +63,9 @@ impl Operation<'_> {
         commands.add(&["HGETALL", own_key]);
         commands.add(&["TIME"]);
         commands.add(&["HGET", generation_key, "began"]);
-        if let Some(members) = keys.get(2) {
+        if let [_, _, members, _, values] = &*keys {
             commands.add(&["ZSCORE", members, &key.id.to_string()]);
+            commands.add(&["HGETALL", values]);
         }
         let commands = self.marked(commands);
         let proof = Cell::new(Proof::Reads);
@@ -58,7 +74,7 @@ impl Operation<'_> {
                 return Ok(Found::Unclear);
             }
             match self.ask_plainly(connection, until, &commands) {
-                Ok(replies) => Ok(found(replies, lifetime).unwrap_or(Found::Unclear)),
+                Ok(replies) => Ok(found(replies, lifetime, purpose).unwrap_or(Found::Unclear)),
                 // A key holds a value of another type, or the Redis user may not run one of these commands.
                 Err(Failure::Refused { affects: Affects::ThisRequest | Affects::SimilarRequests, .. }) => {
                     Ok(Found::Unclear)
@@ -69,25 +85,26 @@ impl Operation<'_> {
     }
 }
 
-/// Looks at the replies: the fields, the time, the generation, and in a group the membership. Gives `None` if only the
-/// script can answer.
-fn found(replies: Vec<Value>, lifetime: &Lifetime) -> Option<Found> {
+/// Looks at the replies: the fields, the time, the generation, and in a group the membership and the values of the
+/// group. Gives `None` if only the script can answer.
+fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();
     let fields = Fields::read(next()?)?;
     if fields.is_empty || fields.state.is_none() && fields.has_trace && !fields.has_forward {
-        return Some(Found::Nothing);
+        return Some(Found::Ended(fields.reason.unwrap_or(EndReason::Expired)));
     }
     let now = UNIX_EPOCH + Duration::from_millis(state::clock(next()?)?);
     let Value::BulkString(generation) = next()? else { return None };
     let is_member = next() != Some(Value::Nil);
     let StoredState { state, generation: of_record } =
         StoredState::read(&fields.state?, fields.joined_at, fields.began_at)?;
+    let group_values = next().map_or_else(Values::new, |reply| group_values(reply, of_record));
     let is_current = state::generation(&generation) == Some(of_record) && is_member && !fields.is_prepared;
     let state = state.alive(lifetime, now).filter(|_| is_current)?;
-    if state.is_refresh_due(lifetime.refresh, now) {
+    if purpose == Purpose::Use && state.is_refresh_due(lifetime.refresh, now) {
         return None;
     }
     let (info, values, group_name) = (state.info(now), fields.values, fields.group_name);
-    Some(Found::Session(Record { info, values, group_name, refreshed: false, forwarded_to: None }))
+    Some(Found::Session(Record { info, values, group_name, group_values, refreshed: false, forwarded_to: None }))
 }

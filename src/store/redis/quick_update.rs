@@ -23,7 +23,8 @@ impl<'a> QuickUpdate<'a> {
     pub(crate) fn of(update: &Update<'a>) -> Option<QuickUpdate<'a>> {
         let (info, values) = update.known?;
         let changes = update.changes;
-        let is_plain = !changes.clear && changes.idle_timeout.is_none() && changes.keys.len() <= MOST_CHANGES;
+        let keeps_life = changes.idle_timeout.is_none() && changes.persistent.is_none();
+        let is_plain = !changes.clear && keeps_life && changes.keys.len() <= MOST_CHANGES;
         let holds = update.holds.is_none_or(|(key, json)| values.get(key).is_some_and(|held| held == json));
         if !is_plain || !holds || update.expected.is_some_and(|expected| expected != info.version) {
             return None;

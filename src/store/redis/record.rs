@@ -1,16 +1,18 @@
 //! Creates, loads, updates and deletes records. Each change is one script. A load runs a script only if plain commands
 //! are not enough.
 
+use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::group_limit::GroupLimit;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
-use crate::store::record::{NewRecord, Record, RecordInfo, Size};
+use crate::store::record::{Created, Loaded, NewRecord, Record, RecordInfo, Size};
 use crate::store::redis::arguments::milliseconds;
 use crate::store::redis::fields::Fields;
 use crate::store::redis::keys::{field, own_key, record_keys};
 use crate::store::redis::operation::{Followed, Operation};
-use crate::store::redis::plain_load::Found;
+use crate::store::redis::plain_load::{Found, Purpose};
 use crate::store::redis::quick_update::QuickUpdate;
 use crate::store::redis::reply::Reply;
 use crate::store::redis::script::ScriptCall;
@@ -20,59 +22,71 @@ use crate::store::update::{Update, Updated};
 
 impl<'a> Operation<'a> {
     /// Creates a record; `size` is the size of its values.
-    pub(crate) fn create(
-        &self,
-        key: &RecordKey<'_>,
-        record: &NewRecord<'_>,
-        size: Size,
-    ) -> Result<RecordInfo, Refusal> {
+    pub(crate) fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, size: Size) -> Result<Created, Refusal> {
         let mut keys = self.record_keys(key);
         keys.extend(self.ended_key(key));
-        let max_sessions = record.join.and_then(|join| join.max_sessions);
+        let limit = record.join.and_then(|join| join.limit);
         let call = self
             .scripts()
             .record_create
             .on(keys)
             .arg(&record.lifetime)
             .arg(record.idle_timeout)
+            .arg(state::flags(record.idle_timeout.is_some(), record.persistent))
             .arg(record.unconfirmed_timeout)
             .arg(size)
             .arg(record.join.map(|join| join.name))
-            .arg(max_sessions)
-            .arg(self.trace_lifetime())
+            .arg(limit)
+            .arg(self.step_lifetime())
             .list(record.values.iter().map(|(key, json)| (field(key), json.as_str())));
         let mut reply = self.run(&call.and_wait())?;
         match reply.status() {
             "ok" => {}
             "gone" => return Err(Refusal::Gone),
             "exists" => return Err(Refusal::IdTaken),
+            "too many sessions" => return Err(too_many_sessions(limit)),
             _ => return Err(reply.unexpected().into()),
         }
         let info = reply.info()?;
-        self.finish_join(key, max_sessions, reply.over_limit()?);
-        Ok(info)
+        let ended = self.finish_join(key, limit, reply.over_limit()?);
+        Ok(Created { info, ended })
     }
 
-    /// Loads a record, and refreshes it if that is due.
-    pub(crate) fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<Record>, StoreError> {
-        match self.load_plainly(key, lifetime)? {
-            Found::Session(record) => return Ok(Some(record)),
-            Found::Nothing => return Ok(None),
-            Found::Unclear => {}
+    /// Loads a record. For a use, refreshes it if that is due.
+    pub(crate) fn load(
+        &self,
+        key: &RecordKey<'_>,
+        lifetime: &Lifetime,
+        purpose: Purpose,
+    ) -> Result<Loaded, StoreError> {
+        match self.load_plainly(key, lifetime, purpose)? {
+            Found::Session(record) => Ok(Loaded::Record(record)),
+            Found::Ended(reason) => Ok(Loaded::Ended(reason)),
+            Found::Unclear => self.load_by_script(key, lifetime, purpose),
         }
+    }
+
+    /// Loads a record by the script, which follows forwards and refreshes.
+    pub(crate) fn load_by_script(
+        &self,
+        key: &RecordKey<'_>,
+        lifetime: &Lifetime,
+        purpose: Purpose,
+    ) -> Result<Loaded, StoreError> {
         let (reply, at) = self.run_following(Followed::from(key), |at| {
-            self.scripts().record_load.on(self.record_keys(&at.key)).arg(lifetime).arg(at.replaced_in)
+            let call = self.scripts().record_load.on(self.record_keys(&at.key)).arg(lifetime).arg(at.replaced_in);
+            call.arg(purpose == Purpose::Peek)
         })?;
-        let Some(mut reply) = reply else { return Ok(None) };
+        let Some(mut reply) = reply else { return Ok(Loaded::Ended(EndReason::Expired)) };
         let refreshed = match reply.status() {
             "ok" | "not refreshed" => false,
             "refreshed" => true,
-            "gone" => return Ok(None),
+            "gone" => return Ok(Loaded::Ended(EndReason::of_letter(reply.text()?.as_bytes()))),
             _ => return Err(reply.unexpected()),
         };
         let info = reply.info()?;
-        let Fields { values, group_name, .. } = reply.fields()?;
-        Ok(Some(Record { info, values, group_name, refreshed, forwarded_to: at.forwarded_to }))
+        let (Fields { values, group_name, .. }, group_values) = reply.fields_and_group_values()?;
+        Ok(Loaded::Record(Record { info, values, group_name, group_values, refreshed, forwarded_to: at.forwarded_to }))
     }
 
     /// Updates a record. If the update has a new key, both keys are in one slot. `Handover` is for keys in two slots.
@@ -88,17 +102,19 @@ impl<'a> Operation<'a> {
             ("quick", Some(quick)) => {
                 let (version, last_nonce) = (quick.info.version + 1, self.call.nonce);
                 let info = RecordInfo { version, last_nonce, ..quick.info.clone() };
-                return Ok(Updated { info, totals: quick.totals, forwarded_to: at.forwarded_to });
+                let (totals, forwarded_to) = (quick.totals, at.forwarded_to);
+                return Ok(Updated { info, totals, forwarded_to, ended: Vec::new() });
             }
             ("ok", _) => {}
             _ => return Err(refusal(reply, update)?),
         }
         let info = reply.info()?;
         let totals = reply.totals(update.changes)?;
-        if let Some(new_key) = &update.new_key {
-            self.finish_join(new_key, update.join.and_then(|join| join.max_sessions), reply.over_limit()?);
-        }
-        Ok(Updated { info, totals, forwarded_to: at.forwarded_to })
+        let ended = match &update.new_key {
+            Some(new_key) => self.finish_join(new_key, update.join.and_then(|join| join.limit), reply.over_limit()?),
+            None => Vec::new(),
+        };
+        Ok(Updated { info, totals, forwarded_to: at.forwarded_to, ended })
     }
 
     /// Makes the call of the script for the record that was found by following forwards (`at`).
@@ -121,10 +137,10 @@ impl<'a> Operation<'a> {
     /// Makes the call of the script that also moves the record to `new_key`.
     fn move_call(&self, at: &Followed<'_>, update: &Update<'_>, new_key: &RecordKey<'_>) -> ScriptCall<'a> {
         let mut keys = self.record_keys(&at.key);
-        // record_move.lua reads three keys for each record. Without a group, the record's own key stands three times.
-        keys.resize(1 + 3, own_key(&at.key));
+        // record_move.lua reads four keys for each record. Without a group, the record's own key stands four times.
+        keys.resize(1 + 4, own_key(&at.key));
         keys.extend(record_keys(new_key));
-        keys.resize(1 + 3 + 3, own_key(new_key));
+        keys.resize(1 + 4 + 4, own_key(new_key));
         keys.extend(self.ended_key(new_key));
         self.scripts()
             .record_move
@@ -136,20 +152,23 @@ impl<'a> Operation<'a> {
             .arg(update.holds.map(|(key, _)| field(key)))
             .arg(update.holds.map(|(_, json)| json))
             .arg(update.size_limit)
-            .arg(update.changes.idle_timeout)
+            .arg(update.new_idle_timeout(&at.key).map(|(timeout, _)| timeout))
+            .arg(state::changed_flags(update, &at.key))
             .arg(update.grace)
             .arg(TRAIL)
             .arg(update.join.is_some())
             .arg(update.join.map(|join| join.name))
-            .arg(update.join.and_then(|join| join.max_sessions))
+            .arg(update.join.and_then(|join| join.limit))
+            .arg(self.step_lifetime())
             .arg(self.trace_lifetime())
             .changes(update.changes, None)
             .and_wait()
     }
 
-    pub(crate) fn delete(&self, key: &RecordKey<'_>) -> Result<bool, StoreError> {
+    pub(crate) fn delete(&self, key: &RecordKey<'_>, reason: EndReason) -> Result<bool, StoreError> {
         let (reply, at) = self.run_following(Followed::from(key), |at| {
-            self.scripts().record_delete.on(self.record_keys(&at.key)).arg(self.trace_lifetime()).and_wait()
+            let call = self.scripts().record_delete.on(self.record_keys(&at.key)).arg(self.trace_lifetime());
+            call.arg(reason.letter()).and_wait()
         })?;
         Ok(at.was_alive || reply.is_some_and(|mut reply| reply.flag()))
     }
@@ -166,6 +185,7 @@ fn last_change(update: &Update<'_>) -> Vec<u8> {
 /// Packs what a quick update does not need: see SLOW_ARGUMENTS in record_update.lua.
 fn slow_arguments(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
     let Lifetime { refresh, idle_timeout, absolute_timeout } = update.lifetime;
+    let (kept_flags, new_flags) = state::changed_flags(update, &at.key);
     let interval = match refresh {
         Refresh::After(interval) => milliseconds(interval),
         Refresh::EveryLoad => 0,
@@ -180,7 +200,9 @@ fn slow_arguments(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
         (5, update.expected.unwrap_or(0)),
         (4, update.size_limit.keys as u64),
         (5, update.size_limit.bytes as u64),
-        (6, update.changes.idle_timeout.map_or(0, milliseconds)),
+        (6, update.new_idle_timeout(&at.key).map_or(0, |(timeout, _)| milliseconds(timeout))),
+        (1, kept_flags),
+        (1, new_flags),
     ])
 }
 
@@ -190,6 +212,11 @@ fn nonce_field(version: u64) -> String {
     format!("n{}{}", version / 8 % 4, if version.is_multiple_of(8) { "+" } else { "" })
 }
 
+/// The refusal of a login that finds as many sessions as the group may have.
+pub(crate) fn too_many_sessions(limit: Option<GroupLimit>) -> Refusal {
+    Refusal::TooManySessions { limit: limit.map_or(0, |limit| limit.sessions) }
+}
+
 /// Gives the reason for which the script did not make the update.
 fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError> {
     let (largest_key, limit) = (|| update.changes.largest_key().to_owned(), update.size_limit);
@@ -197,6 +224,7 @@ fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError>
         "gone" => Refusal::Gone,
         "conflict" => Refusal::Conflict,
         "exists" => Refusal::IdTaken,
+        "too many sessions" => too_many_sessions(update.join.and_then(|join| join.limit)),
         "not an integer" => Refusal::NotAnInteger { key: reply.key()? },
         "too large" => Refusal::TooLarge { key: largest_key(), bytes: reply.number()?, limit: limit.bytes },
         "too many keys" => Refusal::TooManyKeys { key: largest_key(), keys: reply.number()?, limit: limit.keys },

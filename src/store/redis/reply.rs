@@ -3,8 +3,8 @@
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::store::call::Nonce;
-use crate::store::record::{RecordInfo, SessionInfo};
-use crate::store::redis::fields::Fields;
+use crate::store::record::{RecordInfo, SessionInfo, Values};
+use crate::store::redis::fields::{Fields, group_values};
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::failure::Failure;
 use crate::store::update::ChangeSet;
@@ -89,8 +89,14 @@ impl Reply {
         packed.and_then(|packed| state::info(&packed)).ok_or_else(|| corrupt("its state is missing"))
     }
 
-    pub(crate) fn fields(&mut self) -> Result<Fields, StoreError> {
-        self.parts.next().and_then(Fields::read).ok_or_else(|| corrupt("one of its fields makes no sense"))
+    /// Gives the fields of a record, and the values of its group.
+    pub(crate) fn fields_and_group_values(&mut self) -> Result<(Fields, Values), StoreError> {
+        let nonsense = || corrupt("one of its fields makes no sense");
+        let fields = self.parts.next().and_then(Fields::read).ok_or_else(nonsense)?;
+        let stored = fields.state.as_ref().and_then(|packed| StoredState::read(packed, None, None));
+        let generation = stored.ok_or_else(nonsense)?.generation;
+        let group_values = self.parts.next().map_or_else(Values::new, |reply| group_values(reply, generation));
+        Ok((fields, group_values))
     }
 
     pub(crate) fn id(&mut self) -> Result<PublicId, StoreError> {

@@ -59,13 +59,14 @@ scripts! {
     group_read: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP];
     group_clear: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
     group_limit: Reads, [PRELUDE, STATE, RECORD, GROUP];
+    group_update: Writes, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE];
     sweep: Reads, [PRELUDE, DAMAGE, STATE, TRACE];
     namespace_clear: Reads, [];
     namespace_sweep: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
-    handover_prepare: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE];
+    handover_prepare: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP];
     handover_end: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
     handover_activate: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
-    handover_discard: Reads, [PRELUDE, STATE, RECORD, CHANGE];
+    handover_discard: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
     probe: Writes, [PRELUDE];
 }
 

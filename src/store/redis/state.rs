@@ -1,15 +1,20 @@
 //! The state of a record, as the scripts pack it into one field: see state.lua.
 
 use crate::store::call::Nonce;
+use crate::store::key::RecordKey;
 use crate::store::record::RecordInfo;
 use crate::store::state::RecordState;
+use crate::store::update::Update;
 use redis::{FromRedisValue, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The length of a packed state.
 const LENGTH: usize = 58;
-/// The flag of a session whose idle timeout was chosen for it.
+/// The flags: see state.lua.
 const OWN_IDLE_TIMEOUT: u64 = 1;
+const PERSISTENT: u64 = 2;
+const NOT_PERSISTENT: u64 = 4;
+const ALL_FLAGS: u64 = 255;
 
 /// A state as it is stored, with the generation to which the record belongs.
 pub(crate) struct StoredState {
@@ -37,7 +42,8 @@ impl StoredState {
             refreshed_at,
             ends_at,
             idle_timeout,
-            has_own_idle_timeout: flags == OWN_IDLE_TIMEOUT,
+            has_own_idle_timeout: has_own_idle_timeout(flags),
+            persistent: persistence(flags),
             expires_at,
             nonces: Vec::new(),
         };
@@ -50,7 +56,7 @@ impl StoredState {
 /// Reads what a script packed with `info`: see record.lua.
 pub(crate) fn info(packed: &[u8]) -> Option<RecordInfo> {
     let mut numbers = Numbers(packed);
-    let (version, last_nonce) = (numbers.take(5)?, numbers.nonce()?);
+    let (version, flags, last_nonce) = (numbers.take(5)?, numbers.take(1)?, numbers.nonce()?);
     let (created_at, joined_at) = (numbers.time()?, numbers.optional_time()?);
     let (refreshed_at, ends_at, idle_timeout) = (numbers.time()?, numbers.optional_time()?, numbers.duration()?);
     let (expires_at, now) = (numbers.time()?, numbers.time()?);
@@ -65,7 +71,40 @@ pub(crate) fn info(packed: &[u8]) -> Option<RecordInfo> {
         idle_timeout,
         expires_at,
         expires_in,
+        has_own_idle_timeout: has_own_idle_timeout(flags),
+        persistent: persistence(flags),
     })
+}
+
+/// Gives the flags of a session.
+pub(crate) fn flags(has_own_idle_timeout: bool, persistent: Option<bool>) -> u64 {
+    let own_idle_timeout = if has_own_idle_timeout { OWN_IDLE_TIMEOUT } else { 0 };
+    own_idle_timeout | persistent.map_or(0, |yes| if yes { PERSISTENT } else { NOT_PERSISTENT })
+}
+
+/// Gives the flags that stay in an update of the session under `key`, and those that it sets.
+pub(crate) fn changed_flags(update: &Update<'_>, key: &RecordKey<'_>) -> (u64, u64) {
+    let (idle_timeout, persistence) = (update.new_idle_timeout(key), update.new_persistence(key));
+    let mut kept = ALL_FLAGS;
+    if idle_timeout.is_some() {
+        kept &= !OWN_IDLE_TIMEOUT;
+    }
+    if persistence.is_some() {
+        kept &= !(PERSISTENT | NOT_PERSISTENT);
+    }
+    (kept, flags(idle_timeout.is_some_and(|(_, is_own)| is_own), persistence.flatten()))
+}
+
+fn has_own_idle_timeout(flags: u64) -> bool {
+    flags & OWN_IDLE_TIMEOUT != 0
+}
+
+fn persistence(flags: u64) -> Option<bool> {
+    match flags & (PERSISTENT | NOT_PERSISTENT) {
+        PERSISTENT => Some(true),
+        NOT_PERSISTENT => Some(false),
+        _ => None,
+    }
 }
 
 /// Packs the last change of a record: its version and its nonce. After a failover that lost a change, another change

@@ -11,16 +11,12 @@ use crate::store::sqlite::record::Found;
 
 impl Database {
     /// Loads a record. Waits for other writers only if a refresh is due.
-    pub(crate) fn load(
-        &self,
-        key: &RecordKey<'_>,
-        lifetime: &Lifetime,
-        call: &Call,
-    ) -> Result<Loaded, StoreError> {
-        let Found { at, mut record, is_refresh_due } = match self.read(call, |operation| operation.load(key, lifetime))? {
-            Ok(found) => found,
-            Err(reason) => return Ok(Loaded::Ended(reason)),
-        };
+    pub(crate) fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        let Found { at, mut record, is_refresh_due } =
+            match self.read(call, |operation| operation.load(key, lifetime))? {
+                Ok(found) => found,
+                Err(reason) => return Ok(Loaded::Ended(reason)),
+            };
         if is_refresh_due {
             // If the refresh cannot be written, the load still succeeds. The refresh gets half of the time.
             let call = Call { deadline: call.deadline.halfway(), ..*call };

@@ -6,13 +6,15 @@ use crate::support::redis::Redis;
 use crate::support::{builder, cookie, login, rotate, session_with};
 use ::redis::{Cmd, cmd};
 use multi_process_session::store::{
-    Call, GroupKey, Lifetime, NewRecord, Record, RecordInfo, RecordKey, Refusal, Store, Update, Updated,
+    Call, Cleared, Created, GroupKey, GroupUpdate, Lifetime, Loaded, NewRecord, Record, RecordInfo, RecordKey, Refusal,
+    Store, Update, Updated, Values,
 };
 use multi_process_session::{
-    Error, PublicId, RedisStore, Refresh, Session, SessionInfo, SessionManager, SessionManagerBuilder, StoreError,
+    EndReason, Error, PublicId, RedisStore, Refresh, Session, SessionInfo, SessionManager, SessionManagerBuilder,
+    StoreError, StoreErrorKind,
 };
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -57,35 +59,68 @@ impl BothWays {
 }
 
 fn info(info: &RecordInfo) -> String {
-    format!("{} {:?} {} {}", info.version, info.idle_timeout, info.joined_at.is_some(), info.ends_at.is_some())
+    let of_login = (info.joined_at.is_some(), info.ends_at.is_some());
+    let own = (info.has_own_idle_timeout, info.persistent);
+    format!("{} {:?} {of_login:?} {own:?}", info.version, info.idle_timeout)
 }
 
-fn record(record: &Option<Record>) -> String {
-    let Some(record) = record else { return "none".to_owned() };
-    let Record { info: of_record, values, group_name, refreshed, forwarded_to } = record;
-    format!("{} {values:?} {group_name:?} {refreshed} {forwarded_to:?}", info(of_record))
+fn record(loaded: &Loaded) -> String {
+    let Loaded::Record(record) = loaded else { return format!("{loaded:?}") };
+    let Record { info: of_record, values, group_name, group_values, refreshed, forwarded_to } = record;
+    format!("{} {values:?} {group_name:?} {group_values:?} {refreshed} {forwarded_to:?}", info(of_record))
 }
 
 /// The answer to a load, for one that is made a moment later: all of it, except how long the session still lives.
-fn loaded(answer: &Result<Option<Record>, StoreError>) -> String {
+fn loaded(answer: &Result<Loaded, StoreError>) -> String {
     match answer {
-        Ok(Some(found)) => {
+        Ok(Loaded::Record(found)) => {
             let times = RecordInfo { expires_in: Duration::ZERO, ..found.info.clone() };
-            format!("{times:?} {}", record(&Some(found.clone())))
+            format!("{times:?} {}", record(&Loaded::Record(found.clone())))
         }
         answer => format!("{answer:?}"),
     }
 }
 
+/// The id that a session has now, as a load tells it. A damaged session counts as ended.
+fn present_id(answer: &Result<Loaded, StoreError>, key: &RecordKey<'_>) -> Option<PublicId> {
+    match answer {
+        Ok(Loaded::Record(record)) => Some(record.forwarded_to.unwrap_or(key.id)),
+        Ok(Loaded::Ended(_)) => None,
+        Err(error) => {
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
+            None
+        }
+    }
+}
+
 impl Store for BothWays {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
-        self.compare(self.short.create(key, record, call), info, |store| store.create(key, record, call))
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
+        let text = |created: &Created| format!("{} {:?}", info(&created.info), created.ended);
+        self.compare(self.short.create(key, record, call), text, |store| store.create(key, record, call))
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        let short = self.short.peek(key, lifetime, call);
+        assert_eq!(loaded(&short), loaded(&self.long.peek(key, lifetime, call)), "{key:?}");
+        let ids = self.present_ids(&[*key], lifetime, call).unwrap();
+        assert_eq!(ids, [present_id(&short, key)], "{key:?}");
+        self.compare(short, record, |store| store.peek(key, lifetime, call))
+    }
+
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        self.short.present_ids(keys, lifetime, call)
+    }
+
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        let _ = self.peek(key, lifetime, call);
         let short = self.short.load(key, lifetime, call);
         // The script has refreshed the session. After that, there is nothing to compare.
-        if !matches!(&short, Ok(Some(record)) if record.refreshed) {
+        if !matches!(&short, Ok(Loaded::Record(record)) if record.refreshed) {
             assert_eq!(loaded(&short), loaded(&self.long.load(key, lifetime, call)), "{key:?}");
         }
         self.compare(short, record, |store| store.load(key, lifetime, call))
@@ -94,13 +129,15 @@ impl Store for BothWays {
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
         let mut without_copy = *update;
         without_copy.known = None;
-        let text =
-            |updated: &Updated| format!("{} {:?} {:?}", info(&updated.info), updated.totals, updated.forwarded_to);
+        let text = |updated: &Updated| {
+            let Updated { totals, forwarded_to, ended, .. } = updated;
+            format!("{} {totals:?} {forwarded_to:?} {ended:?}", info(&updated.info))
+        };
         self.compare(self.short.update(key, update, call), text, |store| store.update(key, &without_copy, call))
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
-        self.compare(self.short.delete(key, call), bool::to_string, |store| store.delete(key, call))
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+        self.compare(self.short.delete(key, reason, call), bool::to_string, |store| store.delete(key, reason, call))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -111,9 +148,22 @@ impl Store for BothWays {
         self.short.group_len(group, call)
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError> {
         let answer = self.short.clear_group(group, except, call);
-        self.compare(answer, u64::to_string, |store| store.clear_group(group, except, call))
+        let text = |cleared: &Cleared| format!("{} {:?}", cleared.number, cleared.ids.iter().collect::<BTreeSet<_>>());
+        self.compare(answer, text, |store| store.clear_group(group, except, call))
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError> {
+        self.short.group_values(group, call)
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        self.compare(
+            self.short.update_group(group, update, call),
+            |()| String::new(),
+            |store| store.update_group(group, update, call),
+        )
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
@@ -150,16 +200,19 @@ fn stored(redis: &Redis) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
 #[derive(Clone, Debug)]
 enum Op {
     Load { cookie: usize },
+    Peek { cookie: usize },
     Set { key: usize, json: &'static str },
     Increment { key: usize, by: i64 },
     Remove { key: usize },
     Clear,
     SetIdleTimeout,
+    RememberMe { ticked: bool },
     Regenerate { with_grace: bool },
     Join,
     Leave,
     Save,
     ClearOthers,
+    SetInGroup { key: usize },
     LetTimePass { minutes: u32 },
 }
 
@@ -172,6 +225,9 @@ fn op() -> impl Strategy<Value = (usize, Op)> {
     let key = 0..KEYS.len();
     let op = prop_oneof![
         6 => (0..6_usize).prop_map(|cookie| Op::Load { cookie }),
+        2 => (0..6_usize).prop_map(|cookie| Op::Peek { cookie }),
+        1 => any::<bool>().prop_map(|ticked| Op::RememberMe { ticked }),
+        1 => key.clone().prop_map(|key| Op::SetInGroup { key }),
         6 => (key.clone(), json).prop_map(|(key, json)| Op::Set { key, json }),
         4 => (key.clone(), by).prop_map(|(key, by)| Op::Increment { key, by }),
         3 => key.prop_map(|key| Op::Remove { key }),
@@ -215,6 +271,7 @@ fn whatever_happens_both_ways_answer_and_store_the_same() {
 fn step(manager: &SessionManager, session: &mut Session, cookies: &mut Vec<String>, op: &Op, places: &[Place; 2]) {
     match *op {
         Op::Load { cookie } => *session = manager.load(cookies.get(cookie).map(String::as_str)).unwrap(),
+        Op::Peek { cookie } => *session = manager.peek(cookies.get(cookie).map(String::as_str)).unwrap(),
         Op::Set { key, json } => {
             session.set(KEYS[key], &serde_json::from_str::<serde_json::Value>(json).unwrap()).unwrap();
         }
@@ -222,6 +279,7 @@ fn step(manager: &SessionManager, session: &mut Session, cookies: &mut Vec<Strin
         Op::Remove { key } => drop(session.remove(KEYS[key])),
         Op::Clear => session.clear(),
         Op::SetIdleTimeout => session.set_idle_timeout(2 * HOUR),
+        Op::RememberMe { ticked } => session.remember_me(ticked.then_some(2 * HOUR)),
         Op::Regenerate { with_grace: true } => session.regenerate_with_grace(GRACE),
         Op::Regenerate { with_grace: false } => session.regenerate(),
         Op::Join => session.set_group_name("ada"),
@@ -231,6 +289,7 @@ fn step(manager: &SessionManager, session: &mut Session, cookies: &mut Vec<Strin
             Err(Error::Store(error)) => panic!("{error}"),
             Err(_) => *session = manager.load(cookies.last().map(String::as_str)).unwrap(),
         },
+        Op::SetInGroup { key } => manager.group("ada").set_value(KEYS[key], &1).unwrap(),
         Op::ClearOthers => drop(manager.group("ada").clear_except(session).unwrap()),
         Op::LetTimePass { minutes } => {
             places.iter().for_each(|place| place.let_time_pass_for_all(minutes * MINUTE + Duration::from_secs(5)));

@@ -1,7 +1,7 @@
 -- Ends all sessions of a group but one, in a single step: a session is alive only while it is a member. The records of
 -- the ended sessions are removed afterwards, by sweep.lua.
 -- KEYS: generation
---       members, order of joining
+--       members, order of joining, values
 --       ended set
 --       own key of the record that stays, if one does
 -- ARGV: nonce
@@ -10,7 +10,7 @@
 --       how long the ended set lives (ms)
 -- Reply: 'ok', number of sessions that have ended, list of their ids
 --        'forward', id, version in which the id of the record that was to stay was replaced
-local _, members, joined, ended, stays = unpack(KEYS)
+local _, members, joined, _, ended, stays = unpack(KEYS)
 local replaced_in, most, ended_set_lifetime = unpack(ARGV, 2, 4)
 
 local packed, graces_ended

@@ -1,6 +1,6 @@
 -- Reads sessions of a group, until the reply is large enough.
 -- KEYS: generation
---       members, order of joining
+--       members, order of joining, values
 --       own key of each record
 -- ARGV: nonce
 --       after how many bytes of values to stop
@@ -12,14 +12,14 @@ local bytes_left = tonumber(ARGV[2])
 local first_field, last_field = list_at(3, 1)
 
 local sessions, looked_at, of_generation = {}, 0, present_generation()
-for at = 4, #KEYS do
+for at = 5, #KEYS do
   local key = KEYS[at]
   local id = key:sub(-ID_LENGTH)
   local expires_at = redis.call('ZSCORE', members, id)
-  local own_fields = expires_at and call_or_nil('HMGET', key, 's', 'g')
-  local packed, group = unpack(own_fields or {})
+  local own_fields = expires_at and call_or_nil('HMGET', key, 's', 'g', 'p')
+  local packed, group, prepared = unpack(own_fields or {})
   if packed and #packed == STATE_LENGTH and unpack_state(packed).generation == of_generation
-    and read_integer(expires_at) then
+    and read_integer(expires_at) and not prepared then
     local values = {}
     for from = first_field, last_field, CHUNK do
       for _, value in ipairs(redis.call('HMGET', key, unpack(ARGV, from, math.min(from + CHUNK - 1, last_field)))) do

@@ -6,16 +6,15 @@
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
 --       whether the session joins a group (0 or 1), limit of the group ('' for none)
 --       how long the ended set lives (ms)
---       whether the session keeps an idle timeout of its own (0 or 1)
 --       when its absolute timeout began (ms)
 --       when the session expires, if it was never loaded (ms; '' if it was loaded)
 --       list of the four fields of nonces that the other record had
 --       list of the fields that were incremented
 -- Reply: 'ok', info, list of the totals, list of ids that the limit has ended, whether others are still to end
 --        'gone'
-local record, ended_key, lifetime = record_at(2), KEYS[5], lifetime_at(2)
-local joins, limit, ended_set_lifetime, has_own_idle_timeout, began_at, unconfirmed_until = unpack(ARGV, 5, 10)
-local first_nonces, last_nonces = list_at(11, 1)
+local record, ended_key, lifetime = record_at(2), KEYS[6], lifetime_at(2)
+local joins, limit, ended_set_lifetime, began_at, unconfirmed_until = unpack(ARGV, 5, 9)
+local first_nonces, last_nonces = list_at(10, 1)
 local first_total, last_total = list_at(last_nonces + 1, 1)
 
 local s, p, g, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 'p', 'g', 'n0', 'n1', 'n2', 'n3'))
@@ -23,7 +22,7 @@ local later = { n0 or '', n1 or '', n2 or '', n3 or '' }
 if not s or not knows_call(s:sub(-NONCE_LENGTH), later) then
   return { nonce, 'gone' }
 end
-local ended, more = {}, 0
+local ended, more = ended_key and ended_ids(ended_key) or {}, 0
 if p then
   if #s ~= STATE_LENGTH then
     return { nonce, 'corrupt' }
@@ -38,9 +37,6 @@ if p then
   for number = 0, 3 do
     local nonces = (ARGV[first_nonces + number] .. later[number + 1]):sub(-8 * NONCE_LENGTH)
     redis.call('HSET', record.key, 'n' .. number, nonces)
-  end
-  if has_own_idle_timeout == '1' then
-    state.flags = OWN_IDLE_TIMEOUT
   end
   redis.call('HDEL', record.key, 'p')
   if joins == '1' then

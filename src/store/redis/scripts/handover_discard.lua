@@ -8,5 +8,6 @@ local record = record_at(2)
 local packed, is_prepared, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 'p', 'n0', 'n1', 'n2', 'n3'))
 if is_prepared and packed and knows_call(packed:sub(-NONCE_LENGTH), { n0, n1, n2, n3 }) then
   redis.call('UNLINK', record.key)
+  leave_group(record)
 end
 return { nonce, 'ok' }

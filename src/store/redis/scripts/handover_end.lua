@@ -10,8 +10,8 @@
 --       trail: how long the old id still ends the session (ms; '' for none)
 --       new id
 --       how long the trace lives (ms)
--- Reply: 'ok', list of the record's four fields of nonces, whether its idle timeout is the session's own, when its
---        absolute timeout began (ms), when it expires, if it was never loaded (ms; '' if it was loaded)
+-- Reply: 'ok', list of the record's four fields of nonces, when its absolute timeout began (ms), when it expires, if it
+--        was never loaded (ms; '' if it was loaded)
 --        'changed': the record was changed since
 --        'gone'
 local record, lifetime = record_at(2), lifetime_at(2)
@@ -19,10 +19,10 @@ local last_change, grace, trail, new_id, trace_lifetime = unpack(ARGV, 5, 9)
 
 local state, refusal = live_state(record, lifetime)
 if not state then
-  local s, t, o, b, l = unpack(redis.call('HMGET', record.key, 's', 't', 'o', 'b', 'l'))
+  local s, t, b, l = unpack(redis.call('HMGET', record.key, 's', 't', 'b', 'l'))
   if t == nonce and not s then
     write_for_wait(record)
-    return { nonce, 'ok', record.nonces, o == '1' and 1 or 0, b or '', l or '' }
+    return { nonce, 'ok', record.nonces, b or '', l or '' }
   end
   return { nonce, refusal == 'forward' and 'gone' or refusal }
 elseif last_change ~= state.packed:sub(1, 5) .. state.nonce then
@@ -36,12 +36,9 @@ redis.call('HSET', record.key, 't', nonce) -- THE FIRST WRITE adds: a full memor
 leave_group(record)
 redis.call('UNLINK', record.key)
 local unconfirmed_until = state.refreshed_at == 0 and string.format('%.0f', state.expires_at) or ''
-local began_at, is_own = string.format('%.0f', state.began_at), state.flags == OWN_IDLE_TIMEOUT
-redis.call('HSET', record.key, 't', nonce, 'n0', record.nonces[1], 'n1', record.nonces[2], 'n2', record.nonces[3],
-  'n3', record.nonces[4], 'b', began_at)
-if is_own then
-  redis.call('HSET', record.key, 'o', 1)
-end
+local began_at = string.format('%.0f', state.began_at)
+redis.call('HSET', record.key, 't', nonce, 'r', 'n', 'n0', record.nonces[1], 'n1', record.nonces[2], 'n2',
+  record.nonces[3], 'n3', record.nonces[4], 'b', began_at)
 if unconfirmed_until ~= '' then
   redis.call('HSET', record.key, 'l', unconfirmed_until)
 end
@@ -51,4 +48,4 @@ if trail ~= '' then
   trace_lifetime = math.max(trace_lifetime, grace, trail)
 end
 redis.call('PEXPIRE', record.key, trace_lifetime)
-return { nonce, 'ok', record.nonces, is_own and 1 or 0, began_at, unconfirmed_until }
+return { nonce, 'ok', record.nonces, began_at, unconfirmed_until }

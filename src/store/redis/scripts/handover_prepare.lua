@@ -1,22 +1,24 @@
--- Prepares a record that comes from another slot. Until handover_activate.lua runs, no client knows its id, it is not a
--- member of its group, and it expires soon.
+-- Prepares a record that comes from another slot. Until handover_activate.lua runs, no client knows its id, and it
+-- expires soon. It is not a member of its group yet, with one exception: if a login beyond the limit is refused, the
+-- prepared record is a member already, so that no other login can take its place.
 -- KEYS: generation
 --       record
 -- ARGV: nonce
 --       version, created at (ms), ends at the latest (ms; '' for never), idle timeout (ms)
---       whether the update has chosen that idle timeout for this session (0 or 1)
+--       flags: see state.lua
 --       number and size of the values
 --       how long the prepared record lives (ms)
---       whether it joins a group (0 or 1), the group's name
+--       whether it joins a group (0 or 1), the group's name, limit at which it is refused ('' for none)
 --       list of the values: field, JSON text
 -- Reply: 'ok'
 --        'activated': an earlier attempt of this call has activated the record
 --        'exists'
+--        'too many sessions'
 --        'gone': the record of an earlier attempt has ended or has another id, or the namespace was cleared
 local record = record_at(2)
-local version, created_at, ends_at, idle_timeout, has_own_idle_timeout = unpack(ARGV, 2, 6)
-local number, size, prepared_lifetime, joins, group_name = unpack(ARGV, 7, 11)
-local first_value, last_value = list_at(12, 2)
+local version, created_at, ends_at, idle_timeout, flags = unpack(ARGV, 2, 6)
+local number, size, prepared_lifetime, joins, group_name, refuses_at = unpack(ARGV, 7, 12)
+local first_value, last_value = list_at(13, 2)
 
 check_group(record)
 if redis.call('EXISTS', record.key) == 1 then
@@ -35,13 +37,17 @@ local cleared = read_integer(call_or_nil('HGET', generation_key, 'cleared'))
 if cleared and tonumber(created_at) <= cleared then
   return { nonce, 'gone' } -- The namespace is being cleared, and the slot of the old record comes later.
 end
+if joins == '1' and refuses_at ~= '' and is_full(record, tonumber(refuses_at), record.id) then
+  return { nonce, 'too many sessions' }
+end
 -- With a grace, the old id leads to this record from handover_end.lua on, before the record is activated. That does no
 -- harm.
-local writes = { 'p', version, 's', pack_state({
-  version = version, flags = has_own_idle_timeout == '1' and OWN_IDLE_TIMEOUT or 0, keys = number, bytes = size,
-  created_at = created_at, refreshed_at = now, expires_at = now + prepared_lifetime, ends_at = tonumber(ends_at) or 0,
-  idle_timeout = idle_timeout, generation = generation_or_new(), nonce = nonce,
-}) }
+local state = {
+  version = version, flags = flags, keys = number, bytes = size, created_at = created_at, refreshed_at = now,
+  expires_at = now + prepared_lifetime, ends_at = tonumber(ends_at) or 0, idle_timeout = idle_timeout,
+  generation = generation_or_new(), nonce = nonce,
+}
+local writes = { 'p', version, 's', pack_state(state) }
 if joins == '1' then
   writes[5], writes[6] = 'g', struct.pack('>I6', now) .. group_name
 end
@@ -50,4 +56,7 @@ for at = first_value, last_value do
 end
 in_chunks('HSET', record.key, writes, 1, #writes)
 redis.call('PEXPIRE', record.key, prepared_lifetime)
+if joins == '1' and refuses_at ~= '' then
+  join(record, state)
+end
 return { nonce, 'ok' }

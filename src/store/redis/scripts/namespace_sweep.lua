@@ -11,8 +11,12 @@ for at = 2, #KEYS do
   local key = KEYS[at]
   local kind = redis.call('TYPE', key).ok
   if kind == 'hash' then
-    local packed = redis.call('HGET', key, 's')
-    if packed and not (#packed == STATE_LENGTH and unpack_state(packed).generation == of_generation) then
+    local packed, of_values = unpack(redis.call('HMGET', key, 's', 'o'))
+    if of_values then
+      if struct.unpack('>I7', of_values .. '       ') ~= of_generation then
+        redis.call('UNLINK', key)
+      end
+    elseif packed and not (#packed == STATE_LENGTH and unpack_state(packed).generation == of_generation) then
       remove_record(key, trace_lifetime)
     end
   elseif kind == 'zset' and not is_of_generation(key:gsub(':joined$', ''), of_generation) then

@@ -18,14 +18,18 @@
 --     m       version in which the id was replaced
 --   A TRACE, under an id whose session has ended or was handed over.
 --     t       nonce of the call that ended it
+--     r       reason of the end, a letter: see end_reason.rs
 --     n0 to n3, b   of the record that was handed over; here b is always set
---     o       1 if that record had an idle timeout of its own
 --     l       expires at; only if the session was never loaded
 --
 -- A GROUP is two sorted sets of ids. The members have the expiry as their score. The other set has the same ids, with
 -- the time of joining as the score (microseconds since 1970, each time different). Both may hold ids that have expired.
 -- A session in a group is alive only while it is a member. One member is not an id: 'generation', whose score is minus
 -- the generation. An ENDED SET holds the sessions of a group that one call has ended, until their records are removed.
+-- The VALUES of a group are a hash. It expires when the member that expires last does, or later.
+--   ":key"    value, as JSON text
+--   o         generation of the namespace, packed as 7 bytes: values of another generation do not count
+--   n         nonces of the last eight calls that changed it
 --
 -- A GENERATION is the time when the first session of a namespace was created (microseconds since 1970), in a hash under
 -- a key of its own. Records and groups of another generation have ended. So all sessions end when that key is removed.

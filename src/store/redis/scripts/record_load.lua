@@ -4,19 +4,36 @@
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
 --       version in which the earliest id that leads to this record was replaced ('' if there is none)
--- Reply: 'ok' or 'refreshed', info, fields and values by turns
---        'not refreshed', error of Redis, info, fields and values by turns
---        'gone'
+--       whether the life stays as it is (0 or 1)
+-- Reply: 'ok' or 'refreshed', info, fields and values by turns, those of the group's values
+--        'not refreshed', error of Redis, and then the same
+--        'gone', reason
 --        'forward', id, version in which the id was replaced
-local record, lifetime, replaced_in = record_at(2), lifetime_at(2), tonumber(ARGV[5])
+local record, lifetime, replaced_in, peeks = record_at(2), lifetime_at(2), tonumber(ARGV[5]), ARGV[6]
+
+-- Gives the reason why the session has ended.
+local function reason()
+  local s, r, f = unpack(redis.call('HMGET', record.key, 's', 'r', 'f'))
+  if not s then
+    return r or f and 'n' or 'x'
+  end
+  local state = unpack_state(s)
+  if state.expires_at <= now then
+    return 'x'
+  end
+  return not is_current(record, state.generation) and 'e' or replaced_in and 'n' or 'x'
+end
 
 local state, refusal, id, version = live_state(record, lifetime, replaced_in)
-if not state then
+if refusal == 'gone' then
+  return { nonce, refusal, reason() }
+elseif not state then
   return { nonce, refusal, id, version }
 elseif state.is_prepared and not replaced_in then
-  return { nonce, 'gone' } -- No client knows this id yet. Only an old id in its grace leads here.
+  return { nonce, 'gone', 'x' } -- No client knows this id yet. Only an old id in its grace leads here.
 end
 local fields = redis.call('HGETALL', record.key)
+local group_values = record.values and redis.call('HGETALL', record.values) or {}
 
 local expires_at, refreshed_at = state.expires_at, state.refreshed_at
 local full = full_life(state, lifetime.refresh_interval)
@@ -24,8 +41,8 @@ local is_used_up = lifetime.refresh_interval >= 0 and expires_at < now + state.i
 -- The life is too long if the clock was put back, or if the timeouts are stricter now.
 local is_too_long = expires_at > full_life(state, math.huge)
 local is_due = refreshed_at == 0 or is_used_up or is_too_long or now - refreshed_at >= LONGEST_WITHOUT_REFRESH
-if not is_due or state.is_prepared then
-  return { nonce, 'ok', info(state), fields }
+if not is_due or state.is_prepared or peeks == '1' then
+  return { nonce, 'ok', info(state), fields, group_values }
 end
 
 if lifetime.refresh_interval < 0 then
@@ -44,7 +61,7 @@ else
   written = redis.pcall('PEXPIREAT', record.key, full)
 end
 if type(written) ~= 'number' then
-  return { nonce, 'not refreshed', written.err, before, fields }
+  return { nonce, 'not refreshed', written.err, before, fields, group_values }
 end
 redis.call('HSET', record.key, 's', pack_state(state))
 if state.is_clock_put_back then
@@ -54,4 +71,4 @@ if record.members then
   redis.call('PEXPIREAT', record.key, full)
   expire_with_members(record, full)
 end
-return { nonce, 'refreshed', info(state), fields }
+return { nonce, 'refreshed', info(state), fields, group_values }

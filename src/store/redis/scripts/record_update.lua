@@ -22,10 +22,11 @@
 -- refresh interval (ms; NEVER for never), idle timeout (ms), absolute timeout (ms; 0 for none),
 -- version in which the earliest id that leads to this record was replaced (0 if there is none),
 -- whether a record of an earlier id knows the call (0 or 1), expected version (0 for any),
--- limits for the number and the size of the values, new idle timeout of the session's own (ms; 0 for none)
-local SLOW_ARGUMENTS, NEVER = '>I6I6I6I5BI5I4I5I6', 2 ^ 48 - 1
+-- limits for the number and the size of the values, new idle timeout (ms; 0 if it stays),
+-- flags that stay, new flags: see state.lua
+local SLOW_ARGUMENTS, NEVER = '>I6I6I6I5BI5I4I5I6BB', 2 ^ 48 - 1
 local refresh_interval, idle_timeout, absolute_timeout, replaced_in, is_repeated, expected, most_keys, most_bytes,
-  new_idle_timeout = struct.unpack(SLOW_ARGUMENTS, ARGV[7])
+  new_idle_timeout, kept_flags, new_flags = struct.unpack(SLOW_ARGUMENTS, ARGV[7])
 local lifetime = {
   refresh_interval = refresh_interval < NEVER and refresh_interval or -1, idle_timeout = idle_timeout,
   absolute_timeout = absolute_timeout > 0 and absolute_timeout or nil,
@@ -49,10 +50,12 @@ end
 local writes, totals = check_changes(record, state, changes, most_keys, most_bytes)
 if not writes then
   return totals
-elseif new_idle_timeout == 0 then
+end
+state.flags = bit.bor(bit.band(state.flags, kept_flags), new_flags)
+if new_idle_timeout == 0 then
   write_changes(record, changes, writes, repack_state(state))
 else
-  state.idle_timeout, state.flags = new_idle_timeout, OWN_IDLE_TIMEOUT
+  state.idle_timeout = new_idle_timeout
   if state.is_prepared then -- It gets its life when it is activated.
     write_changes(record, changes, writes, pack_state(state))
   else

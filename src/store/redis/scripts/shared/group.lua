@@ -61,12 +61,26 @@ local function keep_latest(record, limit, ended_set)
   return true
 end
 
+-- Says whether a group has as many live sessions as its limit, besides the session with the id `own_id`.
+local function is_full(record, limit, own_id)
+  if not is_of_generation(record.members, present_generation()) then
+    return false
+  end
+  local own = tonumber(redis.call('ZSCORE', record.members, own_id) or 0) >= now and 1 or 0
+  return redis.call('ZCOUNT', record.members, now, '+inf') - own >= limit
+end
+
+-- Gives up to BATCH ids of live sessions that a call has ended.
+local function ended_ids(ended_set_key)
+  return redis.call('ZRANGEBYSCORE', ended_set_key, now, '+inf', 'LIMIT', 0, BATCH)
+end
+
 -- Ends the sessions that joined first, until the group of the record has no more than `limit`. The record's own session
--- stays. Gives up to BATCH ids of sessions that have ended. If more have ended, the others are in the ended set, for
--- sweep.lua. The second result is 1 if more sessions have to end: then the limit is above LARGEST_LIMIT, and more than
--- BATCH sessions are over it.
+-- stays. The ended set gets those that have ended, for sweep.lua, and for a repeated call. Gives up to BATCH of their
+-- ids. The second result is 1 if more sessions have to end: then the limit is above LARGEST_LIMIT, and more than BATCH
+-- sessions are over it.
 local function enforce_limit(record, limit, ended_set)
-  local live, gone = {}, {}
+  local live, gone, scores = {}, {}, {}
   local excess = redis.call('ZCOUNT', record.members, now, '+inf') - limit
   if excess <= 0 then
     return {}, 0
@@ -79,6 +93,7 @@ local function enforce_limit(record, limit, ended_set)
       elseif #live < excess and id ~= record.id
         and not (only_those_without_order and redis.call('ZSCORE', record.joined, id)) then
         live[#live + 1] = id
+        scores[#scores + 1], scores[#scores + 2] = expires_at, id
       end
     end
   end
@@ -92,10 +107,14 @@ local function enforce_limit(record, limit, ended_set)
     end
   end
   if #live < excess and limit <= LARGEST_LIMIT and keep_latest(record, limit, ended_set) then
-    return redis.call('ZRANGE', ended_set.key, 0, BATCH - 1), 0
+    return ended_ids(ended_set.key), 0
   end
   remove_members(record, gone)
   remove_members(record, live)
+  if #live > 0 then
+    in_chunks('ZADD', ended_set.key, scores, 1, #scores)
+    redis.call('PEXPIRE', ended_set.key, ended_set.lifetime)
+  end
   return live, #live < excess and #live + #gone > 0 and 1 or 0
 end
 

@@ -6,14 +6,14 @@ local LONGEST_TIMEOUT, LONGEST_GRACE, LONGEST_WITHOUT_REFRESH = 3153600000000, 3
 
 local generation_key = KEYS[1]
 
--- Takes the keys of a record from KEYS: its own key and the two keys of its group. Without a group, its own key comes
--- three times, or once if it is the last key.
+-- Takes the keys of a record from KEYS: its own key and the three keys of its group (members, order of joining,
+-- values). Without a group, its own key comes four times, or once if it is the last key.
 local function record_at(first)
-  local key, members, joined = unpack(KEYS, first, first + 2)
+  local key, members, joined, values = unpack(KEYS, first, first + 3)
   if members == key then
-    members, joined = nil, nil
+    members, joined, values = nil, nil, nil
   end
-  return { key = key, id = key:sub(-ID_LENGTH), members = members, joined = joined }
+  return { key = key, id = key:sub(-ID_LENGTH), members = members, joined = joined, values = values }
 end
 
 -- Takes the settings of a call from ARGV: refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout
@@ -77,7 +77,7 @@ local function live_state(record, lifetime, replaced_in)
   state.began_at = tonumber(b) or state.joined_at or state.created_at
   -- A load within the refresh interval does not refresh. So the last use may be that much later than the last refresh.
   local longest_interval = math.floor(state.idle_timeout / 100)
-  if state.flags ~= OWN_IDLE_TIMEOUT then
+  if state.flags % 2 ~= OWN_IDLE_TIMEOUT then
     state.idle_timeout = math.min(state.idle_timeout, lifetime.idle_timeout)
   end
   if state.began_at > now then
@@ -106,19 +106,23 @@ local function full_life(state, refresh_interval)
   return math.max(at, now + 1)
 end
 
--- Gives the state of a record for a reply, packed: version, nonce of the last change, created at, joined at (0 for
--- never), refreshed at, ends at the latest (0 for never), idle timeout, expires at, now.
+-- Gives the state of a record for a reply, packed: version, flags, nonce of the last change, created at, joined at (0
+-- for never), refreshed at, ends at the latest (0 for never), idle timeout, expires at, now.
 local function info(state)
-  return struct.pack('>I5c8I6I6I6I6I6I6I6', state.version, state.nonce, state.created_at, state.joined_at or 0,
-    state.refreshed_at > 0 and state.refreshed_at or state.created_at, state.ends_at, state.idle_timeout,
+  return struct.pack('>I5Bc8I6I6I6I6I6I6I6', state.version, state.flags, state.nonce, state.created_at,
+    state.joined_at or 0, state.refreshed_at > 0 and state.refreshed_at or state.created_at, state.ends_at, state.idle_timeout,
     math.min(state.expires_at, full_life(state, math.huge)), now)
 end
 
--- Makes the two sets of a group expire together with the member that expires last.
+-- Makes the two sets of a group expire together with the member that expires last, and its values not before.
 local function expire_with_members(record, at)
   local last = read_integer(redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]) or at
   redis.call('PEXPIREAT', record.members, last)
   redis.call('PEXPIREAT', record.joined, last)
+  local values_left = redis.call('PTTL', record.values)
+  if values_left >= 0 and values_left < last - now then
+    redis.call('PEXPIREAT', record.values, last)
+  end
 end
 
 -- Sets the expiry of a record, and of its membership, to `state.expires_at`.

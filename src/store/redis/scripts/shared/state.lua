@@ -6,7 +6,8 @@
 --   ends at the latest (0 for never), idle timeout (ms)
 --   generation to which the record belongs, nonce of the last call that changed it
 local STATE, STATE_LENGTH = '>I5BI3I4I6I6I6I6I6I7c8', 58
--- The flag of a session whose idle timeout was chosen for it.
+-- The flags: 1 if the idle timeout was chosen for this session, 2 if its cookie outlives the browser, 4 if its cookie
+-- does not. Without 2 and 4, the settings decide about the cookie.
 local OWN_IDLE_TIMEOUT = 1
 
 -- Takes a packed state apart. It has to be of the right length.

@@ -8,11 +8,11 @@ local function write_and_remove(key)
   redis.call('UNLINK', key)
 end
 
--- Removes the record under a key, and gives the size of its values. If the record was created or refreshed less than
--- `trace_lifetime` ago (ms), leaves a trace: a late copy of the call that made the record must not make it again. If
--- the key has a forward too, keeps the forward's id: a late copy of the call that ends the session has to find the
--- session.
-local function remove_record(key, trace_lifetime)
+-- Removes the record under a key, and gives the size of its values. Leaves a trace with the reason: a late copy of the
+-- call that made the record must not make it again, and the client's next request learns the reason. Without a reason,
+-- leaves a trace only if the record was created or refreshed less than `trace_lifetime` ago (ms). If the key has a
+-- forward too, keeps the forward's id: a late copy of the call that ends the session has to find the session.
+local function remove_record(key, trace_lifetime, reason)
   local s, t, f = unpack(call_or_nil('HMGET', key, 's', 't', 'f') or {})
   if not s and (t or f) then
     if redis.call('PTTL', key) < trace_lifetime then
@@ -22,8 +22,9 @@ local function remove_record(key, trace_lifetime)
   end
   local state = s and #s == STATE_LENGTH and unpack_state(s) or { created_at = 0, refreshed_at = 0, bytes = 0 }
   local was_there = redis.call('UNLINK', key) == 1
-  if f or now - math.max(state.created_at, state.refreshed_at) < trace_lifetime then
-    redis.call('HSET', key, 't', nonce)
+  local is_young = now - math.max(state.created_at, state.refreshed_at) < trace_lifetime
+  if f or is_young or reason and was_there then
+    redis.call('HSET', key, 't', nonce, 'r', reason or 'e')
     if f then
       redis.call('HSET', key, 'f', f)
     end
