@@ -421,8 +421,8 @@ impl SessionManagerBuilder {
     ///
     /// This holds for all sessions that choose nothing else: see
     /// [`Session::remember_me`](crate::Session::remember_me) and
-    /// [`Session::set_persistent`](crate::Session::set_persistent). With `false`, the cookie is deleted when the browser
-    /// is closed. In the store, the session lives until its timeout either way.
+    /// [`Session::set_persistent`](crate::Session::set_persistent). With `false`, the cookie is deleted when the
+    /// browser is closed. In the store, the session lives until its timeout either way.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self

@@ -24,8 +24,9 @@
 //! [`GroupUpdate`] and [`Lifetime`]. So is [`Refusal`], because a store makes refusals and need not read them.
 //!
 //! The types that a store makes or keeps are exhaustive: [`Created`], [`Loaded`], [`Record`], [`RecordInfo`],
-//! [`Updated`], [`Cleared`], [`RecordState`] and [`Size`]. If one of them gets a new field, a store that does not fill that field must not compile. The same holds
-//! for [`Change`]: a store that does not know a kind of change would lose it.
+//! [`Updated`], [`Cleared`], [`RecordState`] and [`Size`]. If one of them gets a new field, a store that does not fill
+//! that field must not compile. The same holds for [`Change`]: a store that does not know a kind of change would lose
+//! it.
 
 pub(crate) mod call;
 #[cfg(feature = "contract")]
@@ -161,7 +162,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// follows an old key during its grace, and writes nothing.
     ///
     /// # Errors
-    /// A [`StoreError`]. A damaged record is not an error: its session counts as ended.
+    /// A [`StoreError`]. A damaged record is not an error. Its session may count as alive or as ended.
     fn present_ids(
         &self,
         keys: &[RecordKey<'_>],
@@ -195,8 +196,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn group_len(&self, group: &GroupKey<'_>, call: &Call) -> Result<usize, StoreError>;
 
-    /// Ends all sessions of a group, except the session `except`, if given. `except` may be an old id of the session, as
-    /// long as that id is in its grace.
+    /// Ends all sessions of a group, except the session `except`, if given. `except` may be an old id of the session,
+    /// as long as that id is in its grace.
     ///
     /// # Errors
     /// A [`StoreError`].

@@ -101,8 +101,8 @@ impl Session {
     /// Default: what [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group) and
     /// [`at_limit`](crate::SessionManagerBuilder::at_limit) say for all logins.
     ///
-    /// Call it before [`save`](Session::save), together with [`set_group_name`](Session::set_group_name). A number below
-    /// 1 counts as 1, and one above 100,000 as 100,000.
+    /// Call it before [`save`](Session::save), together with [`set_group_name`](Session::set_group_name). A number
+    /// below 1 counts as 1, and one above 100,000 as 100,000.
     ///
     /// # Examples
     /// ```
@@ -143,9 +143,9 @@ impl Session {
     /// another user are never kept.
     ///
     /// # Security
-    /// Do not call this at a login if an attacker may have planted the id from before the login. Whoever has that id can
-    /// get a form token of it, and for the grace that token would be good for the user's session. The default cookie
-    /// (`__Host-`) cannot be planted. A cookie with a domain, and one without `Secure`, can.
+    /// Do not call this at a login if an attacker may have planted the id from before the login. Whoever has that id
+    /// can get a form token of it, and for the grace that token would be good for the user's session. The default
+    /// cookie (`__Host-`) cannot be planted. A cookie with a domain, and one without `Secure`, can.
     pub fn keep_forms_for(&mut self, grace: Duration) {
         self.edit().forms_grace = Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE));
     }

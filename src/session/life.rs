@@ -20,8 +20,8 @@ impl Session {
     /// Default: what [`persistent`](crate::SessionManagerBuilder::persistent) says for all sessions.
     ///
     /// The session keeps this through refreshes, new ids and a change of the secret. Like an [idle timeout of its
-    /// own](Session::set_idle_timeout), it ends when the session leaves its group. A bearer token has no cookie, so this
-    /// changes nothing for it.
+    /// own](Session::set_idle_timeout), it ends when the session leaves its group. A bearer token has no cookie, so
+    /// this changes nothing for it.
     pub fn set_persistent(&mut self, persistent: bool) {
         self.edit().changes.persistent = Some(Some(persistent));
     }

@@ -41,8 +41,8 @@ impl Entry {
 
     /// Gives the entry as JSON text, for stores that keep text. [`from_json`](Entry::from_json) reads it.
     ///
-    /// The text is an object with one field, `record`, `forward`, `trace` or `group_values`, which tells the kind of the
-    /// entry:
+    /// The text is an object with one field, which tells the kind of the entry: `record`, `forward`, `trace` or
+    /// `group_values`.
     /// ```json
     /// {"trace": {"nonce": "YWJjZGVmZ2g", "reason": "o", "ends_at": 1700000000000000000}}
     /// ```

@@ -91,6 +91,8 @@ impl RecordState {
     /// Gives the state of the record for an answer.
     #[must_use]
     pub fn info(&self, now: SystemTime) -> RecordInfo {
+        // The clock may have been put back, or the timeouts have become stricter.
+        let expires_at = self.expires_at.min(self.full_life(LONGEST_REFRESH, now));
         RecordInfo {
             version: self.version,
             last_nonce: self.nonces.first_chunk().copied().unwrap_or_default(),
@@ -99,8 +101,8 @@ impl RecordState {
             refreshed_at: self.refreshed_at.unwrap_or(self.created_at),
             ends_at: self.ends_at,
             idle_timeout: self.idle_timeout,
-            expires_at: self.expires_at,
-            expires_in: self.expires_at.duration_since(now).unwrap_or_default(),
+            expires_at,
+            expires_in: expires_at.duration_since(now).unwrap_or_default(),
             has_own_idle_timeout: self.has_own_idle_timeout,
             persistent: self.persistent,
         }

@@ -112,8 +112,8 @@ pub fn logins_of_all_processes_keep_the_limit(subject: &dyn SharedSubject) {
         subject.in_processes(LOGINS, &|number| {
             let store = &*subject.open();
             let changes = changes([]);
-            let login = Update { new_key: Some(fresh_in(&group)), join: Some(join), ..update_of(&changes) };
             for _ in 0..2 {
+                let login = Update { new_key: Some(fresh_in(&group)), join: Some(join), ..update_of(&changes) };
                 match store.update(&visitors[number], &login, &call()) {
                     Ok(_) | Err(Refusal::Gone) => {}
                     Err(Refusal::TooManySessions { .. }) if refuses => {}

@@ -81,7 +81,7 @@ impl<'a> Operation<'a> {
         let refreshed = match reply.status() {
             "ok" | "not refreshed" => false,
             "refreshed" => true,
-            "gone" => return Ok(Loaded::Ended(EndReason::of_letter(reply.text()?.as_bytes()))),
+            "gone" => return Ok(Loaded::Ended(reply.end_reason())),
             _ => return Err(reply.unexpected()),
         };
         let info = reply.info()?;

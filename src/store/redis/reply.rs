@@ -1,5 +1,6 @@
 //! The replies of the scripts, read in order as the scripts list them.
 
+use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::store::call::Nonce;
@@ -75,6 +76,11 @@ impl Reply {
 
     pub(crate) fn text(&mut self) -> Result<String, StoreError> {
         self.parts.next().and_then(text).ok_or_else(|| corrupt("a text is missing"))
+    }
+
+    /// Gives the reason why a session has ended.
+    pub(crate) fn end_reason(&mut self) -> EndReason {
+        self.parts.next().and_then(bytes).map_or(EndReason::Expired, |letter| EndReason::of_letter(&letter))
     }
 
     /// Gives the key of a value, whose hash field is the key with a colon before it.

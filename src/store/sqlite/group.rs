@@ -81,6 +81,7 @@ impl Operation<'_> {
             Some(id) => Some(present_key(&transaction, &group.session(id), Purpose::Use, now)?),
             None => None,
         };
+        let before = len(&transaction, group, now)?;
         let mut ids = ids(&transaction, group, now)?;
         let old_serial: Option<i64> = transaction
             .prepare_cached("DELETE FROM groups WHERE tag = ?1 RETURNING serial")?
@@ -94,11 +95,12 @@ impl Operation<'_> {
                 transaction.prepare_cached("DELETE FROM groups WHERE serial = ?1")?.execute([new_serial])?;
             }
         }
-        let stays: Option<PublicId> = self::ids(&transaction, group, now)?.pop();
+        let after = len(&transaction, group, now)?;
+        let stays = self::ids(&transaction, group, now)?;
         transaction.commit()?;
-        ids.retain(|id| Some(*id) != stays);
+        ids.retain(|id| !stays.contains(id));
         let remains = old_serial.map(|serial| Remains::Group(serial, EndReason::LoggedOutElsewhere));
-        Ok((Cleared { number: ids.len() as u64, ids }, remains))
+        Ok((Cleared { number: before.saturating_sub(after) as u64, ids }, remains))
     }
 
     /// Ends the sessions that joined first, until the group has no more live sessions than its limit. The session of
@@ -116,15 +118,16 @@ impl Operation<'_> {
         let Some(limit) = join.and_then(|join| join.limit) else { return Ok((Vec::new(), None)) };
         let others = i64::try_from(limit.sessions).unwrap_or(i64::MAX).saturating_sub(1);
         let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT -1 OFFSET ?4"))?;
-        let surplus: Vec<(i64, PublicId)> = statement
+        let surplus: Vec<(i64, Option<PublicId>)> = statement
             .query_map(params![tag(key), key.id.as_bytes(), milliseconds(now), others], |row| {
-                Ok((row.get(0)?, PublicId::from_bytes(row.get(1)?)))
+                // The id may be damaged.
+                Ok((row.get(0)?, row.get(1).ok().map(PublicId::from_bytes)))
             })?
             .collect::<Result<_, _>>()?;
         if let (Some(limit), false) = (limit.refuses_at(), surplus.is_empty()) {
             return Err(Refusal::TooManySessions { limit }.into());
         }
-        let ended = surplus.iter().map(|(_, id)| *id).collect();
+        let ended = surplus.iter().filter_map(|(_, id)| *id).collect();
         if surplus.len() as i64 > BATCH {
             let old_serial = renew_group(sqlite, key, others, now)?;
             return Ok((ended, Some(Remains::Group(old_serial, EndReason::OverLimit))));
@@ -137,12 +140,12 @@ impl Operation<'_> {
     }
 }
 
-/// Gives the live sessions of a group.
+/// Gives the live sessions of a group, except those with a damaged id.
 fn ids(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<Vec<PublicId>> {
     sqlite
         .prepare_cached(
             "SELECT id FROM groups JOIN sessions ON in_group = groups.serial AND in_group > 0
-             WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)",
+             WHERE tag = ?1 AND expires > ?2 AND length(id) = 18 AND namespace IN (SELECT serial FROM namespaces)",
         )?
         .query_map(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok(PublicId::from_bytes(row.get(0)?)))?
         .collect()

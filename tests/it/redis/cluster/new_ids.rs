@@ -227,7 +227,7 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         redis::from_redis_value(words[1].clone()).unwrap()
     };
     let prepare = || {
-        let arguments = ["nonce001", "2", "1", "", "9999999", "0", "1", "3", "60000", "0", "", "1", ":a", "1"];
+        let arguments = ["nonce001", "2", "1", "", "9999999", "0", "1", "3", "60000", "0", "", "", "1", ":a", "1"];
         run(&script!("handover_prepare"), &new, &arguments)
     };
     let settings = ["60000", "9999999", ""];
@@ -245,7 +245,7 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     }
     assert_eq!((prepare(), end()), ("gone".to_owned(), "ok".to_owned()));
     let no_nonces = ["4", "", "", "", ""];
-    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "0", "1", ""], &no_nonces, &["0"]].concat();
+    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "1", ""], &no_nonces, &["0"]].concat();
     assert_eq!(run(&script!("handover_activate"), &new, &arguments), "gone");
     assert!(manager.load(&header).unwrap().is_new());
 }

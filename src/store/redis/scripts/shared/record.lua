@@ -110,8 +110,8 @@ end
 -- for never), refreshed at, ends at the latest (0 for never), idle timeout, expires at, now.
 local function info(state)
   return struct.pack('>I5Bc8I6I6I6I6I6I6I6', state.version, state.flags, state.nonce, state.created_at,
-    state.joined_at or 0, state.refreshed_at > 0 and state.refreshed_at or state.created_at, state.ends_at, state.idle_timeout,
-    math.min(state.expires_at, full_life(state, math.huge)), now)
+    state.joined_at or 0, state.refreshed_at > 0 and state.refreshed_at or state.created_at, state.ends_at,
+    state.idle_timeout, math.min(state.expires_at, full_life(state, math.huge)), now)
 end
 
 -- Makes the two sets of a group expire together with the member that expires last, and its values not before.
