@@ -101,7 +101,8 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<F
         StoredState::read(&fields.state?, fields.joined_at, fields.began_at)?;
     let group_values = next().map_or_else(Values::new, |reply| group_values(reply, of_record));
     let is_current = state::generation(&generation) == Some(of_record) && is_member && !fields.is_prepared;
-    let state = state.alive(lifetime, now).filter(|_| is_current)?;
+    let clock_was_put_back = state.began_at > now;
+    let state = state.alive(lifetime, now).filter(|_| is_current && !clock_was_put_back)?;
     if purpose == Purpose::Use && state.is_refresh_due(lifetime.refresh, now) {
         return None;
     }
