@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// The most cookies of our name that one request may bring. A request with more of them is taken for an attack.
 const MAX_COOKIES: usize = 8;
+/// The most sessions that one logout ends. No browser keeps that many cookies for one site.
+const MAX_LOGOUTS: usize = 200;
 
 /// Loads, changes and ends sessions.
 ///
@@ -304,7 +306,7 @@ impl SessionManager {
     pub fn destroy(&self, cookie_header: impl CookieHeader) -> Result<SetCookie, Error> {
         let deadline = self.context.deadline();
         // Junk before the session's cookie does not hinder its logout.
-        for verified in self.verified(cookie_header, usize::MAX).0 {
+        for verified in self.verified(cookie_header, usize::MAX, MAX_LOGOUTS).0 {
             self.context.end(&self.context.key(&verified.identity), EndReason::LoggedOut, &Call::until(deadline)?)?;
         }
         Ok(self.context.removal_cookie())
@@ -437,7 +439,7 @@ impl SessionManager {
 
     /// Gives the sessions that a request presents, or none if there are too many cookies.
     fn presented(&self, cookie_header: impl CookieHeader) -> Vec<Verified> {
-        let (verified, cookies) = self.verified(cookie_header, MAX_COOKIES);
+        let (verified, cookies) = self.verified(cookie_header, MAX_COOKIES, MAX_COOKIES);
         if cookies > MAX_COOKIES {
             self.toss(&self.context.lines.many_cookies, format_args!("more than {MAX_COOKIES} cookies of our name"));
             return Vec::new();
@@ -452,13 +454,13 @@ impl SessionManager {
     }
 
     /// Gives the sessions whose tokens we signed, each once, and the number of cookies of our name that were looked at:
-    /// at most one more than `cap`.
-    fn verified(&self, cookie_header: impl CookieHeader, cap: usize) -> (Vec<Verified>, usize) {
+    /// at most one more than `cap`. Stops after `most` sessions.
+    fn verified(&self, cookie_header: impl CookieHeader, cap: usize, most: usize) -> (Vec<Verified>, usize) {
         let (mut verified, mut cookies): (Vec<Verified>, usize) = (Vec::new(), 0);
         for header in cookie_header.cookie_headers() {
             for value in self.context.cookie.values(header) {
                 cookies += 1;
-                if cookies > cap {
+                if cookies > cap || verified.len() == most {
                     return (verified, cookies);
                 }
                 let Some(new) = self.verify(&self.context.cookie_signer, value) else { continue };

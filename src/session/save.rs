@@ -96,10 +96,13 @@ impl Session {
         new_id.draw(&self.identity, &self.context).map(drop)
     }
 
-    /// Counts the answer if the record refused a change.
-    pub(super) fn count_refusal<R>(&self, answer: Result<R, Error>) -> Result<R, Error> {
+    /// Counts the answer if the record refused a change. The client of an ended session gets no renewed cookie.
+    pub(super) fn count_refusal<R>(&mut self, answer: Result<R, Error>) -> Result<R, Error> {
         match &answer {
-            Err(Error::Gone) => self.context.count(Counter::Gone),
+            Err(Error::Gone) => {
+                self.cookie_due = false;
+                self.context.count(Counter::Gone);
+            }
             Err(Error::Conflict) => self.context.count(Counter::Conflicts),
             _ => {}
         }

@@ -13,10 +13,14 @@ mod session {
     mod bearer;
     mod changes;
     mod csrf;
+    mod ends;
     mod flash;
     mod grace;
+    mod handles;
     mod model;
     mod new_ids;
+    mod peek;
+    mod remembering;
     mod timeouts;
     mod transactions;
     mod values;
@@ -37,6 +41,7 @@ mod groups {
     mod limit;
     mod listing;
     mod membership;
+    mod values;
 }
 
 /// The Redis store: single servers, Sentinels, clusters.

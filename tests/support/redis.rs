@@ -126,10 +126,10 @@ impl Redis {
         self.keys().into_iter().filter(|key| !is_of_group(key)).collect()
     }
 
-    /// Gives the keys of sessions, traces and forwards.
+    /// Gives the keys of sessions, traces, forwards and values of groups.
     pub fn records_and_left_overs(&self) -> Vec<String> {
         let mut keys = self.all_keys();
-        keys.retain(|key| !is_of_group(key) && !key.contains(":generation"));
+        keys.retain(|key| key.ends_with("}:values") || !is_of_group(key) && !key.contains(":generation"));
         keys
     }
 

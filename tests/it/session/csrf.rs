@@ -258,3 +258,45 @@ fn accepted_secrets_are_good_and_others_are_not() {
     let other_setting = builder(&place.url()).path("/app").build().unwrap();
     assert!(!other_setting.load(None).unwrap().verify_csrf(&token));
 }
+
+#[test]
+fn forms_of_another_tab_survive_a_login_if_the_application_asks_for_it() {
+    let (now, pass) = clock();
+    let manager = builder("memory:").store(MemoryStore::with_clock(now)).build().unwrap();
+    let log_in = |header: Option<&str>, user: &str, grace: Option<Duration>| {
+        let mut session = manager.load(header).unwrap();
+        session.set_group_name(user);
+        if let Some(grace) = grace {
+            session.keep_forms_for(grace);
+        }
+        cookie(&session.save().unwrap().unwrap())
+    };
+    let visitor = session_with(&manager, &[("a", "1")]);
+    let form = manager.load(&visitor).unwrap().csrf_token();
+    let without = log_in(Some(&visitor), "ada", None);
+    assert!(!manager.load(&without).unwrap().verify_csrf(&form), "by default, a planted id is worth nothing");
+
+    let visitor = session_with(&manager, &[("a", "1")]);
+    let form = manager.load(&visitor).unwrap().csrf_token();
+    let ada = log_in(Some(&visitor), "ada", Some(Duration::from_secs(60)));
+    assert!(manager.load(&ada).unwrap().verify_csrf(&form));
+    pass(Duration::from_secs(59));
+    assert!(manager.load(&ada).unwrap().verify_csrf(&form));
+    pass(Duration::from_secs(1));
+    assert!(!manager.load(&ada).unwrap().verify_csrf(&form), "the grace has ended");
+
+    let form = manager.load(&ada).unwrap().csrf_token();
+    let again = log_in(Some(&ada), "ada", Some(Duration::from_secs(24 * 60 * 60)));
+    assert!(manager.load(&again).unwrap().verify_csrf(&form), "a login of the same user");
+    pass(Duration::from_secs(5 * 60));
+    assert!(!manager.load(&again).unwrap().verify_csrf(&form), "a grace has at most 5 minutes");
+    let form = manager.load(&again).unwrap().csrf_token();
+    let bob = log_in(Some(&again), "bob", Some(Duration::from_secs(60)));
+    assert!(!manager.load(&bob).unwrap().verify_csrf(&form), "forms of another user are never kept");
+    let form = manager.load(&bob).unwrap().csrf_token();
+    let mut session = manager.load(&bob).unwrap();
+    session.keep_forms_for(Duration::from_secs(60));
+    session.leave_group();
+    let left = cookie(&session.save().unwrap().unwrap());
+    assert!(!manager.load(&left).unwrap().verify_csrf(&form), "nor after the user has left");
+}
