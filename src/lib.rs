@@ -198,6 +198,8 @@ pub use store::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteStore;
 pub use store::stats::Stats;
+pub use store::stats::folder::StatsFolder;
+pub use store::stats::histogram::Histogram;
 
 /// The listings of the README are tested with the documentation.
 #[cfg(all(doctest, feature = "sqlite", feature = "tiny_http"))]
@@ -215,6 +217,7 @@ mod tests {
         check::<(Secret, SetCookie, PublicId, ParsePublicIdError, Refresh, SameSite)>();
         check::<(Handled<()>, Error, Oversize, StoreError, StoreErrorKind, ConfigError)>();
         check::<(store::Record, store::NewRecord<'_>, store::Update<'_>, store::Updated, store::RecordState)>();
+        check::<(StatsFolder, Histogram)>();
         check::<(store::Call, store::Refusal, Box<dyn store::Store>)>();
         #[cfg(feature = "redis")]
         check::<RedisStore>();
