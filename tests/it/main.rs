@@ -96,7 +96,9 @@ mod stores {
 /// What an operator sees.
 mod monitoring {
     mod log;
+    mod openmetrics;
     mod stats;
+    mod stats_folder;
 }
 
 /// What the builder takes and refuses.
