@@ -146,6 +146,7 @@
 //! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and answers of `tiny_http` 0.12 |
 //! | `http` | no | the same for the requests, answers and header maps of `http` 1 |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
+//! | `test-util` | no | `test_util`: a clock that a test moves, and cookies of ready sessions |
 //!
 //! Two things need no feature: [`MemoryStore`], for examples and for programs of one process, and the trait
 //! [`Store`](store::Store), for stores of your own.
@@ -175,6 +176,8 @@ mod response;
 mod secret;
 mod session;
 pub mod store;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod throttle;
 mod token;
 
