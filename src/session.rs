@@ -14,6 +14,7 @@ mod send;
 mod snapshot;
 pub(crate) mod transaction;
 mod transport;
+mod typed;
 mod view;
 
 use crate::context::Context;
