@@ -19,6 +19,7 @@ mod session {
     mod new_ids;
     mod timeouts;
     mod transactions;
+    mod typed;
     mod values;
 }
 
@@ -105,6 +106,7 @@ mod monitoring {
 mod settings {
     mod builder;
     mod store_urls;
+    mod test_util;
 }
 
 /// How the code itself has to look.
