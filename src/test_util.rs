@@ -124,7 +124,7 @@ pub fn cookie(manager: &SessionManager, fill: impl FnOnce(&mut Session) -> Resul
 
 /// Makes a session, and gives its bearer token, for [`load_token`](SessionManager::load_token).
 ///
-/// Like [`cookie`] in all else. It never panics.
+/// Like [`cookie()`] in all else. It never panics.
 ///
 /// # Errors
 /// Those of `fill`, of [`load_token`](SessionManager::load_token) and of [`save`](Session::save).

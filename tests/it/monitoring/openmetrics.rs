@@ -14,9 +14,11 @@ struct Family {
     kind: String,
     unit: String,
     help: String,
-    /// The name after that of the metric, such as `_total`; the labels; the value.
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    samples: Vec<Sample>,
 }
+
+/// The name after that of the metric, such as `_total`; the labels; the value.
+type Sample = (String, Vec<(String, String)>, f64);
 
 /// Reads a page. Fails if it is not OpenMetrics text.
 #[track_caller]
@@ -79,7 +81,7 @@ fn check(name: &str, family: &Family) {
         "gauge" => assert_eq!(suffixes, [""], "{name}"),
         "histogram" => {
             let (buckets, rest) = family.samples.split_at(family.samples.len() - 2);
-            let numbers = |(suffix, labels, calls): &(String, Vec<(String, String)>, f64)| {
+            let numbers = |(suffix, labels, calls): &Sample| {
                 assert_eq!((&**suffix, labels.len(), &*labels[0].0), ("_bucket", 1, "le"));
                 let bound = &labels[0].1;
                 assert!(bound == "+Inf" || bound.contains('.') && is_number(bound), "{name}: {bound}");
