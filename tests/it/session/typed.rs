@@ -138,6 +138,10 @@ fn the_order_of_a_map_is_not_a_change() {
     }
     session.save().unwrap();
     assert_eq!(manager.stats().calls, before);
+    for other in [json!({"a": 1}), json!({"b": 1}), json!({"a": 2, "b": 1}), json!({"a": 2}), json!([2]), json!([])] {
+        session.write_as(&BTreeMap::from([("other", &other)])).unwrap();
+        assert_eq!(session.get("other").unwrap(), Some(other));
+    }
     for change in [("9", 1, 1), ("9", 0, 1), ("x", 0, 9)] {
         let mut map = map();
         map.insert(change.0.to_owned(), vec![HashMap::from([(0, change.2)]); change.1 + 1]);
