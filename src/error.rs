@@ -38,7 +38,7 @@ pub enum Error {
     /// A value cannot be written as JSON, or cannot be read again. The session is as it was.
     #[non_exhaustive]
     Encode {
-        /// The key of the value.
+        /// The key of the value. Empty if [`write_as`](crate::Session::write_as) cannot write the whole.
         key: String,
         /// The reason and the place. The text of serde is left out, because it shows values.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -46,7 +46,7 @@ pub enum Error {
     /// A value cannot be read as the type asked for. The value stays where it is.
     #[non_exhaustive]
     Decode {
-        /// The key of the value.
+        /// The key of the value. Empty if [`read_as`](crate::Session::read_as) cannot read the whole.
         key: String,
         /// The reason and the place. The text of serde is left out, because it shows values.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -143,7 +143,13 @@ impl fmt::Display for Error {
                 f,
                 "the value of {key:?} is not a 64-bit integer, or the sum would not be one; set it to an integer first"
             ),
+            Error::Encode { key, source } if key.is_empty() => {
+                write!(f, "the value for the session cannot be written as JSON: {source}")
+            }
             Error::Encode { key, source } => write!(f, "the value for {key:?} cannot be written as JSON: {source}"),
+            Error::Decode { key, source } if key.is_empty() => {
+                write!(f, "the session cannot be read as the type asked for: {source}")
+            }
             Error::Decode { key, source } => {
                 write!(f, "the value of {key:?} cannot be read as the type asked for: {source}")
             }

@@ -41,8 +41,11 @@ pub mod forks {}
 #[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("../docs/errors.md"))]
 pub mod errors {}
 
-#[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("guide/links.md"))]
-#[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("../docs/recipes.md"))]
+#[cfg_attr(any(not(doctest), all(feature = "test-util", feature = "tiny_http")), doc = include_str!("guide/links.md"))]
+#[cfg_attr(
+    any(not(doctest), all(feature = "test-util", feature = "tiny_http")),
+    doc = include_str!("../docs/recipes.md")
+)]
 pub mod recipes {}
 
 #[doc = include_str!("guide/links.md")]

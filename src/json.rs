@@ -40,7 +40,7 @@ fn unwritable<T: ?Sized>(key: &str, error: &serde_json::Error) -> Error {
 
 /// An error of `serde_json`. Its own message may show the value, and this one does not.
 #[derive(Debug)]
-struct JsonFault {
+pub(crate) struct JsonFault {
     what: &'static str,
     wanted: &'static str,
     line: usize,
@@ -48,7 +48,7 @@ struct JsonFault {
 }
 
 impl JsonFault {
-    fn new<T>(error: &serde_json::Error) -> JsonFault {
+    pub(crate) fn new<T>(error: &serde_json::Error) -> JsonFault {
         let what = match error.classify() {
             Category::Data => "it is of another type",
             Category::Eof => "it ends too early",

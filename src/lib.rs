@@ -146,6 +146,7 @@
 //! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and answers of `tiny_http` 0.12 |
 //! | `http` | no | the same for the requests, answers and header maps of `http` 1 |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
+//! | `test-util` | no | `test_util`: a clock that a test moves, and cookies of ready sessions |
 //!
 //! Two things need no feature: [`MemoryStore`], for examples and for programs of one process, and the trait
 //! [`Store`](store::Store), for stores of your own.
@@ -178,6 +179,8 @@ mod secret;
 mod session;
 mod session_handle;
 pub mod store;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod throttle;
 mod token;
 
@@ -204,6 +207,8 @@ pub use store::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteStore;
 pub use store::stats::Stats;
+pub use store::stats::folder::StatsFolder;
+pub use store::stats::histogram::Histogram;
 
 /// The listings of the README are tested with the documentation.
 #[cfg(all(doctest, feature = "sqlite", feature = "tiny_http"))]
@@ -221,6 +226,7 @@ mod tests {
         check::<(Secret, SetCookie, PublicId, ParsePublicIdError, Refresh, SameSite)>();
         check::<(Handled<()>, Error, Oversize, StoreError, StoreErrorKind, ConfigError)>();
         check::<(store::Record, store::NewRecord<'_>, store::Update<'_>, store::Updated, store::RecordState)>();
+        check::<(StatsFolder, Histogram)>();
         check::<(store::Call, store::Refusal, Box<dyn store::Store>)>();
         #[cfg(feature = "redis")]
         check::<RedisStore>();

@@ -394,17 +394,18 @@ impl SessionManager {
 
     /// Gives the counters of this process since it was started or forked, for a metrics page.
     ///
-    /// This does not ask the store.
+    /// [`StatsFolder`](crate::StatsFolder) adds up those of all workers. This does not ask the store.
     ///
     /// # Examples
     /// ```
     /// # use multi_process_session::{Secret, SessionManager, StoreErrorKind};
     /// # let manager = SessionManager::builder(Secret::generate()?).store_url("memory:").build()?;
     /// let stats = manager.stats();
-    /// println!("session_store_calls_total {}", stats.calls);
+    /// println!("{} calls to the store, {:?} in all", stats.calls, stats.call_durations.sum());
     /// for (kind, number) in &stats.errors {
-    ///     println!("session_store_errors_total{{kind=\"{kind:?}\"}} {number}");
+    ///     println!("{number} errors of the kind {kind:?}");
     /// }
+    /// let page = stats.to_openmetrics(); // for Prometheus
     /// # Ok::<(), multi_process_session::ConfigError>(())
     /// ```
     #[must_use]

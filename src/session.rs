@@ -15,6 +15,7 @@ mod send;
 mod snapshot;
 pub(crate) mod transaction;
 mod transport;
+mod typed;
 mod view;
 
 use crate::context::Context;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 /// if the session is not [new](Session::is_new).
 ///
 /// A value is anything that serde can turn into JSON. A value is parsed when it is read.
+/// [`read_as`](Session::read_as) and [`write_as`](Session::write_as) read and write a struct whose fields are the keys.
 ///
 /// # Examples
 /// ```

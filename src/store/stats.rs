@@ -1,22 +1,35 @@
 //! The counters of one process: its calls to the store, and what happens to its sessions.
 
+pub(crate) mod folder;
+pub(crate) mod histogram;
+mod json;
+mod openmetrics;
+mod sum;
+
 use crate::error::StoreErrorKind;
 use crate::process::Process;
+use crate::store::stats::histogram::{Histogram, Recorder};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The counters of this process since it was started or forked, for a metrics page.
 ///
-/// All numbers but `pool_size`, `connections_open` and `connections_in_use` only grow. See
-/// [`SessionManager::stats`](crate::SessionManager::stats).
+/// All numbers but `pool_size`, `connections_open` and `connections_in_use` only grow.
+/// [`SessionManager::stats`](crate::SessionManager::stats) gives them, [`to_openmetrics`](Stats::to_openmetrics) makes
+/// a page for Prometheus, and a [`StatsFolder`](crate::StatsFolder) adds the counters of all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// When this process began to count: when it built the manager, or when it first used the manager after a fork. Of
+    /// a sum, the earliest. `None` for counters that are not of a process.
+    pub since: Option<SystemTime>,
     /// Calls to the store: loads, saves, logouts and all others.
     pub calls: u64,
+    /// How long these calls took, by this process's monotonic clock.
+    pub call_durations: Histogram,
     /// Calls to the store that failed, by kind. A kind that never occurred is not in the map.
     pub errors: BTreeMap<StoreErrorKind, u64>,
     /// Sessions created. If this rises and logins do not, the application sets values in the sessions of visitors who
@@ -75,6 +88,31 @@ pub struct Stats {
     pub refused_refreshes: u64,
 }
 
+impl Stats {
+    /// Gives the numbers that are added up, by name.
+    fn numbers(&mut self) -> [(&'static str, &mut u64); 17] {
+        [
+            ("calls", &mut self.calls),
+            ("created", &mut self.created),
+            ("refreshed", &mut self.refreshed),
+            ("ended", &mut self.ended),
+            ("not_found", &mut self.not_found),
+            ("gone", &mut self.gone),
+            ("conflicts", &mut self.conflicts),
+            ("refused", &mut self.refused),
+            ("tossed", &mut self.tossed),
+            ("connections", &mut self.connections),
+            ("connections_open", &mut self.connections_open),
+            ("connections_in_use", &mut self.connections_in_use),
+            ("waits", &mut self.waits),
+            ("lock_waits", &mut self.lock_waits),
+            ("round_trips", &mut self.round_trips),
+            ("retries", &mut self.retries),
+            ("refused_refreshes", &mut self.refused_refreshes),
+        ]
+    }
+}
+
 /// The counters of this process. A forked child begins with zeros.
 pub(crate) struct Counters {
     current: ArcSwap<OfProcess>,
@@ -83,7 +121,6 @@ pub(crate) struct Counters {
 /// The name of a counter.
 #[derive(Clone, Copy)]
 pub(crate) enum Counter {
-    Calls,
     Error(StoreErrorKind),
     Created,
     Refreshed,
@@ -121,12 +158,20 @@ impl Counters {
         self.of_this_process().values.get(counter).fetch_sub(number, Ordering::Relaxed);
     }
 
+    /// Counts a call to the store, which took this long.
+    pub(crate) fn count_call(&self, duration: Duration) {
+        self.of_this_process().call_durations.record(duration);
+    }
+
     pub(crate) fn stats(&self, pool_size: u32) -> Stats {
         let current = self.of_this_process();
         let get = |counter| current.values.get(counter).load(Ordering::Relaxed);
         let errors = KINDS.map(|kind| (kind, get(Counter::Error(kind))));
+        let call_durations = current.call_durations.histogram();
         Stats {
-            calls: get(Counter::Calls),
+            since: Some(current.since),
+            calls: call_durations.count(),
+            call_durations,
             errors: errors.into_iter().filter(|(_, number)| *number > 0).collect(),
             created: get(Counter::Created),
             refreshed: get(Counter::Refreshed),
@@ -170,18 +215,24 @@ impl Default for Counters {
 /// The values of one process. A forked child must not continue with them.
 struct OfProcess {
     process: Process,
+    since: SystemTime,
     values: Values,
+    call_durations: Recorder,
 }
 
 impl OfProcess {
     fn this() -> OfProcess {
-        OfProcess { process: Process::this(), values: Values::default() }
+        OfProcess {
+            process: Process::this(),
+            since: SystemTime::now(),
+            values: Values::default(),
+            call_durations: Recorder::default(),
+        }
     }
 }
 
 #[derive(Default)]
 struct Values {
-    calls: AtomicU64,
     unavailable: AtomicU64,
     timeout: AtomicU64,
     rejected: AtomicU64,
@@ -217,10 +268,21 @@ const KINDS: [StoreErrorKind; 6] = [
     StoreErrorKind::Backend,
 ];
 
+/// Gives the name of a kind of errors, in metrics and in files.
+fn label(kind: StoreErrorKind) -> &'static str {
+    match kind {
+        StoreErrorKind::Unavailable => "unavailable",
+        StoreErrorKind::Timeout => "timeout",
+        StoreErrorKind::Rejected => "rejected",
+        StoreErrorKind::Corrupt => "corrupt",
+        StoreErrorKind::Forked => "forked",
+        StoreErrorKind::Backend => "backend",
+    }
+}
+
 impl Values {
     fn get(&self, counter: Counter) -> &AtomicU64 {
         match counter {
-            Counter::Calls => &self.calls,
             Counter::Error(StoreErrorKind::Unavailable) => &self.unavailable,
             Counter::Error(StoreErrorKind::Timeout) => &self.timeout,
             Counter::Error(StoreErrorKind::Rejected) => &self.rejected,

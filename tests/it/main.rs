@@ -23,6 +23,7 @@ mod session {
     mod remembering;
     mod timeouts;
     mod transactions;
+    mod typed;
     mod values;
 }
 
@@ -101,13 +102,16 @@ mod stores {
 /// What an operator sees.
 mod monitoring {
     mod log;
+    mod openmetrics;
     mod stats;
+    mod stats_folder;
 }
 
 /// What the builder takes and refuses.
 mod settings {
     mod builder;
     mod store_urls;
+    mod test_util;
 }
 
 /// How the code itself has to look.
