@@ -596,7 +596,7 @@ impl StoreChoice {
     fn open(self, pool_size: u32, operation_timeout: Duration) -> Result<Box<dyn Store>, ConfigError> {
         match self {
             StoreChoice::None => Err(ConfigError::NoStore),
-            StoreChoice::Url(url) => open(&url, pool_size, operation_timeout),
+            StoreChoice::Url(url) => Ok(open(&url, pool_size, operation_timeout)?),
             StoreChoice::Own(store) => Ok(store),
         }
     }

@@ -5,13 +5,13 @@
 //! | part | items |
 //! |---|---|
 //! | what a store does | [`Store`] |
-//! | the shortest way to a store | [`Entries`], [`Entry`] |
+//! | the shortest way to a store | [`Entries`], [`Entry`], [`MaintainedEntries`] |
 //! | where a record is | [`RecordKey`], [`GroupKey`], [`GroupTag`], [`PublicId`] |
 //! | what a record holds | [`NewRecord`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
 //! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`Updated`], [`Refusal`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
 //! | one call | [`Call`], [`Deadline`], [`Nonce`] |
-//! | what operators do | [`Maintenance`], [`Scan`], [`Page`], [`StoredRecord`], [`Finding`], [`Figure`] |
+//! | what operators do | [`Maintenance`], [`Scan`], [`Page`], [`StoredRecord`], [`Finding`], [`Figure`], [`open`] |
 //! | the rules, for any other store that works in Rust | [`RecordState`] |
 //! | the tests that a store has to pass | `contract`, with the feature of that name |
 //!
@@ -35,6 +35,7 @@ pub(crate) mod entry;
 pub(crate) mod fork_guard;
 pub(crate) mod forward;
 pub(crate) mod key;
+pub(crate) mod maintained_entries;
 pub(crate) mod maintenance;
 pub(crate) mod memory;
 pub(crate) mod open;
@@ -44,6 +45,7 @@ pub(crate) mod record;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod refusal;
+pub(crate) mod restore;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod state;
@@ -60,9 +62,11 @@ pub use crate::store::entries::Entries;
 pub use crate::store::entry::Entry;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
 pub use crate::store::key::{GroupKey, RecordKey};
+pub use crate::store::maintained_entries::MaintainedEntries;
 pub use crate::store::maintenance::{
     Figure, Finding, Located, Maintenance, Page, Position, Purged, Restored, Scan, Verdict,
 };
+pub use crate::store::open::open;
 pub use crate::store::record::{Join, NewRecord, Record, RecordInfo, Size, Values};
 pub use crate::store::refusal::Refusal;
 pub use crate::store::state::RecordState;

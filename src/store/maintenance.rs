@@ -6,6 +6,7 @@ use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::key::RecordKey;
 use crate::store::stored_record::StoredRecord;
+use std::sync::Arc;
 
 /// A store that operators can look into. The command-line program `mps` works on every such store.
 ///
@@ -148,5 +149,32 @@ impl Located {
     #[must_use]
     pub fn key<'a>(&self, namespace: &'a str) -> RecordKey<'a> {
         RecordKey { namespace, tag: self.tag, id: self.id }
+    }
+}
+
+/// A store that several parts of a program share, or whose type is chosen at run time.
+impl<S: Maintenance + ?Sized> Maintenance for Arc<S> {
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        (**self).scan(scan, call)
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        (**self).find(namespace, id, call)
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        (**self).restore(key, record, call)
+    }
+
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {
+        (**self).purge(namespace, call)
+    }
+
+    fn findings(&self, namespace: &str, call: &Call) -> Result<Vec<Finding>, StoreError> {
+        (**self).findings(namespace, call)
+    }
+
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError> {
+        (**self).figures(call)
     }
 }

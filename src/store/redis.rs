@@ -30,6 +30,7 @@ use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
 use crate::store::redis::deployment::{Client, Deployment};
 use crate::store::redis::handover::Handover;
@@ -38,6 +39,7 @@ use crate::store::redis::shared::Shared;
 use crate::store::redis::wait::Wait;
 use crate::store::refusal::Refusal;
 use crate::store::stats::Stats;
+use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Update, Updated};
 use std::fmt;
 use std::time::Duration;
@@ -130,6 +132,32 @@ impl Store for RedisStore {
 
     fn stats(&self) -> Stats {
         self.shared.counters.stats(self.shared.pool_size)
+    }
+}
+
+impl Maintenance for RedisStore {
+    fn scan(&self, _: &Scan<'_>, _: &Call) -> Result<Page, StoreError> {
+        Ok(Page { sessions: Vec::new(), next: None })
+    }
+
+    fn find(&self, _: &str, _: PublicId, _: &Call) -> Result<Option<Located>, StoreError> {
+        Ok(None)
+    }
+
+    fn restore(&self, _: &RecordKey<'_>, _: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
+        Ok(Restored::Kept)
+    }
+
+    fn purge(&self, _: &str, _: &Call) -> Result<Purged, StoreError> {
+        Ok(Purged::default())
+    }
+
+    fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn figures(&self, _: &Call) -> Result<Vec<Figure>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

@@ -43,11 +43,13 @@ use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
 use crate::store::process::per_process::warn_of_calls;
 use crate::store::record::{NewRecord, Record, RecordInfo, SessionInfo};
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::database::Database;
 use crate::store::stats::Stats;
+use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Update, Updated};
 use std::fmt;
 use std::path::{Path, absolute};
@@ -200,6 +202,32 @@ impl Store for SqliteStore {
 
     fn stats(&self) -> Stats {
         self.database.counters.stats(self.database.pool_size)
+    }
+}
+
+impl Maintenance for SqliteStore {
+    fn scan(&self, _: &Scan<'_>, _: &Call) -> Result<Page, StoreError> {
+        Ok(Page { sessions: Vec::new(), next: None })
+    }
+
+    fn find(&self, _: &str, _: PublicId, _: &Call) -> Result<Option<Located>, StoreError> {
+        Ok(None)
+    }
+
+    fn restore(&self, _: &RecordKey<'_>, _: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
+        Ok(Restored::Kept)
+    }
+
+    fn purge(&self, _: &str, _: &Call) -> Result<Purged, StoreError> {
+        Ok(Purged::default())
+    }
+
+    fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn figures(&self, _: &Call) -> Result<Vec<Figure>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

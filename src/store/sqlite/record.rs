@@ -52,7 +52,7 @@ impl Operation<'_> {
             namespace: namespace::serial(&transaction, key.namespace)?,
             in_group,
             group_name: record.join.map(|join| join.name),
-            join_order: group::next_in_order(&transaction, in_group)?,
+            join_order: group::next_in_order(&transaction, in_group, now)?,
             size,
             state: &state,
         };
@@ -210,7 +210,7 @@ fn move_to(
     rows::remove(sqlite, new_key, now)?;
     let in_group = group::serial(sqlite, new_key)?;
     let join_order = match update.join {
-        Some(_) => Some(group::next_in_order(sqlite, in_group)?),
+        Some(_) => Some(group::next_in_order(sqlite, in_group, now)?),
         None => (in_group == 0).then_some(0),
     };
     let to = Move { new_key, in_group, group_name: update.join.map(|join| join.name), join_order };
