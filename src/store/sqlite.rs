@@ -7,14 +7,17 @@ mod connection;
 mod connections;
 mod database;
 mod disk_space;
+mod ended;
 mod failure;
 mod files;
+mod findings;
 mod foreign_log;
 mod forward;
 mod full_disk;
 mod group;
 mod load;
 mod lock_wait;
+mod machine;
 mod namespace;
 mod open_connections;
 mod open_stores;
@@ -25,7 +28,9 @@ mod record;
 mod regular_file;
 mod remains;
 mod reserve;
+mod restore;
 mod rows;
+mod scan;
 mod schema;
 mod serial;
 mod sweep;
@@ -206,28 +211,29 @@ impl Store for SqliteStore {
 }
 
 impl Maintenance for SqliteStore {
-    fn scan(&self, _: &Scan<'_>, _: &Call) -> Result<Page, StoreError> {
-        Ok(Page { sessions: Vec::new(), next: None })
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        self.database.read(call, |operation| operation.scan(scan))
     }
 
-    fn find(&self, _: &str, _: PublicId, _: &Call) -> Result<Option<Located>, StoreError> {
-        Ok(None)
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        self.database.read(call, |operation| operation.find(namespace, id))
     }
 
-    fn restore(&self, _: &RecordKey<'_>, _: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
-        Ok(Restored::Kept)
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        self.database.write(call, |operation| operation.restore(key, record))
     }
 
-    fn purge(&self, _: &str, _: &Call) -> Result<Purged, StoreError> {
-        Ok(Purged::default())
+    /// Removes what is left of ended sessions in the whole file: most of it does not tell its namespace any more.
+    fn purge(&self, _: &str, call: &Call) -> Result<Purged, StoreError> {
+        self.database.purge(call)
     }
 
-    fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {
-        Ok(Vec::new())
+    fn findings(&self, _: &str, call: &Call) -> Result<Vec<Finding>, StoreError> {
+        self.database.read(call, |operation| operation.findings(self.database.full_sync))
     }
 
-    fn figures(&self, _: &Call) -> Result<Vec<Figure>, StoreError> {
-        Ok(Vec::new())
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError> {
+        self.database.read(call, |operation| operation.figures())
     }
 }
 

@@ -216,7 +216,7 @@ fn move_to(
     let to = Move { new_key, in_group, group_name: update.join.map(|join| join.name), join_order };
     rows::write_key(sqlite, found, &to)?;
     if new_key.tag == key.tag {
-        purge_forwards(sqlite, now)?;
+        purge_forwards(sqlite, now, PURGED)?;
         forward::insert(sqlite, key, &Forward::new(new_key.id, update.grace, now))?;
     }
     Ok(())
