@@ -6,10 +6,11 @@
 //! ```
 //!
 //! The store is easy to read, and slow: it has one lock for all sessions, and writes a whole file for each change. It
-//! does not remove the files of expired sessions. `Entry::outdated_at` tells when a file can be removed.
+//! removes the files of expired sessions only in a `purge`. `Entry::outdated_at` tells when a file can be removed.
 
 use multi_process_session::store::{
-    Call, Entries, Entry, GroupKey, Lifetime, NewRecord, Record, RecordInfo, RecordKey, Refusal, Store, Update, Updated,
+    Call, Entries, Entry, Figure, Finding, GroupKey, Lifetime, Located, MaintainedEntries, Maintenance, NewRecord,
+    Page, Purged, Record, RecordInfo, RecordKey, Refusal, Restored, Scan, Store, StoredRecord, Update, Updated,
 };
 use multi_process_session::{PublicId, Secret, SessionInfo, SessionManager, StoreError, StoreErrorKind};
 use nix::fcntl::{Flock, FlockArg};
@@ -129,6 +130,37 @@ impl Store for FolderStore {
     }
 }
 
+/// What operators do with the store. A store works without this.
+impl Maintenance for FolderStore {
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.scan(scan, now)
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.find(namespace, id, now)
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        let (mut folder, now) = self.lock(call)?;
+        folder.restore(key, record, now)
+    }
+
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {
+        let (mut folder, now) = self.lock(call)?;
+        folder.purge(namespace, now)
+    }
+
+    fn findings(&self, _namespace: &str, _call: &Call) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn figures(&self, _call: &Call) -> Result<Vec<Figure>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
 fn fault(error: io::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the folder of sessions cannot be used").caused_by(error)
 }
@@ -153,8 +185,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use multi_process_session::store::contract::{SharedSubject, Subject};
-    use multi_process_session::{contract_tests, shared_contract_tests};
+    use multi_process_session::store::contract::{MaintainedSubject, SharedSubject, Subject};
+    use multi_process_session::{contract_tests, maintenance_contract_tests, shared_contract_tests};
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
     use std::cell::Cell;
@@ -162,8 +194,9 @@ mod tests {
     use std::process::Command;
     use tempfile::TempDir;
 
-    // Both make a test for each promise: one_process::create_never_overwrites, and so on.
+    // Each makes a test for each promise: one_process::create_never_overwrites, and so on.
     contract_tests!(one_process, Fresh::new());
+    maintenance_contract_tests!(operators, Fresh::new());
     shared_contract_tests!(several_processes, Fresh::new(), in_own_process);
 
     thread_local! {
@@ -195,6 +228,12 @@ mod tests {
 
         fn let_time_pass(&self, _: &RecordKey<'_>, time: Duration) {
             PASSED.set(PASSED.get() + time);
+        }
+    }
+
+    impl MaintainedSubject for Fresh {
+        fn maintenance(&self) -> &dyn Maintenance {
+            &self.store
         }
     }
 
