@@ -121,7 +121,7 @@ pub fn a_restored_session_is_the_same(subject: &dyn MaintainedSubject) {
         let info = load_info(store, &key);
         let record = scanned(store, &key);
         assert!(record.state.nonces.len() >= 24 * 8, "promise 9: a record remembers the last 24 calls");
-        let new_key = RecordKey { namespace: to, ..key };
+        let new_key = copy_of(&key, to);
         assert_eq!(restore(store, &new_key, &record), Restored::Created, "it was not there");
         assert_eq!(restore(store, &new_key, &record), Restored::Kept, "it is there");
         assert_eq!(values(store, &new_key), values(store, &key), "a restored session has its values");
@@ -148,7 +148,7 @@ pub fn a_restored_session_knows_its_creation(subject: &dyn MaintainedSubject) {
     let store = subject.maintenance();
     let (key, first) = (RecordKey { namespace: "contract-from", ..fresh_key() }, call());
     store.create(&key, &record(&[]), &first).expect("create works");
-    let copy = RecordKey { namespace: "contract-to", ..key };
+    let copy = copy_of(&key, "contract-to");
     assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Created, "it was not there");
     store.create(&copy, &record(&[]), &first).expect("promise 9: a create that is sent again is answered");
     let taken = store.create(&copy, &record(&[]), &call());
@@ -159,7 +159,8 @@ pub fn a_restored_session_knows_its_creation(subject: &dyn MaintainedSubject) {
 pub fn a_restore_replaces_an_earlier_state_only(subject: &dyn MaintainedSubject) {
     let (store, from, to) = (subject.maintenance(), "contract-from", "contract-to");
     for key in [fresh_key(), fresh_in(&fresh_group())] {
-        let (key, copy) = (RecordKey { namespace: from, ..key }, RecordKey { namespace: to, ..key });
+        let key = RecordKey { namespace: from, ..key };
+        let copy = copy_of(&key, to);
         create(store, &key, &record_for(&key));
         assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Created, "it was not there");
         change(store, &key, &changes([("a", Change::Remove), ("b", set("2"))]));
@@ -196,7 +197,7 @@ pub fn a_restore_does_not_bring_back_an_ended_session(subject: &dyn MaintainedSu
     for (namespace, end) in end {
         let key = RecordKey { namespace: from, ..fresh_in(&fresh_group()) };
         create(store, &key, &record_for(&key));
-        let (record, copy) = (scanned(store, &key), RecordKey { namespace, ..key });
+        let (record, copy) = (scanned(store, &key), copy_of(&key, namespace));
         assert_eq!(restore(store, &copy, &record), Restored::Created, "it was not there");
         end(store, &copy);
         assert_eq!(restore(store, &copy, &record), Restored::Ended, "{namespace}: it has ended");
@@ -206,7 +207,7 @@ pub fn a_restore_does_not_bring_back_an_ended_session(subject: &dyn MaintainedSu
     create(store, &key, &record_for(&key));
     let mut record = scanned(store, &key);
     record.state.expires_at = UNIX_EPOCH;
-    let copy = RecordKey { namespace: "contract-to", ..key };
+    let copy = copy_of(&key, "contract-to");
     assert_eq!(restore(store, &copy, &record), Restored::Ended, "its life is over");
     assert!(!is_alive(store, &copy), "its life is over");
 }
@@ -217,13 +218,15 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
     let group = fresh_group();
     let keys = [(); 3].map(|()| RecordKey { namespace: from, ..fresh_in(&group) });
     keys.iter().for_each(|key| drop(create(store, key, &record_for(key))));
-    for key in [keys[1], keys[2], keys[0]] {
-        let copy = RecordKey { namespace, ..key };
-        assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Created, "it was not there");
+    let new_group = fresh_group();
+    let copies = keys.map(|_| RecordKey { namespace, ..fresh_in(&new_group) });
+    for at in [1, 2, 0] {
+        let restored = restore(store, &copies[at], &scanned(store, &keys[at]));
+        assert_eq!(restored, Restored::Created, "it was not there");
     }
-    let new = RecordKey { namespace, ..fresh_in(&group) };
+    let new = RecordKey { namespace, ..fresh_in(&new_group) };
     create(store, &new, &NewRecord { join: Some(at_most(3)), ..record(&[]) });
-    let alive = keys.map(|key| is_alive(store, &RecordKey { namespace, ..key }));
+    let alive = copies.map(|key| is_alive(store, &key));
     assert_eq!(alive, [false, true, true], "promise 8: the session that joined first ends");
 }
 
@@ -243,6 +246,11 @@ pub fn a_purge_removes_ended_sessions_only(subject: &dyn MaintainedSubject) {
     assert!(is_alive(store, &alive), "a purge ends no session");
     let again = store.purge(namespace, &call()).expect("purge works");
     assert_eq!(again.removed, 0, "a purge removes all that is left");
+}
+
+/// A key in another namespace that holds nothing, in a group if `key` is in one. Ids and tags depend on the namespace.
+fn copy_of<'a>(key: &RecordKey<'_>, namespace: &'a str) -> RecordKey<'a> {
+    RecordKey { namespace, id: fresh_key().id, tag: key.tag.map(|_| fresh_group().tag) }
 }
 
 // ---- Calls that have to work ----

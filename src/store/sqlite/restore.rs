@@ -33,6 +33,7 @@ impl Operation<'_> {
             }
             Some(_) => return Ok(Restored::Kept),
             None if has_ended(&transaction, key, now)? => return Ok(Restored::Ended),
+            None if is_taken(&transaction, key, now)? => return Ok(Restored::Kept),
             None => (Restored::Created, insert(&transaction, key, record, size, now)?),
         };
         for (key, json) in &record.values {
@@ -63,6 +64,18 @@ fn insert(
         state: &record.state,
     };
     rows::insert(sqlite, &row)
+}
+
+/// Says whether a live session of another namespace has the id and the group of this key. That happens only if somebody
+/// restores a session in a namespace in which its id cannot be.
+fn is_taken(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<bool> {
+    sqlite
+        .prepare_cached(
+            "SELECT 1 FROM sessions
+             WHERE id = ?1 AND in_group = iif(?2 = x'', 0, (SELECT groups.serial FROM groups WHERE groups.tag = ?2))
+               AND expires > ?3 AND namespace IN (SELECT namespaces.serial FROM namespaces)",
+        )?
+        .exists(params![key.id.as_bytes(), tag(key), milliseconds(now)])
 }
 
 /// Says whether the session of a key without a live record has ended here: it has a trace or a forward, or a row whose
