@@ -33,7 +33,7 @@ pub trait MaintainedEntries: Entries {
         names.truncate(PAGE);
         let mut sessions = Vec::new();
         for name in &names {
-            let Some(at) = located(scan.namespace, name) else { continue };
+            let Some(at) = Located::of_name(scan.namespace, name) else { continue };
             if let Some(mut record) = intact(self, name)?.filter(|record| record.is_alive(now)) {
                 if !scan.with_values {
                     record.values = Values::new();
@@ -50,7 +50,7 @@ pub trait MaintainedEntries: Entries {
     /// Those of that method.
     fn find(&self, namespace: &str, id: PublicId, now: SystemTime) -> Result<Option<Located>, StoreError> {
         for name in self.names(&prefix(namespace))? {
-            if let Some(at) = located(namespace, &name).filter(|at| at.id == id)
+            if let Some(at) = Located::of_name(namespace, &name).filter(|at| at.id == id)
                 && intact(self, &name)?.is_some_and(|record| record.is_alive(now))
             {
                 return Ok(Some(at));
@@ -115,14 +115,4 @@ fn intact(entries: &(impl Entries + ?Sized), name: &str) -> Result<Option<Stored
 /// Gives the beginning of the names of all entries of a namespace.
 fn prefix(namespace: &str) -> String {
     format!("{namespace}:")
-}
-
-/// Reads a name: see [`RecordKey::name`].
-fn located(namespace: &str, name: &str) -> Option<Located> {
-    let rest = name.strip_prefix(namespace)?.strip_prefix(':')?;
-    let (tag, id) = match rest.strip_prefix('{').and_then(|rest| rest.split_once("}:")) {
-        Some((tag, id)) => (Some(tag.parse().ok()?), id),
-        None => (None, rest),
-    };
-    Some(Located { id: id.parse().ok()?, tag })
 }

@@ -9,17 +9,22 @@ mod handover;
 mod keys;
 mod namespace;
 mod namespace_sweep;
+mod nonces;
 mod operation;
 mod plain_load;
 mod probe;
 mod quick_update;
 mod record;
 mod reply;
+mod restore;
+mod scan;
+mod scan_step;
 mod script;
 mod scripts;
 mod shared;
 mod state;
 mod wait;
+mod whole_records;
 mod wire;
 
 use crate::defaults;
@@ -136,20 +141,20 @@ impl Store for RedisStore {
 }
 
 impl Maintenance for RedisStore {
-    fn scan(&self, _: &Scan<'_>, _: &Call) -> Result<Page, StoreError> {
-        Ok(Page { sessions: Vec::new(), next: None })
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        self.begin(call)?.scan(scan)
     }
 
-    fn find(&self, _: &str, _: PublicId, _: &Call) -> Result<Option<Located>, StoreError> {
-        Ok(None)
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        self.begin(call)?.find(namespace, id)
     }
 
-    fn restore(&self, _: &RecordKey<'_>, _: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
-        Ok(Restored::Kept)
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        self.begin(call)?.restore(key, record)
     }
 
-    fn purge(&self, _: &str, _: &Call) -> Result<Purged, StoreError> {
-        Ok(Purged::default())
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {
+        self.begin(call)?.purge(namespace)
     }
 
     fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {

@@ -1,11 +1,11 @@
-//! The fields of a record, as a load needs them: see prelude.lua.
+//! The fields of a record: see prelude.lua.
 
 use crate::store::record::Values;
 use crate::store::redis::state;
 use redis::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The fields of a record, as far as a load needs them.
+/// The fields of a record.
 #[derive(Default)]
 pub(crate) struct Fields {
     pub(crate) is_empty: bool,
@@ -19,6 +19,8 @@ pub(crate) struct Fields {
     pub(crate) is_prepared: bool,
     pub(crate) has_trace: bool,
     pub(crate) has_forward: bool,
+    /// The nonces of earlier calls: the fields `n0` to `n3`.
+    pub(crate) nonces: [Vec<u8>; 4],
 }
 
 impl Fields {
@@ -65,6 +67,7 @@ impl Fields {
             b"p" => self.is_prepared = true,
             b"t" => self.has_trace = true,
             b"f" => self.has_forward = true,
+            [b'n', digit @ b'0'..=b'3'] => self.nonces[usize::from(digit - b'0')] = value,
             _ => {}
         }
         Some(())
