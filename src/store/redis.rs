@@ -3,12 +3,15 @@
 mod arguments;
 mod deployment;
 mod fields;
+mod figures;
+mod findings;
 mod generation;
 mod group;
 mod handover;
 mod keys;
 mod namespace;
 mod namespace_sweep;
+mod node_facts;
 mod nonces;
 mod operation;
 mod plain_load;
@@ -157,12 +160,12 @@ impl Maintenance for RedisStore {
         self.begin(call)?.purge(namespace)
     }
 
-    fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {
-        Ok(Vec::new())
+    fn findings(&self, namespace: &str, call: &Call) -> Result<Vec<Finding>, StoreError> {
+        self.begin(call)?.findings(namespace)
     }
 
-    fn figures(&self, _: &Call) -> Result<Vec<Figure>, StoreError> {
-        Ok(Vec::new())
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError> {
+        self.begin(call)?.figures()
     }
 }
 

@@ -96,6 +96,11 @@ impl Deployment {
         matches!(self, Deployment::Cluster(_))
     }
 
+    /// Says whether another node can take the place of one that fails.
+    pub(crate) fn expects_replicas(&self) -> bool {
+        !matches!(self, Deployment::Single(_))
+    }
+
     /// Says whether one script can name both keys.
     pub(crate) fn are_in_one_slot(&self, one: &str, other: &str) -> bool {
         !self.has_slots() || slot_of(one.as_bytes()) == slot_of(other.as_bytes())

@@ -1,4 +1,4 @@
--- Keeps a record as another store has it. Never overwrites a record that has changes of its own, and never brings back a
+-- Keeps a record as another store has it. Never overwrites a record with changes of its own, and never brings back a
 -- session that has ended.
 -- KEYS: generation
 --       record
