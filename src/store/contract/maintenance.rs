@@ -182,7 +182,8 @@ pub fn a_restore_replaces_an_earlier_state_only(subject: &dyn MaintainedSubject)
 /// A session that has ended is not brought back.
 pub fn a_restore_does_not_bring_back_an_ended_session(subject: &dyn MaintainedSubject) {
     let (store, from) = (subject.maintenance(), "contract-from");
-    let end: [(&str, fn(&dyn Store, &RecordKey<'_>)); 4] = [
+    type End = fn(&dyn Store, &RecordKey<'_>);
+    let end: [(&str, End); 4] = [
         ("contract-delete", |store, key| assert!(delete(store, key), "promise 7: the session was alive")),
         ("contract-group", |store, key| {
             let group = key.group(key.tag.expect("the session is in a group"));
@@ -217,7 +218,9 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
     let (store, from, namespace) = (subject.maintenance(), "contract-from", "contract-order");
     let group = fresh_group();
     let keys = [(); 3].map(|()| RecordKey { namespace: from, ..fresh_in(&group) });
-    keys.iter().for_each(|key| drop(create(store, key, &record_for(key))));
+    for key in &keys {
+        create(store, key, &record_for(key));
+    }
     let new_group = fresh_group();
     let copies = keys.map(|_| RecordKey { namespace, ..fresh_in(&new_group) });
     for at in [1, 2, 0] {

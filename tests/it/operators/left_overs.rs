@@ -23,8 +23,8 @@ fn a_purge_of_sqlite_removes_expired_rows_and_those_of_ended_groups_and_namespac
     // A namespace that has ended, whose records are still to be removed.
     sql.execute_batch(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3000)
-         INSERT INTO sessions SELECT NULL, randomblob(18), 99, 0, NULL, version, created, NULL, 0, began, refreshed, ends,
-                                     idle, own_idle, expires, 0, 0, nonces
+         INSERT INTO sessions SELECT NULL, randomblob(18), 99, 0, NULL, version, created, NULL, 0, began, refreshed,
+                                     ends, idle, own_idle, expires, 0, 0, nonces
                               FROM numbers, (SELECT * FROM sessions WHERE expires > 1 LIMIT 1)",
     )
     .unwrap();
