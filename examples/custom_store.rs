@@ -6,12 +6,14 @@
 //! ```
 //!
 //! The store is easy to read, and slow: it has one lock for all sessions, and writes a whole file for each change. It
-//! does not remove the files of expired sessions. `Entry::outdated_at` tells when a file can be removed.
+//! removes the files of expired sessions only in a `purge`. `Entry::outdated_at` tells when a file can be removed.
 
 use multi_process_session::store::{
-    Call, Entries, Entry, GroupKey, Lifetime, NewRecord, Record, RecordInfo, RecordKey, Refusal, Store, Update, Updated,
+    Call, Cleared, Created, Entries, Entry, Figure, Finding, GroupKey, GroupUpdate, Lifetime, Loaded, Located,
+    MaintainedEntries, Maintenance, NewRecord, Page, Purged, RecordKey, Refusal, Restored, Scan, Store, StoredRecord,
+    Update, Updated, Values,
 };
-use multi_process_session::{PublicId, Secret, SessionInfo, SessionManager, StoreError, StoreErrorKind};
+use multi_process_session::{EndReason, PublicId, Secret, SessionInfo, SessionManager, StoreError, StoreErrorKind};
 use nix::fcntl::{Flock, FlockArg};
 use site::TemporaryFolder;
 use std::fs::{self, File};
@@ -84,14 +86,29 @@ impl Entries for LockedFolder<'_> {
 }
 
 impl Store for FolderStore {
-    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<RecordInfo, Refusal> {
+    fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, call: &Call) -> Result<Created, Refusal> {
         let (mut folder, now) = self.lock(call)?;
         folder.create(key, record, call, now)
     }
 
-    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Option<Record>, StoreError> {
+    fn load(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
         let (mut folder, now) = self.lock(call)?;
         folder.load(key, lifetime, now)
+    }
+
+    fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.peek(key, lifetime, now)
+    }
+
+    fn present_ids(
+        &self,
+        keys: &[RecordKey<'_>],
+        lifetime: &Lifetime,
+        call: &Call,
+    ) -> Result<Vec<Option<PublicId>>, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.present_ids(keys, lifetime, now)
     }
 
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal> {
@@ -99,9 +116,9 @@ impl Store for FolderStore {
         folder.update(key, update, call, now)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, call: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
         let (mut folder, now) = self.lock(call)?;
-        folder.delete(key, now)
+        folder.delete(key, reason, now)
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {
@@ -114,9 +131,19 @@ impl Store for FolderStore {
         folder.group_len(group, now)
     }
 
-    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<u64, StoreError> {
+    fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError> {
         let (mut folder, now) = self.lock(call)?;
         folder.clear_group(group, except, now)
+    }
+
+    fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.group_values(group, now)
+    }
+
+    fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>, call: &Call) -> Result<(), Refusal> {
+        let (mut folder, now) = self.lock(call)?;
+        folder.update_group(group, update, call, now)
     }
 
     fn clear_namespace(&self, namespace: &str, call: &Call) -> Result<(), StoreError> {
@@ -126,6 +153,37 @@ impl Store for FolderStore {
 
     fn ping(&self, call: &Call) -> Result<(), StoreError> {
         self.lock(call).map(drop)
+    }
+}
+
+/// What operators do with the store. A store works without this.
+impl Maintenance for FolderStore {
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.scan(scan, now)
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.find(namespace, id, now)
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        let (mut folder, now) = self.lock(call)?;
+        folder.restore(key, record, now)
+    }
+
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {
+        let (mut folder, now) = self.lock(call)?;
+        folder.purge(namespace, now)
+    }
+
+    fn findings(&self, _namespace: &str, _call: &Call) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn figures(&self, _call: &Call) -> Result<Vec<Figure>, StoreError> {
+        Ok(Vec::new())
     }
 }
 
@@ -153,8 +211,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use multi_process_session::store::contract::{SharedSubject, Subject};
-    use multi_process_session::{contract_tests, shared_contract_tests};
+    use multi_process_session::store::contract::{MaintainedSubject, SharedSubject, Subject};
+    use multi_process_session::{contract_tests, maintenance_contract_tests, shared_contract_tests};
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
     use std::cell::Cell;
@@ -162,8 +220,9 @@ mod tests {
     use std::process::Command;
     use tempfile::TempDir;
 
-    // Both make a test for each promise: one_process::create_never_overwrites, and so on.
+    // Each makes a test for each promise: one_process::create_never_overwrites, and so on.
     contract_tests!(one_process, Fresh::new());
+    maintenance_contract_tests!(operators, Fresh::new());
     shared_contract_tests!(several_processes, Fresh::new(), in_own_process);
 
     thread_local! {
@@ -195,6 +254,12 @@ mod tests {
 
         fn let_time_pass(&self, _: &RecordKey<'_>, time: Duration) {
             PASSED.set(PASSED.get() + time);
+        }
+    }
+
+    impl MaintainedSubject for Fresh {
+        fn maintenance(&self) -> &dyn Maintenance {
+            &self.store
         }
     }
 

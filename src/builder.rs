@@ -10,10 +10,10 @@ use crate::id::Digests;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::manager::SessionManager;
 use crate::secret::Secret;
-use crate::store::Store;
 use crate::store::counted::CountedStore;
 use crate::store::open::open;
 use crate::store::record::Size;
+use crate::store::store_trait::Store;
 use crate::token::Signer;
 use crate::token::scope::Scope;
 use std::fmt;
@@ -642,7 +642,7 @@ impl StoreChoice {
     fn open(self, pool_size: u32, operation_timeout: Duration) -> Result<Box<dyn Store>, ConfigError> {
         match self {
             StoreChoice::None => Err(ConfigError::NoStore),
-            StoreChoice::Url(url) => open(&url, pool_size, operation_timeout),
+            StoreChoice::Url(url) => Ok(open(&url, pool_size, operation_timeout)?),
             StoreChoice::Own(store) => Ok(store),
         }
     }

@@ -3,9 +3,9 @@
 use crate::context::Context;
 use crate::error::Error;
 use crate::id::{GroupTag, PublicId};
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::key::RecordKey;
+use crate::store::store_trait::Store;
 use std::fmt;
 use std::sync::Arc;
 

@@ -7,10 +7,10 @@ use crate::random;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::session::pending::{InFlight, Pending};
 use crate::session::{Session, Transaction, previous};
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::record::{Created, NewRecord, RecordInfo, Size};
 use crate::store::refusal::Refusal;
+use crate::store::store_trait::Store;
 use crate::store::update::{ChangeSet, Update, Updated};
 use std::mem;
 

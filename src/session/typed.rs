@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::json::{JsonFault, to_json};
-use crate::session::Session;
+use crate::session::{Session, check_key};
 use crate::store::update::Change;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -88,7 +88,7 @@ impl Session {
         })?;
         let mut changed = Vec::new();
         for (key, json) in &fields {
-            self.check_key(key)?;
+            check_key(key)?;
             self.check_value(key, json.get())?;
             if !self.json(key)?.is_some_and(|before| is_same(&before, json.get())) {
                 changed.push((key, json));

@@ -3,7 +3,8 @@
 //! Each function of this module checks one promise of the contract, or one part of it, and panics if the store breaks
 //! the promise. [`contract_tests!`](crate::contract_tests) makes a `#[test]` of each function, so the name of a test
 //! that fails says which promise is broken. If several processes share the store,
-//! [`shared_contract_tests!`](crate::shared_contract_tests) makes tests with several processes.
+//! [`shared_contract_tests!`](crate::shared_contract_tests) makes tests with several processes. For what operators do
+//! with a store, there is [`maintenance_contract_tests!`](crate::maintenance_contract_tests).
 //! `examples/custom_store.rs` has a store and its tests.
 //!
 //! # Examples
@@ -50,6 +51,7 @@ mod group_values;
 mod groups;
 mod life;
 mod limits;
+mod maintenance;
 mod moves;
 mod namespaces;
 mod records;
@@ -57,8 +59,9 @@ mod setup;
 mod shared;
 mod values;
 
-use crate::store::Store;
 use crate::store::key::RecordKey;
+use crate::store::maintenance::Maintenance;
+use crate::store::store_trait::Store;
 use std::time::Duration;
 
 /// A store that the checks of this module use.
@@ -71,6 +74,12 @@ pub trait Subject {
     /// If the store takes the time from a clock of the test, move the clock. Otherwise change the record: all times
     /// that are kept with it become earlier by `time`.
     fn let_time_pass(&self, key: &RecordKey<'_>, time: Duration);
+}
+
+/// A store that operators can look into, and that the checks of this module use.
+pub trait MaintainedSubject: Subject {
+    /// Gives the store of the subject.
+    fn maintenance(&self) -> &dyn Maintenance;
 }
 
 /// A store that several processes share, and that the checks of this module use.
@@ -251,6 +260,30 @@ checks! { $
             one_of_several_moves_succeeds
             logins_of_all_processes_keep_the_limit
             every_process_sees_the_values_of_a_group
+        }
+    }
+}
+
+checks! { $
+    /// Makes a module of this name, with a `#[test]` for each promise of [`Maintenance`](crate::store::Maintenance).
+    ///
+    /// The second argument is an expression that gives a
+    /// [`MaintainedSubject`](crate::store::contract::MaintainedSubject). Each test evaluates it. The checks use
+    /// namespaces that begin with `contract-`, each of which only one check uses, so all tests can share a server.
+    ///
+    /// A third argument is optional: what runs a test, as for [`contract_tests!`](crate::contract_tests).
+    maintenance_contract_tests! {
+        maintenance {
+            a_scan_gives_all_live_sessions
+            a_scan_misses_no_session_that_lives_all_the_time
+            a_scan_looks_at_one_namespace
+            a_session_is_found_by_its_public_id
+            a_restored_session_is_the_same
+            a_restored_session_knows_its_creation
+            a_restore_replaces_an_earlier_state_only
+            a_restore_does_not_bring_back_an_ended_session
+            restored_sessions_keep_their_order
+            a_purge_removes_ended_sessions_only
         }
     }
 }

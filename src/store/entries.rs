@@ -15,7 +15,7 @@ use crate::store::refusal::Refusal;
 use crate::store::stored_record::StoredRecord;
 use crate::store::trace::Trace;
 use crate::store::update::{Update, Updated};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Keeps entries under names. This is the shortest way to a [`Store`](crate::store::Store) of your own.
 ///
@@ -364,7 +364,9 @@ fn join(
     {
         return Err(Refusal::TooManySessions { limit });
     }
-    record.join_order = others.last().map_or(1, |(_, last)| last.join_order + 1);
+    let microseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let later_than_the_last = others.last().map_or(0, |(_, last)| last.join_order + 1);
+    record.join_order = u64::try_from(microseconds).unwrap_or(u64::MAX).max(later_than_the_last);
     let most = join.limit.and_then(|limit| limit.ends_beyond());
     let surplus = most.map_or(0, |most| (others.len() + 1).saturating_sub(most));
     Ok(others.iter().take(surplus).map(|(id, _)| group.session(*id).name()).collect())

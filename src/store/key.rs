@@ -1,6 +1,6 @@
 //! The keys of records and groups.
 
-use crate::id::{GroupTag, PublicId};
+use crate::id::{Digests, GroupTag, PublicId};
 
 /// The key of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,12 @@ pub struct GroupKey<'a> {
 }
 
 impl<'a> GroupKey<'a> {
+    /// Gives the key of the group with this name, such as [`SessionManager::group`](crate::SessionManager::group) uses.
+    #[must_use]
+    pub fn named(namespace: &'a str, name: &str) -> GroupKey<'a> {
+        GroupKey { namespace, tag: Digests::new(namespace).group_tag(name) }
+    }
+
     /// Gives the key of the session with this id in the group.
     #[must_use]
     pub fn session(&self, id: PublicId) -> RecordKey<'a> {

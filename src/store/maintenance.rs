@@ -2,10 +2,11 @@
 
 use crate::error::StoreError;
 use crate::id::{GroupTag, PublicId};
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::key::RecordKey;
+use crate::store::store_trait::Store;
 use crate::store::stored_record::StoredRecord;
+use std::sync::Arc;
 
 /// A store that operators can look into. The command-line program `mps` works on every such store.
 ///
@@ -95,7 +96,8 @@ pub enum Restored {
     Updated,
     /// The session was there already, in this state, in a later one, or with changes of its own. It stays as it is.
     Kept,
-    /// The session has ended in this store, or its life is over. It was not brought back.
+    /// The session has ended in this store, as far as the store still knows, or its life is over. It was not brought
+    /// back.
     Ended,
 }
 
@@ -148,5 +150,64 @@ impl Located {
     #[must_use]
     pub fn key<'a>(&self, namespace: &'a str) -> RecordKey<'a> {
         RecordKey { namespace, tag: self.tag, id: self.id }
+    }
+
+    /// Reads the name under which a record is kept: see [`RecordKey::name`]. Gives `None` if it is another namespace's,
+    /// or not the name of a record.
+    pub(crate) fn of_name(namespace: &str, name: &str) -> Option<Located> {
+        let rest = name.strip_prefix(namespace)?.strip_prefix(':')?;
+        let (tag, id) = match rest.strip_prefix('{').and_then(|rest| rest.split_once("}:")) {
+            Some((tag, id)) => (Some(tag.parse().ok()?), id),
+            None => (None, rest),
+        };
+        Some(Located { id: id.parse().ok()?, tag })
+    }
+}
+
+/// A store that several parts of a program share, or whose type is chosen at run time.
+impl<S: Maintenance + ?Sized> Maintenance for Arc<S> {
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        (**self).scan(scan, call)
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        (**self).find(namespace, id, call)
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        (**self).restore(key, record, call)
+    }
+
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {
+        (**self).purge(namespace, call)
+    }
+
+    fn findings(&self, namespace: &str, call: &Call) -> Result<Vec<Finding>, StoreError> {
+        (**self).findings(namespace, call)
+    }
+
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError> {
+        (**self).figures(call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_from_its_name() {
+        let (id, tag) = (PublicId::from_bytes([7; 18]), GroupTag::from_bytes([8; 18]));
+        for tag in [None, Some(tag)] {
+            let at = Located { id, tag };
+            let name = at.key("mps").name();
+            assert_eq!(Located::of_name("mps", &name), Some(at));
+            for (namespace, name) in [("mp", &*name), ("mps2", &name), ("mps", &name[..name.len() - 1])] {
+                assert_eq!(Located::of_name(namespace, name), None, "{namespace} {name}");
+            }
+        }
+        for name in ["", "mps", "mps:{", "mps:generation", "mps:{CAgICAgICAgICAgICAgICAgI}:joined"] {
+            assert_eq!(Located::of_name("mps", name), None, "{name}");
+        }
     }
 }

@@ -5,14 +5,17 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::process::Process;
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::entries::Entries;
 use crate::store::entry::Entry;
 use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintained_entries::MaintainedEntries;
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
 use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
+use crate::store::store_trait::Store;
+use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Update, Updated};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -139,6 +142,38 @@ impl Store for MemoryStore {
 
     fn ping(&self, _: &Call) -> Result<(), StoreError> {
         self.lock().map(drop)
+    }
+}
+
+impl Maintenance for MemoryStore {
+    fn scan(&self, scan: &Scan<'_>, _: &Call) -> Result<Page, StoreError> {
+        let (map, now) = self.lock()?;
+        map.scan(scan, now)
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, _: &Call) -> Result<Option<Located>, StoreError> {
+        let (map, now) = self.lock()?;
+        map.find(namespace, id, now)
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
+        let (mut map, now) = self.lock()?;
+        map.restore(key, record, now)
+    }
+
+    fn purge(&self, namespace: &str, _: &Call) -> Result<Purged, StoreError> {
+        let (mut map, now) = self.lock()?;
+        map.purge(namespace, now)
+    }
+
+    /// Gives nothing: this store has no settings.
+    fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {
+        self.lock().map(|_| Vec::new())
+    }
+
+    fn figures(&self, _: &Call) -> Result<Vec<Figure>, StoreError> {
+        let (map, _) = self.lock()?;
+        Ok(vec![Figure { name: "entries".to_owned(), value: map.entries.len() as f64 }])
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opens the store that a URL names.
 
 use crate::error::ConfigError;
-use crate::store::Store;
+use crate::store::maintenance::Maintenance;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
@@ -9,9 +9,28 @@ use crate::store::redis::RedisStore;
 use crate::store::sqlite::SqliteStore;
 use std::time::Duration;
 
-/// Makes the store at this URL. `operation_timeout` is that of its callers.
+/// Opens the store at this URL, like [`store_url`](crate::SessionManagerBuilder::store_url), for operators. It does not
+/// connect yet. A `Box<dyn Maintenance>` is a `Box<dyn Store>` too.
+///
+/// `pool_size` is the largest number of connections of one process. `operation_timeout` is that of the callers.
+///
+/// # Errors
+/// A [`ConfigError`] for each URL that [`store_url`](crate::SessionManagerBuilder::store_url) refuses.
+///
+/// # Examples
+/// ```
+/// use multi_process_session::store::{Call, Deadline, Scan, open};
+/// use std::time::Duration;
+///
+/// let timeout = Duration::from_secs(5);
+/// let store = open("memory:", 1, timeout)?;
+/// let scan = Scan { namespace: "mps", with_values: false, from: None };
+/// let page = store.scan(&scan, &Call::until(Deadline::after(timeout))?)?;
+/// assert!(page.sessions.is_empty() && page.next.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg_attr(not(any(feature = "redis", feature = "sqlite")), expect(unused_variables))]
-pub(crate) fn open(url: &str, pool_size: u32, operation_timeout: Duration) -> Result<Box<dyn Store>, ConfigError> {
+pub fn open(url: &str, pool_size: u32, operation_timeout: Duration) -> Result<Box<dyn Maintenance>, ConfigError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     match scheme {

@@ -3,12 +3,16 @@
 mod arguments;
 mod deployment;
 mod fields;
+mod figures;
+mod findings;
 mod generation;
 mod group;
 mod handover;
 mod keys;
 mod namespace;
 mod namespace_sweep;
+mod node_facts;
+mod nonces;
 mod operation;
 mod plain_load;
 mod present;
@@ -16,11 +20,15 @@ mod probe;
 mod quick_update;
 mod record;
 mod reply;
+mod restore;
+mod scan;
+mod scan_step;
 mod script;
 mod scripts;
 mod shared;
 mod state;
 mod wait;
+mod whole_records;
 mod wire;
 
 use crate::defaults;
@@ -28,11 +36,11 @@ use crate::end_reason::EndReason;
 use crate::error::{ConfigError, StoreError};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
 use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::redis::deployment::{Client, Deployment};
 use crate::store::redis::handover::Handover;
@@ -42,6 +50,8 @@ use crate::store::redis::shared::Shared;
 use crate::store::redis::wait::Wait;
 use crate::store::refusal::Refusal;
 use crate::store::stats::Stats;
+use crate::store::store_trait::Store;
+use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Update, Updated};
 use std::fmt;
 use std::time::Duration;
@@ -155,6 +165,32 @@ impl Store for RedisStore {
 
     fn stats(&self) -> Stats {
         self.shared.counters.stats(self.shared.pool_size)
+    }
+}
+
+impl Maintenance for RedisStore {
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        self.begin(call)?.scan(scan)
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        self.begin(call)?.find(namespace, id)
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        self.begin(call)?.restore(key, record)
+    }
+
+    fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {
+        self.begin(call)?.purge(namespace)
+    }
+
+    fn findings(&self, namespace: &str, call: &Call) -> Result<Vec<Finding>, StoreError> {
+        self.begin(call)?.findings(namespace)
+    }
+
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError> {
+        self.begin(call)?.figures()
     }
 }
 

@@ -7,8 +7,10 @@ mod connection;
 mod connections;
 mod database;
 mod disk_space;
+mod ended;
 mod failure;
 mod files;
+mod findings;
 mod foreign_log;
 mod forward;
 mod full_disk;
@@ -16,6 +18,7 @@ mod group;
 mod group_values;
 mod load;
 mod lock_wait;
+mod machine;
 mod namespace;
 mod open_connections;
 mod open_stores;
@@ -26,7 +29,9 @@ mod record;
 mod regular_file;
 mod remains;
 mod reserve;
+mod restore;
 mod rows;
+mod scan;
 mod schema;
 mod serial;
 mod sweep;
@@ -41,16 +46,18 @@ use crate::end_reason::EndReason;
 use crate::error::{ConfigError, StoreError};
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
 use crate::store::process::per_process::warn_of_calls;
 use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::database::Database;
 use crate::store::stats::Stats;
+use crate::store::store_trait::Store;
+use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Update, Updated};
 use std::fmt;
 use std::path::{Path, absolute};
@@ -224,6 +231,33 @@ impl Store for SqliteStore {
 
     fn stats(&self) -> Stats {
         self.database.counters.stats(self.database.pool_size)
+    }
+}
+
+impl Maintenance for SqliteStore {
+    fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError> {
+        self.database.read(call, |operation| operation.scan(scan))
+    }
+
+    fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
+        self.database.read(call, |operation| operation.find(namespace, id))
+    }
+
+    fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
+        self.database.write(call, |operation| operation.restore(key, record))
+    }
+
+    /// Removes what is left of ended sessions in the whole file: most of it does not tell its namespace any more.
+    fn purge(&self, _: &str, call: &Call) -> Result<Purged, StoreError> {
+        self.database.purge(call)
+    }
+
+    fn findings(&self, _: &str, call: &Call) -> Result<Vec<Finding>, StoreError> {
+        self.database.read(call, |operation| operation.findings(self.database.full_sync))
+    }
+
+    fn figures(&self, call: &Call) -> Result<Vec<Figure>, StoreError> {
+        self.database.read(call, |operation| operation.figures())
     }
 }
 

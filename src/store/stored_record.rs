@@ -16,8 +16,10 @@ use std::time::SystemTime;
 pub struct StoredRecord {
     /// The name of the group that the session is in.
     pub group_name: Option<String>,
-    /// The place of the session in the order in which the sessions of its group joined. The time cannot tell which one
-    /// was first: two joins may have the same time, and a clock may be put back.
+    /// The place of the session in the order in which the sessions of its group joined. It is the time of joining, in
+    /// microseconds since 1970, or one more than the last place in the group, whichever is larger. So each session of a
+    /// group has a different place, even if two joins have the same time, or the clock was put back. It is 0 if the
+    /// session is in no group.
     pub join_order: u64,
     /// The values of the session.
     pub values: Values,

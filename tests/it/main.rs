@@ -107,6 +107,14 @@ mod monitoring {
     mod stats_folder;
 }
 
+/// What operators do with a store.
+mod operators {
+    mod copying;
+    mod findings;
+    mod left_overs;
+    mod scanning;
+}
+
 /// What the builder takes and refuses.
 mod settings {
     mod builder;

@@ -1,13 +1,13 @@
 //! Why sessions have ended: promises 2 and 16.
 
 use crate::end_reason::EndReason;
-use crate::store::Store;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     GRACE, HOUR, JOIN, at_most, call, clear_group, created, delete, fresh_group, fresh_in, fresh_key, log_in, member,
     member_with, move_to, reason,
 };
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::store_trait::Store;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,6 +1,5 @@
 //! The values of groups: promise 18.
 
-use crate::store::Store;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     HOUR, JOIN, call, change, clear_group, create, created, delete, fresh_group, fresh_in, fresh_key, load, log_in,
@@ -9,6 +8,7 @@ use crate::store::contract::setup::{
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{NewRecord, Values};
 use crate::store::refusal::Refusal;
+use crate::store::store_trait::Store;
 
 /// The values of its group that a session sees. A load, a peek and the group itself have to give the same.
 #[track_caller]

@@ -2,7 +2,6 @@
 
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
-use crate::store::Store;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     HOUR, JOIN, LIFETIME, assert_gone, assert_near, at_most, call, change, changes, clear_group, create, created,
@@ -13,6 +12,7 @@ use crate::store::contract::setup::{
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::{Join, NewRecord, RecordInfo};
 use crate::store::refusal::Refusal;
+use crate::store::store_trait::Store;
 use crate::store::update::Update;
 use std::collections::BTreeSet;
 use std::time::Duration;

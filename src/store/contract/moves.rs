@@ -1,6 +1,5 @@
 //! New ids: a record moves to a new key, and its old key leads to it for a while. Promises 4, 12 and 13.
 
-use crate::store::Store;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
     GRACE, HOUR, JOIN, LIMIT, assert_full_life, assert_gone, assert_too_large, call, changes, clear_group, create,
@@ -11,6 +10,7 @@ use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
 use crate::store::record::Record;
 use crate::store::refusal::Refusal;
+use crate::store::store_trait::Store;
 use crate::store::update::{Change, ChangeSet, Update};
 use std::time::Duration;
 

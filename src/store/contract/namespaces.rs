@@ -1,6 +1,5 @@
 //! All sessions of a namespace end at once: promise 14.
 
-use crate::store::Store;
 use crate::store::call::Call;
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
@@ -8,6 +7,7 @@ use crate::store::contract::setup::{
     set, try_change,
 };
 use crate::store::key::{GroupKey, RecordKey};
+use crate::store::store_trait::Store;
 
 /// Promise 14: `clear_namespace` ends all sessions of a namespace, and may be sent again.
 pub fn a_namespace_ends_as_one(subject: &dyn Subject) {

@@ -1,7 +1,6 @@
 //! Several processes use one store at the same time: promises 4, 5, 8, 11 and 18.
 
 use crate::deadline::Deadline;
-use crate::store::Store;
 use crate::store::contract::SharedSubject;
 use crate::store::contract::setup::{
     assert_gone, at_most, call, changes, create, delete, fresh_group, fresh_in, fresh_key, is_alive, load, record,
@@ -9,6 +8,7 @@ use crate::store::contract::setup::{
 };
 use crate::store::key::RecordKey;
 use crate::store::refusal::Refusal;
+use crate::store::store_trait::Store;
 use crate::store::update::{Change, Update};
 use std::time::Duration;
 

@@ -48,6 +48,21 @@ pub(crate) enum Client {
     Cluster(Box<ClusterClient>),
 }
 
+/// The nodes that keep sessions.
+pub(crate) struct Layout {
+    pub(crate) nodes: Vec<NodePlace>,
+    /// A number that is another one if other nodes keep the sessions.
+    pub(crate) fingerprint: u64,
+}
+
+/// A node that keeps sessions.
+pub(crate) struct NodePlace {
+    /// A key with this hash tag is kept by the node.
+    pub(crate) hash_tag: String,
+    /// The address of the node, in a cluster.
+    pub(crate) name: Option<String>,
+}
+
 impl Deployment {
     pub(crate) fn parse(url: &str) -> Result<Deployment, ConfigError> {
         match url.split_once(':').map_or("", |(scheme, _)| scheme) {
@@ -79,6 +94,11 @@ impl Deployment {
     /// Says whether keys are divided into slots, so that one script can name only keys of one slot.
     pub(crate) fn has_slots(&self) -> bool {
         matches!(self, Deployment::Cluster(_))
+    }
+
+    /// Says whether another node can take the place of one that fails.
+    pub(crate) fn expects_replicas(&self) -> bool {
+        !matches!(self, Deployment::Single(_))
     }
 
     /// Says whether one script can name both keys.
@@ -119,24 +139,40 @@ impl Client {
 
     /// Gives one hash tag for each node that keeps sessions. A key with this hash tag is kept by that node.
     pub(crate) fn hash_tag_of_each_node(&self, deadline: Deadline) -> Result<Vec<String>, StoreError> {
+        Ok(self.layout(deadline)?.nodes.into_iter().map(|node| node.hash_tag).collect())
+    }
+
+    /// Asks which nodes keep sessions now.
+    pub(crate) fn layout(&self, deadline: Deadline) -> Result<Layout, StoreError> {
         match self {
-            Client::Node(_) => Ok(vec![tag(0)]),
+            Client::Node(node) => {
+                Ok(Layout { nodes: vec![NodePlace { hash_tag: tag(0), name: None }], fingerprint: node.epoch() })
+            }
             Client::Cluster(cluster) => {
                 let map = cluster.renewed_map(deadline)?;
-                let mut nodes = map.nodes();
-                let mut tags = Vec::new();
-                for tag in (0..MOST_HASH_TAGS).map(tag) {
-                    if nodes.is_empty() {
+                let mut missing = map.nodes();
+                let mut nodes = Vec::new();
+                for hash_tag in (0..MOST_HASH_TAGS).map(tag) {
+                    if missing.is_empty() {
                         break;
                     }
-                    let node = map.node_of(slot_of(tag.as_bytes()));
-                    if let Some(at) = nodes.iter().position(|other| Some(*other) == node) {
-                        nodes.swap_remove(at);
-                        tags.push(tag);
+                    let node = map.node_of(slot_of(hash_tag.as_bytes()));
+                    if let Some(at) = missing.iter().position(|other| Some(*other) == node) {
+                        let name = Some(missing.swap_remove(at).to_string());
+                        nodes.push(NodePlace { hash_tag, name });
                     }
                 }
-                Ok(tags)
+                Ok(Layout { nodes, fingerprint: map.fingerprint() })
             }
+        }
+    }
+
+    /// Says whether the nodes are no longer those of this layout, as far as is known.
+    pub(crate) fn has_changed(&self, layout: &Layout) -> bool {
+        match self {
+            Client::Node(node) => node.epoch() != layout.fingerprint,
+            // A node that does not keep a slot any more redirects requests, which are then repeated elsewhere.
+            Client::Cluster(_) => false,
         }
     }
 

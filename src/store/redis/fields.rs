@@ -1,4 +1,4 @@
-//! The fields of a record, as a load needs them: see prelude.lua.
+//! The fields of a record: see prelude.lua.
 
 use crate::end_reason::EndReason;
 use crate::store::record::Values;
@@ -6,7 +6,7 @@ use crate::store::redis::state;
 use redis::{FromRedisValue, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The fields of a record, as far as a load needs them.
+/// The fields of a record.
 #[derive(Default)]
 pub(crate) struct Fields {
     pub(crate) is_empty: bool,
@@ -22,6 +22,8 @@ pub(crate) struct Fields {
     pub(crate) reason: Option<EndReason>,
     pub(crate) has_trace: bool,
     pub(crate) has_forward: bool,
+    /// The nonces of earlier calls: the fields `n0` to `n3`.
+    pub(crate) nonces: [Vec<u8>; 4],
 }
 
 impl Fields {
@@ -69,6 +71,7 @@ impl Fields {
             b"t" => self.has_trace = true,
             b"r" => self.reason = Some(EndReason::of_letter(&value)),
             b"f" => self.has_forward = true,
+            [b'n', digit @ b'0'..=b'3'] => self.nonces[usize::from(digit - b'0')] = value,
             _ => {}
         }
         Some(())

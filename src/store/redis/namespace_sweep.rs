@@ -1,13 +1,16 @@
-//! Removes the records of sessions that have ended with their namespace, so that a full memory has room again.
+//! Removes the records of sessions that have ended with their namespace or their group, so that a full memory has room
+//! again.
 
 use crate::deadline::Deadline;
 use crate::error::StoreError;
+use crate::store::maintenance::Purged;
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::operation::Operation;
+use crate::store::redis::reply::Reply;
+use crate::store::redis::scan_step::{glob, scan_step};
 use crate::store::redis::script::ScriptCall;
 use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
-use redis::{FromRedisValue, Value, cmd};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::iter;
@@ -23,46 +26,55 @@ impl Operation<'_> {
     /// Removes records in small steps, for at most half of the time that the call has left. The records that remain
     /// expire.
     pub(crate) fn sweep_namespace(&self, namespace: &str) {
-        if let Err(error) = self.try_to_sweep(namespace) {
+        if let Err(error) = self.sweep_until(namespace, self.call.deadline.halfway()) {
             log::debug!("records of ended sessions are left to expire: {error}");
         }
     }
 
-    fn try_to_sweep(&self, namespace: &str) -> Result<(), StoreError> {
-        let deadline = self.call.deadline.halfway();
+    /// Removes records in small steps, and tells how many, and whether some are left.
+    pub(crate) fn purge(&self, namespace: &str) -> Result<Purged, StoreError> {
+        self.sweep_until(namespace, most_of(self.call.deadline))
+    }
+
+    fn sweep_until(&self, namespace: &str, deadline: Deadline) -> Result<Purged, StoreError> {
         let client = self.client()?;
         let tags = client.hash_tag_of_each_node(deadline)?;
+        let (removed, more) = (Cell::new(0), Cell::new(false));
         for (at, tag) in tags.iter().enumerate() {
             // Each node gets its share of the time.
             let share = deadline.share_of((tags.len() - at) as u32);
             let key = format!("{namespace}:{{{tag}}}");
             let proof = Cell::new(Proof::Reads);
             client.request(key.as_bytes(), &proof, self.call.deadline, |connection, until| {
-                self.sweep_node(connection, until, namespace, share)
+                let is_done = self.sweep_node(connection, until, namespace, share, &removed)?;
+                more.set(more.get() || !is_done);
+                Ok(())
             })?;
         }
-        Ok(())
+        Ok(Purged { removed: removed.get(), more: more.get() })
     }
 
+    /// Sweeps one node, and adds to the number of records that were removed. Says whether all keys were looked at.
     fn sweep_node(
         &self,
         connection: &mut Connection,
         deadline: Deadline,
         namespace: &str,
         share: Deadline,
-    ) -> Result<(), Failure> {
-        let mut cursor = 0_u64;
+        removed: &Cell<u64>,
+    ) -> Result<bool, Failure> {
+        // On a connection that was idle, there is less time: see `Try`.
+        let share = share.min(most_of(deadline));
+        let (mut cursor, pattern) = (0, format!("{}:*", glob(namespace)));
         while !share.has_passed() {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{namespace}:*")).arg("COUNT").arg(SCANNED);
             let keys;
-            (cursor, keys) = scanned(connection.request(&scan, deadline)?)?;
-            self.sweep_keys(connection, deadline, &self.sweep_calls(namespace, keys))?;
+            (cursor, keys) = scan_step(connection, deadline, cursor, &pattern, SCANNED)?;
+            self.sweep_keys(connection, deadline, &self.sweep_calls(namespace, keys), removed)?;
             if cursor == 0 {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn sweep_keys(
@@ -70,10 +82,15 @@ impl Operation<'_> {
         connection: &mut Connection,
         deadline: Deadline,
         calls: &[ScriptCall<'_>],
+        removed: &Cell<u64>,
     ) -> Result<(), Failure> {
         // A slot that is moving to another node is left out: its records expire.
-        let done = |reply| match reply {
-            Ok(_) | Err(Failure::Redirected(_) | Failure::NoScript) => Ok(()),
+        let done = |reply: Result<Reply, Failure>| match reply {
+            Ok(mut reply) => {
+                removed.set(removed.get() + reply.number().unwrap_or(0));
+                Ok(())
+            }
+            Err(Failure::Redirected(_) | Failure::NoScript) => Ok(()),
             Err(failure) => Err(failure),
         };
         let Some((first, others)) = calls.split_first() else { return Ok(()) };
@@ -111,12 +128,9 @@ fn is_of_sessions(namespace: &str, key: &str) -> bool {
     }
 }
 
-/// Gives the cursor for the next SCAN (0 after the last one), and the keys of this one. A key that is not UTF-8 is not
-/// ours, and is left out.
-fn scanned(reply: Value) -> Result<(u64, Vec<String>), Failure> {
-    let nonsense = || Failure::not_ours("the reply to SCAN is of another form");
-    let (cursor, keys) = <(u64, Vec<Vec<u8>>)>::from_redis_value(reply).map_err(|_| nonsense())?;
-    Ok((cursor, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
+/// Gives an earlier deadline: a command that is sent by then has time for its reply.
+fn most_of(deadline: Deadline) -> Deadline {
+    Deadline::after(deadline.left() * 7 / 8)
 }
 
 #[cfg(test)]

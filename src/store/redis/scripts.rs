@@ -53,6 +53,7 @@ scripts! {
     record_load: Reads, [PRELUDE, STATE, RECORD];
     record_update: Writes, [QUICK_UPDATE, PRELUDE, STATE, RECORD, CHANGE, INTEGER, VALUES];
     record_move: Writes, [PRELUDE, STATE, RECORD, CHANGE, GROUP, INTEGER, VALUES];
+    record_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP];
     record_delete: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
     group_ids: Reads, [PRELUDE, STATE, RECORD, GROUP];
     group_len: Reads, [PRELUDE, STATE, RECORD, GROUP];

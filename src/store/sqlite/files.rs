@@ -177,7 +177,7 @@ fn identity(path: &Path) -> Option<FileId> {
 }
 
 /// Gives the effective user id of this process. Works only on Linux.
-fn own_user() -> Option<u32> {
+pub(crate) fn own_user() -> Option<u32> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     users.split_whitespace().nth(1)?.parse().ok()

@@ -165,18 +165,19 @@ pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
         .query_row([tag(key)], |row| row.get(0))
 }
 
-/// Gives the place of the next session that joins this group. Times cannot show the order of joining: two joins may
-/// have the same time, and the clock may be put back.
-pub(crate) fn next_in_order(sqlite: &Connection, serial: i64) -> rusqlite::Result<i64> {
+/// Gives the place of the session that joins this group now: the time in microseconds, or one more than the last place.
+/// The time alone cannot show the order of joining: two joins may have the same time, and the clock may be put back.
+pub(crate) fn next_in_order(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<i64> {
     if serial == 0 {
         return Ok(0);
     }
     // The library never writes so large a number. `min` keeps the sum in range if another program did.
     sqlite
         .prepare_cached(
-            "SELECT min(ifnull(max(join_order), 0), 1 << 62) + 1 FROM sessions WHERE in_group = ?1 AND in_group > 0",
+            "SELECT max(?2 * 1000, min(ifnull(max(join_order), 0), 1 << 62) + 1)
+             FROM sessions WHERE in_group = ?1 AND in_group > 0",
         )?
-        .query_row([serial], |row| row.get(0))
+        .query_row([serial, milliseconds(now)], |row| row.get(0))
 }
 
 fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {

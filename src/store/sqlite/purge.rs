@@ -12,23 +12,33 @@ pub(crate) const PURGED: i64 = 3;
 pub(crate) fn purge(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<()> {
     let sessions = "DELETE FROM sessions WHERE serial IN
          (SELECT serial FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
-    let traces = "DELETE FROM ended WHERE (id, nonce) IN
-         (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
     remove(sqlite, sessions, now, most)?;
-    purge_forwards(sqlite, now)?;
-    let groups = "DELETE FROM kept_groups WHERE tag IN
-         (SELECT tag FROM kept_groups WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
-    remove(sqlite, groups, now, PURGED)?;
-    remove(sqlite, traces, now, PURGED)
+    purge_forwards(sqlite, now, PURGED)?;
+    purge_group_values(sqlite, now, PURGED)?;
+    purge_traces(sqlite, now, PURGED).map(drop)
 }
 
-/// Removes some expired forwards.
-pub(crate) fn purge_forwards(sqlite: &Connection, now: SystemTime) -> rusqlite::Result<()> {
+/// Removes expired forwards, up to `most`, and gives their number.
+pub(crate) fn purge_forwards(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<usize> {
     let forwards = "DELETE FROM forwards WHERE (id, tag) IN
          (SELECT id, tag FROM forwards WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
-    remove(sqlite, forwards, now, PURGED)
+    remove(sqlite, forwards, now, most)
 }
 
-fn remove(sqlite: &Connection, expired: &str, now: SystemTime, most: i64) -> rusqlite::Result<()> {
-    sqlite.prepare_cached(expired)?.execute(params![milliseconds(now), most]).map(drop)
+/// Removes expired values of groups, up to `most` groups, and gives their number.
+pub(crate) fn purge_group_values(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<usize> {
+    let groups = "DELETE FROM kept_groups WHERE tag IN
+         (SELECT tag FROM kept_groups WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    remove(sqlite, groups, now, most)
+}
+
+/// Removes expired traces, up to `most`, and gives their number.
+pub(crate) fn purge_traces(sqlite: &Connection, now: SystemTime, most: i64) -> rusqlite::Result<usize> {
+    let traces = "DELETE FROM ended WHERE (id, nonce) IN
+         (SELECT id, nonce FROM ended WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    remove(sqlite, traces, now, most)
+}
+
+fn remove(sqlite: &Connection, expired: &str, now: SystemTime, most: i64) -> rusqlite::Result<usize> {
+    sqlite.prepare_cached(expired)?.execute(params![milliseconds(now), most])
 }

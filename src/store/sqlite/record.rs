@@ -54,7 +54,7 @@ impl Operation<'_> {
             namespace: namespace::serial(&transaction, key.namespace)?,
             in_group,
             group_name: record.join.map(|join| join.name),
-            join_order: group::next_in_order(&transaction, in_group)?,
+            join_order: group::next_in_order(&transaction, in_group, now)?,
             size,
             state: &state,
         };
@@ -215,11 +215,11 @@ impl Operation<'_> {
         rows::remove(sqlite, new_key, now)?;
         let in_group = group::serial(sqlite, new_key)?;
         let join_order = match update.join {
-            Some(_) => Some(group::next_in_order(sqlite, in_group)?),
+            Some(_) => Some(group::next_in_order(sqlite, in_group, now)?),
             None => (in_group == 0).then_some(0),
         };
         if new_key.tag == key.tag {
-            purge_forwards(sqlite, now)?;
+            purge_forwards(sqlite, now, PURGED)?;
             forward::insert(sqlite, key, &Forward::new(new_key.id, update.grace, now))?;
         } else {
             self.leave_trace(sqlite, found.serial, EndReason::NewId, now)?;

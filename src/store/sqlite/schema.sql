@@ -7,7 +7,8 @@ CREATE TABLE sessions (
   version    INTEGER NOT NULL,
   created    INTEGER NOT NULL, -- times are milliseconds since 1970
   joined     INTEGER,          -- when it joined its group; NULL if it is in no group
-  join_order INTEGER NOT NULL, -- larger for each session that joins the group; 0 if it is in no group
+  join_order INTEGER NOT NULL, -- when it joined its group, in microseconds, and larger for each session that joins;
+                               -- 0 if it is in no group
   began      INTEGER NOT NULL, -- when the absolute timeout began
   refreshed  INTEGER,          -- NULL before the first load, if the session has a shorter life until then
   ends       INTEGER,          -- when the absolute timeout ends it; NULL for never

@@ -6,9 +6,11 @@ use crate::support::fork::{children, in_own_process_of};
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::shared::until_the_program_ends;
-use multi_process_session::store::contract::{SharedSubject, Subject};
-use multi_process_session::store::{RecordKey, Store};
-use multi_process_session::{MemoryStore, RedisStore, SqliteStore, contract_tests, shared_contract_tests};
+use multi_process_session::store::contract::{MaintainedSubject, SharedSubject, Subject};
+use multi_process_session::store::{Maintenance, RecordKey, Store};
+use multi_process_session::{
+    MemoryStore, RedisStore, SqliteStore, contract_tests, maintenance_contract_tests, shared_contract_tests,
+};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -23,6 +25,14 @@ contract_tests!(redis, *REDIS);
 contract_tests!(redis_6_0, *REDIS_6_0);
 contract_tests!(redis_with_the_rights_of_the_guide, *REDIS_WITH_RIGHTS);
 contract_tests!(cluster, *CLUSTER);
+
+maintenance_contract_tests!(memory_for_operators, memory());
+maintenance_contract_tests!(sqlite_for_operators, InPlace::sqlite(Place::sqlite()));
+maintenance_contract_tests!(sqlite_by_clock_for_operators, sqlite_by_clock(&tempfile::tempdir().unwrap()));
+maintenance_contract_tests!(redis_for_operators, *REDIS);
+maintenance_contract_tests!(redis_6_0_for_operators, *REDIS_6_0);
+maintenance_contract_tests!(redis_with_the_rights_of_the_guide_for_operators, *REDIS_WITH_RIGHTS);
+maintenance_contract_tests!(cluster_for_operators, *CLUSTER);
 
 // All tests of a store share its server.
 static REDIS: LazyLock<InPlace<RedisStore>> = LazyLock::new(|| InPlace::redis(Place::redis()));
@@ -85,6 +95,12 @@ impl<S: Store> Subject for InPlace<S> {
     }
 }
 
+impl<S: Maintenance> MaintainedSubject for InPlace<S> {
+    fn maintenance(&self) -> &dyn Maintenance {
+        &self.0
+    }
+}
+
 fn open_redis(place: &Place) -> RedisStore {
     RedisStore::new(&place.url()).unwrap()
 }
@@ -105,12 +121,18 @@ impl<S: Store, F: Fn(Duration)> Subject for ByClock<S, F> {
     }
 }
 
-fn memory() -> impl Subject {
+impl<S: Maintenance, F: Fn(Duration)> MaintainedSubject for ByClock<S, F> {
+    fn maintenance(&self) -> &dyn Maintenance {
+        &self.0
+    }
+}
+
+fn memory() -> impl MaintainedSubject {
     let (now, pass) = clock();
     ByClock(MemoryStore::with_clock(now), pass)
 }
 
-fn sqlite_by_clock(folder: &TempDir) -> impl Subject {
+fn sqlite_by_clock(folder: &TempDir) -> impl MaintainedSubject {
     let (now, pass) = clock();
     ByClock(SqliteStore::with_clock(folder.path().join("sessions.db"), now), pass)
 }

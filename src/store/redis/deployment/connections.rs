@@ -24,6 +24,13 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
+impl Epoch {
+    /// Gives the number of the epoch. A later epoch has a larger one.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 pub(crate) struct Connections {
     pool: Pool<PooledConnection>,
     epoch: AtomicU64,

@@ -239,6 +239,11 @@ impl NodeClient {
         failure.into_store_error(&self.name)
     }
 
+    /// Gives a number that changes when connections may lead to another node, or to a node that was restarted.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.connections.epoch().number()
+    }
+
     /// Notes whether the cluster needs this node. Failures of a node that is not needed are not logged.
     pub(crate) fn note_whether_needed(&self, is_needed: bool) {
         if is_needed {

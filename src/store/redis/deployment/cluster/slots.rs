@@ -77,6 +77,16 @@ impl SlotMap {
         nodes
     }
 
+    /// Gives a number that is another one if the slots are divided in another way.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        const CRC: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
+        let mut digest = CRC.digest();
+        for Range { last, first, node } in &self.ranges {
+            digest.update(format!("{first}-{last} {node}\n").as_bytes());
+        }
+        digest.finalize()
+    }
+
     /// Gives the number of slots that have a node.
     pub(crate) fn slots(&self) -> usize {
         self.ranges.iter().map(|range| usize::from(range.last - range.first) + 1).sum()
