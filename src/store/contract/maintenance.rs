@@ -233,6 +233,27 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
     assert_eq!(alive, [false, true, true], "promise 8: the session that joined first ends");
 }
 
+/// A place in the order of joining is a time in all stores, so that sessions of two stores can be put in one order.
+pub fn a_place_in_the_order_of_joining_is_a_time(subject: &dyn MaintainedSubject) {
+    let (store, namespace) = (subject.maintenance(), "contract-places");
+    let group = fresh_group();
+    let mut last = 0;
+    for _ in 0..3 {
+        let key = RecordKey { namespace, ..fresh_in(&group) };
+        create(store, &key, &record_for(&key));
+        let record = scanned(store, &key);
+        let joined_at = record.state.joined_at.expect("the session is in a group");
+        let joined_at = joined_at.duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis();
+        let place = u128::from(record.join_order / 1000);
+        assert!((joined_at..joined_at + 1000).contains(&place), "it is the time of joining, in microseconds");
+        assert!(record.join_order > last, "promise 8: the order of joining is exact");
+        last = record.join_order;
+    }
+    let alone = RecordKey { namespace, ..fresh_key() };
+    create(store, &alone, &record(&[]));
+    assert_eq!(scanned(store, &alone).join_order, 0, "a session without a group has no place");
+}
+
 /// A purge ends no session, and an ended session stays ended.
 pub fn a_purge_removes_ended_sessions_only(subject: &dyn MaintainedSubject) {
     let (store, namespace) = (subject.maintenance(), "contract-purge");
