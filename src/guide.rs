@@ -10,7 +10,8 @@
 //! | [`sqlite`] | SQLite in production: the folder, backups, a deleted file, a full disk |
 //! | [`forks`] | processes that fork |
 //! | [`errors`] | each error, and what a handler does with it |
-//! | [`recipes`] | proxies, frames, event streams, health checks, metrics, tests, and more |
+//! | [`after_login`] | "remember me", polling, streams, limits of devices, roles, and more |
+//! | [`recipes`] | proxies, frames, health checks, metrics, tests, and more |
 //! | [`coming_from`] | the npm module, express-session and `rouille::session`, call by call |
 
 // A page links to the documentation by its address, so that its links work on GitHub too. Here, `guide/links.md` comes
@@ -40,6 +41,10 @@ pub mod forks {}
 #[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("guide/links.md"))]
 #[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("../docs/errors.md"))]
 pub mod errors {}
+
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("../docs/after-login.md")]
+pub mod after_login {}
 
 #[cfg_attr(any(not(doctest), all(feature = "test-util", feature = "tiny_http")), doc = include_str!("guide/links.md"))]
 #[cfg_attr(

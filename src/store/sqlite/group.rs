@@ -12,7 +12,7 @@ use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::forward::{end_graces, present_key};
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::remains::{BATCH, Remains};
-use crate::store::sqlite::rows::{state, state_columns};
+use crate::store::sqlite::rows::{AFTER_STATE, state, state_columns};
 use crate::store::sqlite::serial::next_serial;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
@@ -51,12 +51,12 @@ impl Operation<'_> {
         let mut rows = statement.query(params![group.tag.as_bytes(), milliseconds(now), keys])?;
         let mut sessions: Vec<SessionInfo> = Vec::new();
         while let Some(row) = rows.next()? {
-            let id = PublicId::from_bytes(row.get(11)?);
+            let id = PublicId::from_bytes(row.get(AFTER_STATE)?);
             if sessions.last().is_none_or(|last| last.public_id != id) {
                 sessions.push(SessionInfo::new(id, state(row)?.info(now), Values::new()));
             }
-            if let (Some(key), Some(last)) = (row.get(12)?, sessions.last_mut()) {
-                last.values.insert(key, row.get(13)?);
+            if let (Some(key), Some(last)) = (row.get(AFTER_STATE + 1)?, sessions.last_mut()) {
+                last.values.insert(key, row.get(AFTER_STATE + 2)?);
             }
         }
         Ok(sessions)

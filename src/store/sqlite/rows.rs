@@ -15,6 +15,9 @@ macro_rules! state_columns {
 }
 pub(crate) use state_columns;
 
+/// The number of the column that comes after the [`state_columns`].
+pub(crate) const AFTER_STATE: usize = 11;
+
 /// The SQL for the serial of the group with the tag `?2`. It is 0 for the empty tag, and NULL if there is no such
 /// group.
 macro_rules! in_group {
@@ -74,8 +77,11 @@ pub(crate) fn find(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
     sqlite
         .prepare_cached(concat!("SELECT ", state_columns!(), ", serial, keys, size FROM sessions WHERE ", is_live!()))?
         .query_row(live(key, now), |row| {
-            let size = Size { keys: unsigned(row, 12)? as usize, bytes: unsigned(row, 13)? as usize };
-            Ok(LiveRow { serial: row.get(11)?, size, state: state(row)? })
+            let size = Size {
+                keys: unsigned(row, AFTER_STATE + 1)? as usize,
+                bytes: unsigned(row, AFTER_STATE + 2)? as usize,
+            };
+            Ok(LiveRow { serial: row.get(AFTER_STATE)?, size, state: state(row)? })
         })
         .optional()
 }
@@ -93,10 +99,14 @@ pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
     while let Some(row) = rows.next()? {
         let contents = match &mut found {
             Some(contents) => contents,
-            None => found.insert(LiveRecord { state: state(row)?, group_name: row.get(11)?, values: Values::new() }),
+            None => found.insert(LiveRecord {
+                state: state(row)?,
+                group_name: row.get(AFTER_STATE)?,
+                values: Values::new(),
+            }),
         };
-        if let Some(key) = row.get(12)? {
-            contents.values.insert(key, row.get(13)?);
+        if let Some(key) = row.get(AFTER_STATE + 1)? {
+            contents.values.insert(key, row.get(AFTER_STATE + 2)?);
         }
     }
     Ok(found)

@@ -7,7 +7,7 @@ use crate::store::record::Values;
 use crate::store::sqlite::columns::{milliseconds, unsigned};
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::operation::Operation;
-use crate::store::sqlite::rows::{state, state_columns};
+use crate::store::sqlite::rows::{AFTER_STATE, state, state_columns};
 use crate::store::stored_record::StoredRecord;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -52,8 +52,8 @@ impl Operation<'_> {
         let mut rows = statement.query(params![from, scan.namespace, now, PAGE])?;
         let (mut sessions, mut looked_at, mut last) = (Vec::new(), 0, from);
         while let Some(row) = rows.next()? {
-            (looked_at, last) = (looked_at + 1, row.get(10)?);
-            if row.get(15)?
+            (looked_at, last) = (looked_at + 1, row.get(AFTER_STATE)?);
+            if row.get(AFTER_STATE + 5)?
                 && let Ok((at, mut record)) = session(row)
             {
                 if scan.with_values {
@@ -80,9 +80,9 @@ impl Operation<'_> {
 
 /// Reads a row, still without values. An error means that the row is damaged.
 fn session(row: &Row<'_>) -> rusqlite::Result<(Located, StoredRecord)> {
-    let tag: Option<[u8; 18]> = row.get(14)?;
-    let at = Located { id: PublicId::from_bytes(row.get(11)?), tag: tag.map(GroupTag::from_bytes) };
-    let (group_name, join_order) = (row.get(12)?, unsigned(row, 13)?);
+    let tag: Option<[u8; 18]> = row.get(AFTER_STATE + 4)?;
+    let at = Located { id: PublicId::from_bytes(row.get(AFTER_STATE + 1)?), tag: tag.map(GroupTag::from_bytes) };
+    let (group_name, join_order) = (row.get(AFTER_STATE + 2)?, unsigned(row, AFTER_STATE + 3)?);
     Ok((at, StoredRecord { group_name, join_order, values: Values::new(), state: state(row)? }))
 }
 
