@@ -123,6 +123,7 @@ pub struct RecordInfo {
 
 /// What a store found under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most values are records, and a box would cost each load an allocation")]
 pub enum Loaded {
     /// A live session.
     Record(Record),

@@ -37,6 +37,7 @@ pub(crate) enum Purpose {
 }
 
 /// What plain commands found under a key.
+#[expect(clippy::large_enum_variant, reason = "most values are records, and a box would cost each load an allocation")]
 pub(crate) enum Found {
     /// A live session, which needs no refresh.
     Session(Record),
