@@ -10,7 +10,8 @@
 //! |---|---|
 //! | [`SessionManager`] | loads and ends sessions; one is enough; [`SessionManagerBuilder`] has all settings |
 //! | [`Session`] | the values of one client; login, new ids, form tokens; [`save`](Session::save) |
-//! | [`Group`] | all sessions of one user: list them, end them |
+//! | [`Group`] | all sessions of one user: list them, end them, give them values |
+//! | [`SessionHandle`] | asks later whether a session is still alive |
 //! | [`CookieHeader`], [`SetCookie`], [`ResponseHeaders`] | what goes in and out on each kind of server |
 //! | [`Error`], [`StoreError`], [`ConfigError`] | the errors of calls, of the store, and of settings |
 //! | [`guide`] | promises, production, errors, recipes, and coming from other libraries |
@@ -91,7 +92,12 @@
 //! |---|---|
 //! | log in | [`Session::set_group_name`], then [`save`](Session::save) and send the cookie |
 //! | log out | [`Session::destroy`], or [`SessionManager::destroy`] without loading |
-//! | "remember me" | [`Session::set_idle_timeout`] for this one session |
+//! | "remember me" | [`Session::remember_me`] |
+//! | limit the devices of a user | [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group), [`AtLimit`] |
+//! | say on the login page why the session has ended | [`Session::ended_because`] |
+//! | keep roles that all sessions of a user see at once | [`Group::set_value`], [`Session::group_value`] |
+//! | poll without keeping the user logged in | [`SessionManager::peek`] |
+//! | end a WebSocket or an event stream at the logout | [`Session::to_handle`] |
 //! | show where a user is logged in | [`Group::sessions_with`] |
 //! | log out there, everywhere else, everywhere | [`Group::remove`], [`Group::clear_except`], [`Group::clear`] |
 //! | ask for the password again before something sensitive | [`Session::authenticated_within`]; ask if it is `false` |

@@ -66,7 +66,8 @@ impl Session {
     ///
     /// The values stay, for instance a cart that was filled before the login. But if the session is in the group of
     /// another user, its values are removed, so that no value of one user passes to the next. Only values that this
-    /// request [sets](Session::set) stay.
+    /// request has [set](Session::set) and not saved yet stay. So do not set what the session held before in a request
+    /// that may be a login.
     ///
     /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. Beyond
     /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), the sessions that joined first

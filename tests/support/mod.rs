@@ -164,4 +164,5 @@ pub fn let_it_know_the_scripts(url: &str) {
     session.regenerate();
     session.save().unwrap();
     session.destroy().unwrap();
+    manager.group("somebody").set_value("a", &1).unwrap();
 }

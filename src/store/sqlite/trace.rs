@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
 impl Operation<'_> {
-    /// Leaves a trace of a session that is about to be removed.
+    /// Leaves a trace of a session that is about to be removed, unless the session has expired long ago.
     ///
     /// On a full disk, no traces are written: the last room is for ending sessions, and no session can be created
     /// there.
@@ -27,7 +27,8 @@ impl Operation<'_> {
         sqlite
             .prepare_cached(
                 "INSERT OR REPLACE INTO ended (id, nonce, reason, expires)
-                 SELECT id, substr(nonces, -8), iif(expires > ?2, ?4, 'x'), ?2 + ?3 FROM sessions WHERE serial = ?1",
+                 SELECT id, substr(nonces, -8), iif(expires > ?2, ?4, 'x'), ?2 + ?3
+                 FROM sessions WHERE serial = ?1 AND expires > ?2 - ?3",
             )?
             .execute(params![serial, milliseconds(now), TRACE.as_millis() as i64, reason.letter()])
             .map(drop)

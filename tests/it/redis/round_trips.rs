@@ -3,7 +3,7 @@
 use crate::support::cluster::Cluster;
 use crate::support::redis::Redis;
 use crate::support::{builder, cookie, let_it_know_the_scripts, manager, session_with, try_login};
-use multi_process_session::{Refresh, Session, SessionManager};
+use multi_process_session::{AtLimit, EndReason, Error, Refresh, Session, SessionManager};
 use std::time::Duration;
 
 /// Gives a manager whose scripts Redis knows already, and a session.
@@ -45,9 +45,19 @@ fn a_request_makes_no_more_round_trips_than_promised() {
     count("a transaction", &["hgetall", "evalsha"], &|| {
         manager.transact(&header, |session| session.set("cart", "full")).unwrap();
     });
+    count("a peek", &["hgetall"], &|| {
+        let mut session = manager.peek(&header).unwrap();
+        assert!(session.expires_in().is_some());
+        assert_eq!(session.save().unwrap(), None);
+    });
+    let mut handle = manager.load(&header).unwrap().to_handle().unwrap();
+    count("still alive", &["time"], &|| assert!(handle.clone().is_alive().unwrap()));
     count("logout", &["evalsha"], &|| {
         let _ = manager.destroy(&header).unwrap();
     });
+    let handle = &std::cell::RefCell::new(&mut handle);
+    count("not alive any more", &["time"], &|| assert!(!handle.borrow_mut().is_alive().unwrap()));
+    count("and then nobody asks", &[], &|| assert!(!handle.borrow_mut().is_alive().unwrap()));
     count("a session that has ended", &["hgetall"], &|| {
         assert_eq!(manager.load(&header).unwrap().save().unwrap(), None);
     });
@@ -93,6 +103,9 @@ fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
         let (commands, ()) = redis.commands(request);
         assert_eq!(commands.len(), expected, "{what}: {commands:?}");
     };
+    let ended = session_with(&manager, &[("a", "1")]);
+    let _ = manager.destroy(&ended).unwrap();
+    let memory = crate::support::manager("memory:");
     let anonymous = session_with(&manager, &[("a", "1")]);
     let mut header = String::new();
     count("a login", 2, &mut || header = join(&manager, Some(&anonymous)));
@@ -110,6 +123,30 @@ fn a_login_and_a_group_make_no_more_round_trips_than_promised() {
             header = cookie(&session.save().unwrap().unwrap());
         });
     }
+    count("a peek in a group", 1, &mut || assert!(!manager.peek(&header).unwrap().is_new()));
+    count("setting a value of the group", 1, &mut || group.set_value("role", "admin").unwrap());
+    count("reading it", 1, &mut || assert_eq!(group.value::<String>("role").unwrap().as_deref(), Some("admin")));
+    count("reading it with the session", 1, &mut || {
+        let session = manager.load(&header).unwrap();
+        assert_eq!(session.group_value::<String>("role").unwrap().as_deref(), Some("admin"));
+    });
+    count("a login that is refused", 2, &mut || {
+        let mut session = manager.load(&session_with(&memory, &[("a", "1")])).unwrap();
+        session.set_group_name("ada");
+        session.limit_group(1, AtLimit::RefuseNewest);
+        assert!(matches!(session.save(), Err(Error::TooManySessions { .. })));
+    });
+    count("why it ended", 1, &mut || {
+        let session = manager.load(&ended).unwrap();
+        assert_eq!(session.ended_because(), Some(EndReason::LoggedOut));
+    });
+    let mut handles: Vec<_> =
+        (0..1000).map(|at| manager.load([&header, &anonymous, &ended][at % 2]).unwrap().to_handle()).collect();
+    let mut handles: Vec<_> = handles.iter_mut().flatten().collect();
+    count("a thousand handles", 1, &mut || {
+        let alive = manager.are_alive(handles.iter_mut().map(|handle| &mut **handle)).unwrap();
+        assert!(alive.len() >= 500 && alive[0]);
+    });
     count("how many", 1, &mut || assert_eq!(group.len().unwrap(), 2));
     count("a list", 2, &mut || assert_eq!(group.sessions().unwrap().len(), 2));
     count("a list with values", 2, &mut || {

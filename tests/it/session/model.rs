@@ -18,6 +18,7 @@ const ABSOLUTE: u32 = 25 * 60 + 30;
 #[derive(Clone, Debug)]
 enum Op {
     Load { handle: usize, cookie: usize },
+    Peek { handle: usize, cookie: usize },
     Set { handle: usize, key: usize, json: &'static str },
     Increment { handle: usize, key: usize, by: i64 },
     Remove { handle: usize, key: usize },
@@ -27,6 +28,8 @@ enum Op {
     Join { handle: usize, group: usize },
     Leave { handle: usize },
     SetIdleTimeout { handle: usize, minutes: u32 },
+    SetPersistent { handle: usize, persistent: bool },
+    SetInGroup { group: usize, number: u32 },
     Save { handle: usize },
     Destroy { handle: usize },
     DestroyByCookie { cookie: usize },
@@ -42,6 +45,10 @@ fn op() -> impl Strategy<Value = Op> {
     let by = prop::sample::select(vec![1, -1, 5, i64::MAX, i64::MIN]);
     prop_oneof![
         8 => (handle.clone(), cookie.clone()).prop_map(|(handle, cookie)| Op::Load { handle, cookie }),
+        3 => (handle.clone(), cookie.clone()).prop_map(|(handle, cookie)| Op::Peek { handle, cookie }),
+        1 => (handle.clone(), any::<bool>())
+            .prop_map(|(handle, persistent)| Op::SetPersistent { handle, persistent }),
+        2 => (0..GROUPS.len(), 1..100_u32).prop_map(|(group, number)| Op::SetInGroup { group, number }),
         4 => (handle.clone(), key.clone(), json).prop_map(|(handle, key, json)| Op::Set { handle, key, json }),
         4 => (handle.clone(), key.clone(), by).prop_map(|(handle, key, by)| Op::Increment { handle, key, by }),
         2 => (handle.clone(), key.clone()).prop_map(|(handle, key)| Op::Remove { handle, key }),
@@ -83,6 +90,7 @@ struct ModelRecord {
     idle: u32,
     ends: u32,
     expires: u32,
+    persistent: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -93,6 +101,7 @@ struct ModelSession {
     cleared: bool,
     changes: BTreeMap<&'static str, Change>,
     idle: Option<u32>,
+    persistent: Option<bool>,
     renew: Option<Renew>,
     cookie_due: bool,
     cookie_may_be_due: bool,
@@ -101,6 +110,10 @@ struct ModelSession {
     group: Option<usize>,
     /// Whether it was loaded by an id that was replaced.
     forwarded: bool,
+    /// The number in the values of its group.
+    of_group: Option<u32>,
+    /// Whether its last cookie outlives the browser.
+    has_persistent_cookie: bool,
 }
 
 /// A new id that is asked for.
@@ -122,6 +135,8 @@ struct Model {
     now: u32,
     ids: usize,
     records: Vec<ModelRecord>,
+    /// The number in the values of each group, and when they expire.
+    of_groups: [(Option<u32>, u32); GROUPS.len()],
     /// Ids that were replaced with a grace, and the new ids. Whenever time passes, it is more than any grace.
     forwards: BTreeMap<usize, usize>,
     /// Ids that were replaced while the session stayed in its group, or without one, and the new ids. A logout by them
@@ -180,6 +195,37 @@ impl Model {
         self.ids
     }
 
+    /// Keeps the values of groups as long as their sessions live.
+    fn keep_values(&mut self) {
+        for record in self.records.iter().filter(|record| record.expires > self.now) {
+            if let Some((_, until)) =
+                record.group.map(|group| &mut self.of_groups[group]).filter(|kept| kept.1 > self.now)
+            {
+                *until = record.expires.max(*until);
+            }
+        }
+    }
+
+    fn of_group(&self, group: Option<usize>) -> Option<u32> {
+        let (number, until) = self.of_groups[group?];
+        number.filter(|_| until > self.now)
+    }
+
+    fn set_in_group(&mut self, group: usize, number: u32) {
+        let kept = self.of_groups[group].1.max(self.now + IDLE);
+        self.of_groups[group] = (Some(number), kept);
+        self.keep_values();
+    }
+
+    /// Looks at a session, and changes nothing.
+    fn peek(&mut self, cookie: Option<(usize, u32)>) -> ModelSession {
+        let (records, of_groups) = (self.records.clone(), self.of_groups);
+        let session = self.load(cookie);
+        let expires = records.iter().find(|record| Some(record.id) == session.id).map_or(0, |record| record.expires);
+        (self.records, self.of_groups) = (records, of_groups);
+        ModelSession { cookie_due: false, cookie_may_be_due: false, expires, ..session }
+    }
+
     fn load(&mut self, cookie: Option<(usize, u32)>) -> ModelSession {
         let (now, id, cookies_age) = (self.now, cookie.map(|(id, _)| id), self.cookies_age);
         let current = id.map(|id| self.follow(id));
@@ -193,7 +239,21 @@ impl Model {
         let cookie_due = refreshed || owed && cookies_age;
         let cookie_may_be_due = owed && !cookies_age;
         let (id, seen, group, expires) = (current, record.values.clone(), record.group, record.expires);
-        ModelSession { id, seen, group, forwarded, cookie_due, cookie_may_be_due, expires, ..ModelSession::default() }
+        let has_persistent_cookie = record.persistent.unwrap_or(true);
+        let of_group = self.of_group(group);
+        self.keep_values();
+        ModelSession {
+            id,
+            seen,
+            group,
+            forwarded,
+            cookie_due,
+            cookie_may_be_due,
+            expires,
+            of_group,
+            has_persistent_cookie,
+            ..ModelSession::default()
+        }
     }
 
     fn save(&mut self, session: &mut ModelSession) -> Answer {
@@ -207,8 +267,13 @@ impl Model {
             let idle = session.idle.unwrap_or(IDLE);
             let (id, ends) = (self.new_id(), now + ABSOLUTE);
             let expires = (now + idle).min(ends);
-            self.records.push(ModelRecord { id, group, values: view.clone(), idle, ends, expires });
-            *session = ModelSession { id: Some(id), seen: view, group, expires, ..ModelSession::default() };
+            let persistent = session.persistent;
+            self.records.push(ModelRecord { id, group, values: view.clone(), idle, ends, expires, persistent });
+            self.keep_values();
+            let has_persistent_cookie = persistent.unwrap_or(true);
+            let seen = view;
+            *session =
+                ModelSession { id: Some(id), seen, group, expires, has_persistent_cookie, ..ModelSession::default() };
             return Answer::Saved { cookie: true };
         };
         if session.forwarded && session.renew.is_some() {
@@ -217,9 +282,8 @@ impl Model {
             }
             session.renew = None;
         }
-        let unchanged =
-            !session.cleared && session.changes.is_empty() && session.idle.is_none() && session.renew.is_none();
-        if unchanged {
+        let changes_life = session.idle.is_some() || session.persistent.is_some() || session.renew.is_some();
+        if !session.cleared && session.changes.is_empty() && !changes_life {
             return Answer::Saved { cookie: std::mem::take(&mut session.cookie_due) && !session.forwarded };
         }
         let (new_id, current) = (self.new_id(), self.follow(id));
@@ -234,7 +298,8 @@ impl Model {
         let Some(values) = session.applied_to(&record.values) else { return Answer::NotAnInteger };
         record.values = values;
         let forwarded = session.forwarded || current != id;
-        let cookie = (session.cookie_due || renew.is_some() || session.idle.is_some()) && !forwarded;
+        let changes_life = session.idle.is_some() || session.persistent.is_some() || renew.is_some();
+        let cookie = (session.cookie_due || changes_life) && !forwarded;
         if let Some(GroupChange::Join(_)) = renew.map(|renew| renew.change) {
             record.ends = now + ABSOLUTE;
         }
@@ -242,8 +307,10 @@ impl Model {
             let group = renew.map_or(record.group, |renew| renew.change.applied_to(record.group));
             let leaves = record.group.is_some() && group != record.group;
             record.idle = session.idle.unwrap_or(if leaves { IDLE } else { record.idle });
+            record.persistent = record.persistent.filter(|_| !leaves);
             record.expires = (now + record.idle).min(record.ends);
         }
+        record.persistent = session.persistent.or(record.persistent);
         if let Some(Renew { with_grace, change }) = renew {
             record.id = new_id;
             let group = change.applied_to(record.group);
@@ -267,7 +334,20 @@ impl Model {
             }
         }
         let (id, group, expires) = (Some(record.id), record.group, record.expires);
-        *session = ModelSession { id, seen, group, forwarded, expires, ..ModelSession::default() };
+        let has_persistent_cookie = record.persistent.unwrap_or(true);
+        let changes_group = renew.is_some_and(|renew| renew.change != GroupChange::None);
+        let of_group = session.of_group.filter(|_| !changes_group);
+        self.keep_values();
+        *session = ModelSession {
+            id,
+            seen,
+            group,
+            forwarded,
+            expires,
+            of_group,
+            has_persistent_cookie,
+            ..ModelSession::default()
+        };
         Answer::Saved { cookie }
     }
 }
@@ -347,10 +427,14 @@ struct Run<'a> {
 impl Run<'_> {
     fn step(&mut self, op: &Op) {
         match *op {
-            Op::Load { handle, cookie } => {
+            Op::Load { handle, cookie } | Op::Peek { handle, cookie } => {
                 let known = self.cookies.get(cookie);
-                let session = self.manager.load(known.map(|(header, ..)| header.as_str())).unwrap();
-                let model = self.model.load(known.map(|(_, id, ends)| (*id, *ends)));
+                let (header, token) =
+                    (known.map(|(header, ..)| header.as_str()), known.map(|(_, id, ends)| (*id, *ends)));
+                let (session, model) = match op {
+                    Op::Load { .. } => (self.manager.load(header).unwrap(), self.model.load(token)),
+                    _ => (self.manager.peek(header).unwrap(), self.model.peek(token)),
+                };
                 assert_eq!(session.is_new(), model.id.is_none());
                 if let Some(id) = model.id {
                     assert_eq!(session.public_id(), self.public_ids[&id]);
@@ -450,6 +534,15 @@ impl Run<'_> {
                 session.set_idle_timeout(Duration::from_secs((minutes * MINUTE).into()));
                 model.idle = Some(minutes);
             }
+            Op::SetPersistent { handle, persistent } => {
+                let (session, model) = &mut self.handles[handle];
+                session.set_persistent(persistent);
+                model.persistent = Some(persistent);
+            }
+            Op::SetInGroup { group, number } => {
+                self.manager.group(GROUPS[group]).set_value("number", &number).unwrap();
+                self.model.set_in_group(group, number);
+            }
             Op::Save { handle } => {
                 let (session, model) = &mut self.handles[handle];
                 let mut set_cookie = None;
@@ -470,6 +563,7 @@ impl Run<'_> {
                     assert_eq!(session.public_id(), *known);
                 }
                 if let Some(set_cookie) = set_cookie {
+                    assert_eq!(set_cookie.contains("Max-Age"), model.has_persistent_cookie, "{set_cookie:?}");
                     self.cookies.push((cookie(&set_cookie), model.id.expect("it is kept"), model.expires));
                 }
             }
@@ -505,6 +599,9 @@ impl Run<'_> {
         for (session, model) in &self.handles {
             assert_eq!(session.group_name(), model.group_to_be().map(|group| GROUPS[group]));
             assert_eq!(session.authenticated_at().is_some(), model.group.is_some());
+            let changes_group = model.renew.is_some_and(|renew| renew.change != GroupChange::None);
+            let of_group = model.of_group.filter(|_| !changes_group);
+            assert_eq!(session.group_value::<u32>("number").unwrap(), of_group);
             for key in KEYS {
                 match (session.get::<serde_json::Value>(key), model.value(key)) {
                     (Ok(value), Ok(json)) => {
@@ -542,6 +639,7 @@ impl Run<'_> {
         }
         for name in GROUPS {
             self.manager.group(name).clear().unwrap();
+            self.manager.group(name).remove_value("number").unwrap();
         }
     }
 }
