@@ -28,7 +28,8 @@ fn main() {
     for (name, value) in &answer.headers {
         text += &format!("{name}: {value}\r\n");
     }
-    text += "Content-Type: text/html; charset=utf-8\r\n\r\n";
+    // Every page is made for one visitor, also those without a new cookie.
+    text += "Cache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n\r\n";
     let _ = io::stdout().write_all((text + &answer.body).as_bytes()); // Fails if the client has gone.
 }
 

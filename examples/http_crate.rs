@@ -62,5 +62,7 @@ fn page(manager: &SessionManager, request: &Request<Body>) -> Result<Response<Bo
 
 fn text(status: u16, body: impl Into<String>) -> Response<Body> {
     let response = Response::builder().status(status).header("Content-Type", "text/plain; charset=utf-8");
+    // Every page is made for one visitor, also those without a new cookie.
+    let response = response.header("Cache-Control", "no-store");
     response.body(Body::from(body.into())).expect("these headers are fine")
 }

@@ -8,6 +8,9 @@
 //! Open the URL that the program prints, and reload the page: another worker answers, with the same session. Press
 //! "Kill a worker": nothing is lost, and a new worker takes its place. The parent only starts workers and waits.
 //!
+//! A real site needs a proxy in front, which limits and buffers requests: tiny_http has no timeouts, so some sixty
+//! half-sent forms stop all threads of these workers.
+//!
 //! What happens with the session is at the end of this file, from `answer` on; `prefork/view.rs` holds the HTML.
 
 #[path = "prefork/view.rs"]
@@ -25,6 +28,7 @@ use site::{
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 use std::{mem, panic, process, thread};
 use tiny_http::{Method, Request, Response, Server};
@@ -122,8 +126,12 @@ fn start_worker(site: &Site, delay: Duration) -> nix::Result<Worker> {
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Worker { pid: child, started: Instant::now() }),
         ForkResult::Child => {
-            work(site, parent, delay).unwrap_or_else(|error| fail(1, format!("a worker cannot work: {error}")));
-            process::exit(0)
+            // A panic must not unwind into the code of the parent, which would end all workers, and remove their files.
+            match panic::catch_unwind(AssertUnwindSafe(|| work(site, parent, delay))) {
+                Ok(Ok(())) => process::exit(0),
+                Ok(Err(error)) => fail(1, format!("a worker cannot work: {error}")),
+                Err(_) => process::exit(101), // The panic has been reported.
+            }
         }
     }
 }

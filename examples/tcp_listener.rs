@@ -141,6 +141,7 @@ fn write_answer(mut connection: &TcpStream, answer: &Answer) -> io::Result<()> {
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
     }
-    text += "Content-Type: text/plain; charset=utf-8\r\n\r\n";
+    // Every page is made for one visitor, also those without a new cookie.
+    text += "Cache-Control: no-store\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n";
     connection.write_all((text + body).as_bytes())
 }

@@ -13,7 +13,7 @@
 
 use multi_process_session::{Error, Secret, SessionManager, SqliteStore};
 use std::{env, thread};
-use tiny_http::{Method, Request, Response, ResponseBox, Server};
+use tiny_http::{Header, Method, Request, Response, ResponseBox, Server};
 
 /// How many requests are answered at a time.
 const THREADS: usize = 8;
@@ -51,8 +51,10 @@ fn page(manager: &SessionManager, request: &Request) -> Result<ResponseBox, Erro
             let things: u64 = session.get("things")?.unwrap_or(0);
             text(200, format!("{things} things in your cart\n"))
         }
-        // Browsers do not send a `SameSite=Lax` cookie with the forms of other sites. A form with more at stake needs a
-        // token as well: see `rouille.rs`.
+        // Browsers send no `SameSite=Lax` cookie with the forms of other sites, but they would take the cookie of a new
+        // session, in the place of the visitor's own. Old browsers do not say where a form comes from. So a form with
+        // more at stake needs a token: see `rouille.rs`.
+        (Method::Post, _) if is_of_another_site(request) => return Ok(text(403, "this form is not ours\n")),
         (Method::Post, "/cart") => {
             // The store adds. If two threads add to one cart at the same time, both things are in it.
             session.increment("things", 1)?;
@@ -68,6 +70,14 @@ fn page(manager: &SessionManager, request: &Request) -> Result<ResponseBox, Erro
     Ok(response)
 }
 
+/// Says whether the browser says that another site has caused this request (Fetch Metadata).
+fn is_of_another_site(request: &Request) -> bool {
+    let header = request.headers().iter().find(|header| header.field.equiv("Sec-Fetch-Site"));
+    header.is_some_and(|header| !["same-origin", "none"].contains(&header.value.as_str()))
+}
+
 fn text(status: u16, body: impl Into<String>) -> ResponseBox {
-    Response::from_string(body).with_status_code(status).boxed()
+    // Every page is made for one visitor, also those without a new cookie.
+    let no_store = Header::from_bytes("Cache-Control", "no-store").expect("it is ASCII");
+    Response::from_string(body).with_status_code(status).with_header(no_store).boxed()
 }

@@ -93,7 +93,7 @@
 //! | log in | [`Session::set_group_name`], then [`save`](Session::save) and send the cookie |
 //! | log out | [`Session::destroy`], or [`SessionManager::destroy`] without loading |
 //! | "remember me" | [`Session::remember_me`] |
-//! | limit the devices of a user | [`max_sessions_per_group`](SessionManagerBuilder::max_sessions_per_group), [`AtLimit`] |
+//! | limit the devices of a user | [`SessionManagerBuilder::max_sessions_per_group`], [`AtLimit`] |
 //! | say on the login page why the session has ended | [`Session::ended_because`] |
 //! | keep roles that all sessions of a user see at once | [`Group::set_value`], [`Session::group_value`] |
 //! | poll without keeping the user logged in | [`SessionManager::peek`] |

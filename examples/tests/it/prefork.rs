@@ -390,6 +390,23 @@ fn a_signal_to_stop_leaves_no_process_behind() {
     }
 }
 
+#[test]
+fn a_worker_that_panics_takes_no_session_with_it() {
+    let mut command = Command::new(PROGRAM);
+    // Without --store, the sessions are in a file in a temporary folder of the parent.
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2"]).env("SESSION_SECRET", SECRET);
+    let mut server = Prefork(Example::spawn(command));
+    server.wait_for_url();
+    let client = server.client();
+    client.get("/set-session?key=name&value=Ada").expect(200);
+    // tiny_http 0.12 panics if the body that nobody reads is this large.
+    let mut connection = TcpStream::connect(server.address()).expect("it listens");
+    let request = format!("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", u64::MAX);
+    connection.write_all(&[request.as_bytes(), &[b'x'; 6000]].concat()).expect("it reads");
+    until(|| server.stderr().contains("has ended; starting another"));
+    until(|| client.try_get("/get-session?key=name").is_ok_and(|answer| answer.status == 200 && answer.body == "Ada"));
+}
+
 /// Opens a connection that has had its answer, and stays open.
 fn keep_alive(server: &Prefork) -> TcpStream {
     let mut connection = TcpStream::connect(server.address()).expect("it listens");
