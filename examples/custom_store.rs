@@ -116,7 +116,7 @@ impl Store for FolderStore {
         folder.update(key, update, call, now)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError> {
         let (mut folder, now) = self.lock(call)?;
         folder.delete(key, reason, now)
     }

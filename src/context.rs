@@ -61,11 +61,9 @@ impl Context {
 
     /// Ends a session, and says whether it was alive.
     pub(crate) fn end(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, Error> {
-        let was_alive = self.store.delete(key, reason, call)?;
-        if was_alive {
-            self.tell_ends(&[key.id], reason);
-        }
-        Ok(was_alive)
+        let ended = self.store.delete(key, reason, call)?;
+        self.tell_ends(ended.as_slice(), reason);
+        Ok(ended.is_some())
     }
 
     /// Tells the application's hook about sessions that this process has ended.

@@ -13,7 +13,8 @@ pub enum EndReason {
     /// [`SessionManager::destroy`](crate::SessionManager::destroy).
     LoggedOut,
     /// It was ended from elsewhere: as one session of a [`Group`](crate::Group), together with its group, or together
-    /// with all sessions of the application.
+    /// with all sessions of the application. For a moment after a login, the sessions that the limit has ended have
+    /// this reason too, until the login has removed their records.
     LoggedOutElsewhere,
     /// A login of the same user ended it, because of the
     /// [limit](crate::SessionManagerBuilder::max_sessions_per_group).

@@ -70,22 +70,29 @@ impl fmt::Debug for SessionHandle {
     }
 }
 
-/// Says for each of these handles whether its session is alive.
-pub(crate) fn are_alive(context: &Context, handles: Vec<&mut SessionHandle>) -> Result<Vec<bool>, Error> {
-    let key = |handle: &&mut SessionHandle| {
-        Some(RecordKey { namespace: &context.namespace, tag: handle.tag, id: handle.id? })
+/// Says for each of these handles whether its session is alive. Handles of other managers are asked one by one.
+pub(crate) fn are_alive(context: &Arc<Context>, mut handles: Vec<&mut SessionHandle>) -> Result<Vec<bool>, Error> {
+    let is_own = |handle: &SessionHandle| Arc::ptr_eq(&handle.context, context);
+    let own = handles
+        .iter()
+        .filter(|handle| is_own(handle))
+        .filter_map(|handle| Some(RecordKey { namespace: &context.namespace, tag: handle.tag, id: handle.id? }));
+    let keys: Vec<RecordKey<'_>> = own.collect();
+    let ids = match keys.is_empty() {
+        true => Vec::new(),
+        false => {
+            let call = Call::until(context.deadline())?;
+            context.store.present_ids(&keys, &context.limits.lifetime, &call)?
+        }
     };
-    let keys: Vec<RecordKey<'_>> = handles.iter().filter_map(key).collect();
-    if !keys.is_empty() {
-        let call = Call::until(context.deadline())?;
-        let mut ids = context.store.present_ids(&keys, &context.limits.lifetime, &call)?.into_iter();
-        let live = handles.into_iter().map(|handle| {
-            if handle.id.is_some() {
-                handle.id = ids.next().flatten();
-            }
-            handle.id.is_some()
-        });
-        return Ok(live.collect());
-    }
-    Ok(vec![false; handles.len()])
+    let mut ids = ids.into_iter();
+    let alive = handles.iter_mut().map(|handle| match is_own(handle) {
+        true if handle.id.is_some() => {
+            handle.id = ids.next().flatten();
+            Ok(handle.id.is_some())
+        }
+        true => Ok(false),
+        false => handle.is_alive(),
+    });
+    alive.collect()
 }

@@ -100,9 +100,9 @@ impl Store for CountedStore {
         self.count_refusable(Some(key.id), || self.store.update(key, update, call))
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError> {
         let ended = self.count(Some(key.id), || self.store.delete(key, reason, call));
-        ended.inspect(|was_live| self.add(Counter::Ended, (*was_live).into()))
+        ended.inspect(|ended| self.add(Counter::Ended, ended.is_some().into()))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {

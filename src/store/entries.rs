@@ -215,9 +215,14 @@ pub trait Entries {
     ///
     /// # Errors
     /// Those of that method.
-    fn delete(&mut self, key: &RecordKey<'_>, reason: EndReason, now: SystemTime) -> Result<bool, StoreError> {
+    fn delete(
+        &mut self,
+        key: &RecordKey<'_>,
+        reason: EndReason,
+        now: SystemTime,
+    ) -> Result<Option<PublicId>, StoreError> {
         let at = present_key(self, key, Purpose::End, now)?;
-        end(self, &at.name(), reason, now)
+        Ok(end(self, &at.name(), reason, now)?.then_some(at.id))
     }
 
     /// Answers [`Store::group_sessions`](crate::store::Store::group_sessions).
@@ -386,7 +391,12 @@ fn values_of(
 
 /// Keeps the values of the group of this key until the session of the key expires. A fault does no harm: the next
 /// refresh tries again.
-fn keep_group_values(entries: &mut (impl Entries + ?Sized), key: &RecordKey<'_>, until: SystemTime, now: SystemTime) {
+pub(crate) fn keep_group_values(
+    entries: &mut (impl Entries + ?Sized),
+    key: &RecordKey<'_>,
+    until: SystemTime,
+    now: SystemTime,
+) {
     let Some(group) = key.tag.map(|tag| key.group(tag)) else { return };
     if let Ok(values) = values_of(entries, &group, now)
         && values.expires_at < until
@@ -531,7 +541,10 @@ mod tests {
             assert_eq!(texts.get(&damaged.name()).unwrap_err().kind(), StoreErrorKind::Corrupt);
         }
         assert_eq!(texts.group_len(&group, now).unwrap(), 2);
-        assert!(!texts.delete(&keys[0], EndReason::LoggedOut, now).unwrap(), "it is not known whether it was alive");
+        assert!(
+            texts.delete(&keys[0], EndReason::LoggedOut, now).unwrap().is_none(),
+            "it is not known whether it was alive"
+        );
         assert!(texts.get(&keys[0].name()).unwrap().is_none());
         assert_eq!(texts.clear_group(&group, Some(keys[2].id), now).unwrap().number, 1);
         assert!(texts.get(&keys[1].name()).unwrap().is_none());

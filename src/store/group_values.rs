@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 /// The number of calls that the values of a group remember.
-pub(crate) const REMEMBERED: usize = 8;
+pub(crate) const REMEMBERED: usize = 32;
 
 /// The values of a group. All its sessions see them.
 #[derive(Clone, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
-use crate::store::entries::Entries;
+use crate::store::entries::{Entries, keep_group_values};
 use crate::store::entry::{Entry, Kind};
 use crate::store::key::RecordKey;
 use crate::store::maintenance::{Located, Page, Position, Purged, Restored, Scan};
 use crate::store::record::Values;
-use crate::store::restore::{is_earlier, is_over};
+use crate::store::restore::{is_earlier, is_over, with_later_life};
 use crate::store::stored_record::StoredRecord;
 use std::time::SystemTime;
 
@@ -67,9 +67,13 @@ pub trait MaintainedEntries: Entries {
         if is_over(&record.state, now) {
             return Ok(Restored::Ended);
         }
+        let mut record = record.clone();
         let restored = match self.get(&key.name()) {
             Ok(Some(entry)) if entry.outdated_at() > now => match entry {
-                Entry(Kind::Record(found)) if is_earlier(&found.state, &record.state) => Restored::Updated,
+                Entry(Kind::Record(found)) if is_earlier(&found.state, &record.state) => {
+                    record.state = with_later_life(&found.state, record.state);
+                    Restored::Updated
+                }
                 Entry(Kind::Record(_)) => return Ok(Restored::Kept),
                 Entry(Kind::Forward(_) | Kind::Trace(_)) => return Ok(Restored::Ended),
                 Entry(Kind::GroupValues(_)) => return Ok(Restored::Kept),
@@ -78,7 +82,9 @@ pub trait MaintainedEntries: Entries {
             Err(error) if error.kind() == StoreErrorKind::Corrupt => return Ok(Restored::Kept),
             Err(error) => return Err(error),
         };
-        self.put(&key.name(), Entry(Kind::Record(record.clone())))?;
+        let expires_at = record.state.expires_at;
+        self.put(&key.name(), Entry(Kind::Record(record)))?;
+        keep_group_values(self, key, expires_at, now);
         Ok(restored)
     }
 

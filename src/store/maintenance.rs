@@ -14,9 +14,9 @@ use std::sync::Arc;
 pub trait Maintenance: Store {
     /// Gives some live sessions of a namespace, and the position at which the next call goes on.
     ///
-    /// A session that lives from the first call to the last one is given at least once. It may be given twice. A
-    /// session that is created or ended meanwhile may be given or not. A damaged record is left out. A call takes the
-    /// store only a few milliseconds, so that other clients do not wait.
+    /// A session that lives from the first call to the last one, under one id, is given at least once. It may be given
+    /// twice. A session that is created, ended, or given a new id meanwhile may be given or not. A damaged record is
+    /// left out. A call takes the store only a few milliseconds, so that other clients do not wait.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -29,7 +29,8 @@ pub trait Maintenance: Store {
     fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError>;
 
     /// Keeps a session as another store has it: with its values, its life, its group, its place in the order of
-    /// joining, and its nonces. So its cookies stay valid, and a call that is sent again is still known.
+    /// joining, and its nonces. So its cookies stay valid, and a call that is sent again is still known. The limit of
+    /// the group does not matter here: it applies to logins.
     ///
     /// # Errors
     /// A [`StoreError`].

@@ -105,7 +105,7 @@ impl Store for MemoryStore {
         map.update(key, update, call, now)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, _: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, _: &Call) -> Result<Option<PublicId>, StoreError> {
         let (mut map, now) = self.lock()?;
         map.delete(key, reason, now)
     }

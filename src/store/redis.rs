@@ -7,6 +7,7 @@ mod figures;
 mod findings;
 mod generation;
 mod group;
+mod group_values;
 mod handover;
 mod keys;
 mod namespace;
@@ -123,7 +124,7 @@ impl Store for RedisStore {
         }
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError> {
         self.begin(call)?.delete(key, reason)
     }
 

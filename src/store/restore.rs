@@ -16,6 +16,15 @@ pub(crate) fn is_earlier(found: &RecordState, given: &RecordState) -> bool {
     knows_all && (found.version < given.version || found.version == given.version && is_extended())
 }
 
+/// Gives the given state. If the session that is there was used later, with the life that it has.
+pub(crate) fn with_later_life(found: &RecordState, given: RecordState) -> RecordState {
+    if found.refreshed_at <= given.refreshed_at {
+        return given;
+    }
+    let expires_at = given.ends_at.map_or(found.expires_at, |end| end.min(found.expires_at));
+    RecordState { refreshed_at: found.refreshed_at, expires_at, ..given }
+}
+
 /// The times of a life, in milliseconds: stores that keep times in milliseconds give the same times later.
 fn life(state: &RecordState) -> [u128; 5] {
     let milliseconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();

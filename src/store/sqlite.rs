@@ -183,7 +183,7 @@ impl Store for SqliteStore {
         Ok(updated)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError> {
         self.database.end(call, |operation| operation.delete(key, reason))
     }
 

@@ -113,12 +113,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// moved it there.
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal>;
 
-    /// Ends the session for this reason, even if its record is damaged. Says whether the session was alive, as far as
-    /// the store can know.
+    /// Ends the session for this reason, even if its record is damaged. Gives the id that the session had, or `None` if
+    /// it was not alive, as far as the store can know.
     ///
     /// # Errors
     /// A [`StoreError`].
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError>;
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError>;
 
     /// Lists the live sessions of a group, in any order, each with its values of these keys.
     ///
@@ -145,7 +145,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn group_values(&self, group: &GroupKey<'_>, call: &Call) -> Result<Values, StoreError>;
 
-    /// Changes the values of a group. A call that is sent twice is applied once.
+    /// Changes the values of a group. A call that is sent twice is applied once: the values remember the nonces of at
+    /// least the last 24 calls that changed them.
     ///
     /// # Errors
     /// [`Refusal::Fault`], [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
@@ -217,7 +218,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).update(key, update, call)
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError> {
         (**self).delete(key, reason, call)
     }
 

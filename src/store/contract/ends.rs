@@ -19,7 +19,8 @@ pub fn an_ended_session_says_why(subject: &dyn Subject) {
     assert_eq!(reason(store, &fresh_key()), EndReason::Expired, "promise 2: an unknown session counts as expired");
     for of_call in [EndReason::LoggedOut, EndReason::LoggedOutElsewhere] {
         for key in [created(store, &[("a", "1")]), member(store, &group)] {
-            assert!(store.delete(&key, of_call, &call()).expect("delete works"), "promise 7: the session was alive");
+            let ended = store.delete(&key, of_call, &call()).expect("delete works");
+            assert_eq!(ended, Some(key.id), "promise 7: the session was alive");
             assert_eq!(reason(store, &key), of_call, "promise 2: the reason is that of the call");
             delete(store, &key);
             assert_eq!(reason(store, &key), of_call, "promise 2: the first reason counts");
@@ -59,7 +60,8 @@ pub fn an_old_id_says_why_the_session_has_ended(subject: &dyn Subject) {
     for old in [created(store, &[("a", "1")]), member(store, &fresh_group())] {
         let new = RecordKey { id: fresh_key().id, ..old };
         move_to(store, &old, new, Some(GRACE));
-        delete(store, &new);
+        let ended = store.delete(&old, EndReason::LoggedOut, &call()).expect("delete works");
+        assert_eq!(ended, Some(new.id), "promise 13: the answer says which id the session had");
         assert_eq!(reason(store, &old), EndReason::LoggedOut, "promise 2: the session has ended under its new id");
     }
 }

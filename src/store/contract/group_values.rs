@@ -141,7 +141,9 @@ pub fn a_change_of_group_values_is_applied_once(subject: &dyn Subject) {
     let group = fresh_group();
     let sent = call();
     try_to_set_in_group(store, &group, "a", Some("1"), &sent).expect("update_group works");
-    set_in_group(store, &group, "a", Some("2"));
+    for _ in 0..23 {
+        set_in_group(store, &group, "a", Some("2"));
+    }
     try_to_set_in_group(store, &group, "a", Some("1"), &sent).expect("promise 18: it may be sent again");
     assert_eq!(of(store, &group)["a"], "2", "promise 18: the repeated call does not undo a later one");
     let large = format!("\"{}\"", "x".repeat(600));

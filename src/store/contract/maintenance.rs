@@ -172,13 +172,20 @@ pub fn a_restore_replaces_an_earlier_state_only(subject: &dyn MaintainedSubject)
         let record = scanned(store, &key);
         assert_eq!(restore(store, &copy, &record), Restored::Updated, "an earlier life is replaced");
         assert_eq!(scanned(store, &copy).state.expires_at, record.state.expires_at, "the life is the later one");
+        // The copy is used later than the session, and changed earlier.
+        subject.let_time_pass(&key, HOUR / 2);
+        load_with(store, &copy, &lifetime(Refresh::EveryLoad)).expect("the session is alive");
+        let used = scanned(store, &copy).state.expires_at;
+        change(store, &key, &changes([("b", set("3"))]));
+        assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Updated, "an earlier state is replaced");
+        assert_eq!(scanned(store, &copy).state.expires_at, used, "a restore does not shorten a life");
         change(store, &copy, &changes([("c", set("3"))]));
         // The other state has a larger version, and still lacks this change.
         for json in ["4", "5"] {
             change(store, &key, &changes([("d", set(json))]));
         }
         assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Kept, "changes of its own are kept");
-        assert_eq!(values(store, &copy), pairs(&[("b", "2"), ("c", "3")]), "changes of its own are kept");
+        assert_eq!(values(store, &copy), pairs(&[("b", "3"), ("c", "3")]), "changes of its own are kept");
     }
 }
 

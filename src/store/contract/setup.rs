@@ -220,7 +220,7 @@ pub(super) fn log_in(store: &dyn Store, key: &RecordKey<'_>, new_key: RecordKey<
 
 #[track_caller]
 pub(super) fn delete(store: &dyn Store, key: &RecordKey<'_>) -> bool {
-    store.delete(key, EndReason::LoggedOut, &call()).expect("delete works")
+    store.delete(key, EndReason::LoggedOut, &call()).expect("delete works").is_some()
 }
 
 /// Ends the sessions of a group, and gives their number.

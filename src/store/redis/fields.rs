@@ -3,7 +3,7 @@
 use crate::end_reason::EndReason;
 use crate::store::record::Values;
 use crate::store::redis::state;
-use redis::{FromRedisValue, Value};
+use redis::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The fields of a record.
@@ -76,16 +76,4 @@ impl Fields {
         }
         Some(())
     }
-}
-
-/// Reads the reply to `HGETALL` of a group's values: see prelude.lua. Values of another generation, and values that are
-/// damaged, do not count.
-pub(crate) fn group_values(reply: Value, generation: u64) -> Values {
-    let pairs = <Vec<(Vec<u8>, Vec<u8>)>>::from_redis_value(reply).unwrap_or_default();
-    let of_generation = pairs.iter().find(|(field, _)| field == b"o").and_then(|(_, packed)| state::generation(packed));
-    if of_generation != Some(generation) {
-        return Values::new();
-    }
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    pairs.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?))).collect()
 }

@@ -5,21 +5,14 @@ use crate::error::StoreError;
 use crate::group_limit::GroupLimit;
 use crate::id::PublicId;
 use crate::store::forward::MOST_FORWARDS;
-use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{Cleared, SessionInfo, Values};
-use crate::store::redis::deployment::proof::Proof;
-use crate::store::redis::fields::group_values;
+use crate::store::record::{Cleared, RecordInfo, SessionInfo};
 use crate::store::redis::keys::{ended_key, field, own_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::reply::OverLimit;
-use crate::store::redis::state;
-use crate::store::redis::wire::commands::Commands;
-use crate::store::refusal::Refusal;
-use redis::Value;
-use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::{iter, mem};
+use std::iter;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 // Redis serves nobody else while a script runs. These limits keep each script within a few milliseconds.
 
@@ -83,12 +76,11 @@ impl Operation<'_> {
             let mut keys = self.group_keys(group);
             keys.push(ended_key(group, self.call.nonce));
             keys.extend(except.map(|id| own_key(&group.session(id))));
-            let call =
-                self.scripts().group_clear.on(keys).arg(replaced_in).arg(BATCH).arg(self.step_lifetime()).and_wait();
+            let call = self.scripts().group_clear.on(keys).arg(replaced_in).arg(self.step_lifetime()).and_wait();
             let mut reply = self.run(&call)?;
             if reply.status() != "forward" {
-                let (number, ids) = (reply.number()?, reply.ids()?);
-                let ids = self.sweep(group, ids, EndReason::LoggedOutElsewhere);
+                let (number, ids, ended_at) = (reply.number()?, reply.ids()?, reply.time()?);
+                let ids = self.sweep(group, ids, ended_at, EndReason::LoggedOutElsewhere);
                 return Ok(Cleared { number, ids });
             }
             forwards += 1;
@@ -105,13 +97,14 @@ impl Operation<'_> {
         &self,
         key: &RecordKey<'_>,
         limit: Option<GroupLimit>,
+        info: &RecordInfo,
         mut over_limit: OverLimit,
     ) -> Vec<PublicId> {
         let (Some(tag), Some(ended_key)) = (key.tag, self.ended_key(key)) else { return Vec::new() };
         let ends_beyond = limit.and_then(|limit| limit.ends_beyond());
         let deadline = self.call.deadline.halfway();
         while over_limit.more {
-            let mut keys = self.record_keys(key);
+            let mut keys = self.all_record_keys(key);
             keys.push(ended_key.clone());
             let call = self.scripts().group_limit.on(keys).arg(ends_beyond).arg(self.step_lifetime());
             match self.run_until(deadline, &call).and_then(|mut reply| reply.over_limit()) {
@@ -125,76 +118,42 @@ impl Operation<'_> {
                 }
             }
         }
-        let mut ended: BTreeSet<PublicId> = over_limit.ended.iter().copied().collect();
-        for batch in over_limit.ended.chunks(BATCH) {
-            ended.extend(self.sweep(&key.group(tag), batch.to_vec(), EndReason::OverLimit));
-        }
-        ended.into_iter().collect()
+        let ended_at = info.joined_at.unwrap_or(UNIX_EPOCH);
+        self.sweep(&key.group(tag), over_limit.ended, ended_at, EndReason::OverLimit)
     }
 
-    /// Removes these records, and all others in the ended set of this call. This takes at most half of the time that
-    /// the call has left. The sessions have ended already, so a record that is not removed just expires. Gives the
-    /// sessions whose records it has removed, and that were alive until this call has ended them.
-    fn sweep(&self, group: &GroupKey<'_>, mut ids: Vec<PublicId>, reason: EndReason) -> Vec<PublicId> {
-        let (deadline, mut were_alive) = (self.call.deadline.halfway(), Vec::new());
-        while !ids.is_empty() {
+    /// Removes the records of these sessions, and of all others in the ended set of this call. They were alive until
+    /// `ended_at`. This takes at most half of the time that the call has left. A record that is not
+    /// removed just expires. Gives the sessions.
+    fn sweep(
+        &self,
+        group: &GroupKey<'_>,
+        ids: Vec<PublicId>,
+        ended_at: SystemTime,
+        reason: EndReason,
+    ) -> Vec<PublicId> {
+        let deadline = self.call.deadline.halfway();
+        let mut ended: BTreeSet<PublicId> = ids.iter().copied().collect();
+        let mut left = ids;
+        while !left.is_empty() {
             let has_time = !deadline.has_passed();
-            let records = ids.iter().filter(|_| has_time).map(|id| own_key(&group.session(*id)));
+            let records = left.iter().take(BATCH).filter(|_| has_time).map(|id| own_key(&group.session(*id)));
             let call = self
                 .scripts()
                 .sweep
                 .on(iter::once(ended_key(group, self.call.nonce)).chain(records).collect())
+                .arg(ended_at)
                 .arg(if has_time { BATCH } else { 0 })
                 .arg(MOST_BYTES_REMOVED)
                 .arg(self.trace_lifetime())
                 .arg(reason.letter());
             let until = if has_time { deadline } else { self.call.deadline };
-            match self.run_until(until, &call).and_then(|mut reply| Ok((reply.ids()?, reply.ids()?))) {
-                Ok((more, swept)) => {
-                    ids = more;
-                    were_alive.extend(swept);
-                }
-                Err(error) => {
-                    log::debug!("records of ended sessions are left to expire: {error}");
-                    break;
-                }
-            }
+            left = self.run_until(until, &call).and_then(|mut reply| reply.ids()).unwrap_or_else(|error| {
+                log::debug!("records of ended sessions are left to expire: {error}");
+                Vec::new()
+            });
+            ended.extend(&left);
         }
-        were_alive
-    }
-
-    /// Gives the values of a group.
-    pub(crate) fn group_values(&self, group: &GroupKey<'_>) -> Result<Values, StoreError> {
-        let [generation_key, _, _, values_key] = &*self.group_keys(group) else { return Ok(Values::new()) };
-        let mut commands = Commands::default();
-        commands.add(&["HGETALL", values_key]);
-        commands.add(&["HGET", generation_key, "began"]);
-        let commands = self.marked(commands);
-        let proof = Cell::new(Proof::Reads);
-        self.client()?.request(values_key.as_bytes(), &proof, self.call.deadline, |connection, until| match &mut *self
-            .ask_plainly(
-            connection, until, &commands,
-        )? {
-            [values, Value::BulkString(began)] => {
-                let generation = state::generation(began).unwrap_or_default();
-                Ok(group_values(mem::replace(values, Value::Nil), generation))
-            }
-            _ => Ok(Values::new()),
-        })
-    }
-
-    /// Changes the values of a group, unless this same call has changed them before.
-    pub(crate) fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>) -> Result<(), Refusal> {
-        let set = update.changes.iter().filter_map(|(key, json)| Some((field(key), json.as_deref()?)));
-        let removed = update.changes.iter().filter(|(_, json)| json.is_none()).map(|(key, _)| field(key));
-        let call = self.scripts().group_update.on(self.group_keys(group)).arg(update.size_limit);
-        let mut reply = self.run(&call.arg(update.idle_timeout).list(set).list(removed).and_wait())?;
-        let (key, limit) = (|| update.largest_key().to_owned(), update.size_limit);
-        match reply.status() {
-            "ok" => Ok(()),
-            "too large" => Err(Refusal::TooLarge { key: key(), bytes: reply.number()?, limit: limit.bytes }),
-            "too many keys" => Err(Refusal::TooManyKeys { key: key(), keys: reply.number()?, limit: limit.keys }),
-            _ => Err(reply.unexpected().into()),
-        }
+        ended.into_iter().collect()
     }
 }

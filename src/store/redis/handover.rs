@@ -97,7 +97,7 @@ impl<'a> Handover<'a> {
         let call = operation
             .scripts()
             .handover_prepare
-            .on(operation.record_keys(self.new_key))
+            .on(operation.all_record_keys(self.new_key))
             .arg(info.version + 1)
             .arg(info.created_at)
             .arg(info.ends_at)
@@ -107,7 +107,7 @@ impl<'a> Handover<'a> {
             .arg(operation.step_lifetime())
             .arg(update.join.is_some())
             .arg(update.join.map(|join| join.name))
-            .arg(limit.and_then(|limit| limit.refuses_at()))
+            .arg(limit)
             .list(values.iter().map(|(key, json)| (field(key), json.as_str())));
         let reply = operation.run(&call)?;
         match reply.status() {
@@ -165,7 +165,7 @@ impl<'a> Handover<'a> {
         });
         let (began_at, unconfirmed_until) = (ended.text()?, ended.text()?);
         let limit = update.join.and_then(|join| join.limit);
-        let mut keys = operation.record_keys(self.new_key);
+        let mut keys = operation.all_record_keys(self.new_key);
         keys.extend(operation.ended_key(self.new_key));
         let call = operation
             .scripts()
@@ -173,7 +173,7 @@ impl<'a> Handover<'a> {
             .on(keys)
             .arg(&update.lifetime)
             .arg(update.join.is_some())
-            .arg(limit.and_then(|limit| limit.ends_beyond()))
+            .arg(limit)
             .arg(operation.step_lifetime())
             .arg(began_at)
             .arg(unconfirmed_until)
@@ -187,13 +187,13 @@ impl<'a> Handover<'a> {
         }
         let info = reply.info()?;
         let totals = reply.totals(update.changes)?;
-        let ended = operation.finish_join(self.new_key, limit, reply.over_limit()?);
+        let ended = operation.finish_join(self.new_key, limit, &info, reply.over_limit()?);
         Ok(Updated { info, totals, forwarded_to: None, ended })
     }
 
     /// Removes the prepared record. If that fails, it expires.
     fn discard(&self) {
-        let call = self.operation.scripts().handover_discard.on(self.operation.record_keys(self.new_key));
+        let call = self.operation.scripts().handover_discard.on(self.operation.all_record_keys(self.new_key));
         if let Err(error) = self.operation.run(&call) {
             log::debug!("a prepared record was not removed, and expires: {error}");
         }

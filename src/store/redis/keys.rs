@@ -3,11 +3,11 @@
 use crate::store::call::Nonce;
 use crate::store::key::{GroupKey, RecordKey};
 
-/// Gives the keys of a record: its own key, and if it is in a group, the three keys of the group.
+/// Gives the keys of a record: its own key, and if it is in a group, those of the group's two sets.
 pub(crate) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
     let Some(tag) = key.tag else { return vec![own_key(key)] };
-    let [members, joined, values] = group_keys(&key.group(tag));
-    vec![own_key(key), members, joined, values]
+    let [members, joined] = group_keys(&key.group(tag));
+    vec![own_key(key), members, joined]
 }
 
 /// Gives the key of a record itself: `<namespace>:<public id>`, or in a group `<namespace>:{<tag>}:<public id>`. The
@@ -19,16 +19,28 @@ pub(crate) fn own_key(key: &RecordKey<'_>) -> String {
     }
 }
 
-/// The keys of a group: of its two sorted sets, by expiry and by the order of joining, and of its values.
-pub(crate) fn group_keys(group: &GroupKey<'_>) -> [String; 3] {
+/// The keys of a group's two sorted sets: by expiry, and by the order of joining.
+pub(crate) fn group_keys(group: &GroupKey<'_>) -> [String; 2] {
     let members = format!("{}:{{{}}}", group.namespace, group.tag);
-    let (joined, values) = (format!("{members}:joined"), format!("{members}:values"));
-    [members, joined, values]
+    let joined = format!("{members}:joined");
+    [members, joined]
+}
+
+/// The key of the values of a group.
+pub(crate) fn values_key(group: &GroupKey<'_>) -> String {
+    let [members, _] = group_keys(group);
+    format!("{members}:values")
+}
+
+/// The key of the places in a group that logins have reserved: see handover_prepare.lua.
+pub(crate) fn reserved_key(group: &GroupKey<'_>) -> String {
+    let [members, _] = group_keys(group);
+    format!("{members}:reserved")
 }
 
 /// The key of a call's ended set: the sessions of a group that the call has ended, until their records are removed.
 pub(crate) fn ended_key(group: &GroupKey<'_>, nonce: Nonce) -> String {
-    let [members, ..] = group_keys(group);
+    let [members, _] = group_keys(group);
     format!("{members}:ended:{}", String::from_utf8_lossy(&nonce))
 }
 

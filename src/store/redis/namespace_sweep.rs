@@ -116,7 +116,7 @@ impl Operation<'_> {
 }
 
 /// Says whether a key is the key of a record or of one of a group's two sets. The answer for an ended set is no,
-/// because ended sets expire soon.
+/// and so it is for reserved places, because they expire soon.
 fn is_of_sessions(namespace: &str, key: &str) -> bool {
     let Some(rest) = key.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(':')) else { return false };
     let in_group = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(_, rest)| rest);

@@ -9,7 +9,7 @@ use crate::store::key::{GroupKey, RecordKey};
 use crate::store::process::per_process::Entered;
 use crate::store::redis::deployment::Client;
 use crate::store::redis::deployment::proof::Proof;
-use crate::store::redis::keys::{ended_key, group_keys, record_keys};
+use crate::store::redis::keys::{ended_key, group_keys, record_keys, reserved_key, values_key};
 use crate::store::redis::reply::Reply;
 use crate::store::redis::script::ScriptCall;
 use crate::store::redis::scripts::Scripts;
@@ -69,10 +69,21 @@ impl<'a> Operation<'a> {
         keys
     }
 
+    /// Like `record_keys`, with the keys of the group's values and of its reserved places. Only scripts that use them
+    /// get these keys: usually they are missing, and while a slot is moving, a script that names a missing key does not
+    /// run.
+    pub(crate) fn all_record_keys(&self, key: &RecordKey<'_>) -> Vec<String> {
+        let mut keys = self.record_keys(key);
+        if let Some(group) = key.tag.map(|tag| key.group(tag)) {
+            keys.extend([values_key(&group), reserved_key(&group)]);
+        }
+        keys
+    }
+
     /// Gives the key of the generation and the keys of a group, in the order in which scripts read them.
     pub(crate) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
-        let [members, joined, values] = group_keys(group);
-        vec![self.shared.generations.key(group.namespace, &members), members, joined, values]
+        let [members, joined] = group_keys(group);
+        vec![self.shared.generations.key(group.namespace, &members), members, joined]
     }
 
     /// Gives the key of the ended set of this call, or `None` if the record is in no group.

@@ -14,11 +14,13 @@
 
 use crate::end_reason::EndReason;
 use crate::error::StoreError;
-use crate::lifetime::{Lifetime, Refresh};
+use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
 use crate::store::record::{Record, Values};
 use crate::store::redis::deployment::proof::Proof;
-use crate::store::redis::fields::{Fields, group_values};
+use crate::store::redis::fields::Fields;
+use crate::store::redis::group_values::GroupValues;
+use crate::store::redis::keys::values_key;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::commands::Commands;
@@ -39,12 +41,18 @@ pub(crate) enum Purpose {
 /// What plain commands found under a key.
 #[expect(clippy::large_enum_variant, reason = "most values are records, and a box would cost each load an allocation")]
 pub(crate) enum Found {
-    /// A live session, which needs no refresh.
-    Session(Record),
+    /// A live session, which needs no refresh, without the values of its group. And the generation of its namespace.
+    Session(Record, u64),
     /// No session.
     Ended(EndReason),
     /// Something that the script has to look at.
     Unclear,
+}
+
+/// What plain commands found out in one round trip.
+pub(crate) struct PlainLoad {
+    pub(crate) found: Found,
+    pub(crate) group_values: GroupValues,
 }
 
 impl Operation<'_> {
@@ -54,40 +62,54 @@ impl Operation<'_> {
         key: &RecordKey<'_>,
         lifetime: &Lifetime,
         purpose: Purpose,
-    ) -> Result<Found, StoreError> {
-        if purpose == Purpose::Use && lifetime.refresh == Refresh::EveryLoad {
-            return Ok(Found::Unclear); // The script has to run anyway.
-        }
+    ) -> Result<PlainLoad, StoreError> {
         let keys = self.record_keys(key);
         let (generation_key, own_key) = (&keys[0], &keys[1]);
         let mut commands = Commands::default();
         commands.add(&["HGETALL", own_key]);
         commands.add(&["TIME"]);
         commands.add(&["HGET", generation_key, "began"]);
-        if let [_, _, members, _, values] = &*keys {
+        if let (Some(tag), Some(members)) = (key.tag, keys.get(2)) {
             commands.add(&["ZSCORE", members, &key.id.to_string()]);
-            commands.add(&["HGETALL", values]);
+            commands.add(&["HGETALL", &values_key(&key.group(tag))]);
         }
         let commands = self.marked(commands);
         let proof = Cell::new(Proof::Reads);
         self.client()?.request(own_key.as_bytes(), &proof, self.call.deadline, |connection, until| {
             if connection.asking {
-                return Ok(Found::Unclear);
+                return Ok(PlainLoad { found: Found::Unclear, group_values: GroupValues::Elsewhere });
             }
-            match self.ask_plainly(connection, until, &commands) {
-                Ok(replies) => Ok(found(replies, lifetime, purpose).unwrap_or(Found::Unclear)),
-                // A key holds a value of another type, or the Redis user may not run one of these commands.
-                Err(Failure::Refused { affects: Affects::ThisRequest | Affects::SimilarRequests, .. }) => {
-                    Ok(Found::Unclear)
+            // A key holds a value of another type, or the Redis user may not run one of these commands.
+            let is_refused = |failure: &Failure| {
+                matches!(failure, Failure::Refused { affects: Affects::ThisRequest | Affects::SimilarRequests, .. })
+            };
+            let mut replies = match self.ask_each(connection, until, &commands) {
+                Err(failure) if is_refused(&failure) => {
+                    return Ok(PlainLoad { found: Found::Unclear, group_values: GroupValues::Unknown });
                 }
-                Err(failure) => Err(failure),
-            }
+                replies => replies?,
+            };
+            let group_values = match key.tag.and_then(|_| replies.pop()) {
+                None => GroupValues::Known(Value::Nil),
+                Some(Ok(values)) => GroupValues::Known(values),
+                // The slot is moving, and the key is at the other node, or nowhere.
+                Some(Err(Failure::Redirected(_))) => GroupValues::Elsewhere,
+                // Damaged values do not hinder the session.
+                Some(Err(failure)) if is_refused(&failure) => GroupValues::Known(Value::Nil),
+                Some(Err(failure)) => return Err(failure),
+            };
+            let found = match replies.into_iter().collect() {
+                Ok(replies) => found(replies, lifetime, purpose).unwrap_or(Found::Unclear),
+                Err(failure) if is_refused(&failure) => Found::Unclear,
+                Err(failure) => return Err(failure),
+            };
+            Ok(PlainLoad { found, group_values })
         })
     }
 }
 
-/// Looks at the replies: the fields, the time, the generation, and in a group the membership and the values of the
-/// group. Gives `None` if only the script can answer.
+/// Looks at the replies: the fields, the time, the generation, and in a group the membership. Gives `None` if only the
+/// script can answer.
 fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();
@@ -100,7 +122,6 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<F
     let is_member = next() != Some(Value::Nil);
     let StoredState { state, generation: of_record } =
         StoredState::read(&fields.state?, fields.joined_at, fields.began_at)?;
-    let group_values = next().map_or_else(Values::new, |reply| group_values(reply, of_record));
     let is_current = state::generation(&generation) == Some(of_record) && is_member && !fields.is_prepared;
     let clock_was_put_back = state.began_at > now;
     let state = state.alive(lifetime, now).filter(|_| is_current && !clock_was_put_back)?;
@@ -108,5 +129,6 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<F
         return None;
     }
     let (info, values, group_name) = (state.info(now), fields.values, fields.group_name);
-    Some(Found::Session(Record { info, values, group_name, group_values, refreshed: false, forwarded_to: None }))
+    let record = Record { info, values, group_name, group_values: Values::new(), refreshed: false, forwarded_to: None };
+    Some(Found::Session(record, of_record))
 }

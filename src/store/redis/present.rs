@@ -6,6 +6,7 @@ use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
 use crate::store::record::Loaded;
 use crate::store::redis::deployment::proof::Proof;
+use crate::store::redis::group_values::GroupValues;
 use crate::store::redis::keys::{group_keys, own_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::plain_load::Purpose;
@@ -66,7 +67,7 @@ impl Operation<'_> {
 
     /// Asks the script about one session.
     fn present_id(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<PublicId>, StoreError> {
-        match self.load_by_script(key, lifetime, Purpose::Peek) {
+        match self.load_by_script(key, lifetime, Purpose::Peek, GroupValues::Known(Value::Nil)) {
             Ok(Loaded::Record(record)) => Ok(Some(record.forwarded_to.unwrap_or(key.id))),
             Ok(Loaded::Ended(_)) => Ok(None),
             Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(None),
@@ -83,7 +84,7 @@ impl Operation<'_> {
             commands.add(&["HMGET", &own_key, "s", "g", "b", "p", "f"]);
             commands.add(&["HGET", &self.shared.generations.key(key.namespace, &own_key), "began"]);
             if let Some(tag) = key.tag {
-                let [members, ..] = group_keys(&key.group(tag));
+                let [members, _] = group_keys(&key.group(tag));
                 commands.add(&["ZSCORE", &members, &key.id.to_string()]);
             }
         }

@@ -4,15 +4,17 @@
 use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::group_limit::GroupLimit;
+use crate::id::PublicId;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::forward::TRAIL;
 use crate::store::key::RecordKey;
 use crate::store::record::{Created, Loaded, NewRecord, Record, RecordInfo, Size};
 use crate::store::redis::arguments::milliseconds;
 use crate::store::redis::fields::Fields;
-use crate::store::redis::keys::{field, own_key, record_keys};
+use crate::store::redis::group_values::{self, GroupValues};
+use crate::store::redis::keys::{field, own_key};
 use crate::store::redis::operation::{Followed, Operation};
-use crate::store::redis::plain_load::{Found, Purpose};
+use crate::store::redis::plain_load::{Found, PlainLoad, Purpose};
 use crate::store::redis::quick_update::QuickUpdate;
 use crate::store::redis::reply::Reply;
 use crate::store::redis::script::ScriptCall;
@@ -23,7 +25,7 @@ use crate::store::update::{Update, Updated};
 impl<'a> Operation<'a> {
     /// Creates a record; `size` is the size of its values.
     pub(crate) fn create(&self, key: &RecordKey<'_>, record: &NewRecord<'_>, size: Size) -> Result<Created, Refusal> {
-        let mut keys = self.record_keys(key);
+        let mut keys = self.all_record_keys(key);
         keys.extend(self.ended_key(key));
         let limit = record.join.and_then(|join| join.limit);
         let call = self
@@ -48,7 +50,7 @@ impl<'a> Operation<'a> {
             _ => return Err(reply.unexpected().into()),
         }
         let info = reply.info()?;
-        let ended = self.finish_join(key, limit, reply.over_limit()?);
+        let ended = self.finish_join(key, limit, &info, reply.over_limit()?);
         Ok(Created { info, ended })
     }
 
@@ -59,10 +61,20 @@ impl<'a> Operation<'a> {
         lifetime: &Lifetime,
         purpose: Purpose,
     ) -> Result<Loaded, StoreError> {
-        match self.load_plainly(key, lifetime, purpose)? {
-            Found::Session(record) => Ok(Loaded::Record(record)),
+        if purpose == Purpose::Use && lifetime.refresh == Refresh::EveryLoad {
+            return self.load_by_script(key, lifetime, purpose, GroupValues::Unknown); // The script has to run anyway.
+        }
+        let PlainLoad { found, group_values } = self.load_plainly(key, lifetime, purpose)?;
+        match found {
             Found::Ended(reason) => Ok(Loaded::Ended(reason)),
-            Found::Unclear => self.load_by_script(key, lifetime, purpose),
+            Found::Session(record, generation) => {
+                let group_values = match group_values {
+                    GroupValues::Known(values) => group_values::read(values, generation),
+                    _ => self.values_of_record(key, generation)?,
+                };
+                Ok(Loaded::Record(Record { group_values, ..record }))
+            }
+            Found::Unclear => self.load_by_script(key, lifetime, purpose, group_values),
         }
     }
 
@@ -72,9 +84,16 @@ impl<'a> Operation<'a> {
         key: &RecordKey<'_>,
         lifetime: &Lifetime,
         purpose: Purpose,
+        group_values: GroupValues,
     ) -> Result<Loaded, StoreError> {
+        let names_values = match &group_values {
+            GroupValues::Unknown => true,
+            GroupValues::Known(values) => !group_values::is_empty(values),
+            GroupValues::Elsewhere => false,
+        };
         let (reply, at) = self.run_following(Followed::from(key), |at| {
-            let call = self.scripts().record_load.on(self.record_keys(&at.key)).arg(lifetime).arg(at.replaced_in);
+            let keys = if names_values { self.all_record_keys(&at.key) } else { self.record_keys(&at.key) };
+            let call = self.scripts().record_load.on(keys).arg(lifetime).arg(at.replaced_in);
             call.arg(purpose == Purpose::Peek)
         })?;
         let Some(mut reply) = reply else { return Ok(Loaded::Ended(EndReason::Expired)) };
@@ -85,7 +104,11 @@ impl<'a> Operation<'a> {
             _ => return Err(reply.unexpected()),
         };
         let info = reply.info()?;
-        let (Fields { values, group_name, .. }, group_values) = reply.fields_and_group_values()?;
+        let (Fields { values, group_name, .. }, generation) = reply.fields()?;
+        let group_values = match group_values {
+            GroupValues::Elsewhere => self.values_of_record(key, generation)?,
+            _ => group_values::read(reply.value(), generation),
+        };
         Ok(Loaded::Record(Record { info, values, group_name, group_values, refreshed, forwarded_to: at.forwarded_to }))
     }
 
@@ -111,7 +134,9 @@ impl<'a> Operation<'a> {
         let info = reply.info()?;
         let totals = reply.totals(update.changes)?;
         let ended = match &update.new_key {
-            Some(new_key) => self.finish_join(new_key, update.join.and_then(|join| join.limit), reply.over_limit()?),
+            Some(new_key) => {
+                self.finish_join(new_key, update.join.and_then(|join| join.limit), &info, reply.over_limit()?)
+            }
             None => Vec::new(),
         };
         Ok(Updated { info, totals, forwarded_to: at.forwarded_to, ended })
@@ -119,7 +144,9 @@ impl<'a> Operation<'a> {
 
     /// Makes the call of the script for the record that was found by following forwards (`at`).
     fn update_call(&self, at: &Followed<'_>, update: &Update<'_>, quick: Option<&QuickUpdate<'_>>) -> ScriptCall<'a> {
-        let call = self.scripts().record_update.on(self.record_keys(&at.key)).arg(last_change(update));
+        let changes_life = update.changes.idle_timeout.is_some();
+        let keys = if changes_life { self.all_record_keys(&at.key) } else { self.record_keys(&at.key) };
+        let call = self.scripts().record_update.on(keys).arg(last_change(update));
         let call = match quick {
             Some(QuickUpdate { info, added_keys, added_bytes, .. }) => call
                 .arg(state::pack(&[(5, info.version + 1)]))
@@ -136,11 +163,11 @@ impl<'a> Operation<'a> {
 
     /// Makes the call of the script that also moves the record to `new_key`.
     fn move_call(&self, at: &Followed<'_>, update: &Update<'_>, new_key: &RecordKey<'_>) -> ScriptCall<'a> {
-        let mut keys = self.record_keys(&at.key);
-        // record_move.lua reads four keys for each record. Without a group, the record's own key stands four times.
-        keys.resize(1 + 4, own_key(&at.key));
-        keys.extend(record_keys(new_key));
-        keys.resize(1 + 4 + 4, own_key(new_key));
+        let mut keys = self.all_record_keys(&at.key);
+        // record_move.lua reads five keys for each record. Without a group, the record's own key stands five times.
+        keys.resize(1 + 5, own_key(&at.key));
+        keys.extend(self.all_record_keys(new_key).drain(1..));
+        keys.resize(1 + 5 + 5, own_key(new_key));
         keys.extend(self.ended_key(new_key));
         self.scripts()
             .record_move
@@ -165,12 +192,13 @@ impl<'a> Operation<'a> {
             .and_wait()
     }
 
-    pub(crate) fn delete(&self, key: &RecordKey<'_>, reason: EndReason) -> Result<bool, StoreError> {
+    pub(crate) fn delete(&self, key: &RecordKey<'_>, reason: EndReason) -> Result<Option<PublicId>, StoreError> {
         let (reply, at) = self.run_following(Followed::from(key), |at| {
             let call = self.scripts().record_delete.on(self.record_keys(&at.key)).arg(self.trace_lifetime());
             call.arg(reason.letter()).and_wait()
         })?;
-        Ok(at.was_alive || reply.is_some_and(|mut reply| reply.flag()))
+        let was_alive = at.was_alive || reply.is_some_and(|mut reply| reply.flag());
+        Ok(was_alive.then_some(at.key.id))
     }
 }
 

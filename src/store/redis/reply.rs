@@ -4,14 +4,14 @@ use crate::end_reason::EndReason;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
 use crate::store::call::Nonce;
-use crate::store::record::{RecordInfo, SessionInfo, Values};
-use crate::store::redis::fields::{Fields, group_values};
+use crate::store::record::{RecordInfo, SessionInfo};
+use crate::store::redis::fields::Fields;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::failure::Failure;
 use crate::store::update::ChangeSet;
 use redis::Value;
 use std::str::FromStr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A reply that carries the nonce of its call.
 pub(crate) struct Reply {
@@ -74,6 +74,10 @@ impl Reply {
         self.parts.next().and_then(number::<u8>) == Some(1)
     }
 
+    pub(crate) fn time(&mut self) -> Result<SystemTime, StoreError> {
+        Ok(UNIX_EPOCH + Duration::from_millis(self.number()?))
+    }
+
     pub(crate) fn text(&mut self) -> Result<String, StoreError> {
         self.parts.next().and_then(text).ok_or_else(|| corrupt("a text is missing"))
     }
@@ -95,14 +99,18 @@ impl Reply {
         packed.and_then(|packed| state::info(&packed)).ok_or_else(|| corrupt("its state is missing"))
     }
 
-    /// Gives the fields of a record, and the values of its group.
-    pub(crate) fn fields_and_group_values(&mut self) -> Result<(Fields, Values), StoreError> {
+    /// Gives the fields of a record, and the generation to which it belongs.
+    pub(crate) fn fields(&mut self) -> Result<(Fields, u64), StoreError> {
         let nonsense = || corrupt("one of its fields makes no sense");
         let fields = self.parts.next().and_then(Fields::read).ok_or_else(nonsense)?;
         let stored = fields.state.as_ref().and_then(|packed| StoredState::read(packed, None, None));
         let generation = stored.ok_or_else(nonsense)?.generation;
-        let group_values = self.parts.next().map_or_else(Values::new, |reply| group_values(reply, generation));
-        Ok((fields, group_values))
+        Ok((fields, generation))
+    }
+
+    /// Gives the next part as it is.
+    pub(crate) fn value(&mut self) -> Value {
+        self.parts.next().unwrap_or(Value::Nil)
     }
 
     pub(crate) fn id(&mut self) -> Result<PublicId, StoreError> {
@@ -121,7 +129,7 @@ impl Reply {
 
     /// Gives the sessions of a group, with their values of these keys. Damaged sessions are left out.
     pub(crate) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
-        let now = UNIX_EPOCH + Duration::from_millis(self.number()?);
+        let now = self.time()?;
         let session = |session: Value| {
             let Value::Array(parts) = session else { return None };
             let [own_id, packed, joined_at, expires_at, Value::Array(values)] = <[Value; 5]>::try_from(parts).ok()?

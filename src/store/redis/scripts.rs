@@ -50,7 +50,7 @@ macro_rules! scripts {
 // script.
 scripts! {
     record_create: Writes, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
-    record_load: Reads, [PRELUDE, STATE, RECORD];
+    record_load: Reads, [PRELUDE, DAMAGE, STATE, RECORD];
     record_update: Writes, [QUICK_UPDATE, PRELUDE, STATE, RECORD, CHANGE, INTEGER, VALUES];
     record_move: Writes, [PRELUDE, STATE, RECORD, CHANGE, GROUP, INTEGER, VALUES];
     record_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP];
@@ -64,6 +64,7 @@ scripts! {
     sweep: Reads, [PRELUDE, DAMAGE, STATE, TRACE];
     namespace_clear: Reads, [];
     namespace_sweep: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
+    hash_read: Reads, [PRELUDE, DAMAGE];
     handover_prepare: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP];
     handover_end: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];
     handover_activate: Reads, [PRELUDE, STATE, RECORD, CHANGE, GROUP];

@@ -116,7 +116,7 @@ impl Operation<'_> {
             words.extend(OWN_FIELDS);
             commands.add(&words);
         }
-        if let [_, _, members, joined, _] = &*keys {
+        if let [_, _, members, joined] = &*keys {
             commands.add(&["ZSCORE", members, &id]);
             commands.add(&["ZSCORE", joined, &id]);
         }

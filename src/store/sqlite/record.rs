@@ -187,8 +187,12 @@ impl Operation<'_> {
         }
     }
 
-    /// Ends a session, and says whether it was alive.
-    pub(crate) fn delete(&self, key: &RecordKey<'_>, reason: EndReason) -> Result<bool, Failure<StoreError>> {
+    /// Ends a session, and gives its id if it was alive.
+    pub(crate) fn delete(
+        &self,
+        key: &RecordKey<'_>,
+        reason: EndReason,
+    ) -> Result<Option<PublicId>, Failure<StoreError>> {
         let now = self.now();
         let transaction = self.begin()?;
         let ended = forward::on_present_record(&transaction, key, Purpose::End, now, |key| {
@@ -198,7 +202,7 @@ impl Operation<'_> {
             rows::remove(&transaction, key, now)
         })?;
         transaction.commit()?;
-        Ok(ended.is_some_and(|(_, was_alive)| was_alive))
+        Ok(ended.and_then(|(at, was_alive)| was_alive.then_some(at.id)))
     }
 
     /// Moves a record from `key` to its new key.

@@ -4,12 +4,12 @@ use crate::error::StoreError;
 use crate::store::key::RecordKey;
 use crate::store::maintenance::Restored;
 use crate::store::record::Size;
-use crate::store::restore::{is_earlier, is_over};
+use crate::store::restore::{is_earlier, is_over, with_later_life};
 use crate::store::sqlite::columns::{milliseconds, tag};
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::operation::Operation;
 use crate::store::sqlite::rows::{LiveRow, NewRow};
-use crate::store::sqlite::{group, namespace, rows, values};
+use crate::store::sqlite::{group, group_values, namespace, rows, values};
 use crate::store::stored_record::StoredRecord;
 use rusqlite::{Connection, params};
 use std::time::SystemTime;
@@ -25,6 +25,7 @@ impl Operation<'_> {
         let (size, state) = (Size::of(&record.values), record.state.clone());
         let (restored, serial) = match rows::find(&transaction, key, now)? {
             Some(found) if is_earlier(&found.state, &state) => {
+                let state = with_later_life(&found.state, state);
                 let row = LiveRow { serial: found.serial, size, state };
                 rows::write_change(&transaction, &row, size)?;
                 rows::write_life(&transaction, &row)?;
@@ -39,6 +40,7 @@ impl Operation<'_> {
         for (key, json) in &record.values {
             values::set(&transaction, serial, key, json)?;
         }
+        group_values::keep_until(&transaction, key, record.state.expires_at)?;
         self.disk_space.commit(transaction)?;
         Ok(restored)
     }

@@ -100,11 +100,13 @@ impl StatsFolder {
     fn processes(&self) -> io::Result<Vec<PathBuf>> {
         let mut processes = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            let name = entry.file_name();
             let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let parts = name.to_str().and_then(|name| name.split_once('-'));
-            if parts.is_some_and(|(pid, since)| is_number(pid) && is_number(since)) {
-                processes.push(self.path.join(name));
+            let is_process = parts.is_some_and(|(pid, since)| is_number(pid) && is_number(since));
+            if is_process && entry.file_type()?.is_dir() {
+                processes.push(entry.path());
             }
         }
         Ok(processes)

@@ -2,7 +2,7 @@
 
 use crate::support::place::{Place, on_every_store};
 use crate::support::{builder, login, manager, session_with};
-use multi_process_session::{Error, Oversize, SessionManager};
+use multi_process_session::{Error, Oversize, Refresh, SessionManager};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -102,4 +102,35 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         assert_eq!(group.value::<u8>("98").unwrap(), Some(98));
         assert_eq!(group.value::<String>("one more").unwrap(), None);
     });
+}
+
+#[test]
+fn damaged_values_do_not_hinder_the_sessions_of_the_user() {
+    let redis = crate::support::redis::Redis::start();
+    let manager = manager(&redis.url());
+    let every_load = builder(&redis.url()).refresh(Refresh::EveryLoad).build().unwrap();
+    let header = login(&manager, "ada");
+    manager.group("ada").set_value("role", "admin").unwrap();
+    let key = redis.all_keys().into_iter().find(|key| key.ends_with(":values")).unwrap();
+    let damage: [&[&str]; 4] = [
+        &["HSET", &key, ":role", "\u{fffd}\u{0}"],
+        &["HSET", &key, "o", "x"],
+        &["HDEL", &key, "o"],
+        &["SET", &key, "something else"],
+    ];
+    for damage in damage {
+        redis.run::<::redis::Value>(damage);
+        for manager in [&manager, &every_load] {
+            let mut session = manager.load(&header).unwrap();
+            let role = session.group_value::<String>("role");
+            assert!(matches!(role, Ok(None) | Err(Error::Decode { .. })), "{damage:?}: {role:?}");
+            session.increment("count", 1).unwrap();
+            session.set_idle_timeout(HOUR);
+            session.save().unwrap();
+            let role = manager.group("ada").value::<String>("role");
+            assert!(matches!(role, Ok(None) | Err(Error::Decode { .. })), "{damage:?}: {role:?}");
+        }
+    }
+    manager.group("ada").set_value("role", "reader").unwrap();
+    assert_eq!(role(&manager, &header).as_deref(), Some("reader"), "a new value replaces what was damaged");
 }

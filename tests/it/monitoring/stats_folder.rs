@@ -146,6 +146,7 @@ fn two_managers_of_a_process_count_apart() {
         // A second handle of the same folder writes to the same file.
         StatsFolder::new(folder.path().join("not made yet")).write(&manager.stats()).unwrap();
     }
+    std::fs::write(folder.path().join("not made yet/1-2"), "a file of somebody else").unwrap();
     assert_eq!(all.total().unwrap().calls, 3);
     let sum: Stats = managers.iter().map(SessionManager::stats).sum();
     assert_eq!((sum.calls, sum.call_durations.count(), sum.since), (3, 3, managers[0].stats().since));

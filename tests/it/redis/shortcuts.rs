@@ -138,8 +138,9 @@ impl Store for BothWays {
         self.compare(self.short.update(key, update, call), text, |store| store.update(key, &without_copy, call))
     }
 
-    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<bool, StoreError> {
-        self.compare(self.short.delete(key, reason, call), bool::to_string, |store| store.delete(key, reason, call))
+    fn delete(&self, key: &RecordKey<'_>, reason: EndReason, call: &Call) -> Result<Option<PublicId>, StoreError> {
+        let text = |ended: &Option<PublicId>| format!("{ended:?}");
+        self.compare(self.short.delete(key, reason, call), text, |store| store.delete(key, reason, call))
     }
 
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError> {

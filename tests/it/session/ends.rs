@@ -1,6 +1,8 @@
 //! Why a session has ended: for the client's next request, and for the hook of the process that ended it.
 
 use crate::support::place::{Place, on_every_store};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::redis::Redis;
 use crate::support::{builder, cookie, login, public_id, rotate, session_with, try_login};
 use multi_process_session::{EndReason, Error, PublicId, SessionEnd, SessionManager};
 use std::sync::{Arc, Mutex};
@@ -105,6 +107,11 @@ fn the_hook_is_called_once_for_each_session_that_the_process_ends() {
         expected.sort_by_key(|(id, _)| *id);
         assert_eq!(group.clear().unwrap(), 3);
         assert_eq!(ends(), expected);
+        // A logout by an old id ends the session under its present one.
+        let old = login(&manager, "ada");
+        let id = public_id(&manager, &rotate(&manager, &old, Duration::from_secs(60)));
+        let _ = manager.destroy(&old).unwrap();
+        assert_eq!(ends(), [(id, EndReason::LoggedOut)]);
         let mut session = manager.load_token(None).unwrap();
         session.set("a", &1).unwrap();
         session.save().unwrap();
@@ -133,6 +140,29 @@ fn many_sessions_that_end_at_once_are_all_told() {
         session.limit_group(2, multi_process_session::AtLimit::EndOldest);
         session.save().unwrap();
         assert_eq!((session.ended_by_login().len(), *ends.lock().unwrap()), (599, 1699));
+    }
+}
+
+#[test]
+fn an_end_is_told_once_if_a_reply_is_lost() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.socket());
+    let (manager, ends) = with_hook(&proxy.url());
+    for lost in [[Fault::LoseReply, Fault::Pass], [Fault::Pass, Fault::LoseReply]] {
+        let [first, ..] = [(); 3].map(|()| login(&manager, "ada"));
+        let first = public_id(&manager, &first);
+        proxy.next(&lost);
+        login(&manager, "ada");
+        assert_eq!(ends(), [(first, EndReason::OverLimit)], "{lost:?}");
+        proxy.next(&lost);
+        assert_eq!(manager.group("ada").clear().unwrap(), 3);
+        assert_eq!(ends().len(), 3, "{lost:?}");
+    }
+    for lost in [Fault::LoseReply, Fault::Pass] {
+        let logged_out = login(&manager, "bob");
+        proxy.next(&[lost.clone()]);
+        let _ = manager.destroy(&logged_out).unwrap();
+        assert_eq!(ends().len(), 1, "{lost:?}");
     }
 }
 

@@ -66,6 +66,15 @@ fn a_handle_ends_with_its_id_and_follows_a_grace() {
 }
 
 #[test]
+fn a_handle_of_another_manager_is_asked_there() {
+    let [one, other] = [manager("memory:"), manager("memory:")];
+    let mut handles = [&one, &other, &one, &other].map(|manager| handle(manager, &login(manager, "ada")));
+    assert_eq!(one.are_alive(&mut handles).unwrap(), [true; 4]);
+    other.group("ada").clear().unwrap();
+    assert_eq!(one.are_alive(&mut handles).unwrap(), [true, false, true, false]);
+}
+
+#[test]
 fn whether_a_session_lives_is_not_guessed() {
     let redis = Redis::start();
     let manager = manager(&redis.url());

@@ -1,17 +1,16 @@
 -- Ends all sessions of a group but one, in a single step: a session is alive only while it is a member. The records of
 -- the ended sessions are removed afterwards, by sweep.lua.
 -- KEYS: generation
---       members, order of joining, values
+--       members, order of joining
 --       ended set
 --       own key of the record that stays, if one does
 -- ARGV: nonce
 --       version in which the earliest id that leads to the kept record was replaced ('' if there is none)
---       the most ids to list
 --       how long the ended set lives (ms)
--- Reply: 'ok', number of sessions that have ended, list of their ids
+-- Reply: 'ok', number of sessions that have ended, list of their ids, when they have ended (ms)
 --        'forward', id, version in which the id of the record that was to stay was replaced
-local _, members, joined, _, ended, stays = unpack(KEYS)
-local replaced_in, most, ended_set_lifetime = unpack(ARGV, 2, 4)
+local _, members, joined, ended, stays = unpack(KEYS)
+local replaced_in, ended_set_lifetime = unpack(ARGV, 2, 3)
 
 local packed, graces_ended
 if stays then
@@ -53,4 +52,4 @@ if redis.call('EXISTS', ended) == 0 then -- If the ended set exists, this call w
 end
 -- A call that was made before writes this too: see `write_for_wait` in change.lua.
 redis.call('PEXPIRE', ended, ended_set_lifetime)
-return { nonce, 'ok', redis.call('ZCOUNT', ended, now, '+inf'), redis.call('ZRANGE', ended, 0, most - 1) }
+return { nonce, 'ok', redis.call('ZCOUNT', ended, now, '+inf'), ended_ids(ended, now), now }

@@ -1,6 +1,6 @@
 -- Lists the ids of a group's sessions by expiry, a page at a time.
 -- KEYS: generation
---       members, order of joining, values
+--       members, order of joining
 -- ARGV: nonce
 --       expiry to begin at ('' for now)
 --       how many ids of this expiry to leave out

@@ -1,6 +1,6 @@
 -- Counts the sessions of a group.
 -- KEYS: generation
---       members, order of joining, values
+--       members, order of joining
 -- ARGV: nonce
 -- Reply: 'ok', number
 local members = KEYS[2]

@@ -6,7 +6,7 @@
 --       limit of the group
 --       how long the ended set lives (ms)
 -- Reply: 'ok', list of ids that have ended, whether more sessions have to end
-local record, ended_key = record_at(2), KEYS[6]
+local record, ended_key = record_at(2), KEYS[7]
 local limit, ended_set_lifetime = unpack(ARGV, 2, 3)
 
 local ended, more = enforce_limit(record, tonumber(limit), { key = ended_key, lifetime = ended_set_lifetime })

@@ -1,6 +1,6 @@
 -- Reads sessions of a group, until the reply is large enough.
 -- KEYS: generation
---       members, order of joining, values
+--       members, order of joining
 --       own key of each record
 -- ARGV: nonce
 --       after how many bytes of values to stop
@@ -12,7 +12,7 @@ local bytes_left = tonumber(ARGV[2])
 local first_field, last_field = list_at(3, 1)
 
 local sessions, looked_at, of_generation = {}, 0, present_generation()
-for at = 5, #KEYS do
+for at = 4, #KEYS do
   local key = KEYS[at]
   local id = key:sub(-ID_LENGTH)
   local expires_at = redis.call('ZSCORE', members, id)

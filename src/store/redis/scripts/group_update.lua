@@ -1,6 +1,6 @@
 -- Changes the values of a group, unless this same call has changed them before.
 -- KEYS: generation
---       members, order of joining, values
+--       members, values
 -- ARGV: nonce
 --       limits for the number and the size of the values
 --       how long the values are kept at least (ms)
@@ -9,21 +9,22 @@
 -- Reply: 'ok'
 --        'too large', size
 --        'too many keys', number
-local members, values = KEYS[2], KEYS[4]
+local members, values = KEYS[2], KEYS[3]
 local most_keys, most_bytes, lifetime = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_set, last_set = list_at(5, 2)
 local first_remove, last_remove = list_at(last_set + 1, 1)
-local REMEMBERED = 8 * NONCE_LENGTH
+local OF_FIELD = 8 * NONCE_LENGTH
 
 local began = struct.pack('>I7', generation_or_new())
-local of_generation, nonces = unpack(call_or_nil('HMGET', values, 'o', 'n') or {})
+local of_generation, n0, n1, n2, n3 = unpack(call_or_nil('HMGET', values, 'o', 'n0', 'n1', 'n2', 'n3') or {})
+local nonces = (n0 or '') .. (n1 or '') .. (n2 or '') .. (n3 or '')
 if of_generation ~= began then -- The values are those of an ended namespace, or there are none.
   if redis.call('EXISTS', values) == 1 then
     redis.call('UNLINK', values)
   end
   nonces = ''
 end
-for at = 1, #(nonces or ''), NONCE_LENGTH do
+for at = 1, #nonces, NONCE_LENGTH do
   if nonces:sub(at, at + NONCE_LENGTH - 1) == nonce then
     redis.call('PEXPIRE', values, math.max(redis.call('PTTL', values), 1)) -- See `write_for_wait` in change.lua.
     return { nonce, 'ok' }
@@ -56,7 +57,9 @@ elseif keys > math.max(most_keys, old_keys) then
 end
 
 -- THE FIRST WRITE adds, so a full memory refuses the change.
-redis.call('HSET', values, 'o', began, 'n', ((nonces or '') .. nonce):sub(-REMEMBERED))
+nonces = nonce .. nonces
+redis.call('HSET', values, 'o', began, 'n0', nonces:sub(1, OF_FIELD), 'n1', nonces:sub(OF_FIELD + 1, 2 * OF_FIELD),
+  'n2', nonces:sub(2 * OF_FIELD + 1, 3 * OF_FIELD), 'n3', nonces:sub(3 * OF_FIELD + 1, 4 * OF_FIELD))
 in_chunks('HSET', values, ARGV, first_set, last_set)
 in_chunks('HDEL', values, ARGV, first_remove, last_remove)
 local last = read_integer(redis.call('ZREVRANGE', members, 0, 0, 'WITHSCORES')[2]) or 0

@@ -1,10 +1,11 @@
 -- Activates a prepared record. handover_end.lua has ended the old record before.
 -- KEYS: generation
---       record
+--       record; in a group with its values and its reserved places
 --       ended set; only in a group
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
---       whether the session joins a group (0 or 1), limit of the group ('' for none)
+--       whether the session joins a group (0 or 1), limit of the group ('' for none), whether a session beyond it is
+--       refused (0 or 1)
 --       how long the ended set lives (ms)
 --       when its absolute timeout began (ms)
 --       when the session expires, if it was never loaded (ms; '' if it was loaded)
@@ -12,9 +13,9 @@
 --       list of the fields that were incremented
 -- Reply: 'ok', info, list of the totals, list of ids that the limit has ended, whether others are still to end
 --        'gone'
-local record, ended_key, lifetime = record_at(2), KEYS[6], lifetime_at(2)
-local joins, limit, ended_set_lifetime, began_at, unconfirmed_until = unpack(ARGV, 5, 9)
-local first_nonces, last_nonces = list_at(10, 1)
+local record, ended_key, lifetime = record_at(2), KEYS[7], lifetime_at(2)
+local joins, limit, refuses, ended_set_lifetime, began_at, unconfirmed_until = unpack(ARGV, 5, 10)
+local first_nonces, last_nonces = list_at(11, 1)
 local first_total, last_total = list_at(last_nonces + 1, 1)
 
 local s, p, g, n0, n1, n2, n3 = unpack(redis.call('HMGET', record.key, 's', 'p', 'g', 'n0', 'n1', 'n2', 'n3'))
@@ -22,7 +23,7 @@ local later = { n0 or '', n1 or '', n2 or '', n3 or '' }
 if not s or not knows_call(s:sub(-NONCE_LENGTH), later) then
   return { nonce, 'gone' }
 end
-local ended, more = ended_key and ended_ids(ended_key) or {}, 0
+local ended, more = ended_key and ended_ids(ended_key, now) or {}, 0
 if p then
   if #s ~= STATE_LENGTH then
     return { nonce, 'corrupt' }
@@ -32,6 +33,14 @@ if p then
     return { nonce, 'gone' }
   end
   check_group(record)
+  if refuses == '1' then
+    redis.call('ZREM', record.reserved, record.id)
+    if is_full(record, tonumber(limit), record.id) then
+      -- The place was lost: Redis has evicted it, or another login had another limit.
+      redis.call('UNLINK', record.key)
+      return { nonce, 'gone' }
+    end
+  end
   -- THE FIRST WRITE sets an expiry, so a full memory allows all others. The old record has ended, so this must succeed.
   write_for_wait(record)
   for number = 0, 3 do
@@ -43,7 +52,8 @@ if p then
     state.refreshed_at, state.ends_at = now, lifetime.absolute_timeout and now + lifetime.absolute_timeout or 0
     state.expires_at = full_life(state, lifetime.refresh_interval)
     redis.call('HSET', record.key, 'g', struct.pack('>I6', now) .. g:sub(7), 's', pack_state(state))
-    ended, more = join(record, state, tonumber(limit), { key = ended_key, lifetime = tonumber(ended_set_lifetime) })
+    local ends_beyond = refuses ~= '1' and tonumber(limit) or nil
+    ended, more = join(record, state, ends_beyond, { key = ended_key, lifetime = tonumber(ended_set_lifetime) })
   else
     if tonumber(began_at) ~= state.created_at then
       redis.call('HSET', record.key, 'b', began_at)

@@ -1,14 +1,15 @@
--- Prepares a record that comes from another slot. Until handover_activate.lua runs, no client knows its id, and it
--- expires soon. It is not a member of its group yet, with one exception: if a login beyond the limit is refused, the
--- prepared record is a member already, so that no other login can take its place.
+-- Prepares a record that comes from another slot. Until handover_activate.lua runs, no client knows its id, it expires
+-- soon, and it is not a member of its group. If a login beyond the limit is refused, its place is reserved, so that no
+-- other login can take it.
 -- KEYS: generation
---       record
+--       record; in a group with its values and its reserved places
 -- ARGV: nonce
 --       version, created at (ms), ends at the latest (ms; '' for never), idle timeout (ms)
 --       flags: see state.lua
 --       number and size of the values
 --       how long the prepared record lives (ms)
---       whether it joins a group (0 or 1), the group's name, limit at which it is refused ('' for none)
+--       whether it joins a group (0 or 1), the group's name, limit of the group ('' for none), whether a session beyond
+--       it is refused (0 or 1)
 --       list of the values: field, JSON text
 -- Reply: 'ok'
 --        'activated': an earlier attempt of this call has activated the record
@@ -17,8 +18,8 @@
 --        'gone': the record of an earlier attempt has ended or has another id, or the namespace was cleared
 local record = record_at(2)
 local version, created_at, ends_at, idle_timeout, flags = unpack(ARGV, 2, 6)
-local number, size, prepared_lifetime, joins, group_name, refuses_at = unpack(ARGV, 7, 12)
-local first_value, last_value = list_at(13, 2)
+local number, size, prepared_lifetime, joins, group_name, limit, refuses = unpack(ARGV, 7, 13)
+local first_value, last_value = list_at(14, 2)
 
 check_group(record)
 if redis.call('EXISTS', record.key) == 1 then
@@ -37,7 +38,7 @@ local cleared = read_integer(call_or_nil('HGET', generation_key, 'cleared'))
 if cleared and tonumber(created_at) <= cleared then
   return { nonce, 'gone' } -- The namespace is being cleared, and the slot of the old record comes later.
 end
-if joins == '1' and refuses_at ~= '' and is_full(record, tonumber(refuses_at), record.id) then
+if refuses == '1' and is_full(record, tonumber(limit), record.id) then
   return { nonce, 'too many sessions' }
 end
 -- With a grace, the old id leads to this record from handover_end.lua on, before the record is activated. That does no
@@ -56,7 +57,9 @@ for at = first_value, last_value do
 end
 in_chunks('HSET', record.key, writes, 1, #writes)
 redis.call('PEXPIRE', record.key, prepared_lifetime)
-if joins == '1' and refuses_at ~= '' then
-  join(record, state)
+if refuses == '1' then
+  redis.call('ZREMRANGEBYSCORE', record.reserved, 0, now) -- Places of calls that were broken off.
+  redis.call('ZADD', record.reserved, state.expires_at, record.id)
+  redis.call('PEXPIRE', record.reserved, math.max(prepared_lifetime, redis.call('PTTL', record.reserved)))
 end
 return { nonce, 'ok' }

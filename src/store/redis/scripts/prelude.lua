@@ -26,10 +26,11 @@
 -- the time of joining as the score (microseconds since 1970, each time different). Both may hold ids that have expired.
 -- A session in a group is alive only while it is a member. One member is not an id: 'generation', whose score is minus
 -- the generation. An ENDED SET holds the sessions of a group that one call has ended, until their records are removed.
+-- The RESERVED PLACES of a group are a sorted set: ids that logins have prepared, by expiry (see handover_prepare.lua).
 -- The VALUES of a group are a hash. It expires when the member that expires last does, or later.
 --   ":key"    value, as JSON text
 --   o         generation of the namespace, packed as 7 bytes: values of another generation do not count
---   n         nonces of the last eight calls that changed it
+--   n0 to n3  nonces of the last 32 calls that changed it, newest first, eight in each field
 --
 -- A GENERATION is the time when the first session of a namespace was created (microseconds since 1970), in a hash under
 -- a key of its own. Records and groups of another generation have ended. So all sessions end when that key is removed.

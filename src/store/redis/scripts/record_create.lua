@@ -1,6 +1,6 @@
 -- Creates a record. Never overwrites one.
 -- KEYS: generation
---       record (its own key; in a group the group's three as well)
+--       record; in a group with its values and its reserved places
 --       ended set; only in a group
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
@@ -14,7 +14,7 @@
 --        'exists'
 --        'too many sessions'
 --        'gone': an earlier attempt of this call has created the record, and the session has ended since
-local record, ended_key, lifetime = record_at(2), KEYS[6], lifetime_at(2)
+local record, ended_key, lifetime = record_at(2), KEYS[7], lifetime_at(2)
 local own_idle_timeout, flags, unconfirmed_timeout, number, size = unpack(ARGV, 5, 9)
 local group_name, limit, refuses, ended_set_lifetime = unpack(ARGV, 10, 13)
 local first_value, last_value = list_at(14, 2)
@@ -27,7 +27,7 @@ if status == 'made' then
     return { nonce, refusal, id, version }
   end
   write_for_wait(record)
-  return { nonce, 'ok', info(state), ended_key and ended_ids(ended_key) or {}, 0 }
+  return { nonce, 'ok', info(state), ended_key and ended_ids(ended_key, state.joined_at) or {}, 0 }
 elseif status ~= 'free' then
   return { nonce, status }
 end

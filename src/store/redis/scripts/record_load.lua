@@ -1,11 +1,11 @@
 -- Loads a record, and refreshes it if that is due. Called if plain commands are not enough: see plain_load.rs.
 -- KEYS: generation
---       record
+--       record; in a group with the key of its values, if the script has to read them or to keep them
 -- ARGV: nonce
 --       refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout (ms; '' for none)
 --       version in which the earliest id that leads to this record was replaced ('' if there is none)
 --       whether the life stays as it is (0 or 1)
--- Reply: 'ok' or 'refreshed', info, fields and values by turns, those of the group's values
+-- Reply: 'ok' or 'refreshed', info, fields and values by turns, those of the group's values if it was given their key
 --        'not refreshed', error of Redis, and then the same
 --        'gone', reason
 --        'forward', id, version in which the id was replaced
@@ -33,7 +33,7 @@ elseif state.is_prepared and not replaced_in then
   return { nonce, 'gone', 'x' } -- No client knows this id yet. Only an old id in its grace leads here.
 end
 local fields = redis.call('HGETALL', record.key)
-local group_values = record.values and redis.call('HGETALL', record.values) or {}
+local group_values = record.values and call_or_nil('HGETALL', record.values) or {}
 
 local expires_at, refreshed_at = state.expires_at, state.refreshed_at
 local full = full_life(state, lifetime.refresh_interval)

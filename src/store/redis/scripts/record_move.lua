@@ -1,6 +1,6 @@
 -- Applies a change set to a record, and moves the record to a new key in the same step: the session gets a new id.
 -- KEYS: generation
---       record (four keys, even without a group)
+--       record (five keys, even without a group)
 --       new record
 --       ended set; only for a move into a group
 -- ARGV: nonce
@@ -23,7 +23,7 @@
 --        'too large', size
 --        'too many keys', number
 --        'broken off': an earlier attempt of this call wrote its changes, but did not move the record
-local record, new, ended_key = record_at(2), record_at(6), KEYS[10]
+local record, new, ended_key = record_at(2), record_at(7), KEYS[12]
 local lifetime, changes = lifetime_at(2), changes_at(23)
 local replaced_in, expected, last_change, held_field, held, most_keys, most_bytes = unpack(ARGV, 5, 11)
 local new_idle_timeout, kept_flags, new_flags, grace, trail = unpack(ARGV, 12, 16)
@@ -37,7 +37,8 @@ if new_status == 'made' then
     return { nonce, refusal == 'forward' and 'gone' or refusal }
   end
   write_for_wait(new)
-  return { nonce, 'ok', info(state), present_totals(new, changes), ended_key and ended_ids(ended_key) or {}, 0 }
+  local ended = ended_key and ended_ids(ended_key, state.joined_at) or {}
+  return { nonce, 'ok', info(state), present_totals(new, changes), ended, 0 }
 elseif new_status ~= 'free' then
   return { nonce, new_status }
 end

@@ -64,6 +64,12 @@ if found then
   end
 end
 
+if found and found.refreshed_at > state.refreshed_at then -- The session that is there was used later.
+  state.refreshed_at, state.expires_at = found.refreshed_at, found.expires_at
+  if state.ends_at > 0 then
+    state.expires_at = math.min(state.expires_at, state.ends_at)
+  end
+end
 state.generation = generation_or_new()
 local packed = pack_state(state)
 redis.call('HSET', record.key, 's', packed) -- THE FIRST WRITE adds, so a full memory refuses the call.

@@ -2,34 +2,28 @@
 -- KEYS: ended set
 --       own key of each record
 -- ARGV: nonce
+--       when the sessions have ended (ms)
 --       the most ids to list (0 if no more records will be removed)
 --       after how many bytes of values to stop
 --       how long a trace lives (ms)
 --       reason, a letter: see end_reason.rs
--- Reply: 'ok', list of ids whose records are still to be removed, list of removed ids that were alive
+-- Reply: 'ok', list of ids that were alive when they have ended, and whose records are still to be removed
 local ended = KEYS[1]
-local most, bytes_left, trace_lifetime, reason = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local ended_at, most, bytes_left, trace_lifetime, reason = unpack(ARGV, 2, 6)
+most, bytes_left, trace_lifetime = tonumber(most), tonumber(bytes_left), tonumber(trace_lifetime)
 
-if most == 0 then
-  -- UNLINK frees the ended set in the background. If the set expired instead, Redis might free it in one blocking step.
-  redis.call('UNLINK', ended)
-  return { nonce, 'ok', {}, {} }
-end
-local swept, left, were_alive = {}, {}, {}
+local swept = {}
 for at = 2, #KEYS do
-  local key = KEYS[at]
-  local id = key:sub(-ID_LENGTH)
-  if bytes_left > 0 then
-    local expires_at = redis.call('ZSCORE', ended, id)
-    local is_live = expires_at and tonumber(expires_at) > now
-    bytes_left = bytes_left - remove_record(key, trace_lifetime, is_live and reason or 'x')
-    swept[#swept + 1] = id
-    if is_live then
-      were_alive[#were_alive + 1] = id
-    end
-  else
-    left[#left + 1] = id
+  if bytes_left <= 0 then
+    break
   end
+  bytes_left = bytes_left - remove_record(KEYS[at], trace_lifetime, reason)
+  swept[#swept + 1] = KEYS[at]:sub(-ID_LENGTH)
 end
 in_chunks('ZREM', ended, swept, 1, #swept)
-return { nonce, 'ok', #left > 0 and left or redis.call('ZRANGE', ended, 0, most - 1), were_alive }
+local left = most > 0 and redis.call('ZRANGEBYSCORE', ended, ended_at, '+inf', 'LIMIT', 0, most) or {}
+if #left == 0 then
+  -- UNLINK frees the ended set in the background. If the set expired instead, Redis might free it in one blocking step.
+  redis.call('UNLINK', ended)
+end
+return { nonce, 'ok', left }

@@ -3,9 +3,9 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::redis::record_key;
-use crate::support::{builder, cookie, fault, kind, login, manager, session_with, with_timeout};
-use multi_process_session::{Error, Refresh, Session, StoreErrorKind};
-use std::sync::mpsc;
+use crate::support::{builder, cookie, fault, kind, login, manager, session_with, try_login, with_timeout};
+use multi_process_session::{AtLimit, Error, Refresh, Session, SessionEnd, StoreErrorKind};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 /// Forbids a command to all scripts, such as `-pttl`, or permits it again: `+pttl`.
@@ -227,7 +227,7 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
         redis::from_redis_value(words[1].clone()).unwrap()
     };
     let prepare = || {
-        let arguments = ["nonce001", "2", "1", "", "9999999", "0", "1", "3", "60000", "0", "", "", "1", ":a", "1"];
+        let arguments = ["nonce001", "2", "1", "", "9999999", "0", "1", "3", "60000", "0", "", "", "0", "1", ":a", "1"];
         run(&script!("handover_prepare"), &new, &arguments)
     };
     let settings = ["60000", "9999999", ""];
@@ -245,7 +245,7 @@ fn a_new_id_that_is_prepared_again_after_a_logout_does_not_come_to_life() {
     }
     assert_eq!((prepare(), end()), ("gone".to_owned(), "ok".to_owned()));
     let no_nonces = ["4", "", "", "", ""];
-    let arguments = [&["nonce001"][..], &settings, &["0", "", "60000", "1", ""], &no_nonces, &["0"]].concat();
+    let arguments = [&["nonce001"][..], &settings, &["0", "", "0", "60000", "1", ""], &no_nonces, &["0"]].concat();
     assert_eq!(run(&script!("handover_activate"), &new, &arguments), "gone");
     assert!(manager.load(&header).unwrap().is_new());
 }
@@ -264,4 +264,60 @@ fn a_damaged_group_is_found_before_the_session_is_ended() {
     session.set_group_name("ada");
     assert_eq!(kind(session.save()), StoreErrorKind::Corrupt);
     assert_eq!(manager.load(&header).unwrap().keys(), ["a"]);
+}
+
+#[test]
+fn logins_that_can_be_refused_lose_nothing_while_their_group_is_ended() {
+    let cluster = Cluster::start(3);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = {
+        let told = Arc::clone(&told);
+        move |end: &SessionEnd| told.lock().unwrap().push(end.public_id)
+    };
+    let manager = builder(&cluster.url()).max_sessions_per_group(2).at_limit(AtLimit::RefuseNewest);
+    let manager = manager.on_end(tell).build().unwrap();
+    let group = manager.group("ada");
+    let logged_in = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let log_in_often = || {
+            for _ in 0..60 {
+                let visitor = session_with(&manager, &[("cart", "full")]);
+                let mut session = manager.load(&visitor).unwrap();
+                session.set_group_name("ada");
+                match session.save() {
+                    Ok(_) => logged_in.lock().unwrap().push(session.public_id()),
+                    Err(Error::TooManySessions { .. }) => {
+                        assert_eq!(manager.load(&visitor).unwrap().keys(), ["cart"], "it is refused before it ends");
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+                assert!(group.sessions().unwrap().len() <= 2);
+            }
+        };
+        let logins: Vec<_> = (0..3).map(|_| scope.spawn(log_in_often)).collect();
+        while !logins.iter().all(|logins| logins.is_finished()) {
+            group.clear().unwrap();
+        }
+    });
+    assert_eq!(group.len().unwrap(), group.sessions().unwrap().len(), "no place stays taken");
+    group.clear().unwrap();
+    let (mut told, mut logged_in) = (told.lock().unwrap().clone(), logged_in.into_inner().unwrap());
+    told.sort();
+    logged_in.sort();
+    assert_eq!(told, logged_in, "the end of each is told once");
+}
+
+#[test]
+fn a_login_that_is_broken_off_keeps_its_place_while_it_can_still_go_on() {
+    let cluster = Cluster::start(3);
+    let manager = builder(&cluster.url()).max_sessions_per_group(2).at_limit(AtLimit::RefuseNewest).build().unwrap();
+    let group = manager.group("ada");
+    let mut broken_off = manager.load(&session_with(&manager, &[("a", "1")])).unwrap();
+    broken_off.set_group_name("ada");
+    break_off(&cluster, &mut broken_off);
+    assert_eq!((group.len().unwrap(), group.clear().unwrap()), (0, 0), "it is no session yet");
+    login(&manager, "ada");
+    assert!(matches!(try_login(&manager, None, "ada"), Err(Error::TooManySessions { limit: 2, .. })));
+    assert!(broken_off.save().unwrap().is_some());
+    assert_eq!((group.len().unwrap(), group.sessions().unwrap().len()), (2, 2));
 }

@@ -3,8 +3,8 @@
 use crate::support::cluster::Cluster;
 use crate::support::fork::{Signals, child, in_own_process};
 use crate::support::redis::record_key;
-use crate::support::{kind, login, manager, session_with, until, with_timeout};
-use multi_process_session::StoreErrorKind;
+use crate::support::{builder, kind, login, manager, session_with, until, with_timeout};
+use multi_process_session::{Refresh, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,6 +44,54 @@ fn a_moved_slot_is_followed_and_one_on_the_move_asked_for() {
         let before = cluster.requests();
         manager.load(&header).unwrap();
         assert_eq!(cluster.requests() - before, 1);
+    }
+}
+
+#[test]
+fn while_a_slot_moves_the_sessions_of_a_user_work_as_long_as_their_keys_are_on_one_node() {
+    let cluster = Cluster::start(2);
+    let manager = builder(&cluster.url()).operation_timeout(Duration::from_secs(5)).build().unwrap();
+    let every_load = builder(&cluster.url()).refresh(Refresh::EveryLoad).build().unwrap();
+    for (user, has_values) in [("ada", false), ("grace", true)] {
+        let header = login(&manager, user);
+        let group = manager.group(user);
+        if has_values {
+            group.set_value("role", "admin").unwrap();
+        }
+        let role = has_values.then_some("admin");
+        let key = record_key(&manager, &header);
+        let (slot, (from, to)) = (cluster.slot_of(&key), cluster.node_of_and_another(&key));
+        let works = || {
+            let mut session = manager.load(&header).unwrap();
+            assert_eq!(session.group_value::<String>("role").unwrap().as_deref(), role);
+            session.increment("count", 1).unwrap();
+            session.save().unwrap();
+            assert_eq!(manager.peek(&header).unwrap().group_value::<String>("role").unwrap().as_deref(), role);
+            assert_eq!(group.value::<String>("role").unwrap().as_deref(), role);
+            assert_eq!((group.len().unwrap(), group.sessions().unwrap().len()), (1, 1));
+            assert!(session.to_handle().unwrap().is_alive().unwrap());
+        };
+        works();
+        Cluster::begin_to_move(slot, from, to);
+        works();
+        if has_values {
+            assert!(!every_load.load(&header).unwrap().is_new());
+        }
+        let values = format!("{}:values", key.rsplit_once(':').unwrap().0);
+        if has_values {
+            // Only this key has moved yet.
+            let to_port = to.port.to_string();
+            from.redis.run::<()>(&["MIGRATE", "127.0.0.1", &to_port, "", "0", "5000", "KEYS", &values]);
+            let session = manager.load(&header).unwrap();
+            assert_eq!(session.group_value::<String>("role").unwrap().as_deref(), role);
+            assert_eq!(group.value::<String>("role").unwrap().as_deref(), role);
+        }
+        Cluster::move_keys(slot, from, to);
+        let session = manager.load(&header).unwrap();
+        assert_eq!(session.group_value::<String>("role").unwrap().as_deref(), role);
+        cluster.end_to_move(slot, to);
+        works();
+        let _ = manager.destroy(&header).unwrap();
     }
 }
 

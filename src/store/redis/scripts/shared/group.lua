@@ -61,18 +61,20 @@ local function keep_latest(record, limit, ended_set)
   return true
 end
 
--- Says whether a group has as many live sessions as its limit, besides the session with the id `own_id`.
+-- Says whether the live sessions of a group and its reserved places reach its limit. Those of the id `own_id` do not
+-- count.
 local function is_full(record, limit, own_id)
-  if not is_of_generation(record.members, present_generation()) then
-    return false
+  local function number(set)
+    local own = tonumber(redis.call('ZSCORE', set, own_id) or 0) >= now and 1 or 0
+    return redis.call('ZCOUNT', set, now, '+inf') - own
   end
-  local own = tonumber(redis.call('ZSCORE', record.members, own_id) or 0) >= now and 1 or 0
-  return redis.call('ZCOUNT', record.members, now, '+inf') - own >= limit
+  local live = is_of_generation(record.members, present_generation()) and number(record.members) or 0
+  return live + number(record.reserved) >= limit
 end
 
--- Gives up to BATCH ids of live sessions that a call has ended.
-local function ended_ids(ended_set_key)
-  return redis.call('ZRANGEBYSCORE', ended_set_key, now, '+inf', 'LIMIT', 0, BATCH)
+-- Gives up to BATCH ids of sessions that were alive at this time (ms), and that a call has ended.
+local function ended_ids(ended_set_key, alive_at)
+  return redis.call('ZRANGEBYSCORE', ended_set_key, alive_at, '+inf', 'LIMIT', 0, BATCH)
 end
 
 -- Ends the sessions that joined first, until the group of the record has no more than `limit`. The record's own session
@@ -107,7 +109,7 @@ local function enforce_limit(record, limit, ended_set)
     end
   end
   if #live < excess and limit <= LARGEST_LIMIT and keep_latest(record, limit, ended_set) then
-    return ended_ids(ended_set.key), 0
+    return ended_ids(ended_set.key, now), 0
   end
   remove_members(record, gone)
   remove_members(record, live)

@@ -6,14 +6,17 @@ local LONGEST_TIMEOUT, LONGEST_GRACE, LONGEST_WITHOUT_REFRESH = 3153600000000, 3
 
 local generation_key = KEYS[1]
 
--- Takes the keys of a record from KEYS: its own key and the three keys of its group (members, order of joining,
--- values). Without a group, its own key comes four times, or once if it is the last key.
+-- Takes the keys of a record from KEYS: its own key, the two sets of its group (members, order of joining), and if the
+-- script uses them, the group's values and its reserved places. Without a group, its own key comes five times, or once
+-- if it is the last key.
 local function record_at(first)
-  local key, members, joined, values = unpack(KEYS, first, first + 3)
+  local key, members, joined, values, reserved = unpack(KEYS, first, first + 4)
   if members == key then
-    members, joined, values = nil, nil, nil
+    members, joined, values, reserved = nil, nil, nil, nil
   end
-  return { key = key, id = key:sub(-ID_LENGTH), members = members, joined = joined, values = values }
+  return {
+    key = key, id = key:sub(-ID_LENGTH), members = members, joined = joined, values = values, reserved = reserved,
+  }
 end
 
 -- Takes the settings of a call from ARGV: refresh interval (ms; below 0 for never), idle timeout (ms), absolute timeout
@@ -119,7 +122,7 @@ local function expire_with_members(record, at)
   local last = read_integer(redis.call('ZREVRANGE', record.members, 0, 0, 'WITHSCORES')[2]) or at
   redis.call('PEXPIREAT', record.members, last)
   redis.call('PEXPIREAT', record.joined, last)
-  local values_left = redis.call('PTTL', record.values)
+  local values_left = record.values and redis.call('PTTL', record.values) or -1
   if values_left >= 0 and values_left < last - now then
     redis.call('PEXPIREAT', record.values, last)
   end

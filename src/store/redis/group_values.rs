@@ -1,0 +1,111 @@
+//! The values of groups.
+
+use crate::error::StoreError;
+use crate::store::group_update::GroupUpdate;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::record::Values;
+use crate::store::redis::deployment::proof::Proof;
+use crate::store::redis::keys::{field, values_key};
+use crate::store::redis::operation::Operation;
+use crate::store::redis::state;
+use crate::store::redis::wire::commands::Commands;
+use crate::store::redis::wire::failure::Failure;
+use crate::store::refusal::Refusal;
+use redis::{FromRedisValue, Value};
+use std::cell::Cell;
+
+/// What plain commands have found out about the values of the group of a record.
+pub(crate) enum GroupValues {
+    /// They were not read.
+    Unknown,
+    /// The reply to `HGETALL` of their key.
+    Known(Value),
+    /// Their slot is moving. The script must not name their key, because it does not run while a key is elsewhere.
+    Elsewhere,
+}
+
+impl Operation<'_> {
+    /// Gives the values of a group.
+    pub(crate) fn group_values(&self, group: &GroupKey<'_>) -> Result<Values, StoreError> {
+        let (generation_key, values_key) = (self.group_keys(group).swap_remove(0), values_key(group));
+        let mut commands = Commands::default();
+        commands.add(&["HGETALL", &values_key]);
+        commands.add(&["HGET", &generation_key, "began"]);
+        let commands = self.marked(commands);
+        let proof = Cell::new(Proof::Reads);
+        let found =
+            self.client()?.request(values_key.as_bytes(), &proof, self.call.deadline, |connection, until| {
+                if connection.asking {
+                    return Ok(None);
+                }
+                let mut replies = self.ask_each(connection, until, &commands)?.into_iter();
+                match (replies.next(), replies.next()) {
+                    (Some(Ok(values)), Some(Ok(began))) => Ok(Some((values, began))),
+                    (Some(Err(failure @ Failure::Connection(_))), _) => Err(failure),
+                    _ => Ok(None),
+                }
+            })?;
+        let (values, began) = match found {
+            Some(found) => found,
+            // The slot is moving, or something is damaged.
+            None => (self.read_hash(&values_key)?, began(self.read_hash(&generation_key)?)),
+        };
+        let Value::BulkString(began) = began else { return Ok(Values::new()) };
+        Ok(state::generation(&began).map_or_else(Values::new, |generation| read(values, generation)))
+    }
+
+    /// Gives the values of the group of a record, by the script, which finds them while their slot is moving.
+    pub(crate) fn values_of_record(&self, key: &RecordKey<'_>, generation: u64) -> Result<Values, StoreError> {
+        let Some(tag) = key.tag else { return Ok(Values::new()) };
+        Ok(read(self.read_hash(&values_key(&key.group(tag)))?, generation))
+    }
+
+    fn read_hash(&self, key: &str) -> Result<Value, StoreError> {
+        Ok(self.run(&self.scripts().hash_read.on(vec![key.to_owned()]))?.value())
+    }
+
+    /// Changes the values of a group, unless this same call has changed them before.
+    pub(crate) fn update_group(&self, group: &GroupKey<'_>, update: &GroupUpdate<'_>) -> Result<(), Refusal> {
+        let set = update.changes.iter().filter_map(|(key, json)| Some((field(key), json.as_deref()?)));
+        let mut keys = self.group_keys(group);
+        keys[2] = values_key(group);
+        let removed = update.changes.iter().filter(|(_, json)| json.is_none()).map(|(key, _)| field(key));
+        let call = self.scripts().group_update.on(keys).arg(update.size_limit);
+        let mut reply = self.run(&call.arg(update.idle_timeout).list(set).list(removed).and_wait())?;
+        let (key, limit) = (|| update.largest_key().to_owned(), update.size_limit);
+        match reply.status() {
+            "ok" => Ok(()),
+            "too large" => Err(Refusal::TooLarge { key: key(), bytes: reply.number()?, limit: limit.bytes }),
+            "too many keys" => Err(Refusal::TooManyKeys { key: key(), keys: reply.number()?, limit: limit.keys }),
+            _ => Err(reply.unexpected().into()),
+        }
+    }
+}
+
+/// Reads the reply to `HGETALL` of a group's values: see prelude.lua. Values of another generation, and values that are
+/// damaged, do not count.
+pub(crate) fn read(reply: Value, generation: u64) -> Values {
+    let pairs = <Vec<(Vec<u8>, Vec<u8>)>>::from_redis_value(reply).unwrap_or_default();
+    let of_generation = pairs.iter().find(|(field, _)| field == b"o").and_then(|(_, packed)| state::generation(packed));
+    if of_generation != Some(generation) {
+        return Values::new();
+    }
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    pairs.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?))).collect()
+}
+
+/// Says whether there are no values.
+pub(crate) fn is_empty(reply: &Value) -> bool {
+    match reply {
+        Value::Array(list) => list.is_empty(),
+        Value::Map(pairs) => pairs.is_empty(),
+        _ => true,
+    }
+}
+
+/// Gives the generation in the reply to `HGETALL` of its key.
+fn began(reply: Value) -> Value {
+    let pairs = <Vec<(Vec<u8>, Vec<u8>)>>::from_redis_value(reply).unwrap_or_default();
+    let began = pairs.into_iter().find(|(field, _)| field == b"began");
+    began.map_or(Value::Nil, |(_, packed)| Value::BulkString(packed))
+}
