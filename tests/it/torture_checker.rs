@@ -9,9 +9,15 @@ mod check;
 #[allow(dead_code)]
 #[path = "../torture/history.rs"]
 mod history;
+mod limits;
+mod loads;
+mod reasons;
 
 use check::{Rules, check};
-use history::{Call, Changes, Entry, History, Id, NEVER, NewId, Operation, Outcome, Public, Recorder, Token};
+use history::{
+    Call, Changes, Entry, History, Id, NEVER, NewId, Operation, Outcome, Public, Reason, Recorder, Token, Value,
+    group_name,
+};
 use std::io::Write;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -35,7 +41,7 @@ fn resent(operation: Operation) -> Operation {
 }
 
 fn done(token: Option<Token>) -> Outcome {
-    Outcome::Done { public: token.unwrap_or(10) * 10, token, counts: Vec::new() }
+    Outcome::Done { public: token.unwrap_or(10) * 10, token, counts: Vec::new(), ended: Vec::new() }
 }
 
 /// The first operation: makes session 1, from 0 to 10.
@@ -64,24 +70,29 @@ fn renew(new_id: NewId) -> Changes {
 }
 
 fn in_group(token: Token, group: Option<u32>) -> Outcome {
-    let group = group.map(|group| format!("group {group}"));
-    Outcome::Alive { public: token * 10, group, me: Some(1), values: Vec::new(), counts: Vec::new() }
+    let group = group.map(group_name);
+    let (me, values, counts) = (Some(1), Vec::new(), Vec::new());
+    Outcome::Alive { public: token * 10, group, me, values, counts, of_group: None, expires: 0 }
 }
 
 fn alive(token: Token) -> Outcome {
     in_group(token, None)
 }
 
+fn holds(me: Option<Id>, values: Vec<(String, Value)>) -> Outcome {
+    Outcome::Alive { public: 100, group: None, me, values, counts: Vec::new(), of_group: None, expires: 0 }
+}
+
 /// A load that finds these values. A value is named after the operation that wrote it.
 fn reads(id: Id, time: (u64, u64), found: &[(&str, Id)]) -> Operation {
     let values = found.iter().map(|(key, write)| ((*key).to_owned(), (1, *write))).collect();
-    let found = Outcome::Alive { public: 100, group: None, me: Some(1), values, counts: Vec::new() };
-    op(id, time, 10, Call::Load, found)
+    op(id, time, 10, Call::Load, holds(Some(1), values))
 }
 
 fn counts(id: Id, time: (u64, u64), count: u64) -> Operation {
     let counts = vec![("count".to_owned(), count)];
-    let found = Outcome::Alive { public: 100, group: None, me: Some(1), values: Vec::new(), counts };
+    let (group, values, of_group) = (None, Vec::new(), None);
+    let found = Outcome::Alive { public: 100, group, me: Some(1), values, counts, of_group, expires: 0 };
     op(id, time, 10, Call::Load, found)
 }
 
@@ -197,16 +208,10 @@ fn half_a_save_or_anothers_values_are_wrong() {
     };
     is_wrong(history(2, 3), "half of a save was applied");
     is_fine(history(3, 3));
-    let lost = Outcome::Alive { public: 100, group: None, me: None, values: Vec::new(), counts: Vec::new() };
+    let lost = holds(None, Vec::new());
     let what = "a session has lost what it was made with";
     is_wrong(vec![create(NewId::No), op(4, (60, 70), 10, Call::Load, lost)], what);
-    let foreign = |me, value| Outcome::Alive {
-        public: 100,
-        group: None,
-        me: Some(me),
-        values: vec![("a".to_owned(), (value, 2))],
-        counts: Vec::new(),
-    };
+    let foreign = |me, value| holds(Some(me), vec![("a".to_owned(), (value, 2))]);
     for found in [foreign(2, 1), foreign(1, 2)] {
         let load = op(4, (60, 70), 10, Call::Load, found);
         is_wrong(vec![create(NewId::No), load], "a session has the values of another");
@@ -251,6 +256,7 @@ fn a_flash_value_is_taken_once() {
 // ---- lives ----
 
 const ALIVE: &str = "it was alive after its end had been acknowledged or seen";
+const DEAD: Outcome = Outcome::Dead(Reason::LoggedOut);
 const GONE: &str = "it is missing, and nothing can have ended it";
 
 #[test]
@@ -276,21 +282,22 @@ fn after_its_end_a_session_is_alive_under_no_cookie_that_it_ever_had() {
 #[test]
 fn what_was_seen_dead_stays_dead() {
     let end = killed(3, 20, 10, Call::Destroy(None));
-    let dead = op(4, (30, 40), 10, Call::Load, Outcome::Dead);
+    let dead = op(4, (30, 40), 10, Call::Load, DEAD);
     is_fine(vec![create(NewId::No), end.clone(), dead.clone()]);
     is_wrong(vec![create(NewId::No), end, dead, op(5, (50, 60), 10, Call::Load, alive(10))], ALIVE);
 }
 
 #[test]
 fn an_end_needs_a_cause() {
-    let dead = || op(4, (60, 70), 10, Call::Load, Outcome::Dead);
+    let dead_by = |reason| op(4, (60, 70), 10, Call::Load, Outcome::Dead(reason));
+    let dead = || dead_by(Reason::LoggedOutElsewhere);
     is_wrong(vec![create(NewId::No), dead()], GONE);
     is_wrong(vec![create(NewId::No), op(4, (60, 70), 10, save(100, set("a")), Outcome::Gone)], GONE);
     is_wrong(vec![create(NewId::Join(7)), dead(), op(3, (20, 30), 0, Call::Clear(8), Outcome::Ended)], GONE);
     is_fine(vec![create(NewId::Join(7)), dead(), op(3, (20, 30), 0, Call::Clear(7), Outcome::Ended)]);
     // It may have joined before its creation was acknowledged.
     is_fine(vec![create(NewId::Join(7)), dead(), op(3, (2, 5), 0, Call::Clear(7), Outcome::Ended)]);
-    is_fine(vec![create(NewId::No), dead(), killed(3, 20, 10, save(100, renew(NewId::Strict)))]);
+    is_fine(vec![create(NewId::No), dead_by(Reason::NewId), killed(3, 20, 10, save(100, renew(NewId::Strict)))]);
     let in_grace = op(3, (20, 30), 10, save(100, renew(NewId::Grace(60_000))), done(Some(20)));
     is_wrong(vec![create(NewId::No), dead(), in_grace], GONE);
 }
@@ -367,9 +374,9 @@ fn when_all_is_quiet_lists_lengths_and_loads_agree() {
     };
     let member = || in_group(10, Some(7));
     assert!(history(&[10], 1, member()).is_empty());
-    assert!(history(&[], 0, Outcome::Dead).is_empty());
+    assert!(history(&[], 0, DEAD).is_empty());
     assert!(history(&[], 0, member()).contains(&"it is alive, and not listed"));
-    assert!(history(&[10], 1, Outcome::Dead).contains(&"it is listed, and not alive"));
+    assert!(history(&[10], 1, DEAD).contains(&"it is listed, and not alive"));
     assert!(history(&[10], 2, member()).contains(&"the length of a group is not that of its list"));
 }
 

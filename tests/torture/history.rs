@@ -4,6 +4,7 @@
 //! entries, and at most the beginning of another one. The clock is `CLOCK_MONOTONIC`, which all processes of a machine
 //! share.
 
+use multi_process_session::AtLimit;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -36,6 +37,20 @@ pub fn token_of(cookie: &str) -> Token {
 /// The name of the group of this number.
 pub fn group_name(group: u32) -> String {
     format!("group {group}")
+}
+
+/// The number of the group of this name.
+pub fn group_number(name: &str) -> Option<u32> {
+    name.strip_prefix("group ")?.parse().ok()
+}
+
+/// The limit with which all logins of this group come. A third of the groups has none.
+pub fn limit_of(group: u32) -> Option<(usize, AtLimit)> {
+    match group % 3 {
+        0 => Some((3, AtLimit::EndOldest)),
+        2 => Some((3, AtLimit::RefuseNewest)),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +87,9 @@ pub struct Changes {
 pub enum Call {
     Create(Changes),
     Load,
+    Peek,
+    /// Of a handle that was made when the session had this public id.
+    IsAlive(Public),
     /// The public id is the one that the session had after the last answer of the store.
     Save(Public, Changes),
     /// Load, add 1 to this key and save. Begin again if another request came between.
@@ -84,6 +102,8 @@ pub enum Call {
     Remove(u32, Public),
     List(u32),
     Count(u32),
+    /// Sets the value of a group. The value is named after the operation.
+    SetValue(u32),
 }
 
 impl Call {
@@ -91,6 +111,8 @@ impl Call {
         match self {
             Call::Create(_) => "create",
             Call::Load => "load",
+            Call::Peek => "peek",
+            Call::IsAlive(_) => "is_alive",
             Call::Save(_, changes) => match changes.new_id {
                 NewId::No => "save",
                 NewId::Strict => "regenerate",
@@ -107,12 +129,28 @@ impl Call {
             Call::Remove(..) => "remove from group",
             Call::List(_) => "list group",
             Call::Count(_) => "count group",
+            Call::SetValue(_) => "set group value",
         }
+    }
+
+    /// Whether it shows the values of a session.
+    pub fn is_load(&self) -> bool {
+        matches!(self, Call::Load | Call::Peek)
     }
 }
 
-/// A value: the session that it was written in, and the operation that wrote it.
+/// A value: the session or the group that it was written in, and the operation that wrote it.
 pub type Value = (Id, Id);
+
+/// Why a session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    LoggedOut,
+    LoggedOutElsewhere,
+    OverLimit,
+    NewId,
+    Expired,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -123,18 +161,28 @@ pub enum Outcome {
         me: Option<Id>,
         values: Vec<(String, Value)>,
         counts: Vec<(String, u64)>,
+        /// The value of its group.
+        of_group: Option<Value>,
+        /// When it expires, by the store's clock (ms).
+        expires: u64,
     },
     /// Of a load.
-    Dead,
-    /// Of a save: the cookie if it is a new one, and the counts as the store answered them.
+    Dead(Reason),
+    /// Of a handle.
+    Lives(bool),
+    /// Of a save: the cookie if it is a new one, the counts as the store answered them, and the sessions that a login
+    /// has ended.
     Done {
         public: Public,
         token: Option<Token>,
         counts: Vec<(String, u64)>,
+        ended: Vec<Public>,
     },
     Taken(Option<Value>),
     Gone,
     Conflict,
+    /// Of a login: its group has as many sessions as it may have.
+    Full,
     /// Of what ends sessions.
     Ended,
     /// Public ids and sessions.
@@ -147,9 +195,15 @@ pub enum Outcome {
 impl Outcome {
     pub fn name(&self) -> &str {
         match self {
-            Outcome::Dead => "dead",
+            Outcome::Dead(Reason::LoggedOut) => "logged out",
+            Outcome::Dead(Reason::LoggedOutElsewhere) => "logged out elsewhere",
+            Outcome::Dead(Reason::OverLimit) => "over limit",
+            Outcome::Dead(Reason::NewId) => "new id",
+            Outcome::Dead(Reason::Expired) => "expired",
+            Outcome::Lives(false) => "dead",
             Outcome::Gone => "gone",
             Outcome::Conflict => "conflict",
+            Outcome::Full => "full",
             Outcome::Fault(kind) => kind,
             _ => "ok",
         }
@@ -273,7 +327,8 @@ impl Operation {
             // In a cluster the session may have been ended by its old id between the steps of the new one. Others may
             // have seen the saved values before.
             Some(Outcome::Gone) if matches!(self.new_id(), NewId::Grace(_)) => Applied::Perhaps,
-            Some(Outcome::Gone | Outcome::Conflict | Outcome::Dead) => Applied::No,
+            // A login that is sent twice is answered as the first time. So if it is full now, it was full then.
+            Some(Outcome::Gone | Outcome::Conflict | Outcome::Full | Outcome::Dead(_)) => Applied::No,
             Some(_) => Applied::Surely,
         }
     }
@@ -299,6 +354,22 @@ impl Operation {
             nothing_else && matches!(new_id, NewId::Grace(_))
         });
         !is_only_a_rotation || self.new_token().is_some()
+    }
+
+    /// The group that it joins.
+    pub fn joins(&self) -> Option<u32> {
+        match self.new_id() {
+            NewId::Join(group) => Some(*group),
+            _ => None,
+        }
+    }
+
+    /// The sessions that it ended because of the limit of the group that it joined.
+    pub fn ended_by_login(&self) -> &[Public] {
+        match &self.outcome {
+            Some(Outcome::Done { ended, .. }) => ended,
+            _ => &[],
+        }
     }
 
     /// The new id that it asks for.

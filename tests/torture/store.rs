@@ -146,8 +146,9 @@ impl Place {
             }
             Look::Sqlite(path) => {
                 let sqlite = rusqlite::Connection::open(path).expect("it opens");
-                let all = "DELETE FROM sessions; DELETE FROM groups; DELETE FROM forwards;";
-                sqlite.execute_batch(all).expect("it is ours alone");
+                let all =
+                    ["sessions", "groups", "forwards", "ended", "kept_groups"].map(|it| format!("DELETE FROM {it};"));
+                sqlite.execute_batch(&all.concat()).expect("it is ours alone");
             }
         }
     }

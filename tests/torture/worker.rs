@@ -3,22 +3,28 @@
 use super::board::{Board, Entry as Slot};
 use super::faults;
 use super::history::{
-    Call, Changes, Entry, Id, NewId, Outcome, Public, Recorder, Token, Value, digest, group_name, token_of,
+    Call, Changes, Entry, Id, NewId, Outcome, Public, Reason, Recorder, Token, Value, digest, group_name, group_number,
+    limit_of, token_of,
 };
 use super::random::Random;
 use crate::support::cookie;
-use multi_process_session::{Error, PublicId, Session, SessionManager};
-use std::time::{Duration, Instant};
+use multi_process_session::{EndReason, Error, PublicId, Session, SessionHandle, SessionManager};
+use std::mem;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 pub const GROUPS: u32 = 40;
 /// This number of slots gets half of the requests.
 const BUSY_SLOTS: u64 = 8;
 /// How many old cookies a thread keeps, to use them again.
 const OLD_COOKIES: usize = 64;
+/// How many handles a thread keeps, to ask them again.
+const HANDLES: usize = 32;
 
 pub const KEYS: [&str; 6] = ["a", "b", "c", "d", "left", "right"];
 /// The keys of two counters. The first one is changed by increments, the second one in transactions.
 const COUNTS: [&str; 2] = ["count", "steps"];
+/// The key of the value that each group has.
+const OF_GROUP: &str = "role";
 
 pub struct Worker<'a> {
     pub manager: &'a SessionManager,
@@ -26,11 +32,12 @@ pub struct Worker<'a> {
     pub recorder: Recorder,
     pub random: Random,
     old_cookies: Vec<(Id, String)>,
+    handles: Vec<(Id, Public, SessionHandle)>,
 }
 
 impl<'a> Worker<'a> {
     pub fn new(manager: &'a SessionManager, board: &'a Board, recorder: Recorder, random: Random) -> Worker<'a> {
-        Worker { manager, board, recorder, random, old_cookies: Vec::new() }
+        Worker { manager, board, recorder, random, old_cookies: Vec::new(), handles: Vec::new() }
     }
 
     pub fn run(&mut self, until: Instant) {
@@ -41,6 +48,8 @@ impl<'a> Worker<'a> {
                 0..8 => self.clear_group(),
                 8..20 => self.list_group(),
                 20..64 => self.use_old_cookie(),
+                64..96 => self.set_group_value(),
+                96..112 => self.ask_handles(),
                 _ => self.use_slot(slot),
             }
         }
@@ -60,8 +69,11 @@ impl<'a> Worker<'a> {
                 self.operate(session, token, Call::Destroy(None), |_| ended(manager.destroy(&presented)));
             }
             2..10 => self.transact(entry.session, &presented),
-            _ => match self.load(entry.session, &presented) {
-                Some(Some(session)) => self.use_session(slot, &entry, &presented, session),
+            _ => match self.load_or_peek(entry.session, &presented) {
+                Some(Some(session)) => {
+                    self.keep_handle(entry.session, &session);
+                    self.use_session(slot, &entry, &presented, session);
+                }
                 Some(None) if is_current && self.board.get(slot).as_ref() == Some(&entry) => self.create(slot),
                 _ => {}
             },
@@ -175,7 +187,7 @@ impl<'a> Worker<'a> {
                 let manager = self.manager;
                 self.operate(session, token_of(&cookie), Call::Destroy(None), |_| ended(manager.destroy(&cookie)));
             } else {
-                self.load(session, &cookie);
+                self.load_or_peek(session, &cookie);
             }
         }
     }
@@ -188,6 +200,51 @@ impl<'a> Worker<'a> {
         self.old_cookies.push((session, cookie.to_owned()));
     }
 
+    fn keep_handle(&mut self, number: Id, session: &Session) {
+        if let Some(handle) = session.to_handle().filter(|_| self.random.one_in(8)) {
+            if self.handles.len() == HANDLES {
+                let at = self.random.below(HANDLES as u64) as usize;
+                self.handles.swap_remove(at);
+            }
+            self.handles.push((number, public(&session.public_id()), handle));
+        }
+    }
+
+    /// Asks some handles in one call. The history has an operation for each of them.
+    fn ask_handles(&mut self) {
+        let (asked, kept) = mem::take(&mut self.handles).into_iter().partition(|_| self.random.one_in(2));
+        self.handles = kept;
+        let asked: Vec<(Id, Public, SessionHandle)> = asked;
+        // A handle may take over a new id, which the history does not know. So the copies are asked.
+        let mut handles: Vec<SessionHandle> = asked.iter().map(|(.., handle)| handle.clone()).collect();
+        let operations: Vec<Id> = asked.iter().map(|_| self.recorder.next()).collect();
+        faults::connections_failed();
+        let at = self.recorder.now();
+        for (op, (session, public, _)) in operations.iter().zip(&asked) {
+            let call = Call::IsAlive(*public);
+            self.recorder.write(&Entry::Invoke { at, op: *op, session: *session, token: 0, call });
+        }
+        let alive = self.manager.are_alive(&mut handles);
+        let (at, resent) = (self.recorder.now(), faults::connections_failed() > 0);
+        for (number, (op, handle)) in operations.into_iter().zip(asked).enumerate() {
+            let outcome = alive.as_ref().map_or_else(fault, |alive| Outcome::Lives(alive[number]));
+            if outcome != Outcome::Lives(false) || self.random.one_in(8) {
+                self.handles.push(handle);
+            }
+            self.recorder.write(&Entry::Complete { at, op, outcome, resent });
+        }
+    }
+
+    fn set_group_value(&mut self) {
+        // Two groups get most of the values, so that a set that is sent again comes after a later one.
+        let groups = if self.random.one_in(4) { GROUPS } else { 2 };
+        let (op, group) = (self.recorder.next(), self.random.below(groups.into()) as u32);
+        let manager = self.manager;
+        self.operate_as(op, 0, 0, Call::SetValue(group), |_| {
+            (ended(manager.group(&group_name(group)).set_value(OF_GROUP, &format!("{group}:{op}"))), None)
+        });
+    }
+
     fn clear_group(&mut self) {
         let group = self.random.below(GROUPS.into()) as u32;
         let manager = self.manager;
@@ -196,6 +253,7 @@ impl<'a> Worker<'a> {
 
     fn list_group(&mut self) {
         let group = self.random.below(GROUPS.into()) as u32;
+        self.count(group);
         let listed = self.list(group);
         if !listed.is_empty() && self.random.one_in(2) {
             let (id, session) = listed[self.random.below(listed.len() as u64) as usize];
@@ -218,7 +276,10 @@ impl<'a> Worker<'a> {
                 Ok(steps)
             });
             match stepped {
-                Ok((steps, _)) => Outcome::Done { public: 0, token: None, counts: vec![(COUNTS[1].to_owned(), steps)] },
+                Ok((steps, _)) => {
+                    let counts = vec![(COUNTS[1].to_owned(), steps)];
+                    Outcome::Done { public: 0, token: None, counts, ended: Vec::new() }
+                }
                 Err(error) => fault(&error),
             }
         });
@@ -273,19 +334,47 @@ impl<'a> Worker<'a> {
 
     /// Gives the session, `Some(None)` if it is dead, and `None` if the store failed.
     pub fn load(&mut self, number: Id, cookie: &str) -> Option<Option<Session>> {
-        let mut loaded = None;
         let manager = self.manager;
-        self.operate(number, token_of(cookie), Call::Load, |_| match manager.load(cookie) {
+        self.look(number, cookie, Call::Load, || Ok(manager.load(cookie)?))
+    }
+
+    /// Like `load`. Some of these loads are peeks.
+    fn load_or_peek(&mut self, number: Id, cookie: &str) -> Option<Option<Session>> {
+        if !self.random.one_in(4) {
+            return self.load(number, cookie);
+        }
+        let manager = self.manager;
+        self.look(number, cookie, Call::Peek, || {
+            let mut session = manager.peek(cookie)?;
+            match session.save()? {
+                None => Ok(session),
+                Some(_) => Err("a peek brought a cookie".into()),
+            }
+        })
+    }
+
+    fn look(
+        &mut self,
+        number: Id,
+        cookie: &str,
+        call: Call,
+        load: impl FnOnce() -> Result<Session, Box<dyn std::error::Error>>,
+    ) -> Option<Option<Session>> {
+        let mut loaded = None;
+        self.operate(number, token_of(cookie), call, |_| match load() {
             Ok(session) if session.is_new() => {
                 loaded = Some(None);
-                Outcome::Dead
+                why(&session)
             }
             Ok(session) => {
                 let outcome = what_is_in(&session).unwrap_or_else(|error| fault(&error));
                 loaded = Some(Some(session));
                 outcome
             }
-            Err(error) => fault(&error),
+            Err(error) => match error.downcast_ref() {
+                Some(error) => fault(error),
+                None => Outcome::Fault(error.to_string()),
+            },
         });
         loaded
     }
@@ -353,9 +442,12 @@ fn apply_and_save(
                 let cookie = set_cookie.as_ref().map(cookie).filter(|cookie| token_of(cookie) != presented);
                 let counts =
                     changes.add.iter().map(|(key, _)| Ok((key.clone(), session.get::<u64>(key)?.unwrap_or(0))));
-                let token = cookie.as_deref().map(digest);
+                let token = cookie.as_deref().map(token_of);
                 let outcome = match counts.collect::<Result<_, Error>>() {
-                    Ok(counts) => Outcome::Done { public: public(&session.public_id()), token, counts },
+                    Ok(counts) => {
+                        let ended = session.ended_by_login().iter().map(public).collect();
+                        Outcome::Done { public: public(&session.public_id()), token, counts, ended }
+                    }
                     Err(error) => fault(&error),
                 };
                 return (outcome, cookie);
@@ -405,6 +497,9 @@ fn changes_user(session: &Session, changes: &Changes) -> bool {
 fn join(session: &mut Session, changes: &Changes) {
     if let NewId::Join(group) = changes.new_id {
         session.set_group_name(&group_name(group));
+        if let Some((sessions, at_limit)) = limit_of(group) {
+            session.limit_group(sessions, at_limit);
+        }
     }
 }
 
@@ -420,7 +515,22 @@ fn what_is_in(session: &Session) -> Result<Outcome, Error> {
         counts.extend(session.get::<u64>(key)?.map(|count| (key.to_owned(), count)));
     }
     let (public, group) = (public(&session.public_id()), session.group_name().map(str::to_owned));
-    Ok(Outcome::Alive { public, group, me: session.get("me")?, values, counts })
+    let of_group = session.group_value::<String>(OF_GROUP)?.map(|text| value(&text));
+    let expires = session.expires_at().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let expires = expires.map_or(0, |since| since.as_millis() as u64);
+    Ok(Outcome::Alive { public, group, me: session.get("me")?, values, counts, of_group, expires })
+}
+
+/// Says why a session is dead.
+fn why(session: &Session) -> Outcome {
+    Outcome::Dead(match session.ended_because() {
+        Some(EndReason::LoggedOut) => Reason::LoggedOut,
+        Some(EndReason::LoggedOutElsewhere) => Reason::LoggedOutElsewhere,
+        Some(EndReason::OverLimit) => Reason::OverLimit,
+        Some(EndReason::NewId) => Reason::NewId,
+        Some(EndReason::Expired) => Reason::Expired,
+        other => return Outcome::Fault(format!("it is dead, and the reason is {other:?}")),
+    })
 }
 
 fn value(text: &str) -> Value {
@@ -432,10 +542,6 @@ fn public(id: &PublicId) -> Public {
     digest(&id.to_string())
 }
 
-fn group_number(name: &str) -> Option<u32> {
-    name.strip_prefix("group ")?.parse().ok()
-}
-
 fn ended<T>(answer: Result<T, Error>) -> Outcome {
     answer.map_or_else(|error| fault(&error), |_| Outcome::Ended)
 }
@@ -444,6 +550,7 @@ fn fault(error: &Error) -> Outcome {
     match error {
         Error::Gone => Outcome::Gone,
         Error::Conflict => Outcome::Conflict,
+        Error::TooManySessions { .. } => Outcome::Full,
         Error::Store(error) => Outcome::Fault(format!("{:?}", error.kind())),
         other => Outcome::Fault(other.to_string()),
     }

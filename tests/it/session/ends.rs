@@ -160,7 +160,7 @@ fn an_end_is_told_once_if_a_reply_is_lost() {
     }
     for lost in [Fault::LoseReply, Fault::Pass] {
         let logged_out = login(&manager, "bob");
-        proxy.next(&[lost.clone()]);
+        proxy.next(std::slice::from_ref(&lost));
         let _ = manager.destroy(&logged_out).unwrap();
         assert_eq!(ends().len(), 1, "{lost:?}");
     }

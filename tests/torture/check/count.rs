@@ -95,7 +95,7 @@ impl Counter<'_> {
 }
 
 fn changes_during(operation: &Operation, session: &OfSession<'_>) -> usize {
-    let others = session.operations.iter().filter(|other| !matches!(other.call, Call::Load));
+    let others = session.operations.iter().filter(|other| !other.call.is_load());
     others.filter(|other| other.invoked < operation.completed && other.completed > operation.invoked).count()
 }
 

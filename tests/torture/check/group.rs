@@ -1,28 +1,37 @@
 //! Groups: a list shows all members, and nothing else.
 
-use super::super::history::{Applied, Call, History, Id, Operation, Outcome, Public};
+use super::super::history::{Applied, Call, History, Id, Operation, Outcome, Public, group_number};
 use super::Violation;
 use super::life::Life;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Default)]
-struct OfGroup<'h> {
+pub(super) struct OfGroup<'h> {
     clears: Vec<&'h Operation>,
-    lists: Vec<&'h Operation>,
-    counts: Vec<&'h Operation>,
+    pub(super) lists: Vec<&'h Operation>,
+    pub(super) counts: Vec<&'h Operation>,
+    /// All logins, even those that were refused.
+    pub(super) logins: Vec<&'h Operation>,
     /// The ids of live members, as loads found them when all was quiet.
     alive: BTreeMap<Public, &'h Operation>,
 }
 
 pub(super) struct Groups<'h> {
     groups: BTreeMap<u32, OfGroup<'h>>,
+    /// The ids that logins ended because of a limit, and those logins.
+    ended_by_login: HashMap<Public, &'h Operation>,
     quiet_from: u64,
 }
 
 impl<'h> Groups<'h> {
     pub(super) fn of(history: &'h History) -> Groups<'h> {
         let mut groups: BTreeMap<u32, OfGroup<'h>> = BTreeMap::new();
+        let mut ended_by_login = HashMap::new();
         for operation in &history.operations {
+            if let Some(group) = operation.joins() {
+                groups.entry(group).or_default().logins.push(operation);
+                ended_by_login.extend(operation.ended_by_login().iter().map(|public| (*public, operation)));
+            }
             if operation.applied() == Applied::No {
                 continue;
             }
@@ -36,7 +45,7 @@ impl<'h> Groups<'h> {
             }
             if let Some(Outcome::Alive { public, group: Some(name), .. }) = &operation.outcome
                 && operation.invoked >= history.quiet_from
-                && let Some(group) = name.strip_prefix("group ").and_then(|number| number.parse().ok())
+                && let Some(group) = group_number(name)
             {
                 groups.entry(group).or_default().alive.insert(*public, operation);
             }
@@ -44,7 +53,20 @@ impl<'h> Groups<'h> {
         for group in groups.values_mut() {
             group.lists.sort_by_key(|list| list.invoked);
         }
-        Groups { groups, quiet_from: history.quiet_from }
+        Groups { groups, ended_by_login, quiet_from: history.quiet_from }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &OfGroup<'h>)> {
+        self.groups.iter().map(|(number, group)| (*number, group))
+    }
+
+    pub(super) fn logins(&self, group: u32) -> impl Iterator<Item = &'h Operation> {
+        self.groups.get(&group).into_iter().flat_map(|group| group.logins.iter().copied())
+    }
+
+    /// The login that has ended the session with this id, because of the limit of its group.
+    pub(super) fn ended_by_login(&self, public: Public) -> Option<&'h Operation> {
+        self.ended_by_login.get(&public).copied()
     }
 
     pub(super) fn clears(&self, group: u32) -> impl Iterator<Item = &'h Operation> {
@@ -102,14 +124,14 @@ impl<'h> Groups<'h> {
             }
         }
         for count in group.counts.iter().filter(|count| count.invoked >= self.quiet_from) {
-            if count.outcome != Some(Outcome::Counted(listed_ids.len() as u64)) {
+            if !matches!(count.outcome, Some(Outcome::Counted(length)) if length == listed_ids.len() as u64) {
                 violations.push(Violation::new("the length of a group is not that of its list", 0, [*count, list]));
             }
         }
     }
 }
 
-fn listed(list: &Operation) -> &[(Public, Option<Id>)] {
+pub(super) fn listed(list: &Operation) -> &[(Public, Option<Id>)] {
     match &list.outcome {
         Some(Outcome::Listed(listed)) => listed,
         _ => &[],

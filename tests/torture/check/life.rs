@@ -3,9 +3,10 @@
 //! Its ids follow one another in a chain. Whoever reaches a later one by an earlier one (in the grace) finds it dead
 //! when the later one is dead, so the death of an id is that of all before it.
 
-use super::super::history::{Applied, Call, NEVER, NewId, Operation, Outcome, Public, Token, group_name};
+use super::super::history::{Applied, Call, Id, NEVER, NewId, Operation, Outcome, Public, Reason, Token, group_name};
 use super::group::Groups;
-use super::{CLOCKS_DIFFER, OfSession, Violation};
+use super::limit;
+use super::{CLOCKS_DIFFER, OfSession, Violation, reason};
 use std::collections::HashMap;
 
 /// The number of forwards that the checker relies on. It is smaller than the number that the library follows.
@@ -18,6 +19,8 @@ pub(super) struct Link<'h> {
     /// The operation that gave the id to the client.
     pub(super) maker: &'h Operation,
     pub(super) group: Option<u32>,
+    /// The last login of its group, which decides its place in the order of joining.
+    pub(super) login: Option<&'h Operation>,
     /// The time at which the session had surely joined its present group.
     member_since: u64,
 }
@@ -26,6 +29,7 @@ pub(super) struct Link<'h> {
 type End<'h> = Option<(u64, &'h Operation)>;
 
 pub(super) struct Life<'h> {
+    pub(super) session: Id,
     pub(super) links: Vec<Link<'h>>,
     pub(super) by_public: HashMap<Public, usize>,
     by_token: HashMap<Token, usize>,
@@ -33,10 +37,12 @@ pub(super) struct Life<'h> {
     dead: Vec<End<'h>>,
     /// For each id: when the session had another one, or none.
     moved: Vec<End<'h>>,
-    ends: Vec<&'h Operation>,
+    pub(super) ends: Vec<&'h Operation>,
     /// The operations that changed the id, or may have changed it. With each, the position of the id before it, if
     /// known.
-    moves: Vec<(&'h Operation, Option<usize>)>,
+    pub(super) moves: Vec<(&'h Operation, Option<usize>)>,
+    /// The loads that found that a limit had ended it.
+    pub(super) over_limit: Vec<&'h Operation>,
     /// The time when the first operation began that may have given the session an id that no worker knows.
     unknown_since: u64,
 }
@@ -47,7 +53,7 @@ fn earlier<'h>(end: &mut End<'h>, time: u64, operation: &'h Operation) {
     }
 }
 
-fn grace(operation: &Operation) -> Option<u64> {
+pub(super) fn grace(operation: &Operation) -> Option<u64> {
     match operation.new_id() {
         NewId::Grace(milliseconds) => Some(milliseconds * MILLISECOND),
         _ => None,
@@ -70,6 +76,7 @@ impl<'h> Life<'h> {
     /// Follows the ids from the first to the last.
     fn of(session: &OfSession<'h>, complain: &mut impl FnMut(&'static str, &[&Operation])) -> Life<'h> {
         let mut life = Life {
+            session: session.number,
             links: Vec::new(),
             by_public: HashMap::new(),
             by_token: HashMap::new(),
@@ -77,6 +84,7 @@ impl<'h> Life<'h> {
             moved: Vec::new(),
             ends: Vec::new(),
             moves: Vec::new(),
+            over_limit: Vec::new(),
             unknown_since: NEVER,
         };
         let mut children: HashMap<Public, Vec<&'h Operation>> = HashMap::new();
@@ -84,7 +92,9 @@ impl<'h> Life<'h> {
         for operation in &session.operations {
             match &operation.call {
                 Call::Create(_) if operation.new_token().is_some() => next = Some(*operation),
-                Call::Create(_) => life.unknown_since = life.unknown_since.min(operation.invoked),
+                Call::Create(_) if operation.applied() != Applied::No => {
+                    life.unknown_since = life.unknown_since.min(operation.invoked);
+                }
                 Call::Save(base, changes) if changes.new_id != NewId::No => {
                     if operation.new_token().is_some() {
                         children.entry(*base).or_default().push(operation);
@@ -104,9 +114,11 @@ impl<'h> Life<'h> {
                 NewId::Leave => (None, NEVER),
                 _ => parent,
             };
+            let login =
+                if maker.joins().is_some() { Some(maker) } else { life.links.last().and_then(|link| link.login) };
             life.by_public.insert(public, life.links.len());
             life.by_token.insert(token, life.links.len());
-            life.links.push(Link { public, maker, group, member_since });
+            life.links.push(Link { public, maker, group, login: login.filter(|_| group.is_some()), member_since });
             next = children.remove(&public).map(|children| {
                 if children.len() > 1 {
                     complain("two requests both got a new id for the same old one", &children);
@@ -118,11 +130,13 @@ impl<'h> Life<'h> {
     }
 
     /// The id that an operation was for: the one presented, or the one that the session had by what was known.
-    fn position(&self, operation: &Operation) -> Option<usize> {
+    pub(super) fn position(&self, operation: &Operation) -> Option<usize> {
         match &operation.call {
-            Call::Save(public, _) | Call::TakeFlash(public) | Call::Destroy(Some(public)) | Call::Remove(_, public) => {
-                self.by_public.get(public).copied()
-            }
+            Call::Save(public, _)
+            | Call::TakeFlash(public)
+            | Call::Destroy(Some(public))
+            | Call::Remove(_, public)
+            | Call::IsAlive(public) => self.by_public.get(public).copied(),
             Call::Create(_) => None,
             _ => self.by_token.get(&operation.token).copied(),
         }
@@ -131,10 +145,15 @@ impl<'h> Life<'h> {
     /// Finds out when each id was dead at the latest.
     fn bury(&mut self, session: &OfSession<'h>, groups: &Groups<'h>) {
         let (mut dead, mut moved) = (vec![None; self.links.len()], vec![None; self.links.len()]);
+        let mut gone_moves = Vec::new();
         for operation in &session.operations {
+            if operation.outcome == Some(Outcome::Dead(Reason::OverLimit)) {
+                self.over_limit.push(operation);
+            }
             let position = self.position(operation);
             let refused = match (&operation.call, &operation.outcome) {
-                (Call::Load | Call::Transact(_), Some(Outcome::Dead | Outcome::Gone)) => true,
+                (Call::Load | Call::Peek | Call::Transact(_), Some(Outcome::Dead(_) | Outcome::Gone)) => true,
+                (Call::IsAlive(_), Some(Outcome::Lives(false))) => true,
                 (Call::Save(_, changes), Some(Outcome::Gone)) => !changes.new_id.is_strict(),
                 (Call::TakeFlash(_), Some(Outcome::Gone)) => true,
                 _ => false,
@@ -166,17 +185,28 @@ impl<'h> Life<'h> {
                         }
                     } else if operation.applied() == Applied::Perhaps {
                         self.moves.push((operation, position));
+                    } else if operation.outcome == Some(Outcome::Gone) {
+                        gone_moves.push((*operation, position));
                     }
                 }
                 _ => {}
             }
         }
+        // In a cluster, another operation may end the session while it gets a new id. Its old id is replaced then.
+        gone_moves.retain(|(moving, _)| {
+            let meanwhile = |end: &&Operation| end.invoked < moving.completed && end.completed > moving.invoked;
+            self.ends.iter().any(meanwhile)
+        });
+        self.moves.append(&mut gone_moves);
         for (link, dead) in self.links.iter().zip(&mut dead) {
             for clear in link.group.into_iter().flat_map(|group| groups.clears(group)) {
                 let spares = matches!(clear.call, Call::ClearExcept(..)) && clear.session == session.number;
                 if clear.acknowledged() != NEVER && link.member_since < clear.invoked && !spares {
                     earlier(dead, clear.completed, clear);
                 }
+            }
+            if let Some(login) = groups.ended_by_login(link.public) {
+                earlier(dead, login.completed, login);
             }
         }
         // If a session ends, all its ids are dead. This includes later ids than the one with which it was ended, if
@@ -220,6 +250,9 @@ impl<'h> Life<'h> {
         complain: &mut impl FnMut(&'static str, &[&Operation]),
     ) {
         let position = self.position(operation);
+        if operation.call.is_load() && position.is_none() && !self.may_be_unknown(operation.completed) {
+            complain("a cookie that no operation gave out", &[operation]);
+        }
         let mut is_alive = |position: Option<usize>| {
             if let Some((_, end)) = position.and_then(|at| self.dead[at]).filter(|(time, _)| operation.invoked > *time)
             {
@@ -227,7 +260,7 @@ impl<'h> Life<'h> {
             }
         };
         match (&operation.call, &operation.outcome) {
-            (Call::Load, Some(Outcome::Alive { public, group, .. })) => {
+            (Call::Load | Call::Peek, Some(Outcome::Alive { public, group, .. })) => {
                 is_alive(position);
                 let now = self.by_public.get(public).copied();
                 is_alive(now);
@@ -243,34 +276,30 @@ impl<'h> Life<'h> {
             }
             (Call::Save(..) | Call::Transact(_), Some(Outcome::Done { .. }))
             | (Call::TakeFlash(_), Some(Outcome::Taken(Some(_))))
+            | (Call::IsAlive(_), Some(Outcome::Lives(true)))
                 if operation.asks_the_store() =>
             {
                 is_alive(position)
             }
-            (call, Some(Outcome::Dead | Outcome::Gone)) if !operation.resent || matches!(call, Call::Load) => {
+            (call, Some(Outcome::Dead(_) | Outcome::Gone | Outcome::Lives(false)))
+                if !operation.resent || call.is_load() || matches!(call, Call::IsAlive(_)) =>
+            {
                 let Some(position) = position else { return };
                 let is_strict = operation.new_id().is_strict();
                 // A session that was reached by an old id gets no new id.
                 let is_old = is_strict && self.by_token.get(&operation.token) != Some(&position);
                 if !is_old && !self.is_end_explained(operation, position, is_strict, groups) {
                     complain("it is missing, and nothing can have ended it", &[self.links[position].maker, operation]);
+                } else if let Some(Outcome::Dead(reason)) = operation.outcome {
+                    let causes = self.causes(operation, position, groups);
+                    if !reason::fits(reason, operation, &causes) {
+                        let operations: Vec<&Operation> = causes.into_iter().map(|(cause, _)| cause).collect();
+                        complain("the reason of an end does not fit", &[operations, vec![operation]].concat());
+                    }
                 }
             }
             _ => {}
         }
-    }
-
-    /// Whether anything can have ended the session, or taken this id from it, before the operation was answered.
-    fn is_end_explained(&self, operation: &Operation, at: usize, any_move: bool, groups: &Groups<'h>) -> bool {
-        let before = |other: &Operation| other.invoked < operation.completed && other.id != operation.id;
-        let ended = self.ends.iter().any(|end| before(end));
-        let moved = self.moves.iter().any(|(moving, base)| {
-            let is_over = |grace| moving.invoked + grace < operation.completed + CLOCKS_DIFFER;
-            before(moving) && base.is_none_or(|base| base >= at) && (any_move || grace(moving).is_none_or(is_over))
-        });
-        let link = &self.links[at];
-        let mut clears = link.group.into_iter().flat_map(|group| groups.clears(group));
-        ended || moved || clears.any(|clear| before(clear) && clear.acknowledged() > link.maker.invoked)
     }
 
     /// When the session no longer had this id for sure.
@@ -289,7 +318,8 @@ impl<'h> Life<'h> {
         let moves = self.moves.iter().filter(|(_, base)| base.is_none_or(|base| base >= at));
         let clears = link.group.into_iter().flat_map(|group| groups.clears(group));
         let clears = clears.filter(|clear| clear.acknowledged() > link.maker.invoked).map(|clear| clear.invoked);
-        ends.chain(moves.map(|(moving, _)| moving.invoked)).chain(clears).min().unwrap_or(NEVER)
+        let over_limit = limit::reached_by(link, self.session, groups).map(|login| login.invoked);
+        ends.chain(moves.map(|(moving, _)| moving.invoked)).chain(clears).chain(over_limit).min().unwrap_or(NEVER)
     }
 
     /// Whether it may have had an id by then that nobody knows.

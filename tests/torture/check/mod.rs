@@ -1,13 +1,18 @@
 //! Proves from a history that the promises held, or shows where they did not.
 
+mod cause;
 mod count;
 mod flash;
 mod group;
+mod group_value;
 mod life;
+mod limit;
+mod peek;
 mod progress;
+mod reason;
 mod register;
 
-use super::history::{Call, History, Id, NEVER, Operation, Outcome};
+use super::history::{Call, History, Id, NEVER, Operation, Outcome, group_name};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
@@ -75,9 +80,12 @@ pub fn check(history: &History, rules: &Rules) -> Vec<Violation> {
         register::check(&session, &mut violations);
         count::check(&session, &mut violations);
         flash::check(&session, &mut violations);
+        peek::check(&session, &mut violations);
         lives.insert(number, life::Life::check(&session, &groups, &mut violations));
     }
     groups.check(&lives, &mut violations);
+    limit::check(&groups, &lives, &mut violations);
+    group_value::check(history, &mut violations);
     violations
 }
 
@@ -97,7 +105,10 @@ fn check_answer(operation: &Operation, history: &History, rules: &Rules, violati
         (Call::Save(_, changes), Some(Outcome::Done { token: None, .. })) if changes.new_id.is_strict() => {
             complain("a new id was acknowledged, and no cookie given out");
         }
-        (_, Some(Outcome::Alive { me, values, .. })) => {
+        (_, Some(Outcome::Alive { me, group, values, of_group, .. })) => {
+            if of_group.is_some_and(|(owner, _)| u32::try_from(owner).ok().map(group_name) != *group) {
+                complain("a session has the value of another group");
+            }
             if me.is_none() {
                 complain("a session has lost what it was made with");
             }

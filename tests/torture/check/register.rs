@@ -20,7 +20,7 @@ struct Write<'h> {
 }
 
 #[derive(Default)]
-struct Register<'h> {
+pub(super) struct Register<'h> {
     writes: Vec<Write<'h>>,
     by_operation: HashMap<Id, usize>,
     refused: HashMap<Id, &'h Operation>,
@@ -54,13 +54,23 @@ impl<'h> Register<'h> {
     fn add(&mut self, operation: &'h Operation, key: &str) {
         if let Some(Outcome::Alive { values, .. }) = &operation.outcome {
             let value = values.iter().find(|(name, _)| name == key).map(|(_, (_, write))| *write);
-            self.reads.push((operation, value));
+            self.read(operation, value);
         }
         let Some(changes) = operation.changes() else { return };
         let sets = changes.set.iter().any(|name| name == key);
         if !sets && !changes.clear && !changes.remove.iter().any(|name| name == key) {
             return;
         }
+        self.write(operation, sets);
+    }
+
+    /// Adds an operation that read this write, or nothing.
+    pub(super) fn read(&mut self, operation: &'h Operation, write: Option<Id>) {
+        self.reads.push((operation, write));
+    }
+
+    /// Adds an operation that sets the value, or removes it.
+    pub(super) fn write(&mut self, operation: &'h Operation, sets: bool) {
         if operation.applied() == Applied::No {
             self.refused.insert(operation.id, operation);
             return;
@@ -77,7 +87,7 @@ impl<'h> Register<'h> {
         });
     }
 
-    fn check(&mut self, session: Id, violations: &mut Vec<Violation>) {
+    pub(super) fn check(&mut self, session: Id, violations: &mut Vec<Violation>) {
         let mut complain = |what, operations: &[&Operation]| {
             violations.push(Violation::new(what, session, operations.iter().copied()));
         };
