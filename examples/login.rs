@@ -173,7 +173,7 @@ fn page(site: &Site, request: &Request, form: &Form) -> Page {
         (Method::Get, "/roles", Some(_)) => roles::list(site, session),
         // The client is logged in already. Another user has to log out first, and then sees nothing of this one.
         (_, "/login", Some(_)) => save(session, see_other("/")),
-        (Method::Get, "/", None) => save(session, see_other("/login")),
+        (Method::Get, "/" | "/roles", None) => save(session, see_other("/login")),
         (Method::Post, path, None) if path != "/login" => save(session, see_other("/login")),
 
         // All pages that change something are below this line. They need a POST from a form of this session.

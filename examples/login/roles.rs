@@ -65,7 +65,7 @@ pub(crate) fn change(site: &Site, mut session: Session, form: &Form) -> Page {
     };
     if site.roles.of(user) != ADMINISTRATOR {
         site.roles.change(&site.manager, user, role)?;
-        session.flash("notice", &format!("Now {user} is a {role}."))?;
+        session.flash("notice", &format!("The role of {user} is {role} now."))?;
     }
     save(session, see_other("/roles"))
 }
