@@ -64,9 +64,9 @@ pub(crate) fn account(
     let (email, switch) = (email_form(site, session, email), pretend_switch(session));
     let age = in_words(site.ask_again_after);
     let body = format!(
-        r#"{notice}<div class="row"><p>You are <strong>{name}</strong>, {role}.<br>
-<span id="time-left" role="timer" class="soft">{time_left}</span></p>
+        r#"{notice}<div class="row"><p>You are <strong>{name}</strong>, {role}.</p>
 {log_out}</div>
+<p id="time-left" role="timer" class="soft">{time_left}</p>
 {roles}<section>
 <h2>Where you are logged in</h2>
 <ul class="rows">
