@@ -28,7 +28,7 @@ pub(crate) fn login(
     let known = USERS.map(|(name, password)| format!("<code>{name}</code> with <code>{password}</code>")).join(", or ");
     let body = format!(
         r#"{ended}{notice}<section>
-{form}<p class="soft">For this demonstration: {known}.</p>
+{form}<p class="soft">For this demonstration: {known} (the administrator).</p>
 </section>
 "#
     );
@@ -41,7 +41,7 @@ fn in_a_sentence(reason: EndReason) -> &'static str {
         EndReason::LoggedOut => "You have logged out.",
         EndReason::LoggedOutElsewhere => "You were logged out from another device.",
         EndReason::OverLimit => "You were logged out, because you have logged in on too many other devices.",
-        EndReason::Expired => "You were logged out, because this device was not used for some time.",
+        EndReason::Expired => "Your login has expired. Please log in again.",
         _ => "Please log in again.",
     }
 }

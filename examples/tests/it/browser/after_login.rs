@@ -39,7 +39,7 @@ fn a_page_that_polls_does_not_keep_its_user_logged_in() {
     assert!(browser.run(polls).as_u64().expect("a number") >= 3);
     assert!(site.shows_account(), "what the user has typed stays");
     assert!(!site.is_logged_in());
-    assert_eq!(site.message(), "You were logged out, because this device was not used for some time.");
+    assert_eq!(site.message(), "Your login has expired. Please log in again.");
 }
 
 #[test]

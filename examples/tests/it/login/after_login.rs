@@ -41,7 +41,7 @@ fn the_login_page_says_why_the_last_session_ended() {
 
         phone.log_in(&[]);
         place.let_time_pass_for_all(31 * MINUTE);
-        let unused = "You were logged out, because this device was not used for some time.";
+        let unused = "Your login has expired. Please log in again.";
         assert_eq!(told(&phone).as_deref(), Some(unused));
         assert_eq!(told(&phone), None, "once");
         assert_eq!(told(&Browser::new(&site, TABLET)), None);
