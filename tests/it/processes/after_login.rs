@@ -42,7 +42,7 @@ fn polling_with_peek_past_the_idle_timeout_logs_out_in_every_process() {
                     assert_eq!(said.next(), expected, "hour {hour}");
                 }
             }
-            pollers.map(|poller| poller.join());
+            pollers.into_iter().for_each(|poller| drop(poller.join()));
             assert_eq!(manager.load(&polled).unwrap().ended_because(), Some(EndReason::Expired));
         }
     });
