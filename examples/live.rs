@@ -12,20 +12,20 @@
 //! asks for all of them at once, every second: with Redis, this takes one round trip for all streams of a process. It
 //! does not count as a use, so an open page does not keep its user logged in.
 //!
-//! A real site needs a proxy in front that reads each request whole, because tiny_http has no read timeout. With nginx,
-//! set `proxy_http_version 1.1` for the stream.
+//! A real site needs a proxy such as nginx in front, which reads each request whole and closes the connections of slow
+//! browsers, because tiny_http has no timeouts. For the stream, nginx needs `proxy_http_version 1.1`.
 
-use multi_process_session::{Error, Secret, Session, SessionHandle, SessionManager};
+use multi_process_session::{ConfigError, Error, Secret, Session, SessionHandle, SessionManager};
 use nix::sys::signal::{SigSet, Signal};
 use site::{
-    Answer, Failure, Form, Options, escape, fail, field, form, not_found, out_of_date, page, page_with_script, path,
-    read_form, refusal, script, see_other, text, without_login,
+    Answer, Failure, Form, Options, escape, fail, field, form, is_damage, not_found, out_of_date, page,
+    page_with_script, path, read_form, refusal, script, see_other, text, without_login,
 };
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
-use std::{mem, thread};
 use tiny_http::{Method, Request, Server};
 
 const USAGE: &str = "\
@@ -68,7 +68,11 @@ fn main() {
 /// Serves until SIGINT or SIGTERM comes.
 fn serve(options: &Options, store: &str) -> Result<(), Failure> {
     let (secret, note) = site::secret().map_err(|error| (2, error.to_string()))?;
-    let site = Box::leak(Box::new(site(secret, store)?)); // Threads use it until the program ends.
+    let manager = manager(secret, store).map_err(|error| (2, error.to_string()))?;
+    // Threads use it until the program ends.
+    let site: &Site = Box::leak(Box::new(Site { manager, streams: Mutex::default() }));
+
+    // Blocked signals wait until the program asks for them. New threads inherit the block, so it comes first.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     signals.thread_block().expect("these can be blocked");
     site.manager.ping().map_err(|error| (1, format!("{error}; start it, or pass another --store URL")))?;
@@ -85,14 +89,12 @@ fn serve(options: &Options, store: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn site(secret: Secret, store: &str) -> Result<Site, Failure> {
-    let manager = SessionManager::builder(secret)
+fn manager(secret: Secret, store: &str) -> Result<SessionManager, ConfigError> {
+    SessionManager::builder(secret)
         .store_url(store)
         .cookie_name("live")
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()
-        .map_err(|error| (2, error.to_string()))?;
-    Ok(Site { manager, streams: Mutex::default() })
 }
 
 // ---- The streams ----
@@ -144,8 +146,7 @@ fn write_events(request: Request, events: &Receiver<String>) -> io::Result<()> {
 fn send_events(site: &Site) {
     loop {
         thread::sleep(INTERVAL);
-        // New streams may come while the store is asked.
-        let mut streams = mem::take(&mut *site.streams());
+        let mut streams = site.streams();
         match site.manager.are_alive(streams.iter_mut().map(|stream| &mut stream.session)) {
             Ok(alive) => {
                 let mut alive = alive.into_iter();
@@ -157,7 +158,6 @@ fn send_events(site: &Site) {
             // Nobody knows who is logged in. The streams stay open, and get nothing until the store answers again.
             Err(error) => eprintln!("live: {error}"),
         }
-        site.streams().append(&mut streams);
     }
 }
 
@@ -191,7 +191,15 @@ fn page_of(site: &Site, request: &Request, form: &Form) -> Page {
     if path(request) == "/live.js" {
         return Ok(script(include_str!("live/live.js")));
     }
-    let mut session = site.manager.load(request)?;
+    let mut session = match site.manager.load(request) {
+        // A damaged record cannot be loaded. Its owner can log out even so.
+        Err(error) if is_damage(&error) && (request.method(), path(request)) == (&Method::Post, "/logout") => {
+            let mut answer = see_other("/");
+            site.manager.destroy(request)?.add_to(&mut answer);
+            return Ok(answer);
+        }
+        loaded => loaded?,
+    };
     let user = session.group_name().map(str::to_owned);
     match (request.method(), path(request), user) {
         (Method::Get, "/", user) => {

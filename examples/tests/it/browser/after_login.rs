@@ -4,7 +4,7 @@ use super::driver::Browser;
 use super::login::Login;
 use super::servers::http;
 use super::shared_browser::SharedBrowser;
-use super::{start_login, start_login_with_idle_timeout};
+use super::{axe, start_live, start_login, start_login_with_idle_timeout};
 use crate::support::until;
 use serde_json::json;
 
@@ -54,6 +54,32 @@ fn an_open_page_says_that_another_device_has_logged_it_out() {
     other.log_out_everywhere();
     browser.go_to_tab(&tab);
     until(|| site.shows_account() && browser.text("#time-left").starts_with("You are logged out."));
+}
+
+#[test]
+fn a_live_page_says_at_once_that_another_browser_has_logged_it_out_and_its_pages_have_no_barriers() {
+    let (live, browser) = (start_live(), SharedBrowser::new());
+    let [here, there] = ["site", "phone"].map(|host| http(&format!("{host}.example"), live.port()));
+    let log_in = |url: &str| {
+        browser.open(url);
+        browser.fill("[name=name]", "ada");
+        browser.follow("form[action='/login'] button");
+    };
+    browser.open(&here);
+    axe::check(&browser);
+    log_in(&here);
+    until(|| browser.text("#live") == "Open pages at this process: 1");
+    axe::check(&browser);
+
+    let tab = browser.tab();
+    browser.open_tab();
+    log_in(&there);
+    browser.follow("form[action='/logout-everywhere'] button");
+    browser.go_to_tab(&tab);
+    until(|| browser.text("#live") == "You are logged out.");
+    // The browser does not ask again.
+    assert_eq!(browser.run("return events.readyState"), json!(2));
+    axe::check(&browser);
 }
 
 #[test]

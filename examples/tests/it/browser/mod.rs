@@ -37,6 +37,11 @@ fn start_login_with_idle_timeout(seconds: &str) -> Example {
     start(env!("CARGO_BIN_EXE_login"), &["--idle-timeout", seconds])
 }
 
+/// Starts the example `live` on a store of its own.
+fn start_live() -> Example {
+    start(env!("CARGO_BIN_EXE_live"), &[])
+}
+
 fn start(program: &str, options: &[&str]) -> Example {
     let options = [&["--listen", "127.0.0.1:0"], options].concat();
     let mut example = Example::run(program, options, Some("a secret of the tests, of 32 bytes and more"));
