@@ -201,8 +201,8 @@ fn save(mut session: Session, mut answer: Answer) -> Page {
 /// Shows the form. The first visit makes an anonymous session, to which the form's token belongs. So another site
 /// cannot log a visitor in under a name of its choice.
 fn login_form(mut session: Session) -> Page {
-    // If the browser has sent the cookie of a session that has ended, the page says why. Once it has made a new session,
-    // the message is gone.
+    // If the browser has sent the cookie of a session that has ended, the page says why. The page makes a new session,
+    // so it says that once.
     let ended_because = session.ended_because();
     let (name, remember): (String, bool) = session.take_flash("typed_login")?.unwrap_or_default();
     let answer = view::login(&mut session, ended_because, &name, remember)?;
@@ -250,8 +250,8 @@ fn refuse_login(site: &Site, request: &Request, user: &str, limit: usize) -> Pag
     // Nothing was saved. So the client still has the session from before the login.
     let mut session = site.manager.load(request)?;
     let devices = if limit == 1 { "one device" } else { "its devices" };
-    session
-        .flash("notice", &format!("{user} can use {devices} at a time, and is logged in already. Log out there."))?;
+    let notice = format!("{user} can use {devices} at a time, and is logged in already. Log out there.");
+    session.flash("notice", &notice)?;
     save(session, see_other("/login"))
 }
 
