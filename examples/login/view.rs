@@ -152,7 +152,7 @@ fn in_words(time: Duration) -> String {
 /// Makes the page of the administrator, with a switch for each user.
 pub(crate) fn roles(session: &mut Session, roles: &[(&str, &str)]) -> Result<Answer, Error> {
     let notice = notice(session)?;
-    let mut row = |(user, role): &(&str, &str)| {
+    let row = |(user, role): &(&str, &str)| {
         let is_editor = *role == EDITOR;
         let next = if is_editor { READER } else { EDITOR };
         let switch = format!(
@@ -161,7 +161,7 @@ pub(crate) fn roles(session: &mut Session, roles: &[(&str, &str)]) -> Result<Ans
         );
         format!("<li>{}</li>\n", form(session, "/roles", &switch))
     };
-    let rows: String = roles.iter().map(|user| row(user)).collect();
+    let rows: String = roles.iter().map(row).collect();
     let body = format!(
         r#"{notice}<section>
 <p class="soft">A change holds for the next page of that user, on all devices.</p>
