@@ -2,9 +2,9 @@
 
 use crate::client::{Answer, Client};
 use crate::example::Example;
-use crate::support::manager;
 use crate::support::place::Place;
 use crate::support::wait::PATIENCE;
+use crate::support::{manager, until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -66,9 +66,14 @@ impl Stream {
         }
     }
 
+    /// Waits for a line.
+    fn wait_for(&mut self, line: &str) {
+        until(|| self.line() == line);
+    }
+
     /// Waits for the event that ends the stream, and for the end of the answer.
     fn wait_for_end(mut self) {
-        while self.line() != "event: end" {}
+        self.wait_for("event: end");
         assert_eq!(self.line(), "data: You are logged out.");
         let mut rest = [0; 8]; // The end of the event and of its chunk, and an empty chunk.
         self.0.read_exact(&mut rest).expect("an end");
@@ -83,20 +88,20 @@ fn a_logout_in_another_process_ends_the_streams_of_the_user_and_no_others() {
         let [first, second, other] = ["ada", "ada", "grace"].map(|user| log_in(&here, user));
         let [mut one, mut two, mut three] = [&first, &second, &other].map(|browser| Stream::open(&here, browser));
         for stream in [&mut one, &mut two, &mut three] {
-            while stream.next() != "Open pages at this process: 3" {}
+            stream.wait_for("data: Open pages at this process: 3");
         }
         let elsewhere = log_in(&there, "ada");
         submit(&elsewhere, "/logout-everywhere", &[]);
         one.wait_for_end();
         two.wait_for_end();
-        while three.next() != "Open pages at this process: 1" {}
+        three.wait_for("data: Open pages at this process: 1");
 
         // One session of a user alone.
         let [first, second] = ["ada", "ada"].map(|user| log_in(&here, user));
         let [one, mut two] = [&first, &second].map(|browser| Stream::open(&here, browser));
         submit(&first, "/logout", &[]);
         one.wait_for_end();
-        while two.next() != "Open pages at this process: 2" {}
+        two.wait_for("data: Open pages at this process: 2");
         assert_eq!([here.stderr(), there.stderr()], ["", ""]);
     }
 }
@@ -123,9 +128,9 @@ fn a_stream_whose_browser_has_gone_is_closed() {
     let site = start(&place.url());
     let browser = log_in(&site, "ada");
     let [gone, mut stream] = [(); 2].map(|()| Stream::open(&site, &browser));
-    while stream.next() != "Open pages at this process: 2" {}
+    stream.wait_for("data: Open pages at this process: 2");
     drop(gone);
-    while stream.next() != "Open pages at this process: 1" {}
+    stream.wait_for("data: Open pages at this process: 1");
 }
 
 #[test]
