@@ -1,5 +1,6 @@
-//! A site with a login: "remember me", a list of the devices where a user is logged in, logouts here and elsewhere, and
-//! the password again before something sensitive.
+//! A site with a login: "remember me", a list of the devices where a user is logged in, logouts here and elsewhere, the
+//! password again before something sensitive, and what comes after the login: why it ended, when it will end, on how
+//! many devices it is allowed, and roles that an administrator changes.
 //!
 //! ```text
 //! cargo run -p examples --bin login
@@ -7,19 +8,25 @@
 //! ```
 //!
 //! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A
-//! request begins at `answer`. Below it is what happens with the session, in the order in which a visitor meets it;
-//! `login/view.rs` holds the HTML. One process with a few threads answers. `prefork.rs` shows how to fork workers. With
-//! workers, e-mail addresses would need a database.
+//! request begins at `answer`. Below it is what happens with the session, in the order in which a visitor meets it.
+//! `login/roles.rs` has the roles, and `login/view.rs` the HTML. One process with a few threads answers. `prefork.rs`
+//! shows how to fork workers. With workers, e-mail addresses and roles would need a database.
+//!
+//! A real site needs a proxy in front that reads each request whole, such as nginx. tiny_http has no read timeout: a
+//! thread waits for the rest of a half-sent form without end, and a handful of such forms stop this program.
 
+#[path = "login/roles.rs"]
+mod roles;
 #[path = "login/view.rs"]
 mod view;
 
-use multi_process_session::{ConfigError, Error, PublicId, Secret, Session, SessionManager};
+use multi_process_session::{AtLimit, ConfigError, Error, PublicId, Secret, Session, SessionInfo, SessionManager};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+use roles::{ADMINISTRATOR, Roles};
 use site::{
     Answer, Failure, Form, Options, device_name, fail, field, is_damage, not_found, out_of_date, parse, path,
-    read_form, refusal, request_header, see_other, without_login,
+    read_form, refusal, request_header, script, see_other, text, without_login,
 };
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -28,60 +35,61 @@ use std::time::Duration;
 use tiny_http::{Method, Request, Server};
 
 const USAGE: &str = "\
-Usage: login [--listen ADDRESS:PORT] [--store URL] [--ask-again-after SECONDS]
+Usage: login [--listen ADDRESS:PORT] [--store URL] [--ask-again-after SECONDS] [--idle-timeout SECONDS]
 
   --listen           where to listen; port 0 takes a free one   (127.0.0.1:8080)
   --store            where sessions are kept                    (a file that goes when this program ends)
   --ask-again-after  how old a login may be for something       (300)
                      sensitive without the password
+  --idle-timeout     how long a login lives without use         (1800)
+                     unless the user ticks to be remembered
 
 Cookies are signed with the secret in the environment variable SESSION_SECRET, else with a random one.";
 
 /// Names and passwords, in plain text for this demonstration. A real site keeps a slow, salted hash of each password
 /// (such as Argon2id), checks the typed password with it, and limits the number of tries.
-const USERS: [(&str, &str); 2] = [("ada", "engine"), ("grace", "compiler")];
+const USERS: [(&str, &str); 3] = [("ada", "engine"), ("grace", "compiler"), ("margaret", "apollo")];
 
-const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a login lives without use. The second one is for "remember me".
-const IDLE: Duration = MINUTE.saturating_mul(30);
+/// How long a login with "remember me" lives without use.
 const IDLE_REMEMBERED: Duration = DAY.saturating_mul(30);
 /// How long a login lives at most, even if it is used.
 const LONGEST: Duration = DAY.saturating_mul(90);
+/// On how many devices a user may be logged in.
+const DEVICES: usize = 5;
 
 /// How many requests are answered at a time.
 const THREADS: usize = 4;
-/// The name of the cookie. Browsers share cookies between the ports of a host, so another program there needs another
-/// name.
-const COOKIE: &str = "login";
 
 struct Site {
     manager: SessionManager,
     ask_again_after: Duration,
     /// The e-mail addresses, which users can change here. A real site keeps them in a database.
     emails: Mutex<HashMap<String, String>>,
+    roles: Roles,
 }
 
-fn manager(secret: Secret, store: &str) -> Result<SessionManager, ConfigError> {
+fn manager(secret: Secret, store: &str, idle_timeout: Duration) -> Result<SessionManager, ConfigError> {
     SessionManager::builder(secret)
         .store_url(store)
-        .cookie_name(COOKIE)
+        // Browsers share cookies between the ports of a host, so another program there needs another name.
+        .cookie_name("login")
         .secure(false) // For development over plain http. Leave this out behind https.
-        // Cookies are `persistent`, by default. Otherwise, closing the browser would end every login, also one with
-        // "remember me". So a login without "remember me" outlives the browser too, for its idle timeout at most.
-        .idle_timeout(IDLE)
+        .persistent(false) // A cookie ends with the browser, unless "remember me" was ticked.
+        .idle_timeout(idle_timeout)
         .absolute_timeout(LONGEST)
-        .max_sessions_per_group(5) // A sixth login ends the oldest session.
+        .max_sessions_per_group(DEVICES) // A login beyond this ends the oldest one.
         .build()
 }
 
 fn main() {
-    let mut ask_again_after = 300;
-    let options = Options::of_command_line(USAGE, "--ask-again-after", |value| {
-        ask_again_after = parse(value, "--ask-again-after takes a number of seconds");
+    let (mut ask_again_after, mut idle_timeout) = (300, 30 * 60);
+    let options = Options::of_command_line(USAGE, &["--ask-again-after", "--idle-timeout"], |name, value| {
+        let seconds = parse(value, &format!("{name} takes a number of seconds"));
+        if name == "--idle-timeout" { idle_timeout = seconds } else { ask_again_after = seconds }
     });
     let (store, folder) = options.store();
-    let result = serve(&options, Duration::from_secs(ask_again_after), &store);
+    let result = serve(&options, &store, Duration::from_secs(ask_again_after), Duration::from_secs(idle_timeout));
     drop(folder); // Ending a process drops nothing.
     if let Err((code, message)) = result {
         fail(code, message)
@@ -89,10 +97,10 @@ fn main() {
 }
 
 /// Serves until SIGINT or SIGTERM comes.
-fn serve(options: &Options, ask_again_after: Duration, store: &str) -> Result<(), Failure> {
+fn serve(options: &Options, store: &str, ask_again_after: Duration, idle_timeout: Duration) -> Result<(), Failure> {
     let (secret, note) = site::secret().map_err(|error| (2, error.to_string()))?;
-    let manager = manager(secret, store).map_err(|error| (2, error.to_string()))?;
-    let site = Site { manager, ask_again_after, emails: Mutex::default() };
+    let manager = manager(secret, store, idle_timeout).map_err(|error| (2, error.to_string()))?;
+    let site = Site { manager, ask_again_after, emails: Mutex::default(), roles: Roles::new() };
 
     // Blocked signals wait until the program asks for them. New threads inherit the block, so it comes first.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
@@ -141,6 +149,11 @@ fn answer(site: &Site, request: &mut Request) -> Answer {
 /// Answers a request. Every page ends with a save, even if nothing was changed: the cookie may be due for renewal.
 fn page(site: &Site, request: &Request, form: &Form) -> Page {
     let (method, path) = (request.method(), path(request));
+    match (method, path) {
+        (Method::Get, "/time-left") => return time_left(site, request),
+        (Method::Get, "/time-left.js") => return Ok(script(include_str!("login/time-left.js"))),
+        _ => {}
+    }
     let session = match site.manager.load(request) {
         // A damaged record cannot be loaded, so its form token cannot be checked. Its owner can log out even so. Other
         // sites cannot log the owner out, because browsers send no `SameSite=Lax` cookie with their forms.
@@ -156,17 +169,19 @@ fn page(site: &Site, request: &Request, form: &Form) -> Page {
     let user = session.group_name().map(str::to_owned);
     match (method, path, user) {
         (Method::Get, "/", Some(user)) => account(site, session, &user),
-        (Method::Get, "/login", None) => login_form(session, request),
+        (Method::Get, "/login", None) => login_form(session),
+        (Method::Get, "/roles", Some(_)) => roles::list(site, session),
         // The client is logged in already. Another user has to log out first, and then sees nothing of this one.
         (_, "/login", Some(_)) => save(session, see_other("/")),
-        (Method::Get, "/", None) => save(session, see_other("/login")),
+        (Method::Get, "/" | "/roles", None) => save(session, see_other("/login")),
         (Method::Post, path, None) if path != "/login" => save(session, see_other("/login")),
 
         // All pages that change something are below this line. They need a POST from a form of this session.
         (Method::Post, ..) if !session.verify_csrf(field(form, "csrf_token")) => save(session, out_of_date()),
-        (Method::Post, "/login", None) => log_in(session, request, form),
+        (Method::Post, "/login", None) => log_in(site, session, request, form),
         (Method::Post, "/email", Some(user)) => change_email(site, session, &user, form),
         (Method::Post, "/pretend-old", Some(_)) => pretend_old(session, form),
+        (Method::Post, "/roles", Some(_)) => roles::change(site, session, form),
         (Method::Post, "/revoke", Some(user)) => revoke(site, session, &user, form),
         (Method::Post, "/logout-elsewhere", Some(user)) => log_out_elsewhere(site, session, &user),
         (Method::Post, "/logout-everywhere", Some(user)) => log_out_everywhere(site, session, &user),
@@ -185,16 +200,16 @@ fn save(mut session: Session, mut answer: Answer) -> Page {
 
 /// Shows the form. The first visit makes an anonymous session, to which the form's token belongs. So another site
 /// cannot log a visitor in under a name of its choice.
-fn login_form(mut session: Session, request: &Request) -> Page {
-    // The browser has sent the cookie of a session that has ended. Once this page has made a new one, the message is
-    // gone.
-    let has_ended = session.is_new() && request_header(request, "Cookie").contains(&format!("{COOKIE}="));
+fn login_form(mut session: Session) -> Page {
+    // If the browser has sent the cookie of a session that has ended, the page says why. The page makes a new session,
+    // so it says that once.
+    let ended_because = session.ended_because();
     let (name, remember): (String, bool) = session.take_flash("typed_login")?.unwrap_or_default();
-    let answer = view::login(&mut session, has_ended, &name, remember)?;
+    let answer = view::login(&mut session, ended_because, &name, remember)?;
     save(session, answer)
 }
 
-fn log_in(mut session: Session, request: &Request, form: &Form) -> Page {
+fn log_in(site: &Site, mut session: Session, request: &Request, form: &Form) -> Page {
     let (user, remember) = (field(form, "user"), form.contains_key("remember"));
     if !is_password(user, field(form, "password")) {
         session.flash("notice", "This name and password do not go together.")?;
@@ -204,18 +219,60 @@ fn log_in(mut session: Session, request: &Request, form: &Form) -> Page {
     // This is the login. The session gets a new id, so the old one is worthless to anyone who knew or planted it. The
     // values stay, for instance a cart that was filled before.
     session.set_group_name(user);
-    if remember {
-        session.set_idle_timeout(IDLE_REMEMBERED);
+    session.remember_me(remember.then_some(IDLE_REMEMBERED));
+    // An administrator can use one device. Others can use several, and then the oldest login ends.
+    if site.roles.publish(&site.manager, user)? == ADMINISTRATOR {
+        session.limit_group(1, AtLimit::RefuseNewest);
     }
     // These values tell this device from others in the list. A proxy puts the address into a header of its own.
     session.set("device", &device_name(request_header(request, "User-Agent")))?;
     session.set("ip", &request.remote_addr().map(|address| address.ip()))?;
     session.flash("notice", &format!("Welcome, {user}."))?;
-    save(session, see_other("/"))
+
+    let devices = site.manager.group(user).sessions_with(&["device"])?;
+    let mut answer = see_other("/");
+    match session.save_into(&mut answer) {
+        Err(Error::TooManySessions { limit, .. }) => return refuse_login(site, request, user, limit),
+        saved => saved?,
+    }
+    // With more than `DEVICES` logins, the oldest ones have ended.
+    let ended = session.ended_by_login();
+    let names: Vec<String> = devices.iter().filter(|it| ended.contains(&it.public_id())).map(device_of).collect();
+    if !names.is_empty() {
+        let notice = format!("Welcome, {user}. You can use {DEVICES} devices. Logged out: {}.", names.join(", "));
+        session.flash("notice", &notice)?;
+    }
+    save(session, answer)
+}
+
+/// Says that the user may not log in on one more device.
+fn refuse_login(site: &Site, request: &Request, user: &str, limit: usize) -> Page {
+    // Nothing was saved. So the client still has the session from before the login.
+    let mut session = site.manager.load(request)?;
+    let devices = if limit == 1 { "one device" } else { "its devices" };
+    let notice = format!("{user} can use {devices} at a time, and is logged in already. Log out there.");
+    session.flash("notice", &notice)?;
+    save(session, see_other("/login"))
+}
+
+/// Gives the name of a device of the list. A value that cannot be read does not hide the list.
+fn device_of(device: &SessionInfo) -> String {
+    device.get("device").ok().flatten().unwrap_or_else(|| "Unknown".to_owned())
 }
 
 fn is_password(user: &str, password: &str) -> bool {
     USERS.contains(&(user, password))
+}
+
+/// Says how long the login lasts if nobody uses it. The script of the account page asks again and again.
+///
+/// `peek` does not count as a use of the session. So an open page does not keep its user logged in.
+fn time_left(site: &Site, request: &Request) -> Page {
+    let session = site.manager.peek(request)?;
+    Ok(match (session.group_name(), session.expires_in()) {
+        (Some(_), Some(left)) => text(200, view::time_left(left)),
+        _ => text(401, "You are logged out. Reload the page to log in again."),
+    })
 }
 
 // ---- The account ----

@@ -12,6 +12,9 @@
 //! half-sent forms stop all threads of these workers.
 //!
 //! What happens with the session is at the end of this file, from `answer` on; `prefork/view.rs` holds the HTML.
+//!
+//! A real site needs a proxy in front that reads each request whole, such as nginx. tiny_http has no read timeout: a
+//! thread waits for the rest of a half-sent form without end, and some sixty such forms stop this program.
 
 #[path = "prefork/view.rs"]
 mod view;
@@ -22,8 +25,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
 use site::{
-    Answer, Failure, Form, Options, fail, field, header, is_damage, not_found, notice, out_of_date, parse, path,
-    read_form, refusal, see_other, without_login,
+    Answer, Failure, Form, Options, fail, field, is_damage, not_found, notice, out_of_date, parse, path, read_form,
+    refusal, see_other, text, without_login,
 };
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -31,7 +34,7 @@ use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 use std::{mem, panic, process, thread};
-use tiny_http::{Method, Request, Response, Server};
+use tiny_http::{Method, Request, Server};
 
 const USAGE: &str = "\
 Usage: prefork [--listen ADDRESS:PORT] [--workers NUMBER] [--store URL]
@@ -51,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
     let mut workers = WORKERS;
-    let options = Options::of_command_line(USAGE, "--workers", |value| {
+    let options = Options::of_command_line(USAGE, &["--workers"], |_, value| {
         workers = parse(value, "--workers takes a number from 1");
     });
     let (store, folder) = options.store();
@@ -373,9 +376,4 @@ fn parameter(request: &Request, name: &str) -> Option<String> {
 /// Gives a string as it is, and any other value as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn text(status: u16, body: impl Into<String>) -> Answer {
-    // No cache may keep the page of one visitor for another.
-    Response::from_string(body).with_status_code(status).with_header(header("Cache-Control", "no-store"))
 }

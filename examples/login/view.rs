@@ -1,17 +1,20 @@
 //! The HTML of the example `login`.
 
-use crate::{PRETEND_OLD, Site, USERS};
-use multi_process_session::{Error, Session, SessionInfo};
-use site::{Answer, escape, form, notice, page};
+use crate::roles::{ADMINISTRATOR, EDITOR, READER, role_of};
+use crate::{PRETEND_OLD, Site, USERS, device_of};
+use multi_process_session::{EndReason, Error, Session, SessionInfo};
+use site::{Answer, escape, form, notice, page, page_with_script};
 use std::time::{Duration, SystemTime};
 
-/// `has_ended`: this device was logged in before. `name` and `remember` are what was typed with a wrong password.
-pub(crate) fn login(session: &mut Session, has_ended: bool, name: &str, remember: bool) -> Result<Answer, Error> {
-    let ended = if has_ended {
-        "<p role=\"status\">You were logged out: from another device, or because this one was long not used.</p>\n"
-    } else {
-        ""
-    };
+/// `name` and `remember` are what was typed with a wrong password.
+pub(crate) fn login(
+    session: &mut Session,
+    ended_because: Option<EndReason>,
+    name: &str,
+    remember: bool,
+) -> Result<Answer, Error> {
+    let ended = ended_because.map(|reason| format!("<p role=\"status\">{}</p>\n", in_a_sentence(reason)));
+    let ended = ended.unwrap_or_default();
     let notice = notice(session)?;
     let (at_name, at_password) = if name.is_empty() { ("autofocus", "") } else { ("", "autofocus") };
     let (name, checked) = (escape(name), if remember { "checked" } else { "" });
@@ -25,11 +28,22 @@ pub(crate) fn login(session: &mut Session, has_ended: bool, name: &str, remember
     let known = USERS.map(|(name, password)| format!("<code>{name}</code> with <code>{password}</code>")).join(", or ");
     let body = format!(
         r#"{ended}{notice}<section>
-{form}<p class="soft">For this demonstration: {known}.</p>
+{form}<p class="soft">For this demonstration: {known} (the administrator).</p>
 </section>
 "#
     );
     Ok(page(200, "Log in", &body))
+}
+
+/// Says to the user why this device is not logged in any more.
+fn in_a_sentence(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::LoggedOut => "You have logged out.",
+        EndReason::LoggedOutElsewhere => "You were logged out from another device.",
+        EndReason::OverLimit => "You were logged out, because you have logged in on too many other devices.",
+        EndReason::Expired => "Your login has expired. Please log in again.",
+        _ => "Please log in again.",
+    }
 }
 
 pub(crate) fn account(
@@ -39,7 +53,10 @@ pub(crate) fn account(
     devices: &[SessionInfo],
     email: &str,
 ) -> Result<Answer, Error> {
-    let (notice, user) = (notice(session)?, escape(user));
+    let (notice, name) = (notice(session)?, escape(user));
+    let role = escape(&role_of(session)?);
+    let roles = if role == ADMINISTRATOR { "<p><a href=\"/roles\">Roles of the others</a></p>\n" } else { "" };
+    let time_left = session.expires_in().map(time_left).unwrap_or_default();
     let log_out = form(session, "/logout", "<button>Log out</button>");
     let rows: String = devices.iter().map(|device| row(session, device)).collect();
     let elsewhere = form(session, "/logout-elsewhere", "<button>Log out everywhere else</button>");
@@ -47,9 +64,10 @@ pub(crate) fn account(
     let (email, switch) = (email_form(site, session, email), pretend_switch(session));
     let age = in_words(site.ask_again_after);
     let body = format!(
-        r#"{notice}<div class="row"><p>You are <strong>{user}</strong>.</p>
+        r#"{notice}<div class="row"><p>You are <strong>{name}</strong>, {role}.</p>
 {log_out}</div>
-<section>
+<p id="time-left" role="timer" class="soft">{time_left}</p>
+{roles}<section>
 <h2>Where you are logged in</h2>
 <ul class="rows">
 {rows}</ul>
@@ -61,13 +79,17 @@ pub(crate) fn account(
 {email}{switch}</section>
 "#
     );
-    Ok(page(200, "Your account", &body))
+    Ok(page_with_script("Your account", &body, "/time-left.js"))
+}
+
+/// Says when a login ends that nobody uses.
+pub(crate) fn time_left(left: Duration) -> String {
+    format!("You will be logged out in {}, unless you use the site.", in_words(left))
 }
 
 fn row(session: &mut Session, device: &SessionInfo) -> String {
-    // A value that cannot be read does not hide the list.
-    let text = |key| escape(&device.get::<String>(key).ok().flatten().unwrap_or_else(|| "Unknown".to_owned()));
-    let (name, address) = (text("device"), text("ip"));
+    let name = escape(&device_of(device));
+    let address = escape(&device.get::<String>("ip").ok().flatten().unwrap_or_else(|| "Unknown".to_owned()));
     let [login, used] = [device.joined_at(), device.refreshed_at()].map(|time| ago(device, time));
     let button = if device.public_id() == session.public_id() {
         r#"<span class="soft">this device</span>"#.to_owned()
@@ -121,6 +143,33 @@ fn ago(device: &SessionInfo, time: SystemTime) -> String {
 fn in_words(time: Duration) -> String {
     match time.as_secs() {
         seconds @ ..120 => format!("{seconds} seconds"),
-        seconds => format!("{} minutes", seconds / 60),
+        seconds @ ..7200 => format!("{} minutes", seconds / 60),
+        seconds @ ..172_800 => format!("{} hours", seconds / 3600),
+        seconds => format!("{} days", seconds / 86400),
     }
+}
+
+/// Makes the page of the administrator, with a switch for each user.
+pub(crate) fn roles(session: &mut Session, roles: &[(&str, &str)]) -> Result<Answer, Error> {
+    let notice = notice(session)?;
+    let row = |(user, role): &(&str, &str)| {
+        let is_editor = *role == EDITOR;
+        let next = if is_editor { READER } else { EDITOR };
+        let switch = format!(
+            r#"<input type="hidden" name="user" value="{user}">
+<button name="role" value="{next}" role="switch" aria-checked="{is_editor}">{user} is an editor</button>"#
+        );
+        format!("<li>{}</li>\n", form(session, "/roles", &switch))
+    };
+    let rows: String = roles.iter().map(row).collect();
+    let body = format!(
+        r#"{notice}<section>
+<p class="soft">A change holds for the next page of that user, on all devices.</p>
+<ul class="rows">
+{rows}</ul>
+</section>
+<p><a class="button" href="/">Your account</a></p>
+"#
+    );
+    Ok(page(200, "Roles", &body))
 }

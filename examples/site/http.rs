@@ -6,6 +6,17 @@ use tiny_http::{Header, Request, Response};
 /// An answer whose body is in memory.
 pub type Answer = Response<Cursor<Vec<u8>>>;
 
+/// Makes an answer of plain text.
+pub fn text(status: u16, body: impl Into<String>) -> Answer {
+    // No cache may keep the page of one visitor for another.
+    Response::from_string(body).with_status_code(status).with_header(header("Cache-Control", "no-store"))
+}
+
+/// Makes the answer that carries a script.
+pub fn script(code: &str) -> Answer {
+    text(200, code).with_header(header("Content-Type", "text/javascript; charset=utf-8"))
+}
+
 /// Makes a header of ASCII text.
 pub fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("all headers here are ASCII")

@@ -18,10 +18,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads the options, and the example's own option `own`, whose value `take` gets.
+    /// Reads the options. `take` gets the name and the value of each of the example's `own` options.
     ///
     /// No message repeats an argument, because it may hold a password.
-    pub fn of_command_line(usage: &str, own: &str, mut take: impl FnMut(&str)) -> Options {
+    pub fn of_command_line(usage: &str, own: &[&str], mut take: impl FnMut(&str, &str)) -> Options {
         let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), store: None };
         let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
         while let Some(name) = arguments.next() {
@@ -32,11 +32,11 @@ impl Options {
                 }
                 ("--listen", Some(value)) => options.listen = parse(&value, "--listen takes an address and a port"),
                 ("--store", Some(value)) => options.store = Some(value),
-                (name, Some(value)) if name == own => take(&value),
-                (name, None) if ["--listen", "--store", own].contains(&name) => {
+                (name, Some(value)) if own.contains(&name) => take(name, &value),
+                (name, None) if ["--listen", "--store"].contains(&name) || own.contains(&name) => {
                     fail(2, format!("{name} needs a value; see --help"))
                 }
-                _ => fail(2, format!("the options are --listen, --store and {own}; see --help")),
+                _ => fail(2, format!("the options are --listen, --store and {}; see --help", own.join(", "))),
             }
         }
         options

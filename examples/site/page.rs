@@ -6,6 +6,16 @@ use tiny_http::Response;
 
 /// Makes a page. It holds its style and an empty icon, so a browser sends one request for a page.
 pub fn page(status: u16, title: &str, body: &str) -> Answer {
+    html(status, title, "", body, "")
+}
+
+/// Makes a page with a script of this site, which has a path of its own. The page has to work without the script too.
+pub fn page_with_script(title: &str, body: &str, script: &str) -> Answer {
+    let script = format!("<script src=\"{script}\" defer></script>\n");
+    html(200, title, &script, body, "; script-src 'self'; connect-src 'self'")
+}
+
+fn html(status: u16, title: &str, script: &str, body: &str, allowed: &str) -> Answer {
     let style = include_str!("style.css");
     let page = format!(
         r#"<!doctype html>
@@ -17,7 +27,7 @@ pub fn page(status: u16, title: &str, body: &str) -> Answer {
 <link rel="icon" href="data:,">
 <style>
 {style}</style>
-</head>
+{script}</head>
 <body>
 <main>
 <h1>{title}</h1>
@@ -31,12 +41,14 @@ pub fn page(status: u16, title: &str, body: &str) -> Answer {
         .with_header(header("Content-Type", "text/html; charset=utf-8"))
         // No cache may keep a page for another visitor, or for the "back" button after a logout.
         .with_header(header("Cache-Control", "no-store"))
-        // No scripts, and no frames: another site could hide our page in its own and let visitors press our
-        // buttons. The style is in the page itself, which is what `unsafe-inline` allows.
+        // No scripts but those that are `allowed`, and no frames: another site could hide our page in its own and let
+        // visitors press our buttons. The style is in the page itself, which is what `unsafe-inline` allows.
         .with_header(header(
             "Content-Security-Policy",
-            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; \
-             frame-ancestors 'none'",
+            &format!(
+                "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; \
+                 frame-ancestors 'none'{allowed}"
+            ),
         ))
 }
 

@@ -87,6 +87,7 @@ mod faults {
 
 /// Several processes at work on the same sessions.
 mod processes {
+    mod after_login;
     mod fork;
     mod killed;
     mod races;

@@ -13,6 +13,7 @@ mod example;
 mod first;
 #[cfg(feature = "http_crate")]
 mod http_crate;
+mod live;
 mod login;
 mod prefork;
 #[cfg(feature = "rouille")]

@@ -4,8 +4,9 @@ use super::login::Login;
 use super::servers::http;
 use super::shared_browser::SharedBrowser;
 use super::views::take_pictures;
-use super::{axe, start_login, start_login_on, start_prefork};
+use super::{axe, start_login, start_login_on, start_login_with_idle_timeout, start_prefork};
 use crate::support::redis::Redis;
+use crate::support::until;
 use serde_json::json;
 
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile \
@@ -54,6 +55,51 @@ fn the_account_page_has_no_barriers() {
     axe::check(&browser);
     browser.go_to_tab(&phone);
     assert!(!Login::at(&browser, http("phone.example", login.port())).is_logged_in());
+    axe::check(&browser);
+}
+
+#[test]
+fn the_pages_after_a_login_have_no_barriers() {
+    let (login, browser) = (start_login_with_idle_timeout("12"), SharedBrowser::new());
+    let [here, elsewhere] = ["site", "phone"].map(|host| http(&format!("{host}.example"), login.port()));
+    let [here, elsewhere] = [here, elsewhere].map(|url| Login::at(&browser, url));
+    // The reason of an end.
+    here.log_in("ada");
+    elsewhere.log_in("ada");
+    elsewhere.log_out_everywhere();
+    assert!(!here.is_logged_in());
+    expect(&browser, "[role=status]");
+    axe::check(&browser);
+    take_pictures(&browser, "login-ended");
+
+    // A login beyond the limit: refused, and one that ends the oldest.
+    elsewhere.log_in_and("margaret", true);
+    assert!(!here.is_logged_in());
+    here.fill_in("margaret");
+    here.submit_login();
+    assert!(here.message().contains("is logged in already"), "{}", here.message());
+    axe::check(&browser);
+    for host in 1..=5 {
+        Login::at(&browser, http(&format!("host{host}.example"), login.port())).log_in_and("grace", true);
+    }
+    here.log_in_and("grace", true);
+    assert!(here.message().contains("Logged out: Chrome"), "{}", here.message());
+    axe::check(&browser);
+
+    // The administrator's page.
+    assert!(elsewhere.is_logged_in());
+    browser.follow("a[href='/roles']");
+    axe::check(&browser);
+    browser.follow("form[action='/roles'] button");
+    expect(&browser, "[role=status]");
+    axe::check(&browser);
+    take_pictures(&browser, "roles");
+
+    // The open page of a login that has ended.
+    let last = Login::at(&browser, http("last.example", login.port()));
+    last.log_in("ada");
+    assert!(last.is_logged_in());
+    until(|| browser.has("#time-left[role=status]"));
     axe::check(&browser);
 }
 

@@ -55,7 +55,12 @@ impl<'b> Login<'b> {
     #[track_caller]
     pub fn fill_in(&self, user: &str) {
         self.browser.fill("[name=user]", user);
-        self.browser.fill("[name=password]", if user == "ada" { "engine" } else { "compiler" });
+        let password = match user {
+            "ada" => "engine",
+            "grace" => "compiler",
+            _ => "apollo",
+        };
+        self.browser.fill("[name=password]", password);
     }
 
     #[track_caller]
@@ -67,6 +72,20 @@ impl<'b> Login<'b> {
     pub fn log_out(&self) {
         self.browser.follow(LOG_OUT);
         assert!(!self.shows_account());
+    }
+
+    /// Logs the user out on all devices.
+    #[track_caller]
+    pub fn log_out_everywhere(&self) {
+        assert!(self.is_logged_in());
+        self.browser.follow("form[action='/logout-everywhere'] button");
+        assert!(!self.shows_account());
+    }
+
+    /// The message of the page.
+    #[track_caller]
+    pub fn message(&self) -> String {
+        self.browser.text("[role=status]")
     }
 
     /// The user whose account is shown.

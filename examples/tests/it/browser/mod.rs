@@ -8,6 +8,7 @@ mod shared_browser;
 mod views;
 
 mod accessibility;
+mod after_login;
 mod cookies;
 mod cross_site;
 mod frames;
@@ -29,6 +30,16 @@ fn start_login() -> Example {
 
 fn start_login_on(store: &str) -> Example {
     start(env!("CARGO_BIN_EXE_login"), &["--store", store])
+}
+
+/// Starts the example `login` on a store of its own, with this idle timeout in seconds.
+fn start_login_with_idle_timeout(seconds: &str) -> Example {
+    start(env!("CARGO_BIN_EXE_login"), &["--idle-timeout", seconds])
+}
+
+/// Starts the example `live` on a store of its own.
+fn start_live() -> Example {
+    start(env!("CARGO_BIN_EXE_live"), &[])
 }
 
 fn start(program: &str, options: &[&str]) -> Example {

@@ -25,30 +25,33 @@ fn two_profiles_are_two_sessions_and_one_logs_the_other_out() {
     assert_eq!([here.devices(), there.devices()], [1, 1]);
 }
 
-/// Today a manager makes all its cookies persistent, or none. With persistent cookies, "remember me" is a longer idle
-/// timeout. So a login outlives the browser either way: for half an hour, or for a month.
 #[test]
-fn with_persistent_cookies_a_login_outlives_the_browser_for_half_an_hour_or_if_remembered_for_a_month() {
+fn a_restart_of_the_browser_keeps_a_login_that_is_to_be_remembered_and_loses_another_one() {
     let (login, before, browser) = (start_login(), now(), Browser::start());
-    let logins = [("plain.example", false, DAY / 48), ("remembered.example", true, 30 * DAY)];
-    for (host, remember, idle_timeout) in logins {
-        Login::at(&browser, http(host, login.port())).log_in_and("ada", remember);
-        assert_expires(&cookie_of(&browser, host).expect("a cookie"), before, idle_timeout);
+    let logins = [("remembered.example", true), ("other.example", false)];
+    for (host, remember) in logins {
+        let site = Login::at(&browser, http(host, login.port()));
+        site.log_in_and("ada", remember);
+        assert!(site.is_logged_in());
+        let cookie = cookie_of(&browser, host).expect("a cookie");
+        assert_eq!(cookie["session"], !remember, "{cookie}");
+        if remember {
+            assert_expires(&cookie, before, 30 * DAY);
+        }
     }
-    let cookies = logins.map(|(host, ..)| cookie_of(&browser, host));
+    let remembered = cookie_of(&browser, "remembered.example");
     let profile = browser.profile();
     browser.quit();
 
     let browser = Browser::with(&profile);
-    assert_eq!(logins.map(|(host, ..)| cookie_of(&browser, host)), cookies);
-    for (host, ..) in logins {
-        assert!(Login::at(&browser, http(host, login.port())).is_logged_in(), "{host}");
+    assert_eq!(logins.map(|(host, _)| cookie_of(&browser, host)), [remembered, None]);
+    for (host, remember) in logins {
+        assert_eq!(Login::at(&browser, http(host, login.port())).is_logged_in(), remember, "{host}");
     }
 }
 
-/// Without persistent cookies, no session outlives the browser, so there is no "remember me" today.
 #[test]
-fn without_persistent_cookies_a_restart_of_the_browser_ends_its_sessions() {
+fn the_setting_of_the_manager_decides_for_sessions_that_choose_nothing() {
     let sites = [("persistent.example", true), ("other.example", false)].map(|(host, persistent)| {
         let manager = builder("memory:").persistent(persistent).build().unwrap();
         (host, persistent, Server::counting(manager))
