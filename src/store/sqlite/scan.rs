@@ -29,6 +29,13 @@ macro_rules! tag {
     };
 }
 
+/// The columns that [`session`] reads.
+macro_rules! session_columns {
+    () => {
+        concat!(state_columns!(), ", serial, id, group_name, join_order, ", tag!())
+    };
+}
+
 impl Operation<'_> {
     /// Gives the live sessions among the rows that come next. The rows come in the order of their serials, which a
     /// session keeps for all of its life.
@@ -42,9 +49,7 @@ impl Operation<'_> {
         let transaction = self.sqlite.unchecked_transaction()?;
         let mut statement = transaction.prepare_cached(concat!(
             "SELECT ",
-            state_columns!(),
-            ", serial, id, group_name, join_order, ",
-            tag!(),
+            session_columns!(),
             ", ",
             is_live!(),
             " FROM sessions WHERE serial > ?1 ORDER BY serial LIMIT ?4",
@@ -65,6 +70,35 @@ impl Operation<'_> {
             }
         }
         Ok(Page { sessions, next: (looked_at == PAGE).then(|| Position(last.to_string())) })
+    }
+
+    /// Reads the live sessions at these places.
+    pub(crate) fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+    ) -> Result<Vec<(Located, StoredRecord)>, Failure<StoreError>> {
+        let now = milliseconds(self.now());
+        let transaction = self.sqlite.unchecked_transaction()?;
+        let sql = concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = ?1 AND ", is_live!());
+        let mut statement = transaction.prepare_cached(sql)?;
+        let mut sessions = Vec::new();
+        for place in places {
+            let mut rows = statement.query(params![place.id.as_bytes(), namespace, now])?;
+            while let Some(row) = rows.next()? {
+                let Ok((at, mut record)) = session(row) else { continue };
+                if at != *place {
+                    continue;
+                }
+                if with_values {
+                    let Some(values) = values(&transaction, row.get(10)?)? else { continue };
+                    record.values = values;
+                }
+                sessions.push((at, record));
+            }
+        }
+        Ok(sessions)
     }
 
     /// Finds a live session of a namespace by its public id.
