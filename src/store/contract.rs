@@ -261,6 +261,7 @@ checks! { $
             a_restore_replaces_an_earlier_state_only
             a_restore_does_not_bring_back_an_ended_session
             restored_sessions_keep_their_order
+            a_place_in_the_order_of_joining_is_a_time
             a_purge_removes_ended_sessions_only
         }
     }

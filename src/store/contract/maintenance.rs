@@ -198,7 +198,10 @@ pub fn a_restore_replaces_an_earlier_state_only(subject: &dyn MaintainedSubject)
         assert_eq!(restore(store, &copy, &record), Restored::Updated, "an earlier life is replaced");
         assert_eq!(scanned(store, &copy).state.expires_at, record.state.expires_at, "the life is the later one");
         change(store, &copy, &changes([("c", set("3"))]));
-        change(store, &key, &changes([("d", set("4"))]));
+        // The other state has a larger version, and still lacks this change.
+        for json in ["4", "5"] {
+            change(store, &key, &changes([("d", set(json))]));
+        }
         assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Kept, "changes of its own are kept");
         assert_eq!(values(store, &copy), pairs(&[("b", "2"), ("c", "3")]), "changes of its own are kept");
     }
@@ -207,7 +210,8 @@ pub fn a_restore_replaces_an_earlier_state_only(subject: &dyn MaintainedSubject)
 /// A session that has ended is not brought back.
 pub fn a_restore_does_not_bring_back_an_ended_session(subject: &dyn MaintainedSubject) {
     let (store, from) = (subject.maintenance(), "contract-from");
-    let end: [(&str, fn(&dyn Store, &RecordKey<'_>)); 4] = [
+    type End = fn(&dyn Store, &RecordKey<'_>);
+    let end: [(&str, End); 4] = [
         ("contract-delete", |store, key| assert!(delete(store, key), "promise 7: the session was alive")),
         ("contract-group", |store, key| {
             let group = key.group(key.tag.expect("the session is in a group"));
@@ -242,7 +246,9 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
     let (store, from, namespace) = (subject.maintenance(), "contract-from", "contract-order");
     let group = fresh_group();
     let keys = [(); 3].map(|()| RecordKey { namespace: from, ..fresh_in(&group) });
-    keys.iter().for_each(|key| drop(create(store, key, &record_for(key))));
+    for key in &keys {
+        create(store, key, &record_for(key));
+    }
     let new_group = fresh_group();
     let copies = keys.map(|_| RecordKey { namespace, ..fresh_in(&new_group) });
     for at in [1, 2, 0] {
@@ -253,6 +259,27 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
     create(store, &new, &NewRecord { join: Some(at_most(3)), ..record(&[]) });
     let alive = copies.map(|key| is_alive(store, &key));
     assert_eq!(alive, [false, true, true], "promise 8: the session that joined first ends");
+}
+
+/// A place in the order of joining is a time in all stores, so that sessions of two stores can be put in one order.
+pub fn a_place_in_the_order_of_joining_is_a_time(subject: &dyn MaintainedSubject) {
+    let (store, namespace) = (subject.maintenance(), "contract-places");
+    let group = fresh_group();
+    let mut last = 0;
+    for _ in 0..3 {
+        let key = RecordKey { namespace, ..fresh_in(&group) };
+        create(store, &key, &record_for(&key));
+        let record = scanned(store, &key);
+        let joined_at = record.state.joined_at.expect("the session is in a group");
+        let joined_at = joined_at.duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis();
+        let place = u128::from(record.join_order / 1000);
+        assert!((joined_at..joined_at + 1000).contains(&place), "it is the time of joining, in microseconds");
+        assert!(record.join_order > last, "promise 8: the order of joining is exact");
+        last = record.join_order;
+    }
+    let alone = RecordKey { namespace, ..fresh_key() };
+    create(store, &alone, &record(&[]));
+    assert_eq!(scanned(store, &alone).join_order, 0, "a session without a group has no place");
 }
 
 /// A purge ends no session, and an ended session stays ended.

@@ -142,7 +142,7 @@ fn persistence(info: &Info, facts: &NodeFacts) -> Option<Verdicts<'static>> {
         None => (
             Risky,
             "appendonly no".to_owned(),
-            "A restart forgets sessions and logouts. Set appendonly yes. (With +config|get, the snapshots are told too.)",
+            "A restart forgets sessions and logouts. Set appendonly yes. The snapshots are told with +config|get.",
         ),
     })
 }

@@ -158,8 +158,8 @@ fn log(database: &Path) -> Finding {
 fn reserve(database: &Path) -> Finding {
     let bytes = length(&companion(database, "-reserve"));
     let verdict = if reserve::is_whole(database, 0) { Good } else { Risky };
-    let advice = "The reserve keeps room for logouts on a full disk. The next save makes it. If it stays too small, the \
-                  disk is full.";
+    let advice = "The reserve keeps room for logouts on a full disk. The next save makes it. If it stays too small, \
+                  the disk is full.";
     finding(verdict, "reserve", format!("{bytes} bytes"), advice)
 }
 

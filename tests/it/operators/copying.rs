@@ -1,10 +1,11 @@
 //! Sessions move from one store to another, and users notice nothing.
 
-use crate::support::operator::{copy, store};
+use crate::support::operator::{call, copy, scan, store};
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::sqlite::Sqlite;
 use crate::support::{builder, is_alive, login, manager, public_id, session_with};
+use multi_process_session::StoreErrorKind;
 use multi_process_session::store::{GroupKey, Maintenance};
 
 /// Fills a store with this number of sessions, half of them logged in, and gives their cookies.
@@ -77,11 +78,13 @@ fn a_limit_ends_the_same_session_after_a_copy() {
         let before = manager(&from.url());
         let cookies = [(); 3].map(|()| login(&before, "ada"));
         let [old, new] = [from.url(), to.url()].map(|url| store(&url));
+        let after = builder(&to.url()).max_sessions_per_group(4).build().unwrap();
+        // This one comes to the new store before the others are copied.
+        let early = login(&after, "ada");
         assert_eq!(copy(&*old, &*new), [3, 0]);
-        let after = builder(&to.url()).max_sessions_per_group(3).build().unwrap();
         let last = login(&after, "ada");
-        let alive = [&cookies[0], &cookies[1], &cookies[2], &last].map(|cookie| is_alive(&after, cookie));
-        assert_eq!(alive, [false, true, true, true]);
+        let [a, b, c] = cookies;
+        assert_eq!([&a, &b, &c, &early, &last].map(|cookie| is_alive(&after, cookie)), [false, true, true, true, true]);
     }
 }
 
@@ -90,7 +93,7 @@ fn an_operator_names_a_group_and_finds_a_session_as_the_application_does() {
     for place in Place::all_and_a_cluster() {
         let (manager, store) = (manager(&place.url()), store(&place.url()));
         let cookie = login(&manager, "ada");
-        let call = crate::support::operator::call();
+        let call = call();
         let group = GroupKey::named("mps", "ada");
         let sessions = store.group_sessions(&group, &["user"], &call).unwrap();
         let id = public_id(&manager, &cookie);
@@ -100,4 +103,28 @@ fn an_operator_names_a_group_and_finds_a_session_as_the_application_does() {
         assert!(store.delete(&found.key("mps"), &call).unwrap());
         assert!(!is_alive(&manager, &cookie));
     }
+}
+
+#[test]
+fn a_full_redis_refuses_a_restore_and_keeps_what_it_has() {
+    let (from, redis) = (Sqlite::new(), Redis::start());
+    let cookie = login(&manager(&from.url()), "ada");
+    let [old, new] = [from.url(), redis.url()].map(|url| store(&url));
+    assert_eq!(copy(&*old, &*new), [1, 0]);
+    let before = manager(&from.url());
+    let mut changed = before.load(&cookie).unwrap();
+    changed.set("more", &1).unwrap();
+    changed.save().unwrap();
+    let more = login(&before, "grace");
+    redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    for (at, record) in scan(&*old) {
+        let error = new.restore(&at.key("mps"), &record, &call()).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Rejected);
+    }
+    redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    let after = manager(&redis.url());
+    assert_eq!(after.load(&cookie).unwrap().get::<String>("user").unwrap().as_deref(), Some("ada"));
+    assert!(after.load(&cookie).unwrap().get::<i32>("more").unwrap().is_none() && !is_alive(&after, &more));
+    assert_eq!(copy(&*old, &*new), [1, 1]);
+    assert!(after.load(&cookie).unwrap().get::<i32>("more").unwrap().is_some() && is_alive(&after, &more));
 }

@@ -1,6 +1,6 @@
 //! A purge removes what is left of ended sessions.
 
-use crate::support::operator::{call, store};
+use crate::support::operator::{call, scan, store};
 use crate::support::redis::Redis;
 use crate::support::sqlite::Sqlite;
 use crate::support::{is_alive, login, manager, public_id, session_with};
@@ -23,13 +23,15 @@ fn a_purge_of_sqlite_removes_expired_rows_and_those_of_ended_groups_and_namespac
     // A namespace that has ended, whose records are still to be removed.
     sql.execute_batch(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3000)
-         INSERT INTO sessions SELECT NULL, randomblob(18), 99, 0, NULL, version, created, NULL, 0, began, refreshed, ends,
-                                     idle, own_idle, expires, 0, 0, nonces
+         INSERT INTO sessions SELECT NULL, randomblob(18), 99, 0, NULL, version, created, NULL, 0, began, refreshed,
+                                     ends, idle, own_idle, expires, 0, 0, nonces
                               FROM numbers, (SELECT * FROM sessions WHERE expires > 1 LIMIT 1)",
     )
     .unwrap();
     assert_eq!(sqlite.count("sessions"), 3005);
-    let purged = store(&sqlite.url()).purge("mps", &call()).unwrap();
+    let store = store(&sqlite.url());
+    assert_eq!(scan(&*store).len(), 2, "a scan gives live sessions only");
+    let purged = store.purge("mps", &call()).unwrap();
     assert_eq!((purged.removed, purged.more), (3003, false));
     assert_eq!(["sessions", "forwards", "namespaces", "groups"].map(|table| sqlite.count(table)), [2, 0, 1, 1]);
     sqlite.assert_sound();
@@ -49,6 +51,7 @@ fn a_purge_of_redis_removes_the_records_of_an_earlier_generation_and_of_ended_gr
     redis.run::<()>(&["SET", "mps:other", "a key of somebody else"]);
     assert_eq!(redis.records().len(), 8);
     let store = store(&redis.url());
+    assert_eq!(scan(&*store).len(), 2, "a scan gives live sessions only");
     let purged = store.purge("mps", &call()).unwrap();
     assert_eq!((purged.removed, purged.more), (5, false));
     assert_eq!(store.purge("mps", &call()).unwrap().removed, 0);

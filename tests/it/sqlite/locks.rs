@@ -210,8 +210,8 @@ fn a_limit_that_ends_many_sessions_does_not_keep_others_waiting_until_they_are_r
         sql.execute_batch(
             "CREATE TEMP TABLE copies AS SELECT * FROM sessions;
          WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n <= 3000)
-         INSERT INTO copies SELECT n, randomblob(18), namespace, in_group, group_name, version, created, joined, join_order + n,
-                                   began, refreshed, ends, idle, own_idle, expires, keys, size, nonces
+         INSERT INTO copies SELECT n, randomblob(18), namespace, in_group, group_name, version, created, joined,
+                                   join_order + n, began, refreshed, ends, idle, own_idle, expires, keys, size, nonces
                             FROM numbers, (SELECT * FROM sessions);
          INSERT INTO main.sessions SELECT * FROM copies WHERE serial > 1;
          PRAGMA wal_checkpoint(TRUNCATE);",
