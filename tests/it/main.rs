@@ -101,6 +101,11 @@ mod monitoring {
 
 /// What operators do with a store.
 mod operators {
+    mod cli_arguments;
+    mod cli_copy;
+    mod cli_guide;
+    mod cli_sessions;
+    mod cli_watch;
     mod copying;
     mod findings;
     mod left_overs;

@@ -29,7 +29,7 @@ pub(crate) struct Global {
     pub(crate) store: Option<String>,
     /// A file whose only line is the password of the store.
     ///
-    /// Default: the variable MPS_PASSWORD. The password has not to be percent-encoded.
+    /// Default: the variable MPS_PASSWORD. Write the password as it is, not percent-encoded.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// The namespace of the application.

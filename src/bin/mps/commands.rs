@@ -34,19 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn open(global: &Global) -> Result<Opened, Failure> {
-    let source = source(global);
+    let source = Source::of_store(global);
     let settings = Settings { namespace: &global.namespace, timeout: global.timeout, threads: 1, name: "the store" };
     Opened::existing(&source.url()?, &source, &settings)
-}
-
-/// Gives where the URL of the store comes from.
-fn source(global: &Global) -> Source<'_> {
-    Source {
-        option: "--store",
-        url: global.store.as_deref(),
-        url_variable: "MPS_STORE",
-        password_option: "--password-file",
-        password_file: global.password_file.as_deref(),
-        password_variable: "MPS_PASSWORD",
-    }
 }

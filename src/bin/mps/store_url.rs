@@ -1,5 +1,6 @@
 //! The URL of a store, with the password that stands elsewhere.
 
+use crate::arguments::{Copy, Global};
 use crate::failure::Failure;
 use std::env;
 use std::ffi::OsStr;
@@ -17,7 +18,29 @@ pub(crate) struct Source<'a> {
     pub(crate) password_variable: &'static str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(crate) fn of_store(global: &'a Global) -> Source<'a> {
+        Source {
+            option: "--store",
+            url: global.store.as_deref(),
+            url_variable: "MPS_STORE",
+            password_option: "--password-file",
+            password_file: global.password_file.as_deref(),
+            password_variable: "MPS_PASSWORD",
+        }
+    }
+
+    pub(crate) fn of_target(copy: &'a Copy) -> Source<'a> {
+        Source {
+            option: "--to",
+            url: copy.to.as_deref(),
+            url_variable: "MPS_TO",
+            password_option: "--to-password-file",
+            password_file: copy.to_password_file.as_deref(),
+            password_variable: "MPS_TO_PASSWORD",
+        }
+    }
+
     /// Gives the URL with the password in it.
     pub(crate) fn url(&self) -> Result<String, Failure> {
         let (option, variable) = (self.option, self.url_variable);

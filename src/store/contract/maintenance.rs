@@ -125,6 +125,9 @@ pub fn sessions_are_read_at_their_places(subject: &dyn MaintainedSubject) {
         assert_eq!(found.len(), 2, "read gives the live sessions at these places alone");
     }
     assert_eq!(store.read(namespace, &[], true, &call()).expect("read works"), [], "no place has no session");
+    let unknown = "contract-unknown";
+    assert_eq!(store.read(unknown, &places, true, &call()).expect("read works"), [], "an unknown namespace is empty");
+    assert_eq!(scan(store, unknown, true), [], "an unknown namespace is empty");
 }
 
 /// A restored session has all that it had in the other store, and a call that is sent again is answered as before.

@@ -14,10 +14,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many rows one page looks at. A page that read more would keep the log from beginning anew for longer.
 const PAGE: i64 = 200;
 
-/// The SQL condition for a live session of the namespace `?2` at the time `?3`.
+/// The SQL condition for a live session of the namespace `?2` at the time `?3`. For a namespace that the
+/// file does not know, `IS` makes it false, and not NULL.
 macro_rules! is_live {
     () => {
-        "namespace = (SELECT namespaces.serial FROM namespaces WHERE name = ?2) AND expires > ?3
+        "namespace IS (SELECT namespaces.serial FROM namespaces WHERE name = ?2) AND expires > ?3
          AND (in_group = 0 OR in_group IN (SELECT groups.serial FROM groups))"
     };
 }

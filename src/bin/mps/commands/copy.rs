@@ -4,7 +4,6 @@ mod counts;
 mod job;
 
 use crate::arguments::{Copy, Global};
-use crate::commands::source;
 use crate::failure::Failure;
 use crate::opened::{Opened, Settings};
 use crate::output::Output;
@@ -21,7 +20,7 @@ pub(crate) fn run(global: &Global, copy: &Copy, output: &mut Output) -> Result<(
 }
 
 fn job(global: &Global, copy: &Copy) -> Result<Job, Failure> {
-    let (from, to) = (source(global), target(copy));
+    let (from, to) = (Source::of_store(global), Source::of_target(copy));
     let (from_url, to_url) = (from.url()?, to.url()?);
     if from_url == to_url {
         return Err(Failure::Usage("--to names the same store as --store".to_owned()));
@@ -34,18 +33,6 @@ fn job(global: &Global, copy: &Copy) -> Result<Job, Failure> {
     let is_missing = sqlite_file(&to_url).is_some_and(|file| !file.exists());
     let target = Some(target).filter(|_| !(copy.dry_run && is_missing));
     Ok(Job { source, target, is_dry_run: copy.dry_run, threads, counts: Counts::default() })
-}
-
-/// Gives where the URL of the target comes from.
-fn target(copy: &Copy) -> Source<'_> {
-    Source {
-        option: "--to",
-        url: copy.to.as_deref(),
-        url_variable: "MPS_TO",
-        password_option: "--to-password-file",
-        password_file: copy.to_password_file.as_deref(),
-        password_variable: "MPS_TO_PASSWORD",
-    }
 }
 
 fn print(counts: &Counts, copy: &Copy, is_complete: bool, output: &mut Output) -> Result<(), Failure> {

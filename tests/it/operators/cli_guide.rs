@@ -1,0 +1,1 @@
+//! The commands of the guide work as they are written.
