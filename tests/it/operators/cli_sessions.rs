@@ -129,14 +129,20 @@ fn a_session_and_a_user_are_ended() {
 
 #[test]
 fn left_overs_are_removed() {
-    for place in Place::all_and_a_cluster() {
+    for place in Place::all() {
         let (url, manager) = (place.url(), manager(&place.url()));
-        (0..500).for_each(|_| drop(session_with(&manager, &[("a", "1")])));
-        manager.destroy_every_session().unwrap();
+        (0..50).for_each(|_| drop(session_with(&manager, &[("a", "1")])));
+        match &place {
+            Place::Sqlite(sqlite) => {
+                sqlite.connect().execute("UPDATE sessions SET expires = 1", ()).unwrap();
+            }
+            // The sessions are of an earlier generation then.
+            Place::Redis(redis) => redis.run::<()>(&["DEL", "mps:generation"]),
+            Place::Cluster(_) => unreachable!(),
+        }
+        assert_eq!(one(&url, &["purge"])["removed"], 50, "{url}");
         let alive = login(&manager, "eve");
-        let removed = one(&url, &["purge"])["removed"].as_u64().unwrap();
-        assert!(removed > 0, "{url}");
+        assert_eq!(output(&url, &["purge"]), "0 records of ended sessions were removed\n");
         assert!(is_alive(&manager, &alive));
-        assert_eq!(one(&url, &["purge"])["removed"], 0);
     }
 }
