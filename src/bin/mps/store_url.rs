@@ -63,12 +63,16 @@ impl<'a> Source<'a> {
                 "the URL in {variable} has a password already; leave it out there, or do not give {} and {}",
                 self.password_option, self.password_variable
             ))),
-            Some(password) => with_password(&url, &password).ok_or_else(|| {
-                Failure::Usage(format!(
-                    "there is a password ({} or {}), and a store of the kind that {option} names takes none",
-                    self.password_option, self.password_variable
-                ))
-            }),
+            Some(password) => match with_password(&url, &password) {
+                Some(url) => Ok(url),
+                // The variable may be there for other commands.
+                None if self.password_file.is_none() => Ok(url),
+                None => {
+                    let password_option = self.password_option;
+                    let text = format!("{password_option}: a store of the kind that {option} names has no password");
+                    Err(Failure::Usage(text))
+                }
+            },
         }
     }
 

@@ -15,8 +15,10 @@ const PASSWORD: &str = "p@s:s/ #%?+&w\u{e9}rd";
 
 #[test]
 fn wrong_arguments_are_told() {
-    let place = Place::sqlite();
+    let (place, folder) = (Place::sqlite(), tempfile::tempdir().unwrap());
     drop(login(&manager(&place.url()), "ada"));
+    let file = folder.path().join("password");
+    fs::write(&file, "a password, and SQLite has none").unwrap();
     for arguments in [
         &[][..],
         &["counts"],
@@ -32,6 +34,7 @@ fn wrong_arguments_are_told() {
         &["copy", "--to", &place.url()],
         &["copy", "--to", "sqlite:///a", "--threads", "0"],
         &["count", "--password-file", "/missing"],
+        &["count", "--password-file", file.to_str().unwrap()],
     ] {
         let ran = run(&place.url(), arguments);
         assert!(ran.code == Some(2) && !ran.err.is_empty() && ran.out.is_empty(), "{arguments:?}: {ran:?}");

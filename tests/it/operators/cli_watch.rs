@@ -69,7 +69,7 @@ fn a_setting_that_is_wrong_is_an_exit_code() {
     let ran = run(&redis.url(), &["check"]);
     assert!(ran.code == Some(1) && ran.err.contains("wrong"), "{ran:?}");
     let line = ran.out.lines().find(|line| line.contains("maxmemory-policy")).unwrap();
-    assert!(line.starts_with("wrong    maxmemory-policy: allkeys-lru; "), "{line}");
+    assert!(line.starts_with("wrong    maxmemory-policy: allkeys-lru. "), "{line}");
     let as_json = run(&redis.url(), &["check", "--json"]);
     assert_eq!(as_json.code, Some(1));
     assert!(as_json.out.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{as_json:?}");

@@ -30,7 +30,7 @@ fn print(Finding { verdict, what, found, advice }: &Finding, output: &mut Output
     output.print(
         || json!({ "verdict": verdict, "what": what, "found": found, "advice": advice }),
         || {
-            let advice = if advice.is_empty() { String::new() } else { format!("; {}", escaped(advice)) };
+            let advice = if advice.is_empty() { String::new() } else { format!(". {}", escaped(advice)) };
             format!("{verdict:7}  {}: {}{advice}", escaped(what), escaped(found))
         },
     )
