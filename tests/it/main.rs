@@ -109,6 +109,7 @@ mod operators {
     mod copying;
     mod findings;
     mod left_overs;
+    mod mps;
     mod scanning;
 }
 

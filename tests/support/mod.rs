@@ -6,7 +6,6 @@ pub mod disk;
 pub mod fork;
 pub mod load;
 pub mod log;
-pub mod mps;
 pub mod operator;
 pub mod place;
 pub mod ports;

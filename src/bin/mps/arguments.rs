@@ -164,8 +164,10 @@ pub(crate) struct Copy {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// The number of sessions that are copied at the same time.
-    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) threads: u8,
+    ///
+    /// Default: 4, and 1 into a SQLite file, which has one writer at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: Option<u8>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,7 +5,10 @@ use crate::interrupt;
 use crate::store_url::{Source, sqlite_file};
 use multi_process_session::store::{Call, Deadline, Located, Maintenance, Page, Scan, StoredRecord, open};
 use multi_process_session::{PublicId, StoreError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The longest rest between two pages, for a store that answers slowly.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 pub(crate) struct Opened {
     pub(crate) store: Box<dyn Maintenance>,
@@ -64,15 +67,19 @@ impl Opened {
         Ok(Call::until(Deadline::after(timeout.min(self.timeout)))?)
     }
 
-    /// Gives all live sessions, page by page.
+    /// Gives all live sessions, page by page. Between two pages, the store rests for as long as a page took, so that
+    /// other clients find it free at least half of the time.
     pub(crate) fn pages(&self, with_values: bool) -> impl Iterator<Item = Result<Page, Failure>> {
-        let mut next = Some(None);
+        let (mut next, mut rested) = (Some(None), Instant::now());
         std::iter::from_fn(move || {
             let from = next.take()?;
+            interrupt::sleep_until(rested);
+            let begun = Instant::now();
             let page = interrupt::check().and_then(|()| {
                 let scan = Scan { namespace: &self.namespace, with_values, from: from.as_ref() };
                 self.store.scan(&scan, &self.call()?).map_err(|error| self.failed(&error))
             });
+            rested = Instant::now() + begun.elapsed().min(LONGEST_REST);
             if let Ok(page) = &page {
                 next = page.next.clone().map(Some);
             }

@@ -1,6 +1,6 @@
 //! The program `mps` tells what is wrong with its arguments, hides passwords, and ends cleanly.
 
-use crate::support::mps::{command, json, output, ran, run};
+use super::mps::{command, json, output, ran, run};
 use crate::support::place::Place;
 use crate::support::ports::free_port;
 use crate::support::redis::Redis;

@@ -1,6 +1,6 @@
 //! An operator moves the sessions of an application to another store with the program `mps`.
 
-use crate::support::mps::{command, one, run};
+use super::mps::{command, one, run};
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::sqlite::Sqlite;

@@ -1,6 +1,6 @@
 //! The commands of the guide work as they are written, one after the other.
 
-use crate::support::mps::command;
+use super::mps::command;
 use crate::support::ports::free_port;
 use crate::support::redis::Redis;
 use crate::support::sqlite::Sqlite;

@@ -1,6 +1,6 @@
 //! An operator counts, lists, shows and ends sessions with the program `mps`.
 
-use crate::support::mps::{json, one, output, run};
+use super::mps::{json, one, output, run};
 use crate::support::place::Place;
 use crate::support::{is_alive, login, manager, public_id, session_with};
 use serde_json::{Value, json};

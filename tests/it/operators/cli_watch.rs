@@ -1,6 +1,6 @@
 //! An operator watches and checks a store with the program `mps`.
 
-use crate::support::mps::{command, json, output, run};
+use super::mps::{command, json, output, run};
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::{login, manager};

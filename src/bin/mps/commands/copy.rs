@@ -25,7 +25,7 @@ fn job(global: &Global, copy: &Copy) -> Result<Job, Failure> {
     if from_url == to_url {
         return Err(Failure::Usage("--to names the same store as --store".to_owned()));
     }
-    let threads = copy.threads.into();
+    let threads = copy.threads.map_or(if sqlite_file(&to_url).is_some() { 1 } else { 4 }, usize::from);
     let settings = |name| Settings { namespace: &global.namespace, timeout: global.timeout, threads, name };
     let source = Opened::existing(&from_url, &from, &settings("the source"))?;
     let target = Opened::at(&to_url, &to, &settings("the target"))?;

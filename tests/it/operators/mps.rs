@@ -13,8 +13,7 @@ pub struct Ran {
 
 /// Gives the command with these arguments, for the store at this URL. The URL stands in the environment.
 pub fn command(url: &str, arguments: &[&str]) -> Command {
-    let program = option_env!("CARGO_BIN_EXE_mps").expect("the feature cli is on");
-    let mut command = Command::new(program);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mps"));
     for variable in ["MPS_STORE", "MPS_PASSWORD", "MPS_TO", "MPS_TO_PASSWORD"] {
         command.env_remove(variable);
     }
