@@ -6,6 +6,7 @@
 
 #![allow(missing_docs)]
 
+#[allow(dead_code, unreachable_pub)] // it uses a part of it
 #[path = "../tests/it/operators/mps.rs"]
 mod mps;
 mod support;
