@@ -120,7 +120,7 @@ impl Filled {
     }
 }
 
-/// Gives the command with the lowest priority for the processor, as the guide advises on a machine that does other work.
+/// Gives the command with the lowest priority for the processor, as the guide advises on a machine with other work.
 /// `-- nice=0` leaves the priority as it is.
 fn nice(command: &Command) -> Command {
     let mut nice = Command::new("nice");
