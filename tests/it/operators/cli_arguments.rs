@@ -4,7 +4,7 @@ use super::mps::{command, json, output, ran, run};
 use crate::support::place::Place;
 use crate::support::ports::free_port;
 use crate::support::redis::Redis;
-use crate::support::{login, manager, session_with};
+use crate::support::{login, manager, session_with, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -176,6 +176,7 @@ fn ctrl_c_ends_a_watch() {
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut line).unwrap();
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    until(|| child.try_wait().unwrap().is_some());
     let ran = ran(&child.wait_with_output().unwrap());
     assert!(ran.code == Some(0) && ran.err.is_empty(), "{ran:?}");
 }
