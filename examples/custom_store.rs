@@ -168,6 +168,17 @@ impl Maintenance for FolderStore {
         folder.find(namespace, id, now)
     }
 
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        call: &Call,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.read(namespace, places, with_values, now)
+    }
+
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         let (mut folder, now) = self.lock(call)?;
         folder.restore(key, record, now)

@@ -9,6 +9,7 @@
 //! | [`redis`] | Redis in production: settings, rights, connections, Sentinels, clusters |
 //! | [`sqlite`] | SQLite in production: the folder, backups, a deleted file, a full disk |
 //! | [`forks`] | processes that fork |
+//! | [`operating`] | the program `mps`: look into a store, end sessions, check a store, move to another one |
 //! | [`errors`] | each error, and what a handler does with it |
 //! | [`after_login`] | "remember me", polling, streams, limits of devices, roles, and more |
 //! | [`recipes`] | proxies, frames, health checks, metrics, tests, and more |
@@ -33,6 +34,10 @@ pub mod redis {}
 #[doc = include_str!("guide/links.md")]
 #[doc = include_str!("../docs/sqlite.md")]
 pub mod sqlite {}
+
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("../docs/operating.md")]
+pub mod operating {}
 
 #[cfg_attr(any(not(doctest), feature = "sqlite"), doc = include_str!("guide/links.md"))]
 #[cfg_attr(any(not(doctest), feature = "sqlite"), doc = include_str!("../docs/forks.md"))]

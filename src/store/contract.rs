@@ -278,6 +278,7 @@ checks! { $
             a_scan_misses_no_session_that_lives_all_the_time
             a_scan_looks_at_one_namespace
             a_session_is_found_by_its_public_id
+            sessions_are_read_at_their_places
             a_restored_session_is_the_same
             a_restored_session_knows_its_creation
             a_restore_replaces_an_earlier_state_only

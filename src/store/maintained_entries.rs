@@ -59,6 +59,29 @@ pub trait MaintainedEntries: Entries {
         Ok(None)
     }
 
+    /// Answers [`Maintenance::read`](crate::store::Maintenance::read).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        now: SystemTime,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        let mut sessions = Vec::new();
+        for at in places {
+            if let Some(mut record) = intact(self, &at.key(namespace).name())?.filter(|record| record.is_alive(now)) {
+                if !with_values {
+                    record.values = Values::new();
+                }
+                sessions.push((*at, record));
+            }
+        }
+        Ok(sessions)
+    }
+
     /// Answers [`Maintenance::restore`](crate::store::Maintenance::restore).
     ///
     /// # Errors

@@ -28,6 +28,19 @@ pub trait Maintenance: Store {
     /// A [`StoreError`].
     fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError>;
 
+    /// Reads the live sessions at these places, in any order. Of the others nothing is given. A damaged record is left
+    /// out.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        call: &Call,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError>;
+
     /// Keeps a session as another store has it: with its values, its life, its group, its place in the order of
     /// joining, and its nonces. So its cookies stay valid, and a call that is sent again is still known. The limit of
     /// the group does not matter here: it applies to logins.
@@ -173,6 +186,16 @@ impl<S: Maintenance + ?Sized> Maintenance for Arc<S> {
 
     fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError> {
         (**self).find(namespace, id, call)
+    }
+
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        call: &Call,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        (**self).read(namespace, places, with_values, call)
     }
 
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {

@@ -156,6 +156,17 @@ impl Maintenance for MemoryStore {
         map.find(namespace, id, now)
     }
 
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        _: &Call,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        let (map, now) = self.lock()?;
+        map.read(namespace, places, with_values, now)
+    }
+
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
         let (mut map, now) = self.lock()?;
         map.restore(key, record, now)

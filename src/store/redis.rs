@@ -178,6 +178,16 @@ impl Maintenance for RedisStore {
         self.begin(call)?.find(namespace, id)
     }
 
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        call: &Call,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        self.begin(call)?.read(namespace, places, with_values)
+    }
+
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         self.begin(call)?.restore(key, record)
     }

@@ -243,6 +243,16 @@ impl Maintenance for SqliteStore {
         self.database.read(call, |operation| operation.find(namespace, id))
     }
 
+    fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+        call: &Call,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        self.database.read(call, |operation| operation.read(namespace, places, with_values))
+    }
+
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         self.database.write(call, |operation| operation.restore(key, record))
     }

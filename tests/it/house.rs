@@ -263,6 +263,43 @@ mod on_small_crates {
     }
 
     #[test]
+    fn a_program_of_the_package_stands_above_the_library() {
+        let sources = sources(&[
+            ("lib.rs", "pub mod store; pub use store::Store;"),
+            ("store.rs", ""),
+            ("bin/tool/main.rs", "mod list; mod output; use crate::list::run; fn main() { list::go() }"),
+            ("bin/tool/list.rs", "use crate::output::Output; use multi_process_session::{Store, store::Scan};"),
+            ("bin/tool/output.rs", ""),
+        ]);
+        let list = |line, path: &str| (line, path.to_owned());
+        assert_eq!(
+            paths_of("bin/tool/main.rs", &sources),
+            [list(1, "crate::bin::tool::list::run"), list(1, "crate::bin::tool::list::go")]
+        );
+        assert_eq!(
+            paths_of("bin/tool/list.rs", &sources),
+            [
+                list(1, "crate::bin::tool::output::Output"),
+                list(1, "multi_process_session::Store"),
+                list(1, "multi_process_session::store::Scan"),
+            ]
+        );
+        assert!(imports(&sources).iter().all(|import| detour(import).is_none()));
+        let expected = "src/
+    bin/
+    lib.rs
+    store.rs
+src/bin/
+    tool/
+src/bin/tool/
+    main.rs
+    list.rs
+    output.rs
+";
+        assert_eq!(drawing(&sources), expected);
+    }
+
+    #[test]
     fn a_detour_is_found() {
         let sources = sources(&[
             ("lib.rs", "mod error; mod store; pub use error::Error;"),

@@ -110,9 +110,15 @@ mod monitoring {
 
 /// What operators do with a store.
 mod operators {
+    mod cli_arguments;
+    mod cli_copy;
+    mod cli_guide;
+    mod cli_sessions;
+    mod cli_watch;
     mod copying;
     mod findings;
     mod left_overs;
+    mod mps;
     mod scanning;
 }
 

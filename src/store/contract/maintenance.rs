@@ -12,7 +12,7 @@ use crate::store::refusal::Refusal;
 use crate::store::store_trait::Store;
 use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Change, ChangeSet, Update};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
 type Found = Vec<(Located, StoredRecord)>;
@@ -100,6 +100,34 @@ pub fn a_session_is_found_by_its_public_id(subject: &dyn MaintainedSubject) {
         assert_eq!(find(store, &key), None, "an ended session is not found");
     }
     assert_eq!(find(store, &fresh_key()), None, "an unknown session is not found");
+}
+
+/// Live sessions are read at their places, as a scan gives them. Ended sessions and other places give nothing.
+pub fn sessions_are_read_at_their_places(subject: &dyn MaintainedSubject) {
+    let store = subject.maintenance();
+    let namespace = "contract-read";
+    let group = fresh_group();
+    let alone = RecordKey { namespace, ..fresh_key() };
+    let member = RecordKey { namespace, ..fresh_in(&group) };
+    let ended = RecordKey { namespace, ..fresh_in(&group) };
+    for key in [&alone, &member, &ended] {
+        create(store, key, &record_for(key));
+    }
+    assert!(delete(store, &ended), "promise 7: the session was alive");
+    let place = |key: &RecordKey<'_>| Located { id: key.id, tag: key.tag };
+    let elsewhere = [Located { tag: None, ..place(&member) }, Located { tag: member.tag, ..place(&alone) }];
+    let places = [&[alone, member, ended].map(|key| place(&key)), &elsewhere[..]].concat();
+    for with_values in [true, false] {
+        let by_id = |found: Found| found.into_iter().map(|(at, record)| (at.id, (at, record))).collect();
+        let found: BTreeMap<_, _> = by_id(store.read(namespace, &places, with_values, &call()).expect("read works"));
+        let scanned: BTreeMap<_, _> = by_id(scan(store, namespace, with_values));
+        assert_eq!(found, scanned, "read gives what a scan gives");
+        assert_eq!(found.len(), 2, "read gives the live sessions at these places alone");
+    }
+    assert_eq!(store.read(namespace, &[], true, &call()).expect("read works"), [], "no place has no session");
+    let unknown = "contract-unknown";
+    assert_eq!(store.read(unknown, &places, true, &call()).expect("read works"), [], "an unknown namespace is empty");
+    assert_eq!(scan(store, unknown, true), [], "an unknown namespace is empty");
 }
 
 /// A restored session has all that it had in the other store, and a call that is sent again is answered as before.

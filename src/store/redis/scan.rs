@@ -12,10 +12,12 @@ use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::scan_step::{glob, scan_step};
 use crate::store::redis::wire::failure::Failure;
+use crate::store::stored_record::StoredRecord;
 use std::cell::Cell;
 
-/// How many keys Redis looks at in one `SCAN` of a page.
-const PAGE: usize = 200;
+/// How many keys Redis looks at in one `SCAN` of a page. The records of a page are read in one go, and other clients
+/// wait for as long as that takes.
+const PAGE: usize = 20;
 /// How many keys Redis looks at in one `SCAN` for a single session.
 const STEP: usize = 1000;
 /// A page without sessions ends after this number of `SCAN`s.
@@ -65,6 +67,27 @@ impl Operation<'_> {
             Some(place.after(cursor)).filter(|place| place.node < layout.nodes.len())
         };
         Ok(Page { sessions, next: next.map(Place::position) })
+    }
+
+    /// Reads the live sessions at these places. A single server gives all of them in one round trip.
+    pub(crate) fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+    ) -> Result<Vec<(Located, StoredRecord)>, StoreError> {
+        let client = self.client()?;
+        let layout = client.layout(self.call.deadline)?;
+        let ([node], false) = (&layout.nodes[..], places.is_empty()) else {
+            return self.read_elsewhere(namespace, places.to_vec(), with_values);
+        };
+        let (proof, key) = (Cell::new(Proof::Reads), format!("{{{}}}", node.hash_tag));
+        let found = client.request(key.as_bytes(), &proof, self.call.deadline, |connection, until| {
+            self.read_whole(connection, until, namespace, places, with_values)
+        })?;
+        let mut sessions = found.live;
+        sessions.extend(self.read_elsewhere(namespace, found.elsewhere, with_values)?);
+        Ok(sessions)
     }
 
     /// Finds a live session of a namespace by its public id. A session in a group is looked for among all keys.

@@ -14,10 +14,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many rows one page looks at. A page that read more would keep the log from beginning anew for longer.
 const PAGE: i64 = 200;
 
-/// The SQL condition for a live session of the namespace `?2` at the time `?3`.
+/// The SQL condition for a live session of the namespace `?2` at the time `?3`. For a namespace that the
+/// file does not know, `IS` makes it false, and not NULL.
 macro_rules! is_live {
     () => {
-        "namespace = (SELECT namespaces.serial FROM namespaces WHERE name = ?2) AND expires > ?3
+        "namespace IS (SELECT namespaces.serial FROM namespaces WHERE name = ?2) AND expires > ?3
          AND (in_group = 0 OR in_group IN (SELECT groups.serial FROM groups))"
     };
 }
@@ -26,6 +27,13 @@ macro_rules! is_live {
 macro_rules! tag {
     () => {
         "(SELECT tag FROM groups WHERE groups.serial = in_group AND in_group > 0)"
+    };
+}
+
+/// The columns that [`session`] reads.
+macro_rules! session_columns {
+    () => {
+        concat!(state_columns!(), ", serial, id, group_name, join_order, ", tag!())
     };
 }
 
@@ -42,9 +50,7 @@ impl Operation<'_> {
         let transaction = self.sqlite.unchecked_transaction()?;
         let mut statement = transaction.prepare_cached(concat!(
             "SELECT ",
-            state_columns!(),
-            ", serial, id, group_name, join_order, ",
-            tag!(),
+            session_columns!(),
             ", ",
             is_live!(),
             " FROM sessions WHERE serial > ?1 ORDER BY serial LIMIT ?4",
@@ -65,6 +71,35 @@ impl Operation<'_> {
             }
         }
         Ok(Page { sessions, next: (looked_at == PAGE).then(|| Position(last.to_string())) })
+    }
+
+    /// Reads the live sessions at these places.
+    pub(crate) fn read(
+        &self,
+        namespace: &str,
+        places: &[Located],
+        with_values: bool,
+    ) -> Result<Vec<(Located, StoredRecord)>, Failure<StoreError>> {
+        let now = milliseconds(self.now());
+        let transaction = self.sqlite.unchecked_transaction()?;
+        let sql = concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = ?1 AND ", is_live!());
+        let mut statement = transaction.prepare_cached(sql)?;
+        let mut sessions = Vec::new();
+        for place in places {
+            let mut rows = statement.query(params![place.id.as_bytes(), namespace, now])?;
+            while let Some(row) = rows.next()? {
+                let Ok((at, mut record)) = session(row) else { continue };
+                if at != *place {
+                    continue;
+                }
+                if with_values {
+                    let Some(values) = values(&transaction, row.get(AFTER_STATE)?)? else { continue };
+                    record.values = values;
+                }
+                sessions.push((at, record));
+            }
+        }
+        Ok(sessions)
     }
 
     /// Finds a live session of a namespace by its public id.

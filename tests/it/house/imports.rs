@@ -42,7 +42,24 @@ pub(super) fn imports(sources: &BTreeMap<String, String>) -> Vec<Import> {
 /// The modules around a file's items: `["store", "redis"]` for `store/redis.rs`, none for `lib.rs`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_end_matches(".rs");
-    if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
+    match path.strip_suffix("/main").filter(|_| root_of(file).len() > 1) {
+        Some(folder) => folder.split('/').map(str::to_owned).collect(),
+        None if path == "lib" => Vec::new(),
+        None => path.split('/').map(str::to_owned).collect(),
+    }
+}
+
+/// The module that `crate` means in a file: `["bin", "mps"]` in `bin/mps/list.rs`, which belongs to a program.
+fn root_of(file: &str) -> Vec<String> {
+    match file.split('/').collect::<Vec<_>>()[..] {
+        ["bin", program, _, ..] => vec!["bin".to_owned(), program.to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+/// Says whether a program of this package imports something of the library by this path. It sees what `lib.rs` shows.
+fn is_of_library(file: &str, path: &Path) -> bool {
+    !root_of(file).is_empty() && path.segments[0] == env!("CARGO_PKG_NAME").replace('-', "_")
 }
 
 /// A path from the crate's root on, or one that leads out of the crate.
@@ -57,6 +74,11 @@ struct Modules {
 
 impl Modules {
     fn import(&self, file: &str, path: &Path) -> Option<Import> {
+        if is_of_library(file, path) {
+            let shown = path.segments.join("::");
+            let (from, to) = (file.to_owned(), "lib.rs".to_owned());
+            return Some(Import { from, line: path.line, path: shown, to, detour: None });
+        }
         let written = self.absolute(file, path).or_else(|| self.by_name(file, path))?;
         let named = self.split(&written).0;
         let (defined, to, detour) = match self.origin(&written) {
@@ -75,7 +97,7 @@ impl Modules {
         let mut rest = &path.segments[..];
         while let [first, after @ ..] = rest {
             match first.as_str() {
-                "crate" => module.clear(),
+                "crate" => module = root_of(file),
                 "self" => {}
                 "super" => drop(module.pop()),
                 _ => break,

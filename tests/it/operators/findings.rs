@@ -3,8 +3,9 @@
 use crate::support::cluster::Cluster;
 use crate::support::operator::{call, finding, findings, store};
 use crate::support::redis::Redis;
+use crate::support::sentinel::{self, Sentinel, Server};
 use crate::support::sqlite::Sqlite;
-use crate::support::{login, manager};
+use crate::support::{login, manager, until};
 use multi_process_session::StoreErrorKind;
 use multi_process_session::store::Verdict::{Good, Risky, Unknown, Wrong};
 use std::fs::{Permissions, set_permissions};
@@ -51,6 +52,25 @@ fn missing_rights_are_told() {
     redis.run::<()>(&["ACL", "SETUSER", "sessions", "+zrem", "-info"]);
     let error = store(&url).figures(&call()).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Rejected);
+}
+
+#[test]
+fn replicas_are_looked_at() {
+    let primary = Server::primary(&[]);
+    let sentinel = Sentinel::watching(&primary, 2);
+    let url = sentinel::url(&[sentinel.port]);
+    assert_eq!(finding(&url, "replicas").verdict, Risky, "nobody takes over");
+    let replica = primary.replica();
+    assert_eq!(finding(&url, "replicas").verdict, Risky, "a primary that is cut off goes on");
+    primary.redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    until(|| finding(&url, "rights").verdict == Good); // A fresh replica has to tell that it is there.
+    assert_eq!(finding(&url, "replicas").verdict, Good);
+    let figures = store(&url).figures(&call()).unwrap();
+    assert!(figures.iter().any(|figure| figure.name == "replication_lag_seconds"), "{figures:?}");
+    let of_replica = format!("redis://127.0.0.1:{}", replica.port);
+    for what in ["role", "rights"] {
+        assert_eq!(finding(&of_replica, what).verdict, Wrong, "{what}");
+    }
 }
 
 #[test]

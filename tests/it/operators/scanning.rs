@@ -3,9 +3,10 @@
 use crate::support::cluster::Cluster;
 use crate::support::operator::{call, scan, store};
 use crate::support::redis::Redis;
+use crate::support::sentinel::{self, Sentinel, Server};
 use crate::support::sqlite::Sqlite;
 use crate::support::{login, manager, public_id, session_with};
-use multi_process_session::store::Scan;
+use multi_process_session::store::{Position, Scan};
 use std::collections::BTreeSet;
 
 #[test]
@@ -53,6 +54,38 @@ fn a_scan_begins_anew_when_slots_have_moved() {
         }
     }
     assert!(moved);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_scan_begins_anew_after_a_failover() {
+    let mut primary = Server::primary(&[]);
+    let replica = primary.replica();
+    let sentinel = Sentinel::watching(&primary, 2);
+    let url = sentinel::url(&[sentinel.port]);
+    let application = manager(&url);
+    let expected: BTreeSet<_> =
+        (0..1000).map(|_| public_id(&application, &session_with(&application, &[("a", "1")]))).collect();
+    primary.wait_for(&replica);
+    let store = store(&url);
+    let mut found = BTreeSet::new();
+    let mut page = |from: Option<Position>| {
+        let page = store.scan(&Scan { namespace: "mps", with_values: false, from: from.as_ref() }, &call()).unwrap();
+        found.extend(page.sessions.iter().map(|(at, _)| at.id));
+        page.next
+    };
+    let mut from = page(None);
+    from = page(from);
+    assert!(from.is_some(), "the scan is under way");
+    primary.redis.kill();
+    replica.become_primary();
+    sentinel.watch(&replica);
+    loop {
+        from = page(from);
+        if from.is_none() {
+            break;
+        }
+    }
     assert_eq!(found, expected);
 }
 

@@ -1,0 +1,45 @@
+//! `mps end` and `mps end-user`.
+
+use crate::escape::escaped;
+use crate::failure::Failure;
+use crate::opened::Opened;
+use crate::output::Output;
+use multi_process_session::store::GroupKey;
+use multi_process_session::{EndReason, PublicId};
+use serde_json::json;
+
+pub(crate) fn session(opened: &Opened, id: PublicId, output: &mut Output) -> Result<(), Failure> {
+    let (store, failed) = (&opened.store, |error| opened.failed(&error));
+    let found = store.find(&opened.namespace, id, &opened.call()?).map_err(failed)?;
+    let ended = match found {
+        Some(at) => {
+            let reason = EndReason::LoggedOutElsewhere;
+            store.delete(&at.key(&opened.namespace), reason, &opened.call()?).map_err(failed)?
+        }
+        None => None,
+    };
+    if ended.is_none() {
+        return Err(Failure::Found(format!("the store has no live session with the id {id}")));
+    }
+    output.print(|| json!({ "ended": 1 }), || "1 session has ended".to_owned())
+}
+
+pub(crate) fn user(opened: &Opened, name: &str, except: Option<PublicId>, output: &mut Output) -> Result<(), Failure> {
+    let (store, group) = (&opened.store, GroupKey::named(&opened.namespace, name));
+    let failed = |error| opened.failed(&error);
+    let sessions = store.group_sessions(&group, &[], &opened.call()?).map_err(failed)?;
+    if sessions.is_empty() {
+        return Err(Failure::Found(format!("the store has no live session of the user {name:?}")));
+    }
+    // Otherwise all sessions would end.
+    if let Some(id) = except.filter(|id| sessions.iter().all(|session| session.public_id() != *id)) {
+        let user = escaped(name);
+        return Err(Failure::Found(format!("the session {id} is not a live one of {user}; nothing was ended")));
+    }
+    let ended = store.clear_group(&group, except, &opened.call()?).map_err(failed)?.number;
+    output.print(|| json!({ "ended": ended }), || format!("{ended} {} ended", sessions_have(ended)))
+}
+
+fn sessions_have(number: u64) -> &'static str {
+    if number == 1 { "session has" } else { "sessions have" }
+}

@@ -1,0 +1,83 @@
+//! `mps show`.
+
+use crate::arguments::Show;
+use crate::escape::escaped;
+use crate::failure::Failure;
+use crate::listed::Listed;
+use crate::moment::{in_words, time_until, utc};
+use crate::opened::Opened;
+use crate::output::Output;
+use multi_process_session::store::{Located, Size, StoredRecord};
+use serde_json::{Value, json};
+
+pub(crate) fn run(opened: &Opened, show: &Show, output: &mut Output) -> Result<(), Failure> {
+    let (at, record) = opened.session(show.id)?;
+    output.print(|| as_json(&at, &record, show.values), || as_text(&at, &record, show.values))
+}
+
+fn as_json(at: &Located, record: &StoredRecord, with_values: bool) -> Value {
+    let state = &record.state;
+    let mut shown = Listed::of_record(at, record).json();
+    shown["version"] = state.version.into();
+    shown["idle_timeout_seconds"] = state.idle_timeout.as_secs().into();
+    shown["has_own_idle_timeout"] = state.has_own_idle_timeout.into();
+    shown["ends_at"] = state.ends_at.map(utc).into();
+    let values = record.values.iter().map(|(key, json)| {
+        let (kind, name) = kind_and_name(key);
+        let mut value = json!({ "kind": kind, "key": name, "bytes": Size::of_value(key, json).bytes });
+        if with_values {
+            value["value"] = serde_json::from_str(json).unwrap_or_else(|_| json.as_str().into());
+        }
+        value
+    });
+    shown["values"] = values.collect();
+    shown
+}
+
+fn as_text(at: &Located, record: &StoredRecord, with_values: bool) -> String {
+    let state = &record.state;
+    let listed = Listed::of_record(at, record);
+    let own = if state.has_own_idle_timeout { ", set for this session alone" } else { "" };
+    let size = Size::of(&record.values);
+    let mut lines = vec![
+        format!("public id     {}", at.id),
+        format!("user          {}", listed.group.as_deref().map_or("-".to_owned(), escaped)),
+        format!("created       {}", utc(listed.created_at)),
+        format!("last login    {}", listed.joined_at.map_or("-".to_owned(), utc)),
+        format!("last refresh  {}", utc(listed.refreshed_at)),
+        format!("expires       {}, in {}", utc(listed.expires_at), in_words(time_until(listed.expires_at))),
+        format!("ends          {}", state.ends_at.map_or("-".to_owned(), utc)),
+        format!("idle timeout  {}{own}", in_words(state.idle_timeout)),
+        format!("version       {}", state.version),
+        format!("values        {} of {} bytes", size.keys, size.bytes),
+    ];
+    for (key, json) in &record.values {
+        let (kind, name) = kind_and_name(key);
+        let value = if with_values { format!("  {}", escaped(json)) } else { String::new() };
+        lines.push(format!("  {kind}  {}  {} bytes{value}", escaped(name), Size::of_value(key, json).bytes));
+    }
+    lines.join("\n")
+}
+
+/// Says what a key is for. The library's own keys begin with NUL, and those of the application do not.
+fn kind_and_name(key: &str) -> (&'static str, &str) {
+    let Some(own) = key.strip_prefix('\0') else { return ("value", key) };
+    match own.split_once(':') {
+        Some(("flash", name)) => ("flash value", name),
+        Some(("before", id)) => ("previous id", id),
+        _ => ("of the library", own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_librarys_own_keys_are_told_from_those_of_the_application() {
+        assert_eq!(kind_and_name("flash:a"), ("value", "flash:a"));
+        assert_eq!(kind_and_name("\0flash:a:b"), ("flash value", "a:b"));
+        assert_eq!(kind_and_name("\0before:x"), ("previous id", "x"));
+        assert_eq!(kind_and_name("\0later"), ("of the library", "later"));
+    }
+}

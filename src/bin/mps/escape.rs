@@ -1,0 +1,60 @@
+//! Text of strangers, made harmless for a terminal.
+
+use std::fmt::Write;
+
+/// Gives a text in which characters that steer a terminal, or that change the order of letters, are written as
+/// `\u{1b}`, and `\` as `\\`.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\\' => shown.push_str("\\\\"),
+            letter if steers(letter) => shown.extend(letter.escape_unicode()),
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// Gives a JSON text in which the same characters are written as `\u001b`. In JSON they stand only in strings.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if steers(letter) {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Says whether a character is a control character, or has an effect on the characters beside it.
+fn steers(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || letter == '\u{feff}'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        assert_eq!(escaped("a\u{1b}[2J\n\u{9b}é\\"), "a\\u{1b}[2J\\u{a}\\u{9b}é\\\\");
+        assert_eq!(escaped("\u{202e}abc"), "\\u{202e}abc");
+        assert_eq!(escaped("Zoë 日本"), "Zoë 日本");
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({ "a\u{7f}": "\u{9b}2J\u{1b}\u{202e}é\u{1f600}" });
+        let shown = escaped_json(&value.to_string());
+        assert!(shown.chars().all(|letter| !steers(letter)), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
+}

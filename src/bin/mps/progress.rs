@@ -1,0 +1,41 @@
+//! Progress on a terminal. Nothing is drawn if the errors go anywhere else.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Begins to count sessions.
+    pub(crate) fn new(what: &'static str) -> Progress {
+        let bar = ProgressBar::no_length().with_message(what);
+        bar.set_style(style("{spinner} {msg}: {human_pos} sessions, {per_sec}, {elapsed}"));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress(bar)
+    }
+
+    pub(crate) fn add(&self, sessions: usize) {
+        self.0.inc(sessions as u64);
+    }
+
+    /// Says whether somebody sees it.
+    pub(crate) fn is_seen(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
+    /// Draws a bar from now on: the number of sessions that there will be is known.
+    pub(crate) fn expect(&self, sessions: u64) {
+        self.0.set_length(sessions);
+        self.0.set_style(style("{msg}: {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left"));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
