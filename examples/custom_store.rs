@@ -9,9 +9,9 @@
 //! removes the files of expired sessions only in a `purge`. `Entry::outdated_at` tells when a file can be removed.
 
 use multi_process_session::store::{
-    Call, Cleared, Created, Entries, Entry, Figure, Finding, GroupKey, GroupUpdate, Lifetime, Loaded, Located,
-    MaintainedEntries, Maintenance, NewRecord, Page, Purged, RecordKey, Refusal, Restored, Scan, Store, StoredRecord,
-    Update, Updated, Values,
+    Call, Cleared, Created, Entries, Entry, Figure, Finding, GroupKey, GroupUpdate, GroupValues, Lifetime, Loaded,
+    Located, MaintainedEntries, Maintenance, NewRecord, Page, Purged, RecordKey, Refusal, Restored, Scan, Store,
+    StoredRecord, Update, Updated, Values,
 };
 use multi_process_session::{EndReason, PublicId, Secret, SessionInfo, SessionManager, StoreError, StoreErrorKind};
 use nix::fcntl::{Flock, FlockArg};
@@ -182,6 +182,16 @@ impl Maintenance for FolderStore {
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         let (mut folder, now) = self.lock(call)?;
         folder.restore(key, record, now)
+    }
+
+    fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError> {
+        let (folder, now) = self.lock(call)?;
+        folder.read_group(group, now)
+    }
+
+    fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, call: &Call) -> Result<Restored, StoreError> {
+        let (mut folder, now) = self.lock(call)?;
+        folder.restore_group(group, values, now)
     }
 
     fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {

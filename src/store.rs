@@ -9,7 +9,7 @@
 //! | where a record is | [`RecordKey`], [`GroupKey`], [`GroupTag`], [`PublicId`](crate::PublicId) |
 //! | what a record holds | [`NewRecord`], [`Created`], [`Loaded`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
 //! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`GroupLimit`], [`Updated`], [`Refusal`] |
-//! | groups | [`GroupUpdate`], [`Cleared`] |
+//! | groups | [`GroupUpdate`], [`GroupValues`], [`Cleared`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
 //! | one call | [`Call`], [`Deadline`], [`Nonce`] |
 //! | what operators do | [`Maintenance`], [`Scan`], [`Page`], [`StoredRecord`], [`Finding`], [`Figure`], [`open`] |
@@ -24,9 +24,9 @@
 //! [`GroupUpdate`] and [`Lifetime`]. So is [`Refusal`], because a store makes refusals and need not read them.
 //!
 //! The types that a store makes or keeps are exhaustive: [`Created`], [`Loaded`], [`Record`], [`RecordInfo`],
-//! [`Updated`], [`Cleared`], [`RecordState`] and [`Size`]. If one of them gets a new field, a store that does not fill
-//! that field must not compile. The same holds for [`Change`]: a store that does not know a kind of change would lose
-//! it.
+//! [`Updated`], [`Cleared`], [`GroupValues`], [`RecordState`] and [`Size`]. If one of them gets a new field, a store
+//! that does not fill that field must not compile. The same holds for [`Change`]: a store that does not know a kind of
+//! change would lose it.
 
 pub(crate) mod call;
 #[cfg(feature = "contract")]
@@ -68,14 +68,14 @@ pub use crate::store::entries::Entries;
 pub use crate::store::entry::Entry;
 pub use crate::store::forward::{LONGEST_GRACE, TRAIL};
 pub use crate::store::group_update::GroupUpdate;
+pub use crate::store::group_values::GroupValues;
 pub use crate::store::key::{GroupKey, RecordKey};
 pub use crate::store::maintained_entries::MaintainedEntries;
-pub use crate::store::maintenance::{
-    Figure, Finding, Located, Maintenance, Page, Position, Purged, Restored, Scan, Verdict,
-};
+pub use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Position, Purged, Scan, Verdict};
 pub use crate::store::open::open;
 pub use crate::store::record::{Cleared, Created, Join, Loaded, NewRecord, Record, RecordInfo, Size, Values};
 pub use crate::store::refusal::Refusal;
+pub use crate::store::restore::Restored;
 pub use crate::store::state::RecordState;
 pub use crate::store::store_trait::Store;
 pub use crate::store::stored_record::StoredRecord;

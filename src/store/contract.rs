@@ -285,6 +285,7 @@ checks! { $
             a_restore_does_not_bring_back_an_ended_session
             restored_sessions_keep_their_order
             a_place_in_the_order_of_joining_is_a_time
+            the_values_of_a_group_are_restored
             a_purge_removes_ended_sessions_only
         }
     }

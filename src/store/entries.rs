@@ -378,7 +378,7 @@ fn join(
 }
 
 /// Gives the values of a group.
-fn values_of(
+pub(crate) fn values_of(
     entries: &(impl Entries + ?Sized),
     group: &GroupKey<'_>,
     now: SystemTime,

@@ -1,23 +1,25 @@
-//! The values of a group, as `Entries` keep them.
+//! The values of a group, as `Entries` keep them and as operators move them.
 
-use crate::store::call::Call;
+use crate::store::call::{Call, Nonce};
 use crate::store::group_update::GroupUpdate;
 use crate::store::record::Values;
 use crate::store::refusal::Refusal;
+use crate::store::restore::Restored;
 use std::fmt;
 use std::time::SystemTime;
 
 /// The number of calls that the values of a group remember.
 pub(crate) const REMEMBERED: usize = 32;
 
-/// The values of a group. All its sessions see them.
+/// The values of a group, which all its sessions see, and what is stored beside them.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct GroupValues {
-    pub(crate) values: Values,
+pub struct GroupValues {
+    /// The values, as JSON text.
+    pub values: Values,
     /// When the store can remove them.
-    pub(crate) expires_at: SystemTime,
-    /// The nonces of the last calls that changed them, joined. The newest comes first.
-    pub(crate) nonces: Vec<u8>,
+    pub expires_at: SystemTime,
+    /// The nonces of the last calls that changed them, joined. The newest comes first. Empty if nothing was ever set.
+    pub nonces: Vec<u8>,
 }
 
 impl GroupValues {
@@ -28,13 +30,30 @@ impl GroupValues {
 
     /// Makes these changes, unless this same call has made them before.
     pub(crate) fn update(&mut self, update: &GroupUpdate<'_>, call: &Call, now: SystemTime) -> Result<(), Refusal> {
-        if !self.nonces.chunks_exact(call.nonce.len()).any(|known| known == call.nonce) {
+        if !self.knows(&call.nonce) {
             self.values = update.apply(&self.values)?;
             self.nonces.splice(..0, call.nonce);
             self.nonces.truncate(REMEMBERED * call.nonce.len());
             self.expires_at = self.expires_at.max(now + update.idle_timeout);
         }
         Ok(())
+    }
+
+    /// Says what becomes of these values if another store has them as `other`.
+    pub(crate) fn restored(&self, other: &GroupValues) -> Restored {
+        match (self.last_nonce(), other.last_nonce()) {
+            (None, Some(_)) => Restored::Created,
+            (Some(last), Some(other_last)) if last != other_last && other.knows(last) => Restored::Updated,
+            _ => Restored::Kept,
+        }
+    }
+
+    fn last_nonce(&self) -> Option<&[u8]> {
+        self.nonces.get(..size_of::<Nonce>())
+    }
+
+    fn knows(&self, nonce: &[u8]) -> bool {
+        self.nonces.chunks_exact(size_of::<Nonce>()).any(|known| known == nonce)
     }
 }
 

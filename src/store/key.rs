@@ -47,6 +47,12 @@ pub struct GroupKey<'a> {
 }
 
 impl<'a> GroupKey<'a> {
+    /// Makes a key.
+    #[must_use]
+    pub fn new(namespace: &'a str, tag: GroupTag) -> GroupKey<'a> {
+        GroupKey { namespace, tag }
+    }
+
     /// Gives the key of the group with this name, such as [`SessionManager::group`](crate::SessionManager::group) uses.
     #[must_use]
     pub fn named(namespace: &'a str, name: &str) -> GroupKey<'a> {

@@ -2,11 +2,13 @@
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::PublicId;
-use crate::store::entries::{Entries, keep_group_values};
+use crate::store::entries::{Entries, keep_group_values, values_of};
 use crate::store::entry::{Entry, Kind};
-use crate::store::key::RecordKey;
-use crate::store::maintenance::{Located, Page, Position, Purged, Restored, Scan};
+use crate::store::group_values::GroupValues;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintenance::{Located, Page, Position, Purged, Scan};
 use crate::store::record::Values;
+use crate::store::restore::Restored;
 use crate::store::restore::{is_earlier, is_over, with_later_life};
 use crate::store::stored_record::StoredRecord;
 use std::time::SystemTime;
@@ -108,6 +110,33 @@ pub trait MaintainedEntries: Entries {
         let expires_at = record.state.expires_at;
         self.put(&key.name(), Entry(Kind::Record(record)))?;
         keep_group_values(self, key, expires_at, now);
+        Ok(restored)
+    }
+
+    /// Answers [`Maintenance::read_group`](crate::store::Maintenance::read_group).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn read_group(&self, group: &GroupKey<'_>, now: SystemTime) -> Result<GroupValues, StoreError> {
+        values_of(self, group, now)
+    }
+
+    /// Answers [`Maintenance::restore_group`](crate::store::Maintenance::restore_group).
+    ///
+    /// # Errors
+    /// Those of that method.
+    fn restore_group(
+        &mut self,
+        group: &GroupKey<'_>,
+        values: &GroupValues,
+        now: SystemTime,
+    ) -> Result<Restored, StoreError> {
+        let found = values_of(self, group, now)?;
+        let restored = found.restored(values);
+        if restored != Restored::Kept {
+            let values = GroupValues { expires_at: found.expires_at.max(values.expires_at), ..values.clone() };
+            self.put(&group.values_name(), Entry(Kind::GroupValues(values)))?;
+        }
         Ok(restored)
     }
 

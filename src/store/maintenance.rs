@@ -3,7 +3,9 @@
 use crate::error::StoreError;
 use crate::id::{GroupTag, PublicId};
 use crate::store::call::Call;
-use crate::store::key::RecordKey;
+use crate::store::group_values::GroupValues;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::restore::Restored;
 use crate::store::store_trait::Store;
 use crate::store::stored_record::StoredRecord;
 use std::sync::Arc;
@@ -48,6 +50,18 @@ pub trait Maintenance: Store {
     /// # Errors
     /// A [`StoreError`].
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError>;
+
+    /// Reads the values of a group.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError>;
+
+    /// Keeps the values of a group as another store has them, unless they were changed here since they came from there.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, call: &Call) -> Result<Restored, StoreError>;
 
     /// Removes what is left of sessions that have ended, for as long as the call has time.
     ///
@@ -99,20 +113,6 @@ pub struct Located {
     pub id: PublicId,
     /// The tag of the group that the session is in.
     pub tag: Option<GroupTag>,
-}
-
-/// What [`restore`](Maintenance::restore) did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restored {
-    /// The session was not there, and is there now.
-    Created,
-    /// An earlier state of the session was there, and was replaced.
-    Updated,
-    /// The session was there already, in this state, in a later one, or with changes of its own. It stays as it is.
-    Kept,
-    /// The session has ended in this store, as far as the store still knows, or its life is over. It was not brought
-    /// back.
-    Ended,
 }
 
 /// What [`purge`](Maintenance::purge) did.
@@ -200,6 +200,14 @@ impl<S: Maintenance + ?Sized> Maintenance for Arc<S> {
 
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         (**self).restore(key, record, call)
+    }
+
+    fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError> {
+        (**self).read_group(group, call)
+    }
+
+    fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, call: &Call) -> Result<Restored, StoreError> {
+        (**self).restore_group(group, values, call)
     }
 
     fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {

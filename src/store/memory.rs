@@ -9,11 +9,13 @@ use crate::store::call::Call;
 use crate::store::entries::Entries;
 use crate::store::entry::Entry;
 use crate::store::group_update::GroupUpdate;
+use crate::store::group_values::GroupValues;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::maintained_entries::MaintainedEntries;
-use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Scan};
 use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
+use crate::store::restore::Restored;
 use crate::store::store_trait::Store;
 use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Update, Updated};
@@ -170,6 +172,16 @@ impl Maintenance for MemoryStore {
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, _: &Call) -> Result<Restored, StoreError> {
         let (mut map, now) = self.lock()?;
         map.restore(key, record, now)
+    }
+
+    fn read_group(&self, group: &GroupKey<'_>, _: &Call) -> Result<GroupValues, StoreError> {
+        let (map, now) = self.lock()?;
+        map.read_group(group, now)
+    }
+
+    fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, _: &Call) -> Result<Restored, StoreError> {
+        let (mut map, now) = self.lock()?;
+        map.restore_group(group, values, now)
     }
 
     fn purge(&self, namespace: &str, _: &Call) -> Result<Purged, StoreError> {

@@ -40,8 +40,9 @@ use crate::lifetime::Lifetime;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::group_update::GroupUpdate;
+use crate::store::group_values::GroupValues;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Scan};
 use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::redis::deployment::{Client, Deployment};
 use crate::store::redis::handover::Handover;
@@ -50,6 +51,7 @@ use crate::store::redis::plain_load::Purpose;
 use crate::store::redis::shared::Shared;
 use crate::store::redis::wait::Wait;
 use crate::store::refusal::Refusal;
+use crate::store::restore::Restored;
 use crate::store::stats::Stats;
 use crate::store::store_trait::Store;
 use crate::store::stored_record::StoredRecord;
@@ -190,6 +192,14 @@ impl Maintenance for RedisStore {
 
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         self.begin(call)?.restore(key, record)
+    }
+
+    fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError> {
+        self.begin(call)?.read_group(group)
+    }
+
+    fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, call: &Call) -> Result<Restored, StoreError> {
+        self.begin(call)?.restore_group(group, values)
     }
 
     fn purge(&self, namespace: &str, call: &Call) -> Result<Purged, StoreError> {

@@ -3,6 +3,21 @@
 use crate::store::state::RecordState;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What [`restore`](crate::store::Maintenance::restore) or
+/// [`restore_group`](crate::store::Maintenance::restore_group) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// The session, or the values, were not there, and are there now.
+    Created,
+    /// An earlier state was there, and was replaced.
+    Updated,
+    /// This state was there already, or a later one, or one with changes of its own. It stays as it is.
+    Kept,
+    /// The session has ended in this store, as far as the store still knows, or its life is over. It was not brought
+    /// back.
+    Ended,
+}
+
 /// Says whether the life of a session is over.
 pub(crate) fn is_over(given: &RecordState, now: SystemTime) -> bool {
     given.expires_at <= now || given.ends_at.is_some_and(|end| end <= now)

@@ -49,11 +49,13 @@ use crate::lifetime::Lifetime;
 use crate::store::call::Call;
 use crate::store::fork_guard::ForkGuard;
 use crate::store::group_update::GroupUpdate;
+use crate::store::group_values::GroupValues;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Restored, Scan};
+use crate::store::maintenance::{Figure, Finding, Located, Maintenance, Page, Purged, Scan};
 use crate::store::process::per_process::warn_of_calls;
 use crate::store::record::{Cleared, Created, Loaded, NewRecord, SessionInfo, Values};
 use crate::store::refusal::Refusal;
+use crate::store::restore::Restored;
 use crate::store::sqlite::database::Database;
 use crate::store::stats::Stats;
 use crate::store::store_trait::Store;
@@ -255,6 +257,14 @@ impl Maintenance for SqliteStore {
 
     fn restore(&self, key: &RecordKey<'_>, record: &StoredRecord, call: &Call) -> Result<Restored, StoreError> {
         self.database.write(call, |operation| operation.restore(key, record))
+    }
+
+    fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError> {
+        self.database.read(call, |operation| operation.read_group(group))
+    }
+
+    fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, call: &Call) -> Result<Restored, StoreError> {
+        self.database.write(call, |operation| operation.restore_group(group, values))
     }
 
     /// Removes what is left of ended sessions in the whole file: most of it does not tell its namespace any more.

@@ -5,10 +5,12 @@ use super::setup::*;
 use crate::id::PublicId;
 use crate::lifetime::{Lifetime, Refresh};
 use crate::store::call::Call;
-use crate::store::key::RecordKey;
-use crate::store::maintenance::{Located, Maintenance, Restored, Scan};
+use crate::store::group_update::GroupUpdate;
+use crate::store::key::{GroupKey, RecordKey};
+use crate::store::maintenance::{Located, Maintenance, Scan};
 use crate::store::record::{NewRecord, RecordInfo};
 use crate::store::refusal::Refusal;
+use crate::store::restore::Restored;
 use crate::store::store_trait::Store;
 use crate::store::stored_record::StoredRecord;
 use crate::store::update::{Change, ChangeSet, Update};
@@ -269,6 +271,36 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
     create(store, &new, &NewRecord { join: Some(at_most(3)), ..record(&[]) });
     let alive = copies.map(|key| is_alive(store, &key));
     assert_eq!(alive, [false, true, true], "promise 8: the session that joined first ends");
+}
+
+/// The values of a group come with all that the store keeps beside them. Changes of its own stay.
+pub fn the_values_of_a_group_are_restored(subject: &dyn MaintainedSubject) {
+    let store = subject.maintenance();
+    let [group, copy] = ["contract-from", "contract-to"].map(|namespace| GroupKey { namespace, ..fresh_group() });
+    let copied = |expected: Restored| {
+        let values = store.read_group(&group, &call()).expect("read_group works");
+        let restored = store.restore_group(&copy, &values, &call()).expect("restore_group works");
+        assert_eq!(restored, expected, "restore_group replaces an earlier state only");
+        let [there, here] = [&group, &copy].map(|group| store.group_values(group, &call()).expect("it works"));
+        assert_eq!(there == here, expected != Restored::Kept || values.nonces.is_empty(), "the values are the same");
+    };
+    copied(Restored::Kept);
+    let first = call();
+    let change = BTreeMap::from([("role".to_owned(), Some("\"editor\"".to_owned())), ("locale".to_owned(), None)]);
+    let update = GroupUpdate { changes: &change, size_limit: SIZE_LIMIT, idle_timeout: HOUR };
+    store.update_group(&group, &update, &first).expect("update_group works");
+    copied(Restored::Created);
+    set_in_group(store, &group, "locale", Some("\"de\""));
+    set_in_group(store, &group, "role", None);
+    copied(Restored::Updated);
+    store.update_group(&copy, &update, &first).expect("update_group works");
+    let values = store.group_values(&copy, &call()).expect("it works");
+    assert_eq!(values.get("role"), None, "promise 18: a call that the other store has seen is known");
+    set_in_group(store, &copy, "role", Some("\"reader\""));
+    set_in_group(store, &group, "role", Some("\"editor\""));
+    copied(Restored::Kept);
+    let values = store.read_group(&copy, &call()).expect("read_group works");
+    assert!(values.values.len() == 2 && values.nonces.len() == 4 * first.nonce.len(), "all of it is read");
 }
 
 /// A place in the order of joining is a time in all stores, so that sessions of two stores can be put in one order.

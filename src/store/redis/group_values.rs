@@ -2,6 +2,7 @@
 
 use crate::error::StoreError;
 use crate::store::group_update::GroupUpdate;
+use crate::store::group_values::GroupValues;
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::Values;
 use crate::store::redis::deployment::proof::Proof;
@@ -11,11 +12,13 @@ use crate::store::redis::state;
 use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::failure::Failure;
 use crate::store::refusal::Refusal;
+use crate::store::restore::Restored;
 use redis::{FromRedisValue, Value};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 /// What plain commands have found out about the values of the group of a record.
-pub(crate) enum GroupValues {
+pub(crate) enum FoundValues {
     /// They were not read.
     Unknown,
     /// The reply to `HGETALL` of their key.
@@ -54,6 +57,24 @@ impl Operation<'_> {
         Ok(state::generation(&began).map_or_else(Values::new, |generation| read(values, generation)))
     }
 
+    /// Gives the values of a group, and what is stored beside them.
+    pub(crate) fn read_group(&self, group: &GroupKey<'_>) -> Result<GroupValues, StoreError> {
+        let keys = vec![self.group_keys(group).swap_remove(0), values_key(group)];
+        let mut reply = self.run(&self.scripts().group_values.on(keys))?;
+        let (generation, expires_at) = (reply.number()?, reply.time()?);
+        let fields = of_generation(reply.value(), generation);
+        let nonces = ["n0", "n1", "n2", "n3"].map(|name| fields.get(name.as_bytes()).cloned().unwrap_or_default());
+        Ok(GroupValues { values: values(&fields), expires_at, nonces: nonces.concat() })
+    }
+
+    /// Keeps the values of a group as another store has them, unless they were changed here since they came from there.
+    pub(crate) fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues) -> Result<Restored, StoreError> {
+        let mut keys = self.group_keys(group);
+        keys[2] = values_key(group);
+        let call = self.scripts().group_restore.on(keys).arg(values.nonces.clone()).arg(values.expires_at);
+        self.run(&call.list(values.values.iter().map(|(key, json)| (field(key), json.as_str()))).and_wait())?.restored()
+    }
+
     /// Gives the values of the group of a record, by the script, which finds them while their slot is moving.
     pub(crate) fn values_of_record(&self, key: &RecordKey<'_>, generation: u64) -> Result<Values, StoreError> {
         let Some(tag) = key.tag else { return Ok(Values::new()) };
@@ -82,16 +103,25 @@ impl Operation<'_> {
     }
 }
 
-/// Reads the reply to `HGETALL` of a group's values: see prelude.lua. Values of another generation, and values that are
-/// damaged, do not count.
+/// Reads the reply to `HGETALL` of a group's values.
 pub(crate) fn read(reply: Value, generation: u64) -> Values {
-    let pairs = <Vec<(Vec<u8>, Vec<u8>)>>::from_redis_value(reply).unwrap_or_default();
-    let of_generation = pairs.iter().find(|(field, _)| field == b"o").and_then(|(_, packed)| state::generation(packed));
-    if of_generation != Some(generation) {
-        return Values::new();
-    }
+    values(&of_generation(reply, generation))
+}
+
+/// The fields of the hash with the values of a group: see prelude.lua.
+type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Reads the fields. Those of another generation, and damaged ones, do not count.
+fn of_generation(reply: Value, generation: u64) -> Fields {
+    let fields = Fields::from_redis_value(reply).unwrap_or_default();
+    let of_generation = fields.get(&b"o"[..]).and_then(|packed| state::generation(packed));
+    if of_generation == Some(generation) { fields } else { Fields::new() }
+}
+
+/// Gives the values. Damaged ones do not count.
+fn values(fields: &Fields) -> Values {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    pairs.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?))).collect()
+    fields.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?))).collect()
 }
 
 /// Says whether there are no values.

@@ -19,7 +19,7 @@ use crate::store::key::RecordKey;
 use crate::store::record::{Record, Values};
 use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::fields::Fields;
-use crate::store::redis::group_values::GroupValues;
+use crate::store::redis::group_values::FoundValues;
 use crate::store::redis::keys::values_key;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state::{self, StoredState};
@@ -52,7 +52,7 @@ pub(crate) enum Found {
 /// What plain commands found out in one round trip.
 pub(crate) struct PlainLoad {
     pub(crate) found: Found,
-    pub(crate) group_values: GroupValues,
+    pub(crate) group_values: FoundValues,
 }
 
 impl Operation<'_> {
@@ -77,7 +77,7 @@ impl Operation<'_> {
         let proof = Cell::new(Proof::Reads);
         self.client()?.request(own_key.as_bytes(), &proof, self.call.deadline, |connection, until| {
             if connection.asking {
-                return Ok(PlainLoad { found: Found::Unclear, group_values: GroupValues::Elsewhere });
+                return Ok(PlainLoad { found: Found::Unclear, group_values: FoundValues::Elsewhere });
             }
             // A key holds a value of another type, or the Redis user may not run one of these commands.
             let is_refused = |failure: &Failure| {
@@ -85,17 +85,17 @@ impl Operation<'_> {
             };
             let mut replies = match self.ask_each(connection, until, &commands) {
                 Err(failure) if is_refused(&failure) => {
-                    return Ok(PlainLoad { found: Found::Unclear, group_values: GroupValues::Unknown });
+                    return Ok(PlainLoad { found: Found::Unclear, group_values: FoundValues::Unknown });
                 }
                 replies => replies?,
             };
             let group_values = match key.tag.and_then(|_| replies.pop()) {
-                None => GroupValues::Known(Value::Nil),
-                Some(Ok(values)) => GroupValues::Known(values),
+                None => FoundValues::Known(Value::Nil),
+                Some(Ok(values)) => FoundValues::Known(values),
                 // The slot is moving, and the key is at the other node, or nowhere.
-                Some(Err(Failure::Redirected(_))) => GroupValues::Elsewhere,
+                Some(Err(Failure::Redirected(_))) => FoundValues::Elsewhere,
                 // Damaged values do not hinder the session.
-                Some(Err(failure)) if is_refused(&failure) => GroupValues::Known(Value::Nil),
+                Some(Err(failure)) if is_refused(&failure) => FoundValues::Known(Value::Nil),
                 Some(Err(failure)) => return Err(failure),
             };
             let found = match replies.into_iter().collect() {

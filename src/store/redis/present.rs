@@ -6,7 +6,7 @@ use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
 use crate::store::record::Loaded;
 use crate::store::redis::deployment::proof::Proof;
-use crate::store::redis::group_values::GroupValues;
+use crate::store::redis::group_values::FoundValues;
 use crate::store::redis::keys::{group_keys, own_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::plain_load::Purpose;
@@ -67,7 +67,7 @@ impl Operation<'_> {
 
     /// Asks the script about one session.
     fn present_id(&self, key: &RecordKey<'_>, lifetime: &Lifetime) -> Result<Option<PublicId>, StoreError> {
-        match self.load_by_script(key, lifetime, Purpose::Peek, GroupValues::Known(Value::Nil)) {
+        match self.load_by_script(key, lifetime, Purpose::Peek, FoundValues::Known(Value::Nil)) {
             Ok(Loaded::Record(record)) => Ok(Some(record.forwarded_to.unwrap_or(key.id))),
             Ok(Loaded::Ended(_)) => Ok(None),
             Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(None),

@@ -11,7 +11,7 @@ use crate::store::key::RecordKey;
 use crate::store::record::{Created, Loaded, NewRecord, Record, RecordInfo, Size};
 use crate::store::redis::arguments::milliseconds;
 use crate::store::redis::fields::Fields;
-use crate::store::redis::group_values::{self, GroupValues};
+use crate::store::redis::group_values::{self, FoundValues};
 use crate::store::redis::keys::{field, own_key};
 use crate::store::redis::operation::{Followed, Operation};
 use crate::store::redis::plain_load::{Found, PlainLoad, Purpose};
@@ -62,14 +62,14 @@ impl<'a> Operation<'a> {
         purpose: Purpose,
     ) -> Result<Loaded, StoreError> {
         if purpose == Purpose::Use && lifetime.refresh == Refresh::EveryLoad {
-            return self.load_by_script(key, lifetime, purpose, GroupValues::Unknown); // The script has to run anyway.
+            return self.load_by_script(key, lifetime, purpose, FoundValues::Unknown); // The script has to run anyway.
         }
         let PlainLoad { found, group_values } = self.load_plainly(key, lifetime, purpose)?;
         match found {
             Found::Ended(reason) => Ok(Loaded::Ended(reason)),
             Found::Session(record, generation) => {
                 let group_values = match group_values {
-                    GroupValues::Known(values) => group_values::read(values, generation),
+                    FoundValues::Known(values) => group_values::read(values, generation),
                     _ => self.values_of_record(key, generation)?,
                 };
                 Ok(Loaded::Record(Record { group_values, ..record }))
@@ -84,12 +84,12 @@ impl<'a> Operation<'a> {
         key: &RecordKey<'_>,
         lifetime: &Lifetime,
         purpose: Purpose,
-        group_values: GroupValues,
+        group_values: FoundValues,
     ) -> Result<Loaded, StoreError> {
         let names_values = match &group_values {
-            GroupValues::Unknown => true,
-            GroupValues::Known(values) => !group_values::is_empty(values),
-            GroupValues::Elsewhere => false,
+            FoundValues::Unknown => true,
+            FoundValues::Known(values) => !group_values::is_empty(values),
+            FoundValues::Elsewhere => false,
         };
         let (reply, at) = self.run_following(Followed::from(key), |at| {
             let keys = if names_values { self.all_record_keys(&at.key) } else { self.record_keys(&at.key) };
@@ -106,7 +106,7 @@ impl<'a> Operation<'a> {
         let info = reply.info()?;
         let (Fields { values, group_name, .. }, generation) = reply.fields()?;
         let group_values = match group_values {
-            GroupValues::Elsewhere => self.values_of_record(key, generation)?,
+            FoundValues::Elsewhere => self.values_of_record(key, generation)?,
             _ => group_values::read(reply.value(), generation),
         };
         Ok(Loaded::Record(Record { info, values, group_name, group_values, refreshed, forwarded_to: at.forwarded_to }))

@@ -8,6 +8,7 @@ use crate::store::record::{RecordInfo, SessionInfo};
 use crate::store::redis::fields::Fields;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::failure::Failure;
+use crate::store::restore::Restored;
 use crate::store::update::ChangeSet;
 use redis::Value;
 use std::str::FromStr;
@@ -111,6 +112,17 @@ impl Reply {
     /// Gives the next part as it is.
     pub(crate) fn value(&mut self) -> Value {
         self.parts.next().unwrap_or(Value::Nil)
+    }
+
+    /// What a restore did.
+    pub(crate) fn restored(&mut self) -> Result<Restored, StoreError> {
+        match self.text()?.as_str() {
+            "created" => Ok(Restored::Created),
+            "updated" => Ok(Restored::Updated),
+            "kept" => Ok(Restored::Kept),
+            "ended" => Ok(Restored::Ended),
+            _ => Err(self.unexpected()),
+        }
     }
 
     pub(crate) fn id(&mut self) -> Result<PublicId, StoreError> {

@@ -2,12 +2,12 @@
 
 use crate::error::StoreError;
 use crate::store::key::RecordKey;
-use crate::store::maintenance::Restored;
 use crate::store::record::Size;
 use crate::store::redis::keys::field;
 use crate::store::redis::nonces;
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state::flags;
+use crate::store::restore::Restored;
 use crate::store::stored_record::StoredRecord;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,13 +42,6 @@ impl Operation<'_> {
             .arg(record.join_order.min(LARGEST_ORDER))
             .arg(state.began_at)
             .list(record.values.iter().map(|(key, json)| (field(key), json.as_str())));
-        let mut reply = self.run(&call.and_wait())?;
-        match (reply.status() == "ok").then(|| reply.text()).transpose()?.as_deref() {
-            Some("created") => Ok(Restored::Created),
-            Some("updated") => Ok(Restored::Updated),
-            Some("kept") => Ok(Restored::Kept),
-            Some("ended") => Ok(Restored::Ended),
-            _ => Err(reply.unexpected()),
-        }
+        self.run(&call.and_wait())?.restored()
     }
 }

@@ -21,6 +21,7 @@ const CHANGE: &str = lua!("shared/change");
 const GROUP: &str = lua!("shared/group");
 const TRACE: &str = lua!("shared/trace");
 const INTEGER: &str = lua!("shared/integer");
+const GROUP_VALUES: &str = lua!("shared/group_values");
 const VALUES: &str = lua!("shared/values");
 
 /// Makes `Scripts` from a table. A line has the name of a script, what its "ok" proves about the node, and the texts
@@ -60,7 +61,9 @@ scripts! {
     group_read: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP];
     group_clear: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
     group_limit: Reads, [PRELUDE, STATE, RECORD, GROUP];
-    group_update: Writes, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE];
+    group_update: Writes, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES];
+    group_values: Reads, [PRELUDE, DAMAGE, STATE, RECORD];
+    group_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES];
     sweep: Reads, [PRELUDE, DAMAGE, STATE, TRACE];
     namespace_clear: Reads, [];
     namespace_sweep: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_script_has_all_functions_that_it_calls() {
-        let texts = [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP, TRACE, INTEGER, VALUES];
+        let texts = [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP, TRACE, INTEGER, GROUP_VALUES, VALUES];
         let mut shared: BTreeSet<&str> = texts.into_iter().flat_map(declared).collect();
         shared.retain(|name| !["KEYS", "ARGV"].contains(name)); // Redis itself declares them.
         for (name, script) in Scripts::new().by_name() {

@@ -2,11 +2,12 @@
 
 use crate::error::StoreError;
 use crate::store::group_update::GroupUpdate;
-use crate::store::group_values::REMEMBERED;
+use crate::store::group_values::{GroupValues, REMEMBERED};
 use crate::store::key::{GroupKey, RecordKey};
 use crate::store::record::Values;
 use crate::store::refusal::Refusal;
-use crate::store::sqlite::columns::milliseconds;
+use crate::store::restore::Restored;
+use crate::store::sqlite::columns::{milliseconds, time};
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::namespace;
 use crate::store::sqlite::operation::Operation;
@@ -38,26 +39,70 @@ impl Operation<'_> {
             set(&transaction, group, key, json.as_deref())?;
         }
         let nonces: Vec<u8> = nonce.into_iter().chain(nonces).take(REMEMBERED * nonce.len()).collect();
-        let life = update.idle_timeout.as_millis() as i64;
-        transaction
-            .prepare_cached(
-                "INSERT INTO kept_groups (tag, namespace, expires, nonces)
-                 VALUES (?1, ?2,
-                   max(?3 + ?4, ifnull((SELECT max(expires) FROM sessions WHERE in_group > 0
-                     AND in_group = (SELECT serial FROM groups WHERE tag = ?1)), 0)),
-                   ?5)
-                 ON CONFLICT DO UPDATE SET nonces = excluded.nonces, expires = max(expires, excluded.expires)",
-            )?
-            .execute(params![
-                group.tag.as_bytes(),
-                namespace::serial(&transaction, group.namespace)?,
-                milliseconds(now),
-                life,
-                nonces
-            ])?;
+        keep(&transaction, group, &nonces, now + update.idle_timeout)?;
         self.disk_space.commit(transaction)?;
         Ok(())
     }
+
+    /// Gives the values of a group, and what is stored beside them.
+    pub(crate) fn read_group(&self, group: &GroupKey<'_>) -> Result<GroupValues, Failure<StoreError>> {
+        // All is read at the same moment of the database.
+        let transaction = self.sqlite.unchecked_transaction()?;
+        Ok(read_all(&transaction, group, self.now())?)
+    }
+
+    /// Keeps the values of a group as another store has them, unless they were changed here since they came from there.
+    pub(crate) fn restore_group(
+        &self,
+        group: &GroupKey<'_>,
+        values: &GroupValues,
+    ) -> Result<Restored, Failure<StoreError>> {
+        let transaction = self.begin()?;
+        let now = self.now();
+        let found = read_all(&transaction, group, now)?;
+        let restored = found.restored(values);
+        if restored != Restored::Kept {
+            remove_outdated(&transaction, group, now)?;
+            transaction.prepare_cached("DELETE FROM group_values WHERE tag = ?1")?.execute([group.tag.as_bytes()])?;
+            for (key, json) in &values.values {
+                set(&transaction, group, key, Some(json))?;
+            }
+            keep(&transaction, group, &values.nonces, values.expires_at)?;
+            self.disk_space.commit(transaction)?;
+        }
+        Ok(restored)
+    }
+}
+
+/// Keeps the values of a group until this time, or until the last session of the group expires if that is later.
+fn keep(sqlite: &Connection, group: &GroupKey<'_>, nonces: &[u8], until: SystemTime) -> rusqlite::Result<()> {
+    let namespace = namespace::serial(sqlite, group.namespace)?;
+    sqlite
+        .prepare_cached(
+            "INSERT INTO kept_groups (tag, namespace, expires, nonces)
+             VALUES (?1, ?2,
+               max(?3, ifnull((SELECT max(expires) FROM sessions WHERE in_group > 0
+                 AND in_group = (SELECT serial FROM groups WHERE tag = ?1)), 0)),
+               ?4)
+             ON CONFLICT DO UPDATE SET nonces = excluded.nonces, expires = max(expires, excluded.expires)",
+        )?
+        .execute(params![group.tag.as_bytes(), namespace, milliseconds(until), nonces])
+        .map(drop)
+}
+
+/// Reads the values of a group, and what is stored beside them.
+fn read_all(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<GroupValues> {
+    let kept = sqlite
+        .prepare_cached(
+            "SELECT expires, nonces FROM kept_groups
+             WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)",
+        )?
+        .query_row(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(match kept {
+        Some((expires, nonces)) => GroupValues { values: read(sqlite, group, now)?, expires_at: time(expires), nonces },
+        None => GroupValues::none(now),
+    })
 }
 
 /// Reads the values of a group.

@@ -2,8 +2,8 @@
 
 use crate::error::StoreError;
 use crate::store::key::RecordKey;
-use crate::store::maintenance::Restored;
 use crate::store::record::Size;
+use crate::store::restore::Restored;
 use crate::store::restore::{is_earlier, is_over, with_later_life};
 use crate::store::sqlite::columns::{milliseconds, tag};
 use crate::store::sqlite::failure::Failure;

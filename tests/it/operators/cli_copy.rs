@@ -78,6 +78,29 @@ fn a_second_copy_brings_what_has_changed() {
 }
 
 #[test]
+fn the_values_of_users_are_copied() {
+    for from in Place::all() {
+        for to in Place::all_and_a_cluster() {
+            manager(&from.url()).destroy_every_session().unwrap();
+            let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
+            let copy = || drop(one(&from.url(), &["copy", "--to", &to.url()]));
+            let cookie = login(&before, "ada");
+            let role = || after.load(&cookie).unwrap().group_value::<String>("role").unwrap();
+            before.group("ada").set_value("role", "editor").unwrap();
+            copy();
+            assert_eq!(role().as_deref(), Some("editor"));
+            before.group("ada").set_value("role", "reader").unwrap();
+            copy();
+            assert_eq!(role().as_deref(), Some("reader"), "the second copy brings what has changed");
+            after.group("ada").remove_value("role").unwrap();
+            before.group("ada").set_value("role", "editor").unwrap();
+            copy();
+            assert_eq!(role(), None, "what was changed at the target stays");
+        }
+    }
+}
+
+#[test]
 fn an_empty_source_ends_nothing() {
     let [from, to] = [Redis::start(), Redis::start()];
     let cookies = fill(&to.url(), 4);

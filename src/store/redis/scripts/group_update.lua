@@ -13,7 +13,6 @@ local members, values = KEYS[2], KEYS[3]
 local most_keys, most_bytes, lifetime = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_set, last_set = list_at(5, 2)
 local first_remove, last_remove = list_at(last_set + 1, 1)
-local OF_FIELD = 8 * NONCE_LENGTH
 
 local began = struct.pack('>I7', generation_or_new())
 local of_generation, n0, n1, n2, n3 = unpack(call_or_nil('HMGET', values, 'o', 'n0', 'n1', 'n2', 'n3') or {})
@@ -58,11 +57,8 @@ end
 
 -- THE FIRST WRITE adds, so a full memory refuses the change.
 nonces = nonce .. nonces
-redis.call('HSET', values, 'o', began, 'n0', nonces:sub(1, OF_FIELD), 'n1', nonces:sub(OF_FIELD + 1, 2 * OF_FIELD),
-  'n2', nonces:sub(2 * OF_FIELD + 1, 3 * OF_FIELD), 'n3', nonces:sub(3 * OF_FIELD + 1, 4 * OF_FIELD))
+write_nonces(values, began, nonces)
 in_chunks('HSET', values, ARGV, first_set, last_set)
 in_chunks('HDEL', values, ARGV, first_remove, last_remove)
-local last = read_integer(redis.call('ZREVRANGE', members, 0, 0, 'WITHSCORES')[2]) or 0
-local left = redis.call('PTTL', values)
-redis.call('PEXPIREAT', values, math.max(now + lifetime, last, now + left))
+expire_values(values, members, now + lifetime)
 return { nonce, 'ok' }

@@ -7,7 +7,7 @@ use crate::opened::Opened;
 use crate::parallel::in_parallel;
 use crate::progress::Progress;
 use multi_process_session::EndReason;
-use multi_process_session::store::{Located, Restored, StoredRecord};
+use multi_process_session::store::{GroupKey, GroupTag, Located, Restored, StoredRecord};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -61,6 +61,21 @@ impl Job {
             interrupt::check()?;
             let restored = target.store.restore(&at.key(&target.namespace), record, &target.call()?);
             self.counts.add(restored.map_err(|error| target.failed(&error))?);
+        }
+        let users: BTreeSet<GroupTag> = share.iter().filter_map(|(at, _)| at.tag).collect();
+        users.into_iter().try_for_each(|tag| self.copy_values(target, tag))
+    }
+
+    /// Copies the values of a user, which all sessions of the user see.
+    fn copy_values(&self, target: &Opened, tag: GroupTag) -> Result<(), Failure> {
+        interrupt::check()?;
+        let from = GroupKey::new(&self.source.namespace, tag);
+        let values = self.source.store.read_group(&from, &self.source.call()?);
+        let values = values.map_err(|error| self.source.failed(&error))?;
+        if !values.nonces.is_empty() {
+            let to = GroupKey::new(&target.namespace, tag);
+            let restored = target.store.restore_group(&to, &values, &target.call()?);
+            restored.map_err(|error| target.failed(&error))?;
         }
         Ok(())
     }

@@ -1,0 +1,39 @@
+-- Keeps the values of a group as another store has them, unless they were changed here since they came from there.
+-- KEYS: generation
+--       members, values
+-- ARGV: nonce
+--       nonces of the last calls that changed the values, joined, newest first
+--       when the values expire (ms)
+--       list of the values: field, JSON text
+-- Reply: 'ok', 'created', 'updated' or 'kept'
+local members, values = KEYS[2], KEYS[3]
+local nonces, expires_at = ARGV[2], tonumber(ARGV[3])
+local first_value, last_value = list_at(4, 2)
+local last = nonces:sub(1, NONCE_LENGTH)
+
+-- Says whether one of the given calls has this nonce.
+local function is_known(of_change)
+  for at = 1, #nonces, NONCE_LENGTH do
+    if nonces:sub(at, at + NONCE_LENGTH - 1) == of_change then
+      return true
+    end
+  end
+  return false
+end
+
+local began = struct.pack('>I7', generation_or_new())
+local of_generation, newest = unpack(call_or_nil('HMGET', values, 'o', 'n0') or {})
+newest = of_generation == began and newest and newest:sub(1, NONCE_LENGTH) or ''
+if last == '' or newest == last or newest ~= '' and not is_known(newest) then
+  return { nonce, 'ok', 'kept' }
+end
+-- THE FIRST WRITE adds, so a full memory refuses the call.
+write_nonces(values, began, nonces)
+local old = {}
+for _, field in ipairs(redis.call('HKEYS', values)) do
+  old[#old + 1] = field:sub(1, 1) == ':' and field or nil
+end
+in_chunks('HDEL', values, old, 1, #old)
+in_chunks('HSET', values, ARGV, first_value, last_value)
+expire_values(values, members, math.max(expires_at, now + 1))
+return { nonce, 'ok', newest == '' and 'created' or 'updated' }
