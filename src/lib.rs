@@ -152,6 +152,7 @@
 //! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and answers of `tiny_http` 0.12 |
 //! | `http` | no | the same for the requests, answers and header maps of `http` 1 |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
+//! | `cli` | no | the program `mps`, for operators: see [operating](guide::operating) |
 //! | `test-util` | no | `test_util`: a clock that a test moves, and cookies of ready sessions |
 //!
 //! Two things need no feature: [`MemoryStore`], for examples and for programs of one process, and the trait
