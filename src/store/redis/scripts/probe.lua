@@ -30,6 +30,7 @@ local steps = {
   { 'ZREVRANGE', members, 0, 0 },
   { 'ZSCORE', members, nonce },
   { 'ZREM', members, nonce },
+  { 'ZREMRANGEBYSCORE', joined, '-inf', 0 },
   { 'RENAME', key, other },
   { 'HGET', other, ':probe' },
 }
