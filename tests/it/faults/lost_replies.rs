@@ -56,6 +56,7 @@ fn what_is_sent_twice_is_applied_once() {
 fn a_save_that_failed_can_be_made_again() {
     let redis = Redis::start();
     let_it_know_the_scripts(&redis.url());
+    redis.run::<()>(&["FLUSHALL"]);
     let proxy = Proxy::start(redis.socket());
     let manager = with_timeout(&proxy.url(), LONG);
     for fault in [Fault::LoseReply, Fault::Silence] {
