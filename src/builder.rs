@@ -1,5 +1,7 @@
 //! The settings, their defaults and their checks.
 
+#[cfg(feature = "seal")]
+use crate::context::Sealing;
 use crate::context::{Context, EndHook, Limits, ThrottledLines};
 use crate::cookie::{CookieSettings, SameSite};
 use crate::defaults::{OPERATION_TIMEOUT, POOL_SIZE};
@@ -59,6 +61,8 @@ pub struct SessionManagerBuilder {
     max_sessions_per_group: Option<usize>,
     at_limit: AtLimit,
     on_end: Option<EndHook>,
+    #[cfg(feature = "seal")]
+    sealing: Sealing,
     cookie: CookieSettings,
 }
 
@@ -84,6 +88,8 @@ impl SessionManagerBuilder {
             max_sessions_per_group: None,
             at_limit: AtLimit::EndOldest,
             on_end: None,
+            #[cfg(feature = "seal")]
+            sealing: Sealing::default(),
             cookie: CookieSettings {
                 name: "sid".to_owned(),
                 path: "/".to_owned(),
@@ -494,6 +500,64 @@ impl SessionManagerBuilder {
         self
     }
 
+    /// Seals the values of the sessions: a copy of the store shows nothing of them (feature `seal`).
+    ///
+    /// Default: values are kept as plain JSON text.
+    ///
+    /// Each value is sealed by a key of its session, and the store keeps that key only in a form that the client's own
+    /// token opens. So whoever has all data of the store, and the server's [secret](crate::Secret) too, reads no value
+    /// without the cookies of the clients. What stays readable: the names of the keys, the length of each value, the
+    /// times, the name of the user ([`set_group_name`](crate::Session::set_group_name)), the [values of the
+    /// user](crate::Group::set_value), and what [`readable`](Self::readable) names.
+    ///
+    /// A sealed value takes 29 bytes more, and a session 66 bytes more for its key.
+    ///
+    /// The setting can be switched on and off at any time, and nobody is logged out. Switch it in all workers at once.
+    /// A value is sealed, or no longer sealed, when it is set the next time. A worker without the feature `seal` cannot
+    /// read sealed values: [`get`](crate::Session::get) answers [`Error::Sealed`](crate::Error::Sealed).
+    ///
+    /// # Security
+    /// This protects what lies in the store: backups, dumps, the disk, and a Redis that strangers can read. It does not
+    /// protect against somebody who can read the traffic or the memory of a worker, who has a client's cookie, or who
+    /// can write to the store: a plain value that was planted there is taken as it is. A sealed value that was moved to
+    /// another key or session is refused as a damaged record; an older value of the same key is not.
+    ///
+    /// # Examples
+    /// ```
+    /// use multi_process_session::{Secret, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Secret::generate()?)
+    ///     .store_url("memory:")
+    ///     .seal_values()
+    ///     .readable(["device", "visits"])
+    ///     .build()?;
+    /// let mut session = manager.load(None)?;
+    /// session.set("address", "12 St James's Square")?; // sealed
+    /// session.set("device", "phone")?; // for the list of the user's devices
+    /// session.increment("visits", 1)?; // the store adds
+    /// let set_cookie = session.save()?.expect("a new session has a cookie");
+    ///
+    /// let session = manager.load(set_cookie.pair())?;
+    /// assert_eq!(session.get::<String>("address")?.as_deref(), Some("12 St James's Square"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "seal")]
+    pub fn seal_values(mut self) -> Self {
+        self.sealing.is_on = true;
+        self
+    }
+
+    /// Names keys whose values [`seal_values`](Self::seal_values) leaves plain.
+    ///
+    /// Default: none. Two kinds of keys need it: those that [`increment`](crate::Session::increment) counts, because
+    /// the store adds, and those that [`Group::sessions_with`](crate::Group::sessions_with) lists. Otherwise both
+    /// answer [`Error::Sealed`](crate::Error::Sealed).
+    #[cfg(feature = "seal")]
+    pub fn readable<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.sealing.readable.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
     /// Sets how many sessions a group may have: on how many devices a user may be logged in.
     ///
     /// Default: no limit.
@@ -578,6 +642,8 @@ impl SessionManagerBuilder {
             operation_timeout: self.operation_timeout,
             lines: ThrottledLines::default(),
             on_end: self.on_end,
+            #[cfg(feature = "seal")]
+            sealing: self.sealing,
         }))
     }
 

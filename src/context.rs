@@ -15,6 +15,8 @@ use crate::store::stats::Counter;
 use crate::store::store_trait::Store;
 use crate::throttle::Throttle;
 use crate::token::{Identity, Signer};
+#[cfg(feature = "seal")]
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 /// The store, the signers and the settings of a manager. All its sessions and groups share them.
@@ -29,6 +31,24 @@ pub(crate) struct Context {
     pub(crate) operation_timeout: Duration,
     pub(crate) lines: ThrottledLines,
     pub(crate) on_end: Option<EndHook>,
+    #[cfg(feature = "seal")]
+    pub(crate) sealing: Sealing,
+}
+
+/// Which values are sealed.
+#[cfg(feature = "seal")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sealing {
+    pub(crate) is_on: bool,
+    pub(crate) readable: BTreeSet<String>,
+}
+
+#[cfg(feature = "seal")]
+impl Sealing {
+    /// Says whether the value of a key is sealed.
+    pub(crate) fn is_sealed(&self, key: &str) -> bool {
+        self.is_on && !self.readable.contains(key)
+    }
 }
 
 /// The application's function that is called for each session that this process ends.

@@ -80,6 +80,13 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// A value is [sealed](crate::SessionManagerBuilder::seal_values), and the store or a list was asked for it. Only a
+    /// request of the session itself can read it, in a program that has the feature `seal`.
+    #[non_exhaustive]
+    Sealed {
+        /// The key of the value.
+        key: String,
+    },
     /// The operating system gave no random bytes. The library does not use weaker random numbers instead.
     Randomness(Box<dyn std::error::Error + Send + Sync>),
     /// The operating system's generator gave a session id that another session has. Nothing was written. Do not trust
@@ -180,6 +187,11 @@ impl fmt::Display for Error {
             Error::ReservedKey { key } => {
                 write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
             }
+            Error::Sealed { key } => write!(
+                f,
+                "the value of {key:?} is sealed: only a request of its own session can read it, in a program with the \
+                 feature `seal`; keys of counters and of lists have to be named in `readable`"
+            ),
             Error::Randomness(source) => write!(f, "the operating system gave no random bytes: {source}"),
             Error::IdTaken => f.write_str(
                 "the operating system's generator gave a session id that another session has; look into its random \
@@ -615,6 +627,7 @@ mod tests {
             (409, Error::TooManySessions { limit: 1 }),
             (400, Error::ReservedKey { key: key() }),
             (500, Error::NotAnInteger { key: key() }),
+            (500, Error::Sealed { key: key() }),
             (500, Error::IdTaken),
         ] {
             assert_eq!(error.http_status(), status, "{error}");

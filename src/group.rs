@@ -11,6 +11,7 @@ use crate::store::group_update::{GROUP_SIZE_LIMIT, GroupUpdate};
 use crate::store::key::GroupKey;
 use crate::store::record::SessionInfo;
 use crate::store::store_trait::Store;
+use crate::store::stored_value::StoredValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cmp::Reverse;
@@ -146,7 +147,7 @@ impl Group {
     /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::Store`].
     pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let values = self.context.store.group_values(&self.key(), &self.call()?)?;
-        values.get(key).map_or(Ok(None), |json| from_json(key, json))
+        values.get(key).and_then(StoredValue::json).map_or(Ok(None), |json| from_json(key, json))
     }
 
     /// Sets a value of the group, which all its sessions see: the user's roles, a locale, "must change the password".

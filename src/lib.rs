@@ -151,6 +151,7 @@
 //! | `sqlite` | no | one SQLite file: `sqlite://…`; `SqliteStore`; builds SQLite, so it needs a C compiler |
 //! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and answers of `tiny_http` 0.12 |
 //! | `http` | no | the same for the requests, answers and header maps of `http` 1 |
+//! | `seal` | no | [`seal_values`](SessionManagerBuilder::seal_values): values that a copy of the store does not show |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
 //! | `cli` | no | the program `mps`, for operators: see [operating](guide::operating) |
 //! | `test-util` | no | `test_util`: a clock that a test moves, and cookies of ready sessions |
@@ -182,6 +183,8 @@ mod manager;
 mod process;
 mod random;
 mod response;
+#[cfg(feature = "seal")]
+mod seal;
 mod secret;
 mod session;
 mod session_handle;

@@ -8,9 +8,11 @@ mod flash;
 mod identity;
 mod life;
 pub(crate) mod new_id;
+mod own_keys;
 mod pending;
 mod previous;
 mod save;
+mod sealed;
 mod send;
 mod snapshot;
 pub(crate) mod transaction;
@@ -24,9 +26,12 @@ use crate::end_reason::EndReason;
 use crate::error::{Error, Oversize};
 use crate::id::PublicId;
 use crate::json::{from_json, to_json};
+#[cfg(feature = "seal")]
+use crate::seal::{ADDED_BYTES, DataKey};
 use crate::session::pending::{InFlight, Pending};
 use crate::session::snapshot::Snapshot;
 use crate::store::record::{Record, Size};
+use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, add};
 use crate::token::{Identity, Transport, Verified};
 use serde::Serialize;
@@ -34,6 +39,8 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "seal")]
+use std::sync::OnceLock;
 
 /// The values kept for one client, as one request sees them.
 ///
@@ -89,6 +96,9 @@ pub struct Session {
     ended_because: Option<EndReason>,
     /// The sessions that this request's login has ended, because of the limit of the group.
     ended_by_login: Vec<PublicId>,
+    /// The data key, once it was needed: `None` if the record has none for this request.
+    #[cfg(feature = "seal")]
+    data_key: OnceLock<Option<DataKey>>,
     /// Whether a drop with unsaved changes is logged. This is `false` if the application knows that they are not saved.
     warn_on_drop: bool,
 }
@@ -137,6 +147,8 @@ impl Session {
             cookie_due: false,
             ended_because: None,
             ended_by_login: Vec::new(),
+            #[cfg(feature = "seal")]
+            data_key: OnceLock::new(),
             warn_on_drop: true,
         }
     }
@@ -167,9 +179,9 @@ impl Session {
     /// After an error, the session is as it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         check_key(key)?;
-        let json = to_json(key, value)?;
-        self.check_value(key, &json)?;
-        self.change(key, Change::Set(json));
+        let value = to_json(key, value)?.into();
+        self.check_value(key, &value)?;
+        self.change(key, Change::Set(value));
         Ok(())
     }
 
@@ -205,11 +217,17 @@ impl Session {
     /// # Errors
     /// [`Error::NotAnInteger`] if this request set the key to a value that is not an integer, or if the sum is not a
     /// 64-bit integer. If the store holds such a value, [`save`](Session::save) gives this error. [`Error::TooLarge`]
-    /// if the key is too long. [`Error::ReservedKey`] if the key begins with a NUL character.
+    /// if the key is too long. [`Error::ReservedKey`] if the key begins with a NUL character. [`Error::Sealed`] if the
+    /// value of the key is sealed: the store cannot add to it.
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
         check_key(key)?;
+        #[cfg(feature = "seal")]
+        if self.context.sealing.is_sealed(key) {
+            return Err(Error::Sealed { key: key.to_owned() });
+        }
         let change = if self.overrides(key) {
-            Change::Set(add(key, self.json(key)?.as_deref(), by)?.to_string())
+            let before = self.json(key)?.map(|json| json.into_owned().into());
+            Change::Set(add(key, before.as_ref(), by)?.to_string().into())
         } else {
             let add = |sum: i64| sum.checked_add(by).ok_or_else(|| Error::NotAnInteger { key: key.to_owned() });
             // The store may refuse the changes in flight. Then they are sent as one increment with this one.
@@ -267,8 +285,10 @@ impl Session {
         self.edit().changes.keys.insert(key.to_owned(), change);
     }
 
-    fn check_value(&self, key: &str, json: &str) -> Result<(), Error> {
-        let (bytes, limit) = (Size::of_value(key, json).bytes, self.context.limits.size_limit.bytes);
+    fn check_value(&self, key: &str, value: &StoredValue) -> Result<(), Error> {
+        let (bytes, limit) = (Size::of_value(key, value).bytes, self.context.limits.size_limit.bytes);
+        #[cfg(feature = "seal")]
+        let bytes = bytes + if self.context.sealing.is_sealed(key) { ADDED_BYTES } else { 0 };
         if bytes > limit {
             return Err(Error::TooLarge { key: key.to_owned(), what: Oversize::Session, size: bytes, limit });
         }

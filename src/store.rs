@@ -7,7 +7,8 @@
 //! | what a store does | [`Store`] |
 //! | the shortest way to a store | [`Entries`], [`Entry`], [`MaintainedEntries`] |
 //! | where a record is | [`RecordKey`], [`GroupKey`], [`GroupTag`], [`PublicId`](crate::PublicId) |
-//! | what a record holds | [`NewRecord`], [`Created`], [`Loaded`], [`Record`], [`RecordInfo`], [`Values`], [`Size`] |
+//! | records | [`NewRecord`], [`Created`], [`Loaded`], [`Record`], [`RecordInfo`] |
+//! | what a record holds | [`Values`], [`StoredValue`], [`Size`] |
 //! | how a record changes | [`Update`], [`ChangeSet`], [`Change`], [`Join`], [`GroupLimit`], [`Updated`], [`Refusal`] |
 //! | groups | [`GroupUpdate`], [`GroupValues`], [`Cleared`] |
 //! | how long a session lives | [`Lifetime`], [`LONGEST_GRACE`], [`TRAIL`] |
@@ -56,6 +57,7 @@ pub(crate) mod state;
 pub(crate) mod stats;
 pub(crate) mod store_trait;
 pub(crate) mod stored_record;
+pub(crate) mod stored_value;
 pub(crate) mod trace;
 pub(crate) mod update;
 
@@ -79,4 +81,5 @@ pub use crate::store::restore::Restored;
 pub use crate::store::state::RecordState;
 pub use crate::store::store_trait::Store;
 pub use crate::store::stored_record::StoredRecord;
+pub use crate::store::stored_value::StoredValue;
 pub use crate::store::update::{Change, ChangeSet, Update, Updated};

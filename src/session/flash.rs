@@ -39,8 +39,9 @@ impl Session {
         // The mark makes this value different from any later value of the same key.
         let mark = random::nonce()?;
         let json = format!("[\"{}\",{}]", str::from_utf8(&mark).unwrap_or_default(), to_json(key, value)?);
-        self.check_value(key, &json)?;
-        self.change(&flash_key(key), Change::Set(json));
+        let value = json.into();
+        self.check_value(key, &value)?;
+        self.change(&flash_key(key), Change::Set(value));
         Ok(())
     }
 
@@ -61,8 +62,9 @@ impl Session {
         let answer = self.send(deadline);
         self.count_refusal(answer)?;
         let own_key = flash_key(key);
-        let json = self.record.values.get(&own_key).filter(|_| !self.pending.changes.clear).cloned();
-        let (Some(info), Some(json)) = (&self.record.info, json) else { return Ok(None) };
+        let held = self.record.values.get(&own_key).filter(|_| !self.pending.changes.clear).cloned();
+        let (Some(info), Some(held)) = (&self.record.info, held) else { return Ok(None) };
+        let json = self.text(&own_key, &held)?;
         let value = json.split_once(',').and_then(|(_, value)| value.strip_suffix(']'));
         let value = from_json(key, value.unwrap_or(&json))?;
         if self.is_in_transaction() {
@@ -72,7 +74,7 @@ impl Session {
             return Ok(value);
         }
         let removal = ChangeSet { keys: [(own_key.clone(), Change::Remove)].into(), ..ChangeSet::default() };
-        let taking = Update { holds: Some((&own_key, &json)), ..self.update_of(info, &removal) };
+        let taking = Update { holds: Some((&own_key, &held)), ..self.update_of(info, &removal) };
         let taken = self.context.store.update(&self.key(), &taking, &Call::until(deadline)?);
         match taken {
             Ok(updated) => {

@@ -9,6 +9,7 @@ use crate::session::new_id;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::store::forward::LONGEST_GRACE;
 use crate::store::key::RecordKey;
+use crate::store::stored_value::StoredValue;
 use crate::store::update::Change;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, SystemTime};
@@ -134,7 +135,8 @@ impl Session {
         if self.layers().any(|layer| *layer.group() != GroupChange::Stay) {
             return Ok(None);
         }
-        self.record.group_values.get(key).map_or(Ok(None), |json| from_json(key, json))
+        let json = self.record.group_values.get(key).and_then(StoredValue::json);
+        json.map_or(Ok(None), |json| from_json(key, json))
     }
 
     /// Keeps forms valid that were made with the present id, for `grace` after the id has changed in this request.

@@ -4,6 +4,7 @@ use crate::group_limit::GroupLimit;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::store::call::Nonce;
 use crate::store::record::Join;
+use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet};
 use crate::token::Identity;
 use std::mem;
@@ -96,9 +97,9 @@ impl Pending {
 
     /// Gives the value to which these changes set a key. `Some(None)` if they remove the key. `None` if they leave it
     /// as it is, or add to it.
-    pub(super) fn overriding(&self, key: &str) -> Option<Option<&str>> {
+    pub(super) fn overriding(&self, key: &str) -> Option<Option<&StoredValue>> {
         match self.changes.keys.get(key) {
-            Some(Change::Set(json)) => Some(Some(json)),
+            Some(Change::Set(value)) => Some(Some(value)),
             Some(Change::Remove) => Some(None),
             Some(Change::Increment(_)) => None,
             None => self.changes.clear.then_some(None),

@@ -9,11 +9,10 @@ use crate::id::PublicId;
 use crate::session::Session;
 use crate::session::new_id::GroupChange;
 use crate::session::pending::Pending;
-use crate::store::record::Size;
-use crate::store::update::{Change, ChangeSet};
+use crate::store::update::Change;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const PREFIX: &str = "\0before:";
+pub(super) const PREFIX: &str = "\0before:";
 /// The most previous ids that are kept. Beyond it, those whose grace ends first are dropped.
 const MOST: usize = 16;
 
@@ -22,9 +21,9 @@ impl Session {
     pub(super) fn previous_ids(&self) -> impl Iterator<Item = (PublicId, SystemTime)> {
         let now = self.record.now();
         let kept = self.record.values.range(PREFIX.to_owned()..);
-        let kept = kept.map_while(|(key, json)| Some((key.strip_prefix(PREFIX)?, json)));
-        let read = kept.filter_map(|(id, json)| {
-            let until = Duration::from_millis(json.parse().ok()?);
+        let kept = kept.map_while(|(key, value)| Some((key.strip_prefix(PREFIX)?, value)));
+        let read = kept.filter_map(|(id, value)| {
+            let until = Duration::from_millis(value.json()?.parse().ok()?);
             Some((id.parse().ok()?, UNIX_EPOCH.checked_add(until)?))
         });
         read.filter(move |(_, until)| now.is_some_and(|now| *until > now))
@@ -56,36 +55,7 @@ impl Session {
         changes.keys.extend(known.map(|key| (key.clone(), Change::Remove)));
         changes.keys.extend(previous.into_iter().map(|(id, until)| {
             let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-            (format!("{PREFIX}{id}"), Change::Set(until.to_string()))
+            (format!("{PREFIX}{id}"), Change::Set(until.to_string().into()))
         }));
     }
-
-    /// Gives an upper bound for the size of the previous ids after these changes. The application's limit does not
-    /// include this size.
-    pub(super) fn size_of_previous_ids(&self, changes: &ChangeSet) -> Size {
-        let kept = self.record.values.iter().map(|(key, json)| (key, json.as_str()));
-        let added = changes.keys.iter().filter_map(|(key, change)| match change {
-            Change::Set(json) => Some((key, json.as_str())),
-            _ => None,
-        });
-        total(kept.chain(added).filter(|(key, _)| key.starts_with(PREFIX)))
-    }
-
-    /// Gives the size of all other values of the record, as the store last showed it.
-    pub(super) fn size_of_other_values(&self) -> Size {
-        let kept = self.record.values.iter().map(|(key, json)| (key, json.as_str()));
-        total(kept.filter(|(key, _)| !key.starts_with(PREFIX)))
-    }
-}
-
-fn total<'a>(values: impl Iterator<Item = (&'a String, &'a str)>) -> Size {
-    values.fold(Size::default(), |sum, (key, json)| Size {
-        keys: sum.keys + 1,
-        bytes: sum.bytes + Size::of_value(key, json).bytes,
-    })
-}
-
-/// Removes the previous ids from changes that were not applied.
-pub(super) fn forget(changes: &mut ChangeSet) {
-    changes.keys.retain(|key, _| !key.starts_with(PREFIX));
 }

@@ -48,9 +48,17 @@ impl Session {
         self.check_number_of_changes()?;
         self.draw_new_id()?;
         if is_new || !self.pending.is_empty() {
+            #[cfg(feature = "seal")]
+            self.begin_to_seal(deadline)?;
+            #[cfg(feature = "seal")]
+            self.seal_pending()?;
+            #[cfg(feature = "seal")]
+            let data_keys = self.kept_data_keys(&self.pending)?;
             let nonce = random::nonce()?;
             let mut pending = mem::take(&mut self.pending);
             self.keep_previous_ids(&mut pending);
+            #[cfg(feature = "seal")]
+            pending.changes.keys.extend(data_keys.keys);
             self.in_flight = Some(InFlight { nonce, pending });
             self.send(deadline)?;
         }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::random;
 use crate::session::new_id::{GroupChange, NewId};
 use crate::session::pending::{InFlight, Pending};
-use crate::session::{Session, Transaction, previous};
+use crate::session::{Session, Transaction, own_keys};
 use crate::store::call::Call;
 use crate::store::record::{Created, NewRecord, RecordInfo, Size};
 use crate::store::refusal::Refusal;
@@ -37,7 +37,8 @@ impl Session {
             }
             // Another request may have changed the id first. Its new id serves as well.
             Err(Refusal::Gone) if pending.grace().is_some() => self.send_without_new_id(pending, deadline),
-            Err(refusal) => {
+            Err(mut refusal) => {
+                own_keys::leave_out(&mut refusal, self.size_of_own_values(&pending.changes));
                 match refusal {
                     Refusal::Conflict if self.transaction == Transaction::Running => {
                         self.transaction = Transaction::Conflicted;
@@ -57,7 +58,7 @@ impl Session {
         let join = pending.join(limits.group_limit);
         let record = NewRecord {
             values: changes.apply(&self.record.values)?,
-            size_limit: limits.size_limit,
+            size_limit: limits.size_limit + self.size_of_own_values(changes),
             lifetime: limits.lifetime,
             idle_timeout: changes.idle_timeout.flatten(),
             persistent: changes.persistent.flatten(),
@@ -85,15 +86,15 @@ impl Session {
     /// Gives the update that makes these changes under the present id.
     pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = &self.context.limits;
-        let (limit, own) = (limits.size_limit, self.size_of_previous_ids(changes));
+        let (limit, own) = (limits.size_limit, self.size_of_own_values(changes));
         // The session may be larger than the limit, if the limit was larger before. Then it may keep its size.
-        let now = self.size_of_other_values();
-        let (keys, bytes) = (limit.keys.max(now.keys), limit.bytes.max(now.bytes));
+        let now = self.size_of_application_values();
+        let limit = Size { keys: limit.keys.max(now.keys), bytes: limit.bytes.max(now.bytes) };
         Update {
             changes,
             expected: self.is_in_transaction().then_some(info.version),
             holds: None,
-            size_limit: Size { keys: keys + own.keys, bytes: bytes + own.bytes },
+            size_limit: limit + own,
             lifetime: limits.lifetime,
             new_key: None,
             grace: None,
@@ -130,7 +131,7 @@ impl Session {
 
     /// Makes refused changes pending again.
     fn take_back(&mut self, mut refused: Pending) {
-        previous::forget(&mut refused.changes);
+        own_keys::forget(&mut refused.changes);
         self.pending = refused.followed_by(mem::take(&mut self.pending));
     }
 
@@ -144,7 +145,7 @@ impl Session {
             }
         };
         let new_id = refused.new_id.take();
-        previous::forget(&mut refused.changes);
+        own_keys::forget(&mut refused.changes);
         self.in_flight = Some(InFlight { nonce, pending: refused });
         let answer = self.send(deadline);
         if !matches!(answer, Ok(()) | Err(Error::Store(_))) {

@@ -72,11 +72,11 @@ impl Snapshot {
         }
         for (key, change) in changes.keys {
             match change {
-                Change::Set(json) => drop(self.values.insert(key, json)),
+                Change::Set(value) => drop(self.values.insert(key, value)),
                 Change::Remove => drop(self.values.remove(&key)),
                 Change::Increment(_) => {}
             }
         }
-        self.values.extend(totals.into_iter().map(|(key, total)| (key, total.to_string())));
+        self.values.extend(totals.into_iter().map(|(key, total)| (key, total.to_string().into())));
     }
 }

@@ -89,13 +89,14 @@ impl Session {
         let mut changed = Vec::new();
         for (key, json) in &fields {
             check_key(key)?;
-            self.check_value(key, json.get())?;
+            let value = json.get().into();
+            self.check_value(key, &value)?;
             if !self.json(key)?.is_some_and(|before| is_same(&before, json.get())) {
-                changed.push((key, json));
+                changed.push((key, value));
             }
         }
-        for (key, json) in changed {
-            self.change(key, Change::Set(json.get().to_owned()));
+        for (key, value) in changed {
+            self.change(key, Change::Set(value));
         }
         Ok(())
     }

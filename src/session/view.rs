@@ -9,13 +9,13 @@ use std::borrow::Cow;
 impl Session {
     /// Gives the JSON text of a key.
     pub(super) fn json(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
-        if let Some(json) = self.layers().find_map(|layer| layer.overriding(key)) {
-            return Ok(json.map(Cow::from));
+        if let Some(value) = self.layers().find_map(|layer| layer.overriding(key)) {
+            return value.map(|value| self.text(key, value)).transpose();
         }
-        let json = self.record.values.get(key).map(String::as_str);
+        let value = self.record.values.get(key);
         match self.increment_of(key) {
-            Some(by) => Ok(Some(add(key, json, by)?.to_string().into())),
-            None => Ok(json.map(Cow::from)),
+            Some(by) => Ok(Some(add(key, value, by)?.to_string().into())),
+            None => value.map(|value| self.text(key, value)).transpose(),
         }
     }
 

@@ -155,6 +155,7 @@ checks! { $
             increments_are_exact
             an_update_changes_the_version_and_can_expect_one
             an_update_can_require_a_value
+            a_sealed_value_is_kept_as_it_is
         }
         limits {
             the_size_limit_holds_for_the_result

@@ -8,6 +8,7 @@ use crate::store::group_values::GroupValues;
 use crate::store::record::Values;
 use crate::store::state::RecordState;
 use crate::store::stored_record::StoredRecord;
+use crate::store::stored_value::StoredValue;
 use crate::store::trace::Trace;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -65,7 +66,7 @@ impl Entry {
                 "ends_at": nanoseconds(trace.ends_at),
             } }),
             Kind::GroupValues(group) => json!({ "group_values": {
-                "values": group.values,
+                "values": values_to_json(&group.values),
                 "expires_at": nanoseconds(group.expires_at),
                 "nonces": URL_SAFE_NO_PAD.encode(&group.nonces),
             } }),
@@ -90,7 +91,7 @@ fn record_to_json(record: &StoredRecord) -> Value {
     json!({
         "group_name": group_name,
         "join_order": join_order,
-        "values": values,
+        "values": values_to_json(values),
         "version": state.version,
         "created_at": nanoseconds(state.created_at),
         "joined_at": state.joined_at.map(nanoseconds),
@@ -162,7 +163,23 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn values(value: &Value) -> Option<Values> {
-    value.as_object()?.iter().map(|(key, json)| Some((key.clone(), text(json)?))).collect()
+    value.as_object()?.iter().map(|(key, value)| Some((key.clone(), stored_value(value)?))).collect()
+}
+
+/// Reads a value: JSON text as it is, and the bytes of a sealed value in an object.
+fn stored_value(value: &Value) -> Option<StoredValue> {
+    match value {
+        Value::String(json) => Some(StoredValue::Json(json.clone())),
+        object => Some(StoredValue::Sealed(bytes(&object["sealed"])?)),
+    }
+}
+
+fn values_to_json(values: &Values) -> Value {
+    let to_json = |value: &StoredValue| match value {
+        StoredValue::Json(json) => json!(json),
+        StoredValue::Sealed(bytes) => json!({ "sealed": URL_SAFE_NO_PAD.encode(bytes) }),
+    };
+    values.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()
 }
 
 fn time(value: &Value) -> Option<SystemTime> {
@@ -196,7 +213,11 @@ mod tests {
         StoredRecord {
             group_name: Some("ada".to_owned()),
             join_order: 2,
-            values: [("user".to_owned(), r#""ada""#.to_owned())].into(),
+            values: [
+                ("address".to_owned(), StoredValue::Sealed(vec![1, 0, 255])),
+                ("user".to_owned(), r#""ada""#.into()),
+            ]
+            .into(),
             state: RecordState {
                 version: 3,
                 created_at: at(1_700_000_000_123_456_789),
@@ -228,7 +249,7 @@ mod tests {
                     r#"{"record":{"began_at":5,"created_at":1700000000123456789,"ends_at":7,"expires_at":9,"#,
                     r#""group_name":"ada","has_own_idle_timeout":true,"idle_timeout":8,"join_order":2,"joined_at":4,"#,
                     r#""nonces":"YWJjZGVmZ2gxMjM0NTY3OA","persistent":false,"refreshed_at":6,"#,
-                    r#""values":{"user":"\"ada\""},"version":3}}"#
+                    r#""values":{"address":{"sealed":"AQD_"},"user":"\"ada\""},"version":3}}"#
                 ),
             ),
             (
@@ -237,7 +258,7 @@ mod tests {
                     r#"{"record":{"began_at":5,"created_at":1700000000123456789,"ends_at":null,"expires_at":9,"#,
                     r#""group_name":null,"has_own_idle_timeout":true,"idle_timeout":8,"join_order":2,"#,
                     r#""joined_at":null,"nonces":"YWJjZGVmZ2gxMjM0NTY3OA","persistent":null,"refreshed_at":null,"#,
-                    r#""values":{"user":"\"ada\""},"version":3}}"#
+                    r#""values":{"address":{"sealed":"AQD_"},"user":"\"ada\""},"version":3}}"#
                 ),
             ),
             (
@@ -253,7 +274,7 @@ mod tests {
             ),
             (
                 Kind::GroupValues(GroupValues {
-                    values: [("roles".to_owned(), "[]".to_owned())].into(),
+                    values: [("roles".to_owned(), "[]".into())].into(),
                     expires_at: at(1),
                     nonces: b"abcdefgh".to_vec(),
                 }),

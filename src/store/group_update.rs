@@ -30,7 +30,7 @@ impl GroupUpdate<'_> {
         let mut values = before.clone();
         for (key, json) in self.changes {
             match json {
-                Some(json) => drop(values.insert(key.clone(), json.clone())),
+                Some(json) => drop(values.insert(key.clone(), json.as_str().into())),
                 None => drop(values.remove(key)),
             }
         }

@@ -8,20 +8,22 @@ use crate::json::from_json;
 use crate::lifetime::Lifetime;
 use crate::store::call::Nonce;
 use crate::store::refusal::Refusal;
+use crate::store::stored_value::StoredValue;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Add;
 use std::time::{Duration, SystemTime};
 
-/// The values of a session: the JSON text of each key.
-pub type Values = BTreeMap<String, String>;
+/// The values of a session, by key.
+pub type Values = BTreeMap<String, StoredValue>;
 
 /// The size of some values together, or a limit for that size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Size {
     /// The number of keys.
     pub keys: usize,
-    /// The length of all keys and their JSON texts together, in bytes.
+    /// The length of all keys and values together, in bytes.
     pub bytes: usize,
 }
 
@@ -29,13 +31,13 @@ impl Size {
     /// Gives the size of these values.
     #[must_use]
     pub fn of(values: &Values) -> Size {
-        Size { keys: values.len(), bytes: values.iter().map(|(key, json)| Size::of_value(key, json).bytes).sum() }
+        Size { keys: values.len(), bytes: values.iter().map(|(key, value)| Size::of_value(key, value).bytes).sum() }
     }
 
     /// Gives the size of one value with its key.
     #[must_use]
-    pub fn of_value(key: &str, json: &str) -> Size {
-        Size { keys: 1, bytes: key.len() + json.len() }
+    pub fn of_value(key: &str, value: &StoredValue) -> Size {
+        Size { keys: 1, bytes: key.len() + value.as_bytes().len() }
     }
 
     /// Checks whether this size is within `limit`, or at least not larger than `before`. Otherwise the error names
@@ -48,6 +50,14 @@ impl Size {
             return Err(Refusal::TooManyKeys { key: key.to_owned(), keys: self.keys, limit: limit.keys });
         }
         Ok(())
+    }
+}
+
+impl Add for Size {
+    type Output = Size;
+
+    fn add(self, more: Size) -> Size {
+        Size { keys: self.keys + more.keys, bytes: self.bytes + more.bytes }
     }
 }
 
@@ -88,7 +98,7 @@ impl NewRecord<'_> {
     /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
     pub fn check_size(&self) -> Result<Size, Refusal> {
         let size_now = Size::of(&self.values);
-        let largest = self.values.iter().max_by_key(|(key, json)| Size::of_value(key, json).bytes);
+        let largest = self.values.iter().max_by_key(|(key, value)| Size::of_value(key, value).bytes);
         size_now.check(Size::default(), self.size_limit, largest.map_or("", |(key, _)| key))?;
         Ok(size_now)
     }
@@ -233,9 +243,14 @@ impl SessionInfo {
     /// [`Session::get`](crate::Session::get), it is `None` if the session has no value of that key.
     ///
     /// # Errors
-    /// [`Error::Decode`] if the value cannot be read as a `T`.
+    /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::Sealed`] if only a request of the session
+    /// itself can read it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.values.get(key).map_or(Ok(None), |json| from_json(key, json))
+        match self.values.get(key) {
+            None => Ok(None),
+            Some(StoredValue::Json(json)) => from_json(key, json),
+            Some(StoredValue::Sealed(_)) => Err(Error::Sealed { key: key.to_owned() }),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl StoredRecord {
         let mut state = self.state.clone().alive(&update.lifetime, now).ok_or(Refusal::Gone)?;
         if !state.knows(call.nonce) {
             state = state.after(key, update, call, now)?;
-            if update.holds.is_some_and(|(key, json)| self.values.get(key).is_none_or(|held| held != json)) {
+            if update.holds.is_some_and(|(key, value)| self.values.get(key) != Some(value)) {
                 return Err(Refusal::Conflict);
             }
             let values = update.changes.apply(&self.values)?;
@@ -90,7 +90,7 @@ impl StoredRecord {
             }
         }
         self.state = state;
-        let total = |key: &str| self.values.get(key)?.parse().ok();
+        let total = |key: &str| self.values.get(key)?.json()?.parse().ok();
         let totals = update.changes.increments().filter_map(|(key, _)| Some((key.to_owned(), total(key)?)));
         let info = self.state.info(now);
         Ok(Updated { info, totals: totals.collect(), forwarded_to: None, ended: Vec::new() })
@@ -99,7 +99,7 @@ impl StoredRecord {
     /// Gives the entry of the session in the list of its group, with the values of these keys.
     pub(crate) fn session_info(&self, id: PublicId, keys: &[&str], now: SystemTime) -> SessionInfo {
         let asked = self.values.iter().filter(|(key, _)| keys.contains(&key.as_str()));
-        let values = asked.map(|(key, json)| (key.clone(), json.clone())).collect();
+        let values = asked.map(|(key, value)| (key.clone(), value.clone())).collect();
         SessionInfo::new(id, self.state.info(now), values)
     }
 }

@@ -5,6 +5,7 @@ use crate::lifetime::Lifetime;
 use crate::store::key::RecordKey;
 use crate::store::record::{Join, RecordInfo, Size, Values};
 use crate::store::refusal::Refusal;
+use crate::store::stored_value::StoredValue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use std::time::Duration;
 /// The change of one key.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The key gets this JSON text.
-    Set(String),
+    /// The key gets this value.
+    Set(StoredValue),
     /// The key is removed.
     Remove,
     /// This number is added to the value. A missing value counts as 0.
@@ -45,7 +46,7 @@ impl ChangeSet {
     #[must_use]
     pub fn largest_key(&self) -> &str {
         let bytes = |key: &str, change: &Change| match change {
-            Change::Set(json) => Size::of_value(key, json).bytes,
+            Change::Set(value) => Size::of_value(key, value).bytes,
             Change::Remove | Change::Increment(_) => 0,
         };
         // The library's own keys say nothing to the application.
@@ -69,15 +70,15 @@ impl ChangeSet {
         let mut result = if self.clear { Values::new() } else { values.clone() };
         for (key, change) in &self.keys {
             match change {
-                Change::Set(json) => {
-                    result.insert(key.clone(), json.clone());
+                Change::Set(value) => {
+                    result.insert(key.clone(), value.clone());
                 }
                 Change::Remove => {
                     result.remove(key);
                 }
                 Change::Increment(by) => {
-                    let total = add(key, result.get(key).map(String::as_str), *by)?;
-                    result.insert(key.clone(), total.to_string());
+                    let total = add(key, result.get(key), *by)?;
+                    result.insert(key.clone(), total.to_string().into());
                 }
             }
         }
@@ -125,8 +126,10 @@ impl fmt::Debug for Change {
 }
 
 /// Adds to a value, which has to be an integer of 64 bits or missing.
-pub(crate) fn add(key: &str, value: Option<&str>, by: i64) -> Result<i64, Refusal> {
-    integer(value.unwrap_or("0"))
+pub(crate) fn add(key: &str, value: Option<&StoredValue>, by: i64) -> Result<i64, Refusal> {
+    let value = value.map_or(Some("0"), StoredValue::json);
+    value
+        .and_then(integer)
         .and_then(|value| value.checked_add(by))
         .ok_or_else(|| Refusal::NotAnInteger { key: key.to_owned() })
 }
@@ -145,8 +148,8 @@ pub struct Update<'a> {
     pub changes: &'a ChangeSet,
     /// The version that the record has to have, if that matters.
     pub expected: Option<u64>,
-    /// A key, and the JSON text that the key has to hold, if that matters.
-    pub holds: Option<(&'a str, &'a str)>,
+    /// A key, and the value that the key has to hold, if that matters.
+    pub holds: Option<(&'a str, &'a StoredValue)>,
     /// The largest size of the values together. A change that makes a record smaller is always allowed.
     pub size_limit: Size,
     /// The settings that decide how long the session lives.
@@ -232,11 +235,14 @@ mod tests {
     #[test]
     fn only_integers_of_64_bits_can_be_added_to() {
         assert_eq!(add("n", None, 3).unwrap(), 3);
-        assert_eq!(add("n", Some("-4"), 3).unwrap(), -1);
-        assert_eq!(add("n", Some("9223372036854775806"), 1).unwrap(), i64::MAX);
+        assert_eq!(add("n", Some(&"-4".into()), 3).unwrap(), -1);
+        assert_eq!(add("n", Some(&"9223372036854775806".into()), 1).unwrap(), i64::MAX);
         for value in ["9223372036854775807", "9223372036854775808", "1.0", "1e3", "\"1\"", "null", "01", "+1", "-0", ""]
         {
-            assert!(matches!(add("n", Some(value), 1), Err(Refusal::NotAnInteger { key }) if key == "n"), "{value}");
+            assert!(
+                matches!(add("n", Some(&value.into()), 1), Err(Refusal::NotAnInteger { key }) if key == "n"),
+                "{value}"
+            );
         }
     }
 }

@@ -45,6 +45,13 @@ mod groups {
     mod values;
 }
 
+/// Values that only the client's token opens.
+mod sealing {
+    mod processes;
+    mod stored;
+    mod values;
+}
+
 /// The Redis store: single servers, Sentinels, clusters.
 mod redis {
     mod cluster {

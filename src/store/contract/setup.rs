@@ -8,9 +8,10 @@ use crate::lifetime::{Lifetime, Refresh};
 use crate::store::call::Call;
 use crate::store::group_update::GroupUpdate;
 use crate::store::key::{GroupKey, RecordKey};
-use crate::store::record::{Join, Loaded, NewRecord, Record, RecordInfo, SessionInfo, Size};
+use crate::store::record::{Join, Loaded, NewRecord, Record, RecordInfo, SessionInfo, Size, Values};
 use crate::store::refusal::Refusal;
 use crate::store::store_trait::Store;
+use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, Update, Updated};
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
@@ -60,7 +61,7 @@ pub(super) fn refused_at(sessions: usize) -> Join<'static> {
 
 pub(super) fn record(values: &[(&str, &str)]) -> NewRecord<'static> {
     NewRecord {
-        values: values.iter().map(|(key, json)| (key.to_string(), json.to_string())).collect(),
+        values: values.iter().map(|(key, json)| (key.to_string(), StoredValue::from(*json))).collect(),
         size_limit: SIZE_LIMIT,
         lifetime: LIFETIME,
         idle_timeout: None,
@@ -76,7 +77,7 @@ pub(super) fn record_for(key: &RecordKey<'_>) -> NewRecord<'static> {
 }
 
 pub(super) fn set(json: &str) -> Change {
-    Change::Set(json.to_owned())
+    Change::Set(json.into())
 }
 
 pub(super) fn changes<const N: usize>(keys: [(&str, Change); N]) -> ChangeSet {
@@ -174,12 +175,19 @@ pub(super) fn is_alive(store: &dyn Store, key: &RecordKey<'_>) -> bool {
 
 #[track_caller]
 pub(super) fn values(store: &dyn Store, key: &RecordKey<'_>) -> Vec<(String, String)> {
-    load(store, key).expect("the session is alive").values.into_iter().collect()
+    texts(load(store, key).expect("the session is alive").values)
+}
+
+/// The JSON texts of these values.
+#[track_caller]
+pub(super) fn texts(values: Values) -> Vec<(String, String)> {
+    let text = |value: StoredValue| value.json().expect("the value was stored as JSON text").to_owned();
+    values.into_iter().map(|(key, value)| (key, text(value))).collect()
 }
 
 /// These pairs as [`values`] gives them.
 pub(super) fn pairs(values: &[(&str, &str)]) -> Vec<(String, String)> {
-    record(values).values.into_iter().collect()
+    texts(record(values).values)
 }
 
 pub(super) fn try_update(store: &dyn Store, key: &RecordKey<'_>, update: &Update<'_>) -> Result<Updated, Refusal> {

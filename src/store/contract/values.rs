@@ -2,11 +2,13 @@
 
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
-    HOUR, assert_conflict, change, changes, create, created, fresh_key, load, load_info, pairs, record, set,
-    try_change, try_update, update, update_of, values,
+    HOUR, assert_conflict, call, change, changes, create, created, fresh_group, fresh_in, fresh_key, load, load_info,
+    move_to, pairs, record, record_for, set, try_change, try_update, update, update_of, values,
 };
+use crate::store::key::RecordKey;
 use crate::store::record::{Record, RecordInfo};
 use crate::store::refusal::Refusal;
+use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, Update};
 
 /// Promise 4: an update changes the keys that it names, and no others.
@@ -108,14 +110,43 @@ pub fn an_update_changes_the_version_and_can_expect_one(subject: &dyn Subject) {
     change(store, &key, &changes);
 }
 
+/// Promise 4: a value that is sealed comes back byte by byte, whatever is done with its session.
+pub fn a_sealed_value_is_kept_as_it_is(subject: &dyn Subject) {
+    let store = subject.store();
+    let group = fresh_group();
+    // All bytes, and one that ends early in text.
+    let sealed = [&[1][..], &Vec::from_iter(0..=255)].concat();
+    let [first, second] = [sealed, vec![1, 0, 255]].map(StoredValue::Sealed);
+    let key = fresh_in(&group);
+    let mut new = record_for(&key);
+    new.values.insert("a".to_owned(), first.clone());
+    create(store, &key, &new);
+    let info = load_info(store, &key);
+    let of = |key: &RecordKey<'_>| load(store, key).expect("the session is alive").values;
+    assert_eq!(of(&key).get("a"), Some(&first), "promise 4: a value comes back as it is");
+    let to_second = changes([("b", Change::Set(second.clone()))]);
+    let known = of(&key);
+    let update_of = |changes| Update { known: Some((&info, &known)), ..update_of(changes) };
+    update(store, &key, &Update { holds: Some(("a", &first)), ..update_of(&to_second) });
+    assert_eq!((of(&key).get("a"), of(&key).get("b")), (Some(&first), Some(&second)), "promise 4: it comes back");
+    let refused = try_change(store, &key, &changes([("a", Change::Increment(1))]));
+    assert!(matches!(refused, Err(Refusal::NotAnInteger { .. })), "promise 4: it is no number");
+    let new_key = fresh_in(&group);
+    move_to(store, &key, new_key, None);
+    assert_eq!(of(&new_key).get("b"), Some(&second), "promise 4: it comes along");
+    let listed = store.group_sessions(&group, &["a"], &call()).expect("group_sessions works");
+    assert_eq!(listed[0].values.get("a"), Some(&first), "promise 8: a list has it");
+}
+
 /// Promise 6: an update can require that a key holds a value.
 pub fn an_update_can_require_a_value(subject: &dyn Subject) {
     let store = subject.store();
     let key = created(store, &[("a", "2")]);
     let changes = changes([("a", set("2"))]);
+    let [two, three, empty] = ["2", "3", ""].map(StoredValue::from);
     let requiring = |key, json| Update { holds: Some((key, json)), ..update_of(&changes) };
-    let first = update(store, &key, &requiring("a", "2"));
-    for unmet in [requiring("b", "2"), requiring("a", "3"), requiring("a", "")] {
+    let first = update(store, &key, &requiring("a", &two));
+    for unmet in [requiring("b", &two), requiring("a", &three), requiring("a", &empty)] {
         let Record { info, values, .. } = load(store, &key).expect("the session is alive");
         for known in [None, Some((&info, &values))] {
             assert_conflict(try_update(store, &key, &Update { known, ..unmet }));

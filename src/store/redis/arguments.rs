@@ -4,6 +4,7 @@ use crate::group_limit::GroupLimit;
 use crate::id::PublicId;
 use crate::lifetime::{LONGEST_TIMEOUT, Lifetime, Refresh};
 use crate::store::record::Size;
+use crate::store::stored_value::StoredValue;
 use std::fmt::Display;
 use std::io::Write;
 use std::iter;
@@ -147,6 +148,12 @@ impl Argument for Option<GroupLimit> {
     fn add_to(&self, arguments: &mut Arguments) {
         arguments.add(self.map(|limit| limit.sessions));
         arguments.add(self.is_some_and(|limit| limit.refuses_at().is_some()));
+    }
+}
+
+impl Argument for &StoredValue {
+    fn add_to(&self, arguments: &mut Arguments) {
+        arguments.add_bytes(self.as_bytes());
     }
 }
 

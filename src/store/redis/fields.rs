@@ -3,6 +3,7 @@
 use crate::end_reason::EndReason;
 use crate::store::record::Values;
 use crate::store::redis::state;
+use crate::store::stored_value::StoredValue;
 use redis::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,7 +56,7 @@ impl Fields {
         match &*field {
             [b':', ..] => {
                 field.remove(0);
-                self.values.insert(String::from_utf8(field).ok()?, String::from_utf8(value).ok()?);
+                self.values.insert(String::from_utf8(field).ok()?, StoredValue::from_bytes(value)?);
             }
             b"s" => self.state = Some(value),
             b"g" if value.len() >= 6 => {

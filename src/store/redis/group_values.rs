@@ -72,7 +72,7 @@ impl Operation<'_> {
         let mut keys = self.group_keys(group);
         keys[2] = values_key(group);
         let call = self.scripts().group_restore.on(keys).arg(values.nonces.clone()).arg(values.expires_at);
-        self.run(&call.list(values.values.iter().map(|(key, json)| (field(key), json.as_str()))).and_wait())?.restored()
+        self.run(&call.list(values.values.iter().map(|(key, value)| (field(key), value))).and_wait())?.restored()
     }
 
     /// Gives the values of the group of a record, by the script, which finds them while their slot is moving.
@@ -121,7 +121,7 @@ fn of_generation(reply: Value, generation: u64) -> Fields {
 /// Gives the values. Damaged ones do not count.
 fn values(fields: &Fields) -> Values {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    fields.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?))).collect()
+    fields.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?.into()))).collect()
 }
 
 /// Says whether there are no values.

@@ -81,7 +81,7 @@ impl<'a> Handover<'a> {
             let is_other_change = |known: &RecordInfo| known.version == expected && known.last_nonce != info.last_nonce;
             expected != info.version || update.known.is_some_and(|(known, _)| is_other_change(known))
         });
-        let lacks_value = update.holds.is_some_and(|(key, json)| values.get(key).is_none_or(|held| held != json));
+        let lacks_value = update.holds.is_some_and(|(key, value)| values.get(key) != Some(value));
         if has_other_version || lacks_value {
             return Err(Refusal::Conflict);
         }
@@ -108,7 +108,7 @@ impl<'a> Handover<'a> {
             .arg(update.join.is_some())
             .arg(update.join.map(|join| join.name))
             .arg(limit)
-            .list(values.iter().map(|(key, json)| (field(key), json.as_str())));
+            .list(values.iter().map(|(key, value)| (field(key), value)));
         let reply = operation.run(&call)?;
         match reply.status() {
             "ok" | "activated" => Ok(()),

@@ -2,6 +2,7 @@
 //! changed since it was read, the script does not check again: see quick_update.lua.
 
 use crate::store::record::{RecordInfo, Size, Values};
+use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, Update, add};
 
 /// An update that changes more keys than this is not quick: Lua's `unpack` fails on long lists.
@@ -25,19 +26,19 @@ impl<'a> QuickUpdate<'a> {
         let changes = update.changes;
         let keeps_life = changes.idle_timeout.is_none() && changes.persistent.is_none();
         let is_plain = !changes.clear && keeps_life && changes.keys.len() <= MOST_CHANGES;
-        let holds = update.holds.is_none_or(|(key, json)| values.get(key).is_some_and(|held| held == json));
+        let holds = update.holds.is_none_or(|(key, value)| values.get(key) == Some(value));
         if !is_plain || !holds || update.expected.is_some_and(|expected| expected != info.version) {
             return None;
         }
         let mut quick = QuickUpdate { info, added_keys: 0, added_bytes: 0, totals: Vec::new() };
         for (key, change) in &changes.keys {
-            let before = values.get(key).map(String::as_str);
+            let before = values.get(key);
             match change {
-                Change::Set(json) => quick.count(key, before, Some(json)),
+                Change::Set(value) => quick.count(key, before, Some(value)),
                 Change::Remove => quick.count(key, before, None),
                 Change::Increment(by) => {
                     let total = add(key, before, *by).ok()?;
-                    quick.count(key, before, Some(&total.to_string()));
+                    quick.count(key, before, Some(&total.to_string().into()));
                     quick.totals.push((key.clone(), total));
                 }
             }
@@ -45,8 +46,8 @@ impl<'a> QuickUpdate<'a> {
         quick.is_within(update.size_limit, values).then_some(quick)
     }
 
-    fn count(&mut self, key: &str, before: Option<&str>, after: Option<&str>) {
-        let size = |json: Option<&str>| json.map_or(Size::default(), |json| Size::of_value(key, json));
+    fn count(&mut self, key: &str, before: Option<&StoredValue>, after: Option<&StoredValue>) {
+        let size = |value: Option<&StoredValue>| value.map_or(Size::default(), |value| Size::of_value(key, value));
         let (before, after) = (size(before), size(after));
         self.added_keys += after.keys as i64 - before.keys as i64;
         self.added_bytes += after.bytes as i64 - before.bytes as i64;

@@ -40,7 +40,7 @@ impl<'a> Operation<'a> {
             .arg(record.join.map(|join| join.name))
             .arg(limit)
             .arg(self.step_lifetime())
-            .list(record.values.iter().map(|(key, json)| (field(key), json.as_str())));
+            .list(record.values.iter().map(|(key, value)| (field(key), value)));
         let mut reply = self.run(&call.and_wait())?;
         match reply.status() {
             "ok" => {}
@@ -156,7 +156,7 @@ impl<'a> Operation<'a> {
         };
         call.arg(slow_arguments(at, update))
             .arg(update.holds.map(|(key, _)| field(key)))
-            .arg(update.holds.map(|(_, json)| json))
+            .arg(update.holds.map(|(_, value)| value))
             .changes(update.changes, quick.map(|quick| &*quick.totals))
             .and_wait()
     }
@@ -177,7 +177,7 @@ impl<'a> Operation<'a> {
             .arg(update.expected)
             .arg(last_change(update))
             .arg(update.holds.map(|(key, _)| field(key)))
-            .arg(update.holds.map(|(_, json)| json))
+            .arg(update.holds.map(|(_, value)| value))
             .arg(update.size_limit)
             .arg(update.new_idle_timeout(&at.key).map(|(timeout, _)| timeout))
             .arg(state::changed_flags(update, &at.key))

@@ -9,6 +9,7 @@ use crate::store::redis::fields::Fields;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::failure::Failure;
 use crate::store::restore::Restored;
+use crate::store::stored_value::StoredValue;
 use crate::store::update::ChangeSet;
 use redis::Value;
 use std::str::FromStr;
@@ -150,7 +151,10 @@ impl Reply {
             };
             let mut state = StoredState::read(&bytes(packed)?, state::time(&bytes(joined_at)?), None)?.state;
             state.expires_at = UNIX_EPOCH.checked_add(Duration::from_millis(number(expires_at)?))?;
-            let values = keys.iter().zip(values).filter_map(|(key, value)| Some((key.to_string(), text(value)?)));
+            let values = keys
+                .iter()
+                .zip(values)
+                .filter_map(|(key, value)| Some((key.to_string(), StoredValue::from_bytes(bytes(value)?)?)));
             Some(SessionInfo::new(id(own_id)?, state.info(now), values.collect()))
         };
         Ok(self.list()?.into_iter().filter_map(session).collect())

@@ -41,7 +41,7 @@ impl Operation<'_> {
             .arg(record.group_name.as_deref().unwrap_or_default())
             .arg(record.join_order.min(LARGEST_ORDER))
             .arg(state.began_at)
-            .list(record.values.iter().map(|(key, json)| (field(key), json.as_str())));
+            .list(record.values.iter().map(|(key, value)| (field(key), value)));
         self.run(&call.and_wait())?.restored()
     }
 }

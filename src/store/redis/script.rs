@@ -58,7 +58,7 @@ impl ScriptCall<'_> {
         let (mut sets, mut removes, mut increments) = (Vec::new(), Vec::new(), Vec::new());
         for (key, change) in &changes.keys {
             match change {
-                Change::Set(json) => sets.push((field(key), json.as_str())),
+                Change::Set(value) => sets.push((field(key), value)),
                 Change::Remove => removes.push(field(key)),
                 Change::Increment(by) => {
                     let total = totals.and_then(|totals| totals.get(increments.len()));

@@ -40,10 +40,11 @@ impl Operation<'_> {
         let mut statement = self.sqlite.prepare_cached(concat!(
             "SELECT ",
             state_columns!(),
-            ", id, key, json
+            ", id, key, session_values.value
              FROM groups
              JOIN sessions ON in_group = groups.serial AND in_group > 0
-             LEFT JOIN session_values ON session = sessions.serial AND key IN (SELECT value FROM json_each(?3))
+             LEFT JOIN session_values ON session = sessions.serial
+               AND key IN (SELECT json_each.value FROM json_each(?3))
              WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)
              ORDER BY sessions.serial",
         ))?;

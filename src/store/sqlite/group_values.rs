@@ -65,7 +65,7 @@ impl Operation<'_> {
             remove_outdated(&transaction, group, now)?;
             transaction.prepare_cached("DELETE FROM group_values WHERE tag = ?1")?.execute([group.tag.as_bytes()])?;
             for (key, json) in &values.values {
-                set(&transaction, group, key, Some(json))?;
+                set(&transaction, group, key, json.json())?;
             }
             keep(&transaction, group, &values.nonces, values.expires_at)?;
             self.disk_space.commit(transaction)?;

@@ -244,8 +244,8 @@ fn find<'a>(
 
 /// Changes the values of a record, and writes its state.
 fn change(sqlite: &Connection, found: &LiveRow, update: &Update<'_>) -> Result<(), Failure<Refusal>> {
-    if let Some((key, json)) = update.holds
-        && values::get(sqlite, found.serial, key)?.is_none_or(|held| held != json)
+    if let Some((key, value)) = update.holds
+        && values::get(sqlite, found.serial, key)?.as_ref() != Some(value)
     {
         return Err(Refusal::Conflict.into());
     }

@@ -91,7 +91,7 @@ pub(crate) fn read(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) ->
     let mut statement = sqlite.prepare_cached(concat!(
         "SELECT ",
         state_columns!(),
-        ", group_name, key, json FROM sessions LEFT JOIN session_values ON session = serial WHERE ",
+        ", group_name, key, value FROM sessions LEFT JOIN session_values ON session = serial WHERE ",
         is_live!(),
     ))?;
     let mut rows = statement.query(live(key, now))?;

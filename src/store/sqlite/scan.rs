@@ -123,7 +123,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Located, StoredRecord)> {
 
 /// Reads the values of a session. Gives `None` if one of them is damaged.
 fn values(sqlite: &Connection, serial: i64) -> rusqlite::Result<Option<Values>> {
-    let mut statement = sqlite.prepare_cached("SELECT key, json FROM session_values WHERE session = ?1")?;
+    let mut statement = sqlite.prepare_cached("SELECT key, value FROM session_values WHERE session = ?1")?;
     let mut rows = statement.query([serial])?;
     let mut values = Values::new();
     while let Some(row) = rows.next()? {

@@ -41,7 +41,7 @@ CREATE TABLE groups (
 CREATE TABLE session_values (
   session INTEGER NOT NULL,
   key     TEXT NOT NULL,
-  json    TEXT NOT NULL,
+  value   ANY NOT NULL, -- JSON text, or the bytes of a sealed value
   PRIMARY KEY (session, key)
 ) STRICT, WITHOUT ROWID;
 

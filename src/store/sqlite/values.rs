@@ -3,7 +3,9 @@
 use crate::store::record::Size;
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::failure::Failure;
+use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, add};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Applies changes to the values of a record. `total` is the size of the values before, and the result is their size
@@ -20,25 +22,25 @@ pub(crate) fn change(
     }
     for (key, change) in &changes.keys {
         let before = get(sqlite, serial, key)?;
-        if let Some(json) = &before {
+        if let Some(value) = &before {
             total.keys = total.keys.saturating_sub(1);
-            total.bytes = total.bytes.saturating_sub(Size::of_value(key, json).bytes);
+            total.bytes = total.bytes.saturating_sub(Size::of_value(key, value).bytes);
         }
         let sum;
-        let json = match change {
+        let value = match change {
             Change::Remove => {
                 remove(sqlite, serial, key)?;
                 continue;
             }
-            Change::Set(json) => json,
+            Change::Set(value) => value,
             Change::Increment(by) => {
-                sum = add(key, before.as_deref(), *by)?.to_string();
+                sum = add(key, before.as_ref(), *by)?.to_string().into();
                 &sum
             }
         };
-        set(sqlite, serial, key, json)?;
+        set(sqlite, serial, key, value)?;
         total.keys += 1;
-        total.bytes = total.bytes.saturating_add(Size::of_value(key, json).bytes);
+        total.bytes = total.bytes.saturating_add(Size::of_value(key, value).bytes);
     }
     Ok(total)
 }
@@ -47,29 +49,51 @@ pub(crate) fn change(
 pub(crate) fn totals(sqlite: &Connection, serial: i64, changes: &ChangeSet) -> rusqlite::Result<Vec<(String, i64)>> {
     let mut totals = Vec::new();
     for (key, _) in changes.increments() {
-        if let Some(total) = get(sqlite, serial, key)?.and_then(|json| json.parse().ok()) {
+        if let Some(total) = get(sqlite, serial, key)?.and_then(|value| value.json()?.parse().ok()) {
             totals.push((key.to_owned(), total));
         }
     }
     Ok(totals)
 }
 
-pub(crate) fn get(sqlite: &Connection, serial: i64, key: &str) -> rusqlite::Result<Option<String>> {
+pub(crate) fn get(sqlite: &Connection, serial: i64, key: &str) -> rusqlite::Result<Option<StoredValue>> {
     sqlite
-        .prepare_cached("SELECT json FROM session_values WHERE session = ?1 AND key = ?2")?
+        .prepare_cached("SELECT value FROM session_values WHERE session = ?1 AND key = ?2")?
         .query_row(params![serial, key], |row| row.get(0))
         .optional()
 }
 
-pub(crate) fn set(sqlite: &Connection, serial: i64, key: &str, json: &str) -> rusqlite::Result<usize> {
+pub(crate) fn set(sqlite: &Connection, serial: i64, key: &str, value: &StoredValue) -> rusqlite::Result<usize> {
     sqlite
         .prepare_cached(
-            "INSERT INTO session_values (session, key, json) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET json = excluded.json",
+            "INSERT INTO session_values (session, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET value = excluded.value",
         )?
-        .execute(params![serial, key, json])
+        .execute(params![serial, key, value])
 }
 
 fn remove(sqlite: &Connection, serial: i64, key: &str) -> rusqlite::Result<usize> {
     sqlite.prepare_cached("DELETE FROM session_values WHERE session = ?1 AND key = ?2")?.execute(params![serial, key])
+}
+
+/// JSON text is a text of SQLite, and a sealed value is a blob.
+impl ToSql for StoredValue {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            StoredValue::Json(json) => json.to_sql(),
+            StoredValue::Sealed(bytes) => bytes.to_sql(),
+        }
+    }
+}
+
+impl FromSql for StoredValue {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<StoredValue> {
+        match value {
+            ValueRef::Blob(bytes) => match StoredValue::from_bytes(bytes.to_vec()) {
+                Some(sealed @ StoredValue::Sealed(_)) => Ok(sealed),
+                _ => Err(FromSqlError::InvalidType),
+            },
+            text => text.as_str().map(StoredValue::from),
+        }
+    }
 }

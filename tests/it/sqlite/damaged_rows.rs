@@ -64,7 +64,7 @@ fn damages() -> Vec<String> {
             damages.extend(BYTES.map(|bytes| format!("UPDATE OR REPLACE {table} SET {column} = {bytes}")));
         }
     }
-    for column in ["key", "json"] {
+    for column in ["key", "value"] {
         damages.extend(TEXTS.map(|text| format!("UPDATE OR REPLACE session_values SET {column} = {text}")));
     }
     damages.extend(TEXTS.map(|text| format!("UPDATE sessions SET group_name = {text}")));
@@ -216,7 +216,7 @@ fn a_row_that_somebody_damaged_is_one_sessions_problem() {
     let sqlite = Sqlite::new();
     let manager = sqlite.manager();
     let header = session_with(&manager, &[("user", "ada")]);
-    sqlite.connect().execute("UPDATE session_values SET json = CAST(x'22ff22' AS TEXT)", []).unwrap();
+    sqlite.connect().execute("UPDATE session_values SET value = CAST(x'22ff22' AS TEXT)", []).unwrap();
     let other = session_with(&manager, &[("user", "grace")]);
     let (kind, message) = failure(manager.load(&header));
     assert!(kind == StoreErrorKind::Corrupt && message.contains("destroy()"), "{message}");

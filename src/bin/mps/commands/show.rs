@@ -22,11 +22,14 @@ fn as_json(at: &Located, record: &StoredRecord, with_values: bool) -> Value {
     shown["idle_timeout_seconds"] = state.idle_timeout.as_secs().into();
     shown["has_own_idle_timeout"] = state.has_own_idle_timeout.into();
     shown["ends_at"] = state.ends_at.map(utc).into();
-    let values = record.values.iter().map(|(key, json)| {
+    shown["persistent"] = state.persistent.into();
+    let values = record.values.iter().map(|(key, stored)| {
         let (kind, name) = kind_and_name(key);
-        let mut value = json!({ "kind": kind, "key": name, "bytes": Size::of_value(key, json).bytes });
-        if with_values {
-            value["value"] = serde_json::from_str(json).unwrap_or_else(|_| json.as_str().into());
+        let mut value = json!({
+            "kind": kind, "key": name, "bytes": Size::of_value(key, stored).bytes, "sealed": stored.json().is_none(),
+        });
+        if let Some(json) = stored.json().filter(|_| with_values) {
+            value["value"] = serde_json::from_str(json).unwrap_or_else(|_| json.into());
         }
         value
     });
@@ -48,15 +51,28 @@ fn as_text(at: &Located, record: &StoredRecord, with_values: bool) -> String {
         format!("expires       {}, in {}", utc(listed.expires_at), in_words(time_until(listed.expires_at))),
         format!("ends          {}", state.ends_at.map_or("-".to_owned(), utc)),
         format!("idle timeout  {}{own}", in_words(state.idle_timeout)),
+        format!("cookie        {}", cookie(state.persistent)),
         format!("version       {}", state.version),
         format!("values        {} of {} bytes", size.keys, size.bytes),
     ];
-    for (key, json) in &record.values {
+    for (key, stored) in &record.values {
         let (kind, name) = kind_and_name(key);
-        let value = if with_values { format!("  {}", escaped(json)) } else { String::new() };
-        lines.push(format!("  {kind}  {}  {} bytes{value}", escaped(name), Size::of_value(key, json).bytes));
+        let value = match stored.json() {
+            None => ", sealed".to_owned(),
+            Some(json) if with_values => format!("  {}", escaped(json)),
+            Some(_) => String::new(),
+        };
+        lines.push(format!("  {kind}  {}  {} bytes{value}", escaped(name), Size::of_value(key, stored).bytes));
     }
     lines.join("\n")
+}
+
+fn cookie(persistent: Option<bool>) -> &'static str {
+    match persistent {
+        Some(true) => "outlives the browser",
+        Some(false) => "ends with the browser",
+        None => "as the settings say",
+    }
 }
 
 /// Says what a key is for. The library's own keys begin with NUL, and those of the application do not.
@@ -65,6 +81,8 @@ fn kind_and_name(key: &str) -> (&'static str, &str) {
     match own.split_once(':') {
         Some(("flash", name)) => ("flash value", name),
         Some(("before", id)) => ("previous id", id),
+        Some(("seal", id)) => ("data key of a previous id", id),
+        None if own == "seal" => ("data key", ""),
         _ => ("of the library", own),
     }
 }
@@ -78,6 +96,8 @@ mod tests {
         assert_eq!(kind_and_name("flash:a"), ("value", "flash:a"));
         assert_eq!(kind_and_name("\0flash:a:b"), ("flash value", "a:b"));
         assert_eq!(kind_and_name("\0before:x"), ("previous id", "x"));
+        assert_eq!(kind_and_name("\0seal"), ("data key", ""));
+        assert_eq!(kind_and_name("\0seal:x"), ("data key of a previous id", "x"));
         assert_eq!(kind_and_name("\0later"), ("of the library", "later"));
     }
 }

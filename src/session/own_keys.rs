@@ -1,0 +1,50 @@
+//! The values of a session that are the library's own. Each save computes them anew, and the limits of the application
+//! do not include them.
+
+use crate::session::{Session, previous, sealed};
+use crate::store::record::Size;
+use crate::store::refusal::Refusal;
+use crate::store::stored_value::StoredValue;
+use crate::store::update::{Change, ChangeSet};
+
+impl Session {
+    /// Gives an upper bound for the size of the library's own values after these changes.
+    pub(super) fn size_of_own_values(&self, changes: &ChangeSet) -> Size {
+        let added = changes.keys.iter().filter_map(|(key, change)| match change {
+            Change::Set(value) => Some((key, value)),
+            _ => None,
+        });
+        total(self.record.values.iter().chain(added).filter(|(key, _)| is_own(key)))
+    }
+
+    /// Gives the size of the values of the application, as the store last showed them.
+    pub(super) fn size_of_application_values(&self) -> Size {
+        total(self.record.values.iter().filter(|(key, _)| !is_own(key)))
+    }
+}
+
+/// Removes the library's own values from changes that were not applied.
+pub(super) fn forget(changes: &mut ChangeSet) {
+    changes.keys.retain(|key, _| !is_own(key));
+}
+
+/// Leaves the library's own values out of the sizes that a refusal tells.
+pub(super) fn leave_out(refusal: &mut Refusal, own: Size) {
+    let (size, limit, own) = match refusal {
+        Refusal::TooLarge { bytes, limit, .. } => (bytes, limit, own.bytes),
+        Refusal::TooManyKeys { keys, limit, .. } => (keys, limit, own.keys),
+        _ => return,
+    };
+    (*size, *limit) = (size.saturating_sub(own), limit.saturating_sub(own));
+}
+
+fn is_own(key: &str) -> bool {
+    key.starts_with(previous::PREFIX) || sealed::is_data_key(key)
+}
+
+fn total<'a>(values: impl Iterator<Item = (&'a String, &'a StoredValue)>) -> Size {
+    values.fold(Size::default(), |sum, (key, value)| Size {
+        keys: sum.keys + 1,
+        bytes: sum.bytes + Size::of_value(key, value).bytes,
+    })
+}

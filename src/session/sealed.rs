@@ -1,0 +1,37 @@
+//! Values that only the token of the session opens.
+//!
+//! The data key of the session is one of its values: sealed for the present id, under [`KEY`], and through a grace also
+//! for the old ids, each under [`OF_OLD_IDS`] and its public id. Only two steps bring a data key into a record, so that
+//! all requests of a session use the same one: the creation, and an update that expects the version that was read.
+
+use crate::error::Error;
+use crate::session::Session;
+use crate::store::stored_value::StoredValue;
+use std::borrow::Cow;
+
+#[cfg(feature = "seal")]
+mod data_key;
+
+/// The key of the data key.
+const KEY: &str = "\0seal";
+/// What the keys of the data keys for old ids begin with. The public id follows.
+#[cfg(feature = "seal")]
+const OF_OLD_IDS: &str = "\0seal:";
+
+/// Says whether a data key is kept under this key.
+pub(super) fn is_data_key(key: &str) -> bool {
+    key.strip_prefix(KEY).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+impl Session {
+    /// Gives the JSON text of a value of this session.
+    pub(super) fn text<'a>(&self, key: &str, value: &'a StoredValue) -> Result<Cow<'a, str>, Error> {
+        match value {
+            StoredValue::Json(json) => Ok(json.into()),
+            #[cfg(feature = "seal")]
+            StoredValue::Sealed(sealed) => self.open(key, sealed).map(Cow::from),
+            #[cfg(not(feature = "seal"))]
+            StoredValue::Sealed(_) => Err(Error::Sealed { key: key.to_owned() }),
+        }
+    }
+}
