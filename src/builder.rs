@@ -597,8 +597,8 @@ impl SessionManagerBuilder {
     /// It is called once for each session, after the store has ended the session, in the thread whose call ended it,
     /// and before that call returns. So it should be quick, and must not fork. It is not called for sessions that
     /// expire, nor for [`destroy_every_session`](SessionManager::destroy_every_session), nor for what other processes
-    /// end. If one call ends so many sessions that their list does not fit into half of its time, it is not called for
-    /// the rest of them.
+    /// end. A call that ends very many sessions uses at most half of its time to list them. The function is not called
+    /// for sessions that were not listed.
     ///
     /// # Examples
     /// ```

@@ -12,19 +12,23 @@ pub enum EndReason {
     /// The client logged out: [`Session::destroy`](crate::Session::destroy) or
     /// [`SessionManager::destroy`](crate::SessionManager::destroy).
     LoggedOut,
-    /// It was ended from elsewhere: as one session of a [`Group`](crate::Group), together with its group, or together
-    /// with all sessions of the application. For a moment after a login, the sessions that the limit has ended have
-    /// this reason too, until the login has removed their records.
+    /// One of these calls ended it: [`Group::remove`](crate::Group::remove), [`Group::clear`](crate::Group::clear),
+    /// [`Group::clear_except`](crate::Group::clear_except), or
+    /// [`destroy_every_session`](crate::SessionManager::destroy_every_session). An operator who ends a session with
+    /// `mps` leaves this reason too.
+    ///
+    /// A session that ended because of the limit may have this reason for a moment, until the login that ended it has
+    /// removed its record.
     LoggedOutElsewhere,
-    /// A login of the same user ended it, because of the
+    /// A later login of the same user ended it, because of the
     /// [limit](crate::SessionManagerBuilder::max_sessions_per_group).
     OverLimit,
     /// The session lives on under a new id. The client's cookie has the old one.
     NewId,
     /// Its idle timeout or its absolute timeout has passed.
     ///
-    /// A store remembers the other reasons for 5 minutes. After that, and if the store has lost the session, this is
-    /// the reason too.
+    /// A store remembers the other reasons for 5 minutes. After that, or if the store has lost the session, the reason
+    /// is `Expired` too.
     Expired,
 }
 
@@ -52,7 +56,10 @@ impl EndReason {
     }
 }
 
-/// A session that this process has ended. A hook that [`on_end`](crate::SessionManagerBuilder::on_end) sets gets it.
+/// The end of a session: which session, and why.
+///
+/// The function that [`on_end`](crate::SessionManagerBuilder::on_end) sets gets one for each session that this process
+/// ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SessionEnd {

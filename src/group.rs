@@ -139,9 +139,9 @@ impl Group {
         self.context.end(&self.key().session(id), EndReason::LoggedOutElsewhere, &self.call()?)
     }
 
-    /// Gives a value of the group. `None` if the group has no value of that key.
+    /// Gives the value that the group has under a key. `None` if the group has no such value.
     ///
-    /// In a session of the group, [`Session::group_value`] gives the same without asking the store.
+    /// This asks the store. In a session of the group, [`Session::group_value`] gives the value without a round trip.
     ///
     /// # Errors
     /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::Store`].
@@ -150,19 +150,19 @@ impl Group {
         values.get(key).and_then(StoredValue::json).map_or(Ok(None), |json| from_json(key, json))
     }
 
-    /// Sets a value of the group, which all its sessions see: the user's roles, a locale, "must change the password".
+    /// Sets a value that all sessions of the group see: the user's roles, a locale, "must change the password".
     ///
-    /// From now on, every load of a session of the group, in any process, gives the new value by
-    /// [`Session::group_value`]. Sessions that are loaded already keep the old one.
+    /// Every later load of a session of the group, in any process, gives the new value by [`Session::group_value`].
+    /// Sessions that are already loaded keep the old value.
     ///
-    /// The values stay for as long as a session of the group lives, and at least for one [idle
-    /// timeout](crate::SessionManagerBuilder::idle_timeout) after they were last changed. So they can be set before the
-    /// login. A logout does not remove them. They are a copy for fast reading: keep what has to last in your database,
-    /// and set it at each login.
+    /// The store keeps the values while a session of the group lives, and at least for one [idle
+    /// timeout](crate::SessionManagerBuilder::idle_timeout) after their last change. So you can set a value before the
+    /// login. A logout does not remove the values. They are a copy for fast reading: keep the original in your
+    /// database, and set the values at each login.
     ///
     /// # Errors
-    /// Those of [`Session::set`]. [`Error::TooLarge`] if the values of the group are more than 100, or more than 64 KiB
-    /// together: each load reads all of them. [`Error::Store`]: it is not known whether the value was set.
+    /// Those of [`Session::set`]. [`Error::TooLarge`] if the group would have more than 100 values, or more than 64 KiB
+    /// of values: each load reads all of them. [`Error::Store`]: the value may have been set or not.
     ///
     /// # Examples
     /// ```
@@ -184,10 +184,10 @@ impl Group {
         self.update(key, Some(to_json(key, value)?))
     }
 
-    /// Removes a value of the group. All its sessions stop seeing it with their next load.
+    /// Removes a value of the group. The sessions of the group no longer see it from their next load on.
     ///
     /// # Errors
-    /// [`Error::Store`]: it is not known whether the value was removed.
+    /// [`Error::Store`]: the value may have been removed or not.
     pub fn remove_value(&self, key: &str) -> Result<(), Error> {
         self.update(key, None)
     }

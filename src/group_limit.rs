@@ -3,10 +3,10 @@
 /// The largest limit.
 pub(crate) const LARGEST_GROUP: usize = 100_000;
 
-/// What a login does if the group has as many sessions as it may have.
+/// What a login does if the group already has as many sessions as its limit allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AtLimit {
-    /// The login succeeds. The sessions that joined first end, in the same step.
+    /// The login succeeds. The sessions that joined the group first end, in the same step.
     ///
     /// This is the default.
     #[default]
@@ -21,7 +21,7 @@ pub enum AtLimit {
 pub struct GroupLimit {
     /// The largest number of live sessions that the group may have.
     pub sessions: usize,
-    /// What a login beyond it does.
+    /// What a login beyond that number does.
     pub at_limit: AtLimit,
 }
 

@@ -47,8 +47,8 @@ pub mod forks {}
 #[cfg_attr(any(not(doctest), feature = "tiny_http"), doc = include_str!("../docs/errors.md"))]
 pub mod errors {}
 
-#[doc = include_str!("guide/links.md")]
-#[doc = include_str!("../docs/after-login.md")]
+#[cfg_attr(any(not(doctest), feature = "seal"), doc = include_str!("guide/links.md"))]
+#[cfg_attr(any(not(doctest), feature = "seal"), doc = include_str!("../docs/after-login.md"))]
 pub mod after_login {}
 
 #[cfg_attr(any(not(doctest), all(feature = "test-util", feature = "tiny_http")), doc = include_str!("guide/links.md"))]

@@ -85,12 +85,14 @@ impl SessionManager {
 
     /// Loads a session like [`load`](SessionManager::load), but does not count as a use of it.
     ///
-    /// The session's life stays as it is, nothing is written, and no cookie is owed. So a page that polls with `peek`
-    /// does not keep its user logged in. [`Session::expires_in`] says how long the session lives if nobody uses it.
+    /// The session's life stays as it is, nothing is written, and the answer needs no cookie. So a page that polls with
+    /// `peek` does not keep its user logged in. [`Session::expires_in`] says how long the session lives if nobody uses
+    /// it.
     ///
     /// The session can be changed and saved like any other. A save does not extend its life either.
     ///
-    /// A peek costs one round trip, and none without a cookie that we signed.
+    /// A peek takes one round trip. If the request has no cookie that is signed with one of the manager's secrets, it
+    /// takes none.
     ///
     /// # Errors
     /// Those of `load`.
@@ -147,8 +149,7 @@ impl SessionManager {
         self.session(Transport::Token, self.verified_token(token), Purpose::Use)
     }
 
-    /// Loads the session that a bearer token names, and does not count as a use of it: see
-    /// [`peek`](SessionManager::peek).
+    /// Loads the session of a bearer token, but does not count as a use of it: see [`peek`](SessionManager::peek).
     ///
     /// # Errors
     /// Those of `load`.
@@ -208,13 +209,13 @@ impl SessionManager {
         }
     }
 
-    /// Says for many sessions at once whether they are alive: see [`SessionHandle`].
+    /// Says for each of these handles whether its session is alive: see [`SessionHandle`].
     ///
-    /// The answers come in the order of the handles. With Redis this takes one round trip, in a cluster one to each
-    /// node. A handle whose session has got a new id takes one more.
+    /// The answers have the order of the handles. With Redis this takes one round trip for up to 1,000 handles; in a
+    /// cluster, one to each node. Each handle whose session has got a new id takes one more.
     ///
     /// # Errors
-    /// [`Error::Store`]: it is not known which of the sessions are alive. [`Error::Randomness`].
+    /// [`Error::Store`]: any of the sessions may be alive or not. [`Error::Randomness`].
     ///
     /// # Examples
     /// ```

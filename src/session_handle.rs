@@ -1,4 +1,4 @@
-//! Handles that outlive their request: is the session still alive?
+//! Handles that outlive their request, and tell whether the session is still alive.
 
 use crate::context::Context;
 use crate::error::Error;
@@ -9,20 +9,21 @@ use crate::store::store_trait::Store;
 use std::fmt;
 use std::sync::Arc;
 
-/// Asks later whether a session is still alive: for WebSockets, server-sent events and long downloads.
+/// A handle that outlives its request, and tells whether the session is still alive.
 ///
-/// [`Session::to_handle`](crate::Session::to_handle) makes one. It extends nothing, holds no values, and gives no
-/// access to the session. [`SessionManager::are_alive`](crate::SessionManager::are_alive) asks for many at once.
+/// Use it for WebSockets, server-sent events and long downloads. [`Session::to_handle`](crate::Session::to_handle)
+/// makes a handle. [`SessionManager::are_alive`](crate::SessionManager::are_alive) checks many handles at once. A
+/// handle does not extend the session's life, holds no values, and gives no access to the session.
 ///
-/// A handle answers `true` for as long as a request with the same cookie would find the session. So a new id ends it,
-/// and the client has to connect anew with its new cookie: a login, [`leave_group`](crate::Session::leave_group), and
-/// [`regenerate`](crate::Session::regenerate). If the new id came [with a
-/// grace](crate::Session::regenerate_with_grace), and the handle is asked during that grace, the handle takes over the
-/// new id.
+/// A handle answers `true` for as long as a request with the same cookie would find the session. So it answers `false`
+/// after the session got a new id: by a login, [`leave_group`](crate::Session::leave_group) or
+/// [`regenerate`](crate::Session::regenerate). Then the client has to connect again, with its new cookie. If the new id
+/// came [with a grace](crate::Session::regenerate_with_grace), and the handle is checked during that grace, the handle
+/// takes over the new id.
 ///
 /// # Security
-/// Without this check, a WebSocket goes on after the logout (OWASP WebSocket cheat sheet). Ask every few seconds, and
-/// before anything sensitive.
+/// Without this check, a WebSocket goes on after the logout (OWASP WebSocket cheat sheet). Check the handle every few
+/// seconds, and before anything sensitive.
 ///
 /// # Examples
 /// ```
@@ -52,12 +53,12 @@ impl SessionHandle {
         SessionHandle { context, tag, id }
     }
 
-    /// Says whether the session is still alive. Once the answer was `false`, it stays `false`.
+    /// Says whether the session is still alive. After the first `false`, every later answer is `false` too.
     ///
     /// This costs one round trip, and one more if the session has got a new id. After a `false` it costs none.
     ///
     /// # Errors
-    /// [`Error::Store`]: it is not known whether the session is alive. [`Error::Randomness`].
+    /// [`Error::Store`]: the session may be alive or not. [`Error::Randomness`].
     pub fn is_alive(&mut self) -> Result<bool, Error> {
         let context = self.context.clone();
         Ok(are_alive(&context, vec![self])? == [true])

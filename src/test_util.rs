@@ -20,8 +20,8 @@
 //! ```
 //!
 //! # Security
-//! The helpers need the manager, and do nothing that the manager cannot do without them. So a release with this
-//! feature is not less safe. Still, name it under `[dev-dependencies]`.
+//! The helpers need the manager, and can do nothing that the manager cannot do without them. So a release that is built
+//! with this feature is not less safe. Still, enable the feature only under `[dev-dependencies]`.
 
 use crate::error::Error;
 use crate::manager::SessionManager;
@@ -94,8 +94,8 @@ impl Default for TestClock {
 /// Makes a session, and gives the `Cookie` header of a browser that has it: `name=value`.
 ///
 /// `fill` sets what the session holds: its values, its group, an idle timeout of its own. If `fill` sets nothing, the
-/// session is empty. The browser has sent the cookie back once, so the session has its full life: the
-/// [`unconfirmed_timeout`](crate::SessionManagerBuilder::unconfirmed_timeout) is over.
+/// session is empty. The session is as if the browser had already sent the cookie back once. So it has its full life,
+/// not only the [`unconfirmed_timeout`](crate::SessionManagerBuilder::unconfirmed_timeout).
 ///
 /// # Errors
 /// Those of `fill`, of [`load`](SessionManager::load) and of [`save`](Session::save).
@@ -124,7 +124,7 @@ pub fn cookie(manager: &SessionManager, fill: impl FnOnce(&mut Session) -> Resul
 
 /// Makes a session, and gives its bearer token, for [`load_token`](SessionManager::load_token).
 ///
-/// Like [`cookie()`] in all else. It never panics.
+/// In all else, it is like [`cookie()`], but it never panics.
 ///
 /// # Errors
 /// Those of `fill`, of [`load_token`](SessionManager::load_token) and of [`save`](Session::save).

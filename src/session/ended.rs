@@ -6,11 +6,12 @@ use crate::session::Session;
 use crate::session_handle::SessionHandle;
 
 impl Session {
-    /// Says why the session of this request's cookie or token has ended. `None` if it is alive, and if the request
-    /// brought no token that we signed.
+    /// Says why the session of this request's cookie or token has ended. `None` if the session is alive, or if the
+    /// request has no cookie or token that is signed with one of the manager's secrets.
     ///
-    /// Use it for the message on the login page: "You were logged out on another device". It costs nothing: the load
-    /// has found it out. A store remembers the reason for 5 minutes. After that it is [`EndReason::Expired`].
+    /// Use it for a message on the login page, such as "You were logged out from another device". This takes no round
+    /// trip: the load has already read the reason. A store remembers the reason for 5 minutes. After that it is
+    /// [`EndReason::Expired`].
     ///
     /// # Examples
     /// ```
@@ -32,8 +33,8 @@ impl Session {
         self.ended_because
     }
 
-    /// Gives the sessions that the login of this request has ended, because the user had as many as the
-    /// [limit](crate::SessionManagerBuilder::max_sessions_per_group) allows. Empty before the save.
+    /// Gives the sessions that the login of this request has ended, because the user had as many sessions as the
+    /// [limit](crate::SessionManagerBuilder::max_sessions_per_group) allows. Empty before [`save`](Session::save).
     #[must_use]
     pub fn ended_by_login(&self) -> &[PublicId] {
         &self.ended_by_login

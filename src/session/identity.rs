@@ -98,13 +98,13 @@ impl Session {
         self.renew(GroupChange::Join(name.to_owned()), None);
     }
 
-    /// Sets how many sessions the user may have, for the login of this request only.
+    /// Sets the limit of the user's sessions, and what a login beyond it does, for the login of this request only.
     ///
-    /// Default: what [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group) and
-    /// [`at_limit`](crate::SessionManagerBuilder::at_limit) say for all logins.
+    /// Default: the settings [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group) and
+    /// [`at_limit`](crate::SessionManagerBuilder::at_limit), which hold for all logins.
     ///
-    /// Call it before [`save`](Session::save), together with [`set_group_name`](Session::set_group_name). A number
-    /// below 1 counts as 1, and one above 100,000 as 100,000.
+    /// Call it before [`save`](Session::save), together with [`set_group_name`](Session::set_group_name). 0 counts as
+    /// 1, and a number above 100,000 counts as 100,000.
     ///
     /// # Examples
     /// ```
@@ -124,10 +124,11 @@ impl Session {
         self.edit().limit = Some(GroupLimit { sessions: sessions.clamp(1, LARGEST_GROUP), at_limit });
     }
 
-    /// Gives a value of the group that the session is in: see [`Group::set_value`](crate::Group::set_value).
+    /// Gives a value of the session's group, which [`Group::set_value`](crate::Group::set_value) sets.
     ///
-    /// The load of this session has read it. `None` if the group has no value of that key, if the session is in no
-    /// group, and after a login or [`leave_group`](Session::leave_group) in this request.
+    /// The load of this session has read the value, so this takes no round trip. `None` if the group has no value under
+    /// this key, if the session is not in a group, or after a login or [`leave_group`](Session::leave_group) in this
+    /// request.
     ///
     /// # Errors
     /// [`Error::Decode`](crate::Error::Decode) if the value cannot be read as a `T`.
@@ -139,16 +140,16 @@ impl Session {
         json.map_or(Ok(None), |json| from_json(key, json))
     }
 
-    /// Keeps forms valid that were made with the present id, for `grace` after the id has changed in this request.
+    /// Keeps the forms of the present id valid for `grace` after this request gives the session a new id.
     ///
-    /// Without this call, a login or [`regenerate`](Session::regenerate) makes the [form tokens](Session::csrf_token)
-    /// of all pages worthless that are open in other tabs. A grace of more than 5 minutes counts as 5 minutes. Forms of
-    /// another user are never kept.
+    /// Without this call, the new id of a login or of [`regenerate`](Session::regenerate) makes the [form
+    /// tokens](Session::csrf_token) of all pages that are open in other tabs invalid. A grace of more than 5 minutes
+    /// counts as 5 minutes. Forms of another user are never kept.
     ///
     /// # Security
-    /// Do not call this at a login if an attacker may have planted the id from before the login. Whoever has that id
-    /// can get a form token of it, and for the grace that token would be good for the user's session. The default
-    /// cookie (`__Host-`) cannot be planted. A cookie with a domain, and one without `Secure`, can.
+    /// Do not call this at a login if an attacker may have planted the id from before the login. An attacker who has
+    /// that id can get a form token for it. During the grace, this token would be valid for the user's session. The
+    /// default cookie (`__Host-`) cannot be planted. A cookie with a domain, and a cookie without `Secure`, can.
     pub fn keep_forms_for(&mut self, grace: Duration) {
         self.edit().forms_grace = Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE));
     }

@@ -19,22 +19,24 @@ impl Session {
     ///
     /// Default: what [`persistent`](crate::SessionManagerBuilder::persistent) says for all sessions.
     ///
-    /// The session keeps this through refreshes, new ids and a change of the secret. Like an [idle timeout of its
-    /// own](Session::set_idle_timeout), it ends when the session leaves its group. A bearer token has no cookie, so
-    /// this changes nothing for it.
+    /// A cookie that outlives the browser stays when the browser is closed. The session keeps this choice through
+    /// refreshes, new ids and a change of the secret. Like an [idle timeout of its own](Session::set_idle_timeout), the
+    /// choice ends when the session leaves its group. A bearer token has no cookie, so this call has no effect on it.
     pub fn set_persistent(&mut self, persistent: bool) {
         self.edit().changes.persistent = Some(Some(persistent));
     }
 
-    /// Does what the box "remember me" of a login form says.
+    /// Applies the user's choice in the box "remember me" of a login form.
     ///
-    /// Ticked, `Some(timeout)`: the session lives for `timeout` from its last use, and its cookie outlives the browser.
-    /// Not ticked, `None`: the session has the [idle timeout](crate::SessionManagerBuilder::idle_timeout) of all
-    /// sessions, and its cookie ends with the browser. (Browsers that restore their last tabs may restore the cookie
-    /// too.)
+    /// `Some(timeout)`, if the box is ticked: the session lives for `timeout` from its last use, and its cookie
+    /// outlives the browser.
     ///
-    /// Call it at each login together with [`set_group_name`](Session::set_group_name): the second login of a user may
-    /// choose something else than the first.
+    /// `None`, if the box is not ticked: the session has the [idle
+    /// timeout](crate::SessionManagerBuilder::idle_timeout) of all sessions, and the browser deletes the cookie when it
+    /// is closed. (Browsers that restore their last tabs may restore the cookie too.)
+    ///
+    /// Call it at each login together with [`set_group_name`](Session::set_group_name): the user may choose differently
+    /// each time.
     ///
     /// # Examples
     /// ```
@@ -70,10 +72,11 @@ impl Session {
         self.record.info.as_ref().map(|info| info.created_at)
     }
 
-    /// Gives the time that is left until the session ends if it is not used. `None` before the first save. 0 if it has
-    /// ended meanwhile.
+    /// Gives the time that is left until the session ends if it is not used. `None` before the first save. 0 if that
+    /// time has passed since the load.
     ///
-    /// Use [`peek`](crate::SessionManager::peek) to show it: a load may extend the session's life.
+    /// To show this time to the user, load the session by [`peek`](crate::SessionManager::peek): a load may extend the
+    /// session's life.
     #[must_use]
     pub fn expires_in(&self) -> Option<Duration> {
         let (expires_at, now) = (self.expires_at()?, self.record.now()?);

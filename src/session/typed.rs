@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 impl Session {
     /// Reads the session as a struct: the field `theme` is the value of the key `theme`.
     ///
-    /// Give each field a default (`#[serde(default)]` on the struct), because a new session has no keys. Keys that the
-    /// struct does not have are left out, unless it refuses them (`#[serde(deny_unknown_fields)]`).
+    /// Give each field a default (`#[serde(default)]` on the struct), because a new session has no keys. Keys of the
+    /// session that are not fields of the struct are ignored. With `#[serde(deny_unknown_fields)]` they are an error.
     ///
     /// # Errors
-    /// [`Error::Decode`] if the values do not fit the struct. Its key is empty if the reason is not the value of one
-    /// key, such as a field that is missing. [`Error::NotAnInteger`], as [`get`](Session::get).
+    /// [`Error::Decode`] if the values do not fit the struct. The `key` of the error is empty if the fault is not in
+    /// one value, for instance if a field is missing. [`Error::NotAnInteger`], as for [`get`](Session::get).
     ///
     /// # Examples
     /// ```
@@ -66,19 +66,19 @@ impl Session {
 
     /// Writes a struct into the session: the field `theme` becomes the value of the key `theme`.
     ///
-    /// Only the keys whose value is another one in the session are [set](Session::set). So two requests that change two
-    /// fields at the same time both keep their change. Read, change and write in one go: a struct that was read before
-    /// a later change of the session undoes that change.
+    /// Only the fields whose value differs from that in the session are [set](Session::set). So if two requests change
+    /// different fields at the same time, both changes are kept. Call [`read_as`](Session::read_as), change the struct,
+    /// and call `write_as`, without other changes of the session in between: `write_as` would undo them.
     ///
-    /// Keys that the struct does not have stay. So does the key of a field that is skipped
+    /// Keys of the session that are not fields of the struct stay. So does the key of a field that serde skips
     /// (`skip_serializing_if`). An `Option` that is `None`, and is not skipped, sets a `null`. To remove a key, call
     /// [`remove`](Session::remove).
     ///
-    /// A `HashMap` with other values is another value, in whatever order. A `HashSet` is a list in an order that is
-    /// another one each time, so use a `BTreeSet`.
+    /// The order of a `HashMap` does not count as a change. The order of a `HashSet` does, and it differs each time. So
+    /// use a `BTreeSet` instead of a `HashSet`.
     ///
     /// # Errors
-    /// Those of [`set`](Session::set). [`Error::Encode`] if `value` is neither a struct nor a map. Its key is empty.
+    /// Those of [`set`](Session::set). [`Error::Encode`] with an empty `key` if `value` is neither a struct nor a map.
     /// After an error, the session is as it was.
     pub fn write_as<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         let object = to_json("", value)?;

@@ -11,14 +11,15 @@ use std::time::SystemTime;
 /// The number of calls that the values of a group remember.
 pub(crate) const REMEMBERED: usize = 32;
 
-/// The values of a group, which all its sessions see, and what is stored beside them.
+/// The values that all sessions of a group see, and what is stored beside them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GroupValues {
     /// The values, as JSON text.
     pub values: Values,
-    /// When the store can remove them.
+    /// The time from which on the store may remove the values.
     pub expires_at: SystemTime,
-    /// The nonces of the last calls that changed them, joined. The newest comes first. Empty if nothing was ever set.
+    /// The nonces of the last calls that changed the values, joined. The newest comes first. Empty if no value was ever
+    /// set.
     pub nonces: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! What operators do with a store: look at its sessions, move them to another store, and check its settings.
+//! What operators do with a store: look at its sessions, copy them to another store, and check its settings.
 
 use crate::error::StoreError;
 use crate::id::{GroupTag, PublicId};
@@ -14,24 +14,25 @@ use std::sync::Arc;
 ///
 /// Nothing here needs a secret, and nothing here gives access to a session: a store knows only digests of ids.
 pub trait Maintenance: Store {
-    /// Gives some live sessions of a namespace, and the position at which the next call goes on.
+    /// Gives some live sessions of a namespace, and the position at which the next call continues.
     ///
-    /// A session that lives from the first call to the last one, under one id, is given at least once. It may be given
-    /// twice. A session that is created, ended, or given a new id meanwhile may be given or not. A damaged record is
-    /// left out. A call takes the store only a few milliseconds, so that other clients do not wait.
+    /// A scan is a sequence of calls. A session that lives from the first call to the last one, under one id, is
+    /// returned at least once, and sometimes twice. A session that is created, ends, or gets a new id during the scan
+    /// may be returned or not. A damaged record is left out. A call occupies the store only for a few milliseconds, so
+    /// that other clients do not wait.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError>;
 
-    /// Gives the group of the live session with this public id, if there is such a session.
+    /// Gives the place of the live session with this public id, if there is such a session: its id and its group.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn find(&self, namespace: &str, id: PublicId, call: &Call) -> Result<Option<Located>, StoreError>;
 
-    /// Reads the live sessions at these places, in any order. Of the others nothing is given. A damaged record is left
-    /// out.
+    /// Reads the live sessions at these places, in any order. A place without a live session is left out, and so is a
+    /// damaged record.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -43,9 +44,9 @@ pub trait Maintenance: Store {
         call: &Call,
     ) -> Result<Vec<(Located, StoredRecord)>, StoreError>;
 
-    /// Keeps a session as another store has it: with its values, its life, its group, its place in the order of
-    /// joining, and its nonces. So its cookies stay valid, and a call that is sent again is still known. The limit of
-    /// the group does not matter here: it applies to logins.
+    /// Stores a session as another store has it: with its values, its life, its group, its place in the order of
+    /// joining, and its nonces. So its cookies stay valid, and a call that is sent again is still recognized. The limit
+    /// of the group does not apply here: it applies to logins.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -57,13 +58,14 @@ pub trait Maintenance: Store {
     /// A [`StoreError`].
     fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError>;
 
-    /// Keeps the values of a group as another store has them, unless they were changed here since they came from there.
+    /// Stores the values of a group as another store has them, unless they were changed in this store since they were
+    /// copied.
     ///
     /// # Errors
     /// A [`StoreError`].
     fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues, call: &Call) -> Result<Restored, StoreError>;
 
-    /// Removes what is left of sessions that have ended, for as long as the call has time.
+    /// Removes what is left of sessions that have ended, until the deadline of the call.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -89,7 +91,7 @@ pub struct Scan<'a> {
     pub namespace: &'a str,
     /// Whether the values of the sessions are read too. Without them, [`StoredRecord::values`] is empty.
     pub with_values: bool,
-    /// Where to go on: [`Page::next`] of the last call. `None` begins a new scan.
+    /// Where to continue: [`Page::next`] of the last call. `None` begins a new scan.
     pub from: Option<&'a Position>,
 }
 
@@ -97,12 +99,12 @@ pub struct Scan<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position(pub(crate) String);
 
-/// Some sessions of a [scan](Maintenance::scan).
+/// The sessions that one call of a [scan](Maintenance::scan) gives.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The sessions.
     pub sessions: Vec<(Located, StoredRecord)>,
-    /// The position at which the next call goes on. `None` at the end.
+    /// The position at which the next call continues. `None` at the end of the scan.
     pub next: Option<Position>,
 }
 
@@ -111,7 +113,7 @@ pub struct Page {
 pub struct Located {
     /// The public id of the session.
     pub id: PublicId,
-    /// The tag of the group that the session is in.
+    /// The tag of the group that the session is in. `None` if it is not in a group.
     pub tag: Option<GroupTag>,
 }
 
@@ -120,33 +122,33 @@ pub struct Located {
 pub struct Purged {
     /// The number of records that were removed.
     pub removed: u64,
-    /// Whether the call ran out of time, and more is left.
+    /// Whether more is left, because the call ran out of time.
     pub more: bool,
 }
 
 /// One setting of a store, compared with what the guide advises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How it compares.
+    /// How the setting compares with the advice.
     pub verdict: Verdict,
-    /// What was looked at, such as `maxmemory-policy`. In a cluster, it begins with the address of the node.
+    /// The name of the setting, such as `maxmemory-policy`. In a cluster, it begins with the address of the node.
     pub what: String,
-    /// The present value.
+    /// The present value of the setting.
     pub found: String,
-    /// What to do, and why. Empty if nothing is wrong.
+    /// What to do, and why. Empty if there is nothing to do.
     pub advice: String,
 }
 
 /// How a setting compares with what the guide advises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// As advised.
+    /// The setting is as advised.
     Good,
-    /// Works, but has a known risk.
+    /// The setting works, but has a known risk.
     Risky,
-    /// Sessions are lost, or calls fail.
+    /// With this setting, sessions are lost, or calls fail.
     Wrong,
-    /// Cannot be looked at: the store does not tell it to this user.
+    /// The setting is not known: the store does not show it to this user.
     Unknown,
 }
 

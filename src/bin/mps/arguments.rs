@@ -5,11 +5,11 @@ use multi_process_session::PublicId;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Look into a store of sessions, end sessions, and move them to another store.
+/// Show the sessions of a store, end sessions, check the store, and copy all sessions to another store.
 ///
-/// The store is that of an application that uses the library multi-process-session: a Redis, Sentinels, a cluster, or a
-/// SQLite file. The program reads and ends sessions by their public ids and by the names of users. It needs no secret,
-/// and it never shows a token: a store has none.
+/// The store belongs to an application that uses the library multi-process-session: a Redis server, Sentinels, a Redis
+/// Cluster, or a SQLite file. You name a session by its public id, and a user by name. The program does not need the
+/// application's secret. It never shows a token, because a store holds no tokens.
 #[derive(Debug, Parser)]
 #[command(name = "mps", version, max_term_width = 100, propagate_version = true)]
 #[command(after_long_help = include_str!("help/mps.txt"))]
@@ -24,18 +24,18 @@ pub(crate) struct Arguments {
 pub(crate) struct Global {
     /// The store: the URL that the application gives to `store_url`, without the password.
     ///
-    /// Default: the variable MPS_STORE, whose URL may have a password.
+    /// Default: the environment variable MPS_STORE. A URL in this variable may have a password.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// A file whose only line is the password of the store.
     ///
-    /// Default: the variable MPS_PASSWORD. Write the password as it is, not percent-encoded.
+    /// Default: the environment variable MPS_PASSWORD. Write the password as it is, not percent-encoded.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// The namespace of the application.
     #[arg(long, global = true, value_name = "NAME", default_value = "mps", value_parser = namespace)]
     pub(crate) namespace: String,
-    /// How long one call to the store may take.
+    /// The longest time that one call to the store may take.
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) timeout: Duration,
     /// Print JSON: one object in each line.
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     List(List),
     /// Show one session.
     ///
-    /// Shows the times and the user of a session, and the key and size of each of its values.
+    /// Prints the times and the user of a session, and the key and the size of each value.
     #[command(after_long_help = include_str!("help/show.txt"))]
     Show(Show),
     /// End one session: log out one device.
@@ -66,19 +66,19 @@ pub(crate) enum Command {
     End(End),
     /// End all sessions of a user: log out all devices.
     ///
-    /// This is one step: whatever the application does meanwhile, none of the sessions is left.
+    /// All sessions end in one step, including those that the application is saving at that moment.
     #[command(after_long_help = include_str!("help/end-user.txt"))]
     EndUser(EndUser),
     /// Remove what is left of sessions that have ended.
     ///
-    /// The application does this too, a little with each login. The command is for a store that was not used for a
-    /// while, or whose sessions have all been ended at once.
+    /// The application does this too, a little with each login. Use the command if the store was not used for a while,
+    /// or if all sessions were ended at once.
     #[command(after_long_help = include_str!("help/purge.txt"))]
     Purge,
     /// Watch the store: whether it answers, how fast, and its figures.
     ///
-    /// Looks again and again, until Ctrl-C. On a terminal, a table shows the last look. Otherwise each look is one
-    /// line. If the store is down, the command says so and goes on.
+    /// Looks at the store again and again, until Ctrl-C. On a terminal, a table shows the last look. Otherwise each
+    /// look prints one line. If the store is down, the command says so, and tries again at the next look.
     #[command(after_long_help = include_str!("help/watch.txt"))]
     Watch(Watch),
     /// Compare the settings of the store with what the guide advises.
@@ -90,7 +90,7 @@ pub(crate) enum Command {
     /// Copy all live sessions to another store.
     ///
     /// Each session keeps its values, its life, its user and its public id. The cookies stay valid if the application
-    /// keeps its secret and its namespace. Both stores may be in use meanwhile.
+    /// keeps its secret and its namespace. Both stores may be in use during the copy.
     #[command(after_long_help = include_str!("help/copy.txt"))]
     Copy(Copy),
 }
@@ -107,7 +107,7 @@ pub(crate) struct List {
 
 #[derive(Args, Debug)]
 pub(crate) struct Show {
-    /// The public id, as `mps list` and the log of the application show it.
+    /// The public id of the session. `mps list` and the log of the application show it.
     // An id may begin with a hyphen.
     #[arg(allow_hyphen_values = true)]
     pub(crate) id: PublicId,
@@ -118,7 +118,7 @@ pub(crate) struct Show {
 
 #[derive(Args, Debug)]
 pub(crate) struct End {
-    /// The public id, as `mps list` and the log of the application show it.
+    /// The public id of the session. `mps list` and the log of the application show it.
     #[arg(allow_hyphen_values = true)]
     pub(crate) id: PublicId,
 }
@@ -128,7 +128,7 @@ pub(crate) struct EndUser {
     /// The user: the name that the application gives to `set_group_name`.
     #[arg(allow_hyphen_values = true)]
     pub(crate) name: String,
-    /// A session of the user that goes on.
+    /// The public id of a session of the user that does not end.
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) except: Option<PublicId>,
 }
@@ -147,25 +147,25 @@ pub(crate) struct Watch {
 pub(crate) struct Copy {
     /// The target: the URL of the other store, without the password.
     ///
-    /// Default: the variable MPS_TO, whose URL may have a password.
+    /// Default: the environment variable MPS_TO. A URL in this variable may have a password.
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
     /// A file whose only line is the password of the target.
     ///
-    /// Default: the variable MPS_TO_PASSWORD.
+    /// Default: the environment variable MPS_TO_PASSWORD.
     #[arg(long, value_name = "FILE")]
     pub(crate) to_password_file: Option<PathBuf>,
     /// End the sessions of the target that the source does not have.
     ///
-    /// Use it only while no application writes to the target: it would end the new sessions there.
+    /// Use it only while no application writes to the target. Otherwise it ends the new sessions there.
     #[arg(long)]
     pub(crate) delete: bool,
-    /// Change nothing, and count what would be copied and ended.
+    /// Change nothing. Only count what a copy would do.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// The number of sessions that are copied at the same time.
     ///
-    /// Default: 4, and 1 into a SQLite file, which has one writer at a time.
+    /// Default: 4. If the target is a SQLite file, 1, because such a file has one writer at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) threads: Option<u8>,
 }

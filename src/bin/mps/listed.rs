@@ -44,9 +44,9 @@ impl Listed {
     pub(crate) fn json(&self) -> Value {
         json!({
             "id": self.id,
-            "group": self.group,
+            "user": self.group,
             "created_at": utc(self.created_at),
-            "joined_at": self.joined_at.map(utc),
+            "last_login_at": self.joined_at.map(utc),
             "refreshed_at": utc(self.refreshed_at),
             "expires_at": utc(self.expires_at),
             "expires_in_seconds": time_until(self.expires_at).as_secs(),

@@ -11,17 +11,17 @@ const FILE: &str = "stats.json";
 /// A process whose file is older than this is taken for ended, or stuck. Its connections no longer count.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A folder in which the workers of a server leave their counters, so that a scrape of any worker gets the sum.
+/// A folder to which all workers of a server write their counters, so that a scrape of any worker gets the sum.
 ///
-/// Each worker [writes](StatsFolder::write) its counters every few seconds, and the one that is scraped gives the
-/// [total](StatsFolder::total). The counters of workers that have ended, or were killed, stay in the total. So the
+/// Each worker [writes](StatsFolder::write) its counters every few seconds. The worker that Prometheus scrapes gives
+/// the [total](StatsFolder::total). The counters of workers that have ended, or were killed, stay in the total. So the
 /// total of a counter never goes down, until the next start of the server [clears](StatsFolder::clear) the folder.
 ///
-/// The folder holds a folder for each process, with one file of about 600 bytes. A process replaces its file in one
-/// step, so a kill at any moment leaves a whole file behind. It loses what the process counted since its last write.
+/// The folder has a subfolder for each process, with one file of about 600 bytes. A process replaces its file in one
+/// step, so if it is killed, a whole file is left. Only what it counted since its last write is lost.
 ///
-/// Use a folder that only the application can write to, such as one below `/run`. It needs no disk: nothing in it
-/// matters after a restart of the machine.
+/// Use a folder that only the application can write to, such as one below `/run`. The folder may be in memory: nothing
+/// in it matters after a restart of the machine.
 ///
 /// # Examples
 /// ```
@@ -47,16 +47,16 @@ pub struct StatsFolder {
 }
 
 impl StatsFolder {
-    /// Names the folder. This does not touch the disk.
+    /// Makes a `StatsFolder` for this path. This does not touch the disk.
     pub fn new(path: impl Into<PathBuf>) -> StatsFolder {
         StatsFolder { path: path.into() }
     }
 
-    /// Leaves the counters of one manager of this process in the folder, in the place of those from before. Makes the
-    /// folder if it is missing.
+    /// Writes the counters of one manager of this process to the folder. They replace those of the write before. Makes
+    /// the folder if it is missing.
     ///
-    /// Let one thread of a process do this, at least once a minute. If two threads write, one of them may put older
-    /// numbers in the place of newer ones.
+    /// Let one thread of each process do this, at least once a minute. If two threads write, one of them may replace
+    /// newer numbers by older ones.
     ///
     /// # Errors
     /// The folder or the file cannot be written.
@@ -72,8 +72,8 @@ impl StatsFolder {
 
     /// Adds the counters of all processes that wrote to the folder since it was cleared.
     ///
-    /// `pool_size`, `connections_open` and `connections_in_use` are those of the processes that wrote within the last
-    /// minute.
+    /// For `pool_size`, `connections_open` and `connections_in_use`, only the processes that wrote within the last
+    /// minute count.
     ///
     /// # Errors
     /// The folder is missing or cannot be read. [`io::ErrorKind::InvalidData`]: a file holds something else.
@@ -86,8 +86,8 @@ impl StatsFolder {
 
     /// Removes the counters of all processes, and makes the folder if it is missing.
     ///
-    /// Do this at the start of the server, before it forks its workers, and never while a worker runs: a worker that
-    /// writes again brings all that it has counted back.
+    /// Do this at the start of the server, before it forks its workers. Never do it while a worker runs: the next write
+    /// of that worker brings back all that it has counted.
     ///
     /// # Errors
     /// The folder cannot be made or emptied.

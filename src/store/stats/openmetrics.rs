@@ -11,13 +11,14 @@ impl Stats {
 
     /// Gives the counters as OpenMetrics text, which Prometheus and others scrape.
     ///
-    /// All names begin with `mps_session_`. Durations are in seconds. Each kind of errors has a line, even if none
-    /// occurred. The histogram `mps_session_store_call_duration_seconds` also counts the [calls](Stats::calls).
+    /// The names of all metrics begin with `mps_session_`. Durations are in seconds. Each kind of error has a line,
+    /// even if no such error occurred. The number of [calls](Stats::calls) is
+    /// `mps_session_store_call_duration_seconds_count`.
     ///
-    /// Answer with [this content type](Stats::OPENMETRICS_CONTENT_TYPE). A page ends with the line `# EOF`. To put
-    /// metrics of your own on the page, put them before this text.
+    /// Send the text with the content type [`OPENMETRICS_CONTENT_TYPE`](Stats::OPENMETRICS_CONTENT_TYPE). The text ends
+    /// with the line `# EOF`, so metrics of your own have to come before it.
     ///
-    /// A page shows the counters of one process. For those of all workers, see [`StatsFolder`](crate::StatsFolder).
+    /// The text has the counters of one process. For those of all workers, see [`StatsFolder`](crate::StatsFolder).
     ///
     /// # Examples
     /// ```

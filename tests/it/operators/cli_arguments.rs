@@ -142,7 +142,7 @@ fn names_and_values_do_not_steer_a_terminal() {
             assert!(is_harmless(&text) && text.contains("ada\\u{1b}[2J\\u{9b}\\u{202e}\\u{a}"), "{text}");
             let as_json = output(&url, &[arguments, &["--json"]].concat());
             assert!(is_harmless(&as_json), "{as_json}");
-            assert_eq!(json(&url, arguments)[0]["group"], name);
+            assert_eq!(json(&url, arguments)[0]["user"], name);
         }
         let ran = run(&url, &["end-user", "\u{1b}[2J"]);
         assert!(ran.code == Some(1) && is_harmless(&ran.err), "{ran:?}");

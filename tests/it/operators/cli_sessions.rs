@@ -16,17 +16,18 @@ fn sessions_are_counted_and_listed() {
     for place in Place::all_and_a_cluster() {
         let (url, manager) = (place.url(), manager(&place.url()));
         manager.ping().unwrap();
-        assert_eq!(one(&url, &["count"]), json!({ "sessions": 0, "of_users": 0, "without_user": 0 }));
+        assert_eq!(one(&url, &["count"]), json!({ "sessions": 0, "sessions_of_users": 0, "sessions_without_user": 0 }));
         assert_eq!(output(&url, &["list"]), "");
         let id = |cookie: &String| public_id(&manager, cookie).to_string();
         let alone: Vec<String> = (0..250).map(|_| session_with(&manager, &[("a", "1")])).collect();
         let of_ada: Vec<String> = (0..3).map(|_| login(&manager, "ada")).collect();
-        assert_eq!(one(&url, &["count"]), json!({ "sessions": 253, "of_users": 3, "without_user": 250 }));
+        let counts = json!({ "sessions": 253, "sessions_of_users": 3, "sessions_without_user": 250 });
+        assert_eq!(one(&url, &["count"]), counts);
         assert_eq!(output(&url, &["count"]), "253 live sessions: 3 of users, 250 without a user\n");
         let listed = json(&url, &["list"]);
         assert_eq!(ids(&listed), alone.iter().chain(&of_ada).map(id).collect());
         let first = listed.iter().find(|session| session["id"] == id(&of_ada[0])).unwrap();
-        assert_eq!(first["group"], "ada");
+        assert_eq!(first["user"], "ada");
         assert!(first["expires_in_seconds"].as_u64().unwrap() > 60, "{first}");
         assert!(first["created_at"].as_str().unwrap().starts_with("20"), "{first}");
         assert_eq!(ids(&json(&url, &["list", "--user", "ada"])), of_ada.iter().map(id).collect());
@@ -64,7 +65,7 @@ fn a_session_is_shown_and_its_values_only_when_asked_for() {
         let cookie = session.save().unwrap().unwrap();
         let id = public_id(&manager, cookie.pair()).to_string();
         let shown = one(&url, &["show", &id]);
-        assert_eq!((&shown["id"], &shown["group"]), (&json!(id), &json!("ada")));
+        assert_eq!((&shown["id"], &shown["user"]), (&json!(id), &json!("ada")));
         let of = |shown: &Value, kind: &str, key: &str| {
             let values = shown["values"].as_array().unwrap();
             let value = values.iter().find(|value| value["kind"] == kind && value["key"] == key);

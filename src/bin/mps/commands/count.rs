@@ -19,7 +19,7 @@ pub(crate) fn run(opened: &Opened, output: &mut Output) -> Result<(), Failure> {
     drop(progress);
     let sessions = in_groups + alone;
     output.print(
-        || json!({ "sessions": sessions, "of_users": in_groups, "without_user": alone }),
+        || json!({ "sessions": sessions, "sessions_of_users": in_groups, "sessions_without_user": alone }),
         || format!("{sessions} live sessions: {in_groups} of users, {alone} without a user"),
     )
 }
