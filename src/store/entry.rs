@@ -69,6 +69,7 @@ impl Entry {
                 "values": values_to_json(&group.values),
                 "expires_at": nanoseconds(group.expires_at),
                 "nonces": URL_SAFE_NO_PAD.encode(&group.nonces),
+                "copied_nonce": group.copied_nonce.map(|nonce| URL_SAFE_NO_PAD.encode(nonce)),
             } }),
         };
         object.to_string()
@@ -87,7 +88,7 @@ impl Entry {
 }
 
 fn record_to_json(record: &StoredRecord) -> Value {
-    let StoredRecord { group_name, join_order, values, state } = record;
+    let StoredRecord { group_name, join_order, values, state, copied_nonce } = record;
     json!({
         "group_name": group_name,
         "join_order": join_order,
@@ -103,6 +104,7 @@ fn record_to_json(record: &StoredRecord) -> Value {
         "persistent": state.persistent,
         "expires_at": nanoseconds(state.expires_at),
         "nonces": URL_SAFE_NO_PAD.encode(&state.nonces),
+        "copied_nonce": copied_nonce.map(|nonce| URL_SAFE_NO_PAD.encode(nonce)),
     })
 }
 
@@ -116,7 +118,7 @@ fn kind_from_json(object: &Value) -> Option<Kind> {
             trail_ends: time(&fields["trail_ends"])?,
         })),
         "trace" => Some(Kind::Trace(Trace {
-            nonce: Nonce::try_from(bytes(&fields["nonce"])?).ok()?,
+            nonce: nonce(&fields["nonce"])?,
             reason: EndReason::of_letter(fields["reason"].as_str()?.as_bytes()),
             ends_at: time(&fields["ends_at"])?,
         })),
@@ -124,6 +126,7 @@ fn kind_from_json(object: &Value) -> Option<Kind> {
             values: values(&fields["values"])?,
             expires_at: time(&fields["expires_at"])?,
             nonces: bytes(&fields["nonces"])?,
+            copied_nonce: optional(&fields["copied_nonce"], nonce)?,
         })),
         _ => None,
     }
@@ -147,6 +150,7 @@ fn record_from_json(fields: &Value) -> Option<StoredRecord> {
             expires_at: time(&fields["expires_at"])?,
             nonces: bytes(&fields["nonces"])?,
         },
+        copied_nonce: optional(&fields["copied_nonce"], nonce)?,
     })
 }
 
@@ -190,6 +194,10 @@ fn bytes(value: &Value) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.as_str()?).ok()
 }
 
+fn nonce(value: &Value) -> Option<Nonce> {
+    bytes(value)?.try_into().ok()
+}
+
 /// Reads a number that counts up. A number so large that counting on could overflow is damage.
 fn count(value: &Value) -> Option<u64> {
     value.as_u64().filter(|number| *number < 1 << 60)
@@ -231,6 +239,7 @@ mod tests {
                 expires_at: at(9),
                 nonces: b"abcdefgh12345678".to_vec(),
             },
+            copied_nonce: None,
         }
     }
 
@@ -246,7 +255,8 @@ mod tests {
             (
                 Kind::Record(full),
                 concat!(
-                    r#"{"record":{"began_at":5,"created_at":1700000000123456789,"ends_at":7,"expires_at":9,"#,
+                    r#"{"record":{"began_at":5,"copied_nonce":null,"created_at":1700000000123456789,"#,
+                    r#""ends_at":7,"expires_at":9,"#,
                     r#""group_name":"ada","has_own_idle_timeout":true,"idle_timeout":8,"join_order":2,"joined_at":4,"#,
                     r#""nonces":"YWJjZGVmZ2gxMjM0NTY3OA","persistent":false,"refreshed_at":6,"#,
                     r#""values":{"address":{"sealed":"AQD_"},"user":"\"ada\""},"version":3}}"#
@@ -255,7 +265,8 @@ mod tests {
             (
                 Kind::Record(bare),
                 concat!(
-                    r#"{"record":{"began_at":5,"created_at":1700000000123456789,"ends_at":null,"expires_at":9,"#,
+                    r#"{"record":{"began_at":5,"copied_nonce":null,"created_at":1700000000123456789,"#,
+                    r#""ends_at":null,"expires_at":9,"#,
                     r#""group_name":null,"has_own_idle_timeout":true,"idle_timeout":8,"join_order":2,"#,
                     r#""joined_at":null,"nonces":"YWJjZGVmZ2gxMjM0NTY3OA","persistent":null,"refreshed_at":null,"#,
                     r#""values":{"address":{"sealed":"AQD_"},"user":"\"ada\""},"version":3}}"#
@@ -277,8 +288,12 @@ mod tests {
                     values: [("roles".to_owned(), "[]".into())].into(),
                     expires_at: at(1),
                     nonces: b"abcdefgh".to_vec(),
+                    copied_nonce: Some(*b"abcdefgh"),
                 }),
-                r#"{"group_values":{"expires_at":1,"nonces":"YWJjZGVmZ2g","values":{"roles":"[]"}}}"#,
+                concat!(
+                    r#"{"group_values":{"copied_nonce":"YWJjZGVmZ2g","expires_at":1,"nonces":"YWJjZGVmZ2g","#,
+                    r#""values":{"roles":"[]"}}}"#
+                ),
             ),
         ] {
             let entry = Entry(kind);

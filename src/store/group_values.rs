@@ -21,17 +21,19 @@ pub struct GroupValues {
     /// The nonces of the last calls that changed the values, joined. The newest comes first. Empty if no value was ever
     /// set.
     pub nonces: Vec<u8>,
+    /// The nonce of the last change when the values came from another store. `None` if they were set in this one.
+    pub copied_nonce: Option<Nonce>,
 }
 
 impl GroupValues {
     /// The values of a group in which nothing was set.
     pub(crate) fn none(now: SystemTime) -> GroupValues {
-        GroupValues { values: Values::new(), expires_at: now, nonces: Vec::new() }
+        GroupValues { values: Values::new(), expires_at: now, nonces: Vec::new(), copied_nonce: None }
     }
 
     /// Makes these changes, unless this same call has made them before.
     pub(crate) fn update(&mut self, update: &GroupUpdate<'_>, call: &Call, now: SystemTime) -> Result<(), Refusal> {
-        if !self.knows(&call.nonce) {
+        if !self.knows(call.nonce) {
             self.values = update.apply(&self.values)?;
             self.nonces.splice(..0, call.nonce);
             self.nonces.truncate(REMEMBERED * call.nonce.len());
@@ -40,21 +42,26 @@ impl GroupValues {
         Ok(())
     }
 
-    /// Says what becomes of these values if another store has them as `other`.
-    pub(crate) fn restored(&self, other: &GroupValues) -> Restored {
-        match (self.last_nonce(), other.last_nonce()) {
-            (None, Some(_)) => Restored::Created,
-            (Some(last), Some(other_last)) if last != other_last && other.knows(last) => Restored::Updated,
-            _ => Restored::Kept,
+    /// Says what becomes of these values if another store has them as `given`. They are replaced if all their changes
+    /// are in the given ones too: as for sessions, see restore.rs.
+    pub(crate) fn restored(&self, given: &GroupValues) -> Restored {
+        let (last, given_last) = (self.last_nonce(), given.last_nonce());
+        match last {
+            _ if last == given_last || given_last.is_none() => Restored::Kept,
+            None => Restored::Created,
+            Some(nonce) if given.knows(nonce) || [self.copied_nonce, given.copied_nonce].contains(&last) => {
+                Restored::Updated
+            }
+            Some(_) => Restored::Kept,
         }
     }
 
-    fn last_nonce(&self) -> Option<&[u8]> {
-        self.nonces.get(..size_of::<Nonce>())
+    pub(crate) fn last_nonce(&self) -> Option<Nonce> {
+        self.nonces.first_chunk().copied()
     }
 
-    fn knows(&self, nonce: &[u8]) -> bool {
-        self.nonces.chunks_exact(size_of::<Nonce>()).any(|known| known == nonce)
+    fn knows(&self, nonce: Nonce) -> bool {
+        self.nonces.chunks_exact(nonce.len()).any(|known| known == nonce)
     }
 }
 

@@ -95,7 +95,7 @@ pub trait MaintainedEntries: Entries {
         let mut record = record.clone();
         let restored = match self.get(&key.name()) {
             Ok(Some(entry)) if entry.outdated_at() > now => match entry {
-                Entry(Kind::Record(found)) if is_earlier(&found.state, &record.state) => {
+                Entry(Kind::Record(found)) if is_earlier(&found.state, found.copied_nonce, &record) => {
                     record.state = with_later_life(&found.state, record.state);
                     Restored::Updated
                 }
@@ -107,6 +107,7 @@ pub trait MaintainedEntries: Entries {
             Err(error) if error.kind() == StoreErrorKind::Corrupt => return Ok(Restored::Kept),
             Err(error) => return Err(error),
         };
+        record.copied_nonce = record.state.nonces.first_chunk().copied();
         let expires_at = record.state.expires_at;
         self.put(&key.name(), Entry(Kind::Record(record)))?;
         keep_group_values(self, key, expires_at, now);
@@ -134,7 +135,8 @@ pub trait MaintainedEntries: Entries {
         let found = values_of(self, group, now)?;
         let restored = found.restored(values);
         if restored != Restored::Kept {
-            let values = GroupValues { expires_at: found.expires_at.max(values.expires_at), ..values.clone() };
+            let expires_at = found.expires_at.max(values.expires_at);
+            let values = GroupValues { expires_at, copied_nonce: values.last_nonce(), ..values.clone() };
             self.put(&group.values_name(), Entry(Kind::GroupValues(values)))?;
         }
         Ok(restored)

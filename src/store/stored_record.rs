@@ -2,7 +2,7 @@
 
 use crate::id::PublicId;
 use crate::lifetime::Lifetime;
-use crate::store::call::Call;
+use crate::store::call::{Call, Nonce};
 use crate::store::key::RecordKey;
 use crate::store::record::{NewRecord, Record, SessionInfo, Size, Values};
 use crate::store::refusal::Refusal;
@@ -25,6 +25,8 @@ pub struct StoredRecord {
     pub values: Values,
     /// The state of the record besides its values.
     pub state: RecordState,
+    /// The nonce of the last change when the record came from another store. `None` if it was created in this one.
+    pub copied_nonce: Option<Nonce>,
 }
 
 impl StoredRecord {
@@ -36,6 +38,7 @@ impl StoredRecord {
             join_order: 0,
             values: record.values.clone(),
             state: RecordState::new(record, call, now),
+            copied_nonce: None,
         })
     }
 

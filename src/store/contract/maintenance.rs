@@ -209,6 +209,16 @@ pub fn a_restore_replaces_an_earlier_state_only(subject: &dyn MaintainedSubject)
         change(store, &key, &changes([("b", set("3"))]));
         assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Updated, "an earlier state is replaced");
         assert_eq!(scanned(store, &copy).state.expires_at, used, "a restore does not shorten a life");
+        // A copy that was left alone follows the session, however often it changes.
+        for _ in 0..40 {
+            change(store, &key, &changes([("b", set("3"))]));
+        }
+        assert_eq!(restore(store, &copy, &scanned(store, &key)), Restored::Updated, "it has all changes of its copy");
+        // And back again.
+        for _ in 0..40 {
+            change(store, &copy, &changes([("b", set("3"))]));
+        }
+        assert_eq!(restore(store, &key, &scanned(store, &copy)), Restored::Updated, "a copy has all changes of it");
         change(store, &copy, &changes([("c", set("3"))]));
         // The other state has a larger version, and still lacks this change.
         for json in ["4", "5"] {

@@ -1,6 +1,7 @@
 //! The fields of a record: see prelude.lua.
 
 use crate::end_reason::EndReason;
+use crate::store::call::Nonce;
 use crate::store::record::Values;
 use crate::store::redis::state;
 use crate::store::stored_value::StoredValue;
@@ -23,6 +24,8 @@ pub(crate) struct Fields {
     pub(crate) reason: Option<EndReason>,
     pub(crate) has_trace: bool,
     pub(crate) has_forward: bool,
+    /// The nonce of the last change when the record came from another store.
+    pub(crate) copied_nonce: Option<Nonce>,
     /// The nonces of earlier calls: the fields `n0` to `n3`.
     pub(crate) nonces: [Vec<u8>; 4],
 }
@@ -69,6 +72,7 @@ impl Fields {
                 self.began_at = Some(UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))?);
             }
             b"p" => self.is_prepared = true,
+            b"c" => self.copied_nonce = value.try_into().ok(),
             b"t" => self.has_trace = true,
             b"r" => self.reason = Some(EndReason::of_letter(&value)),
             b"f" => self.has_forward = true,

@@ -64,14 +64,16 @@ impl Operation<'_> {
         let (generation, expires_at) = (reply.number()?, reply.time()?);
         let fields = of_generation(reply.value(), generation);
         let nonces = ["n0", "n1", "n2", "n3"].map(|name| fields.get(name.as_bytes()).cloned().unwrap_or_default());
-        Ok(GroupValues { values: values(&fields), expires_at, nonces: nonces.concat() })
+        let copied_nonce = fields.get(&b"c"[..]).and_then(|nonce| nonce.as_slice().try_into().ok());
+        Ok(GroupValues { values: values(&fields), expires_at, nonces: nonces.concat(), copied_nonce })
     }
 
     /// Keeps the values of a group as another store has them, unless they were changed here since they came from there.
     pub(crate) fn restore_group(&self, group: &GroupKey<'_>, values: &GroupValues) -> Result<Restored, StoreError> {
         let mut keys = self.group_keys(group);
         keys[2] = values_key(group);
-        let call = self.scripts().group_restore.on(keys).arg(values.nonces.clone()).arg(values.expires_at);
+        let call = self.scripts().group_restore.on(keys).arg(values.nonces.clone());
+        let call = call.arg(values.copied_nonce.map(Vec::from)).arg(values.expires_at);
         self.run(&call.list(values.values.iter().map(|(key, value)| (field(key), value))).and_wait())?.restored()
     }
 

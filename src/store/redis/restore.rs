@@ -37,6 +37,7 @@ impl Operation<'_> {
             .arg(state.idle_timeout)
             .arg(nonces)
             .arg(((n0, n1), (n2, n3)))
+            .arg(record.copied_nonce.map(Vec::from))
             .arg(state.joined_at.unwrap_or(state.created_at))
             .arg(record.group_name.as_deref().unwrap_or_default())
             .arg(record.join_order.min(LARGEST_ORDER))

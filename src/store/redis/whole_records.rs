@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The fields of a record that are not values.
-const OWN_FIELDS: [&str; 10] = ["s", "g", "b", "p", "t", "f", "n0", "n1", "n2", "n3"];
+const OWN_FIELDS: [&str; 11] = ["s", "g", "b", "p", "c", "t", "f", "n0", "n1", "n2", "n3"];
 
 /// What was found under some keys.
 #[derive(Default)]
@@ -144,7 +144,7 @@ fn record(
 }
 
 fn live(fields: Value, order: Value, generation: &[u8], now: SystemTime) -> Option<StoredRecord> {
-    let Fields { values, state: packed, joined_at, group_name, began_at, is_prepared, nonces, .. } =
+    let Fields { values, state: packed, joined_at, group_name, began_at, is_prepared, copied_nonce, nonces, .. } =
         Fields::read(fields)?;
     let StoredState { mut state, generation: of_record } = StoredState::read(&packed?, joined_at, began_at)?;
     let is_alive = state.expires_at > now && state.ends_at.is_none_or(|end| end > now);
@@ -154,7 +154,7 @@ fn live(fields: Value, order: Value, generation: &[u8], now: SystemTime) -> Opti
     state.nonces = nonces::joined(state.version, &state.nonces, &nonces);
     // Redis may have evicted the order of joining. Such a session counts as one that joined first.
     let join_order = f64::from_redis_value(order).unwrap_or_default() as u64;
-    Some(StoredRecord { group_name, join_order, values, state })
+    Some(StoredRecord { group_name, join_order, values, state, copied_nonce })
 }
 
 /// Gives the reply to `HMGET` the form of a reply to `HGETALL`.

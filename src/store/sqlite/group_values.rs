@@ -68,6 +68,9 @@ impl Operation<'_> {
                 set(&transaction, group, key, json.json())?;
             }
             keep(&transaction, group, &values.nonces, values.expires_at)?;
+            transaction
+                .prepare_cached("UPDATE kept_groups SET copied = ?2 WHERE tag = ?1")?
+                .execute(params![group.tag.as_bytes(), values.last_nonce()])?;
             self.disk_space.commit(transaction)?;
         }
         Ok(restored)
@@ -94,13 +97,15 @@ fn keep(sqlite: &Connection, group: &GroupKey<'_>, nonces: &[u8], until: SystemT
 fn read_all(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<GroupValues> {
     let kept = sqlite
         .prepare_cached(
-            "SELECT expires, nonces FROM kept_groups
+            "SELECT expires, nonces, copied FROM kept_groups
              WHERE tag = ?1 AND expires > ?2 AND namespace IN (SELECT serial FROM namespaces)",
         )?
-        .query_row(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![group.tag.as_bytes(), milliseconds(now)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     Ok(match kept {
-        Some((expires, nonces)) => GroupValues { values: read(sqlite, group, now)?, expires_at: time(expires), nonces },
+        Some((expires, nonces, copied_nonce)) => {
+            GroupValues { values: read(sqlite, group, now)?, expires_at: time(expires), nonces, copied_nonce }
+        }
         None => GroupValues::none(now),
     })
 }

@@ -1,6 +1,7 @@
 //! Keeps a session as another store has it.
 
 use crate::error::StoreError;
+use crate::store::call::Nonce;
 use crate::store::key::RecordKey;
 use crate::store::record::Size;
 use crate::store::restore::Restored;
@@ -24,7 +25,7 @@ impl Operation<'_> {
         }
         let (size, state) = (Size::of(&record.values), record.state.clone());
         let (restored, serial) = match rows::find(&transaction, key, now)? {
-            Some(found) if is_earlier(&found.state, &state) => {
+            Some(found) if is_earlier(&found.state, copied_nonce(&transaction, found.serial)?, record) => {
                 let state = with_later_life(&found.state, state);
                 let row = LiveRow { serial: found.serial, size, state };
                 rows::write_change(&transaction, &row, size)?;
@@ -40,10 +41,18 @@ impl Operation<'_> {
         for (key, json) in &record.values {
             values::set(&transaction, serial, key, json)?;
         }
+        transaction
+            .prepare_cached("UPDATE sessions SET copied = substr(nonces, 1, ?2) WHERE serial = ?1")?
+            .execute(params![serial, size_of::<Nonce>() as i64])?;
         group_values::keep_until(&transaction, key, record.state.expires_at)?;
         self.disk_space.commit(transaction)?;
         Ok(restored)
     }
+}
+
+/// Gives the nonce of the last change when a session came from another store.
+fn copied_nonce(sqlite: &Connection, serial: i64) -> rusqlite::Result<Option<Nonce>> {
+    sqlite.prepare_cached("SELECT copied FROM sessions WHERE serial = ?1")?.query_row([serial], |row| row.get(0))
 }
 
 /// Inserts the row of a session, and gives its serial.

@@ -33,7 +33,7 @@ macro_rules! tag {
 /// The columns that [`session`] reads.
 macro_rules! session_columns {
     () => {
-        concat!(state_columns!(), ", serial, id, group_name, join_order, ", tag!())
+        concat!(state_columns!(), ", serial, id, group_name, join_order, ", tag!(), ", copied")
     };
 }
 
@@ -59,7 +59,7 @@ impl Operation<'_> {
         let (mut sessions, mut looked_at, mut last) = (Vec::new(), 0, from);
         while let Some(row) = rows.next()? {
             (looked_at, last) = (looked_at + 1, row.get(AFTER_STATE)?);
-            if row.get(AFTER_STATE + 5)?
+            if row.get(AFTER_STATE + 6)?
                 && let Ok((at, mut record)) = session(row)
             {
                 if scan.with_values {
@@ -118,7 +118,8 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Located, StoredRecord)> {
     let tag: Option<[u8; 18]> = row.get(AFTER_STATE + 4)?;
     let at = Located { id: PublicId::from_bytes(row.get(AFTER_STATE + 1)?), tag: tag.map(GroupTag::from_bytes) };
     let (group_name, join_order) = (row.get(AFTER_STATE + 2)?, unsigned(row, AFTER_STATE + 3)?);
-    Ok((at, StoredRecord { group_name, join_order, values: Values::new(), state: state(row)? }))
+    let copied_nonce = row.get(AFTER_STATE + 5)?;
+    Ok((at, StoredRecord { group_name, join_order, values: Values::new(), state: state(row)?, copied_nonce }))
 }
 
 /// Reads the values of a session. Gives `None` if one of them is damaged.

@@ -19,6 +19,7 @@ CREATE TABLE sessions (
   keys       INTEGER NOT NULL, -- the number of its values
   size       INTEGER NOT NULL, -- the size of its values, in bytes
   nonces     BLOB NOT NULL,    -- the nonces of the last calls that changed it, newest first
+  copied     BLOB,             -- the newest nonce when it was copied from another store; NULL if it was created here
   UNIQUE (id, in_group)
 ) STRICT;
 
@@ -77,7 +78,8 @@ CREATE TABLE kept_groups (
   tag       BLOB PRIMARY KEY,
   namespace INTEGER NOT NULL, -- the serial of the namespace
   expires   INTEGER NOT NULL,
-  nonces    BLOB NOT NULL     -- the nonces of the last calls that changed the values, newest first
+  nonces    BLOB NOT NULL,    -- the nonces of the last calls that changed the values, newest first
+  copied    BLOB              -- the newest nonce when they were copied from another store; NULL if they were set here
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX kept_groups_by_expiry ON kept_groups (expires);

@@ -6,6 +6,7 @@ use crate::support::redis::Redis;
 use crate::support::sqlite::Sqlite;
 use crate::support::wait::StopOnDrop;
 use crate::support::{is_alive, login, manager, session_with, until};
+use multi_process_session::SessionManager;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +79,37 @@ fn a_second_copy_brings_what_has_changed() {
 }
 
 #[test]
+fn a_copy_follows_any_number_of_changes_and_goes_back() {
+    for from in Place::all() {
+        for to in Place::all_and_a_cluster() {
+            manager(&from.url()).destroy_every_session().unwrap();
+            let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
+            let cookie = login(&before, "ada");
+            let change_often = |manager: &SessionManager, text: &str| {
+                for number in 0..40 {
+                    let mut session = manager.load(&cookie).unwrap();
+                    session.set("number", &format!("{text} {number}")).unwrap();
+                    session.save().unwrap();
+                    manager.group("ada").set_value("number", &format!("{text} {number}")).unwrap();
+                }
+            };
+            let holds = |manager: &SessionManager| {
+                let session = manager.load(&cookie).unwrap();
+                (session.get::<String>("number").unwrap(), session.group_value::<String>("number").unwrap())
+            };
+            let both = |text: &str| (Some(text.to_owned()), Some(text.to_owned()));
+            assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(1, 0, 0, 0));
+            change_often(&before, "there");
+            assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(0, 1, 0, 0));
+            assert_eq!(holds(&after), both("there 39"));
+            change_often(&after, "here");
+            assert_eq!(one(&to.url(), &["copy", "--to", &from.url()]), counts(0, 1, 0, 0));
+            assert_eq!(holds(&before), both("here 39"));
+        }
+    }
+}
+
+#[test]
 fn the_values_of_users_are_copied() {
     for from in Place::all() {
         for to in Place::all_and_a_cluster() {
@@ -96,6 +128,15 @@ fn the_values_of_users_are_copied() {
             before.group("ada").set_value("role", "editor").unwrap();
             copy();
             assert_eq!(role(), None, "what was changed at the target stays");
+            // A user whose last session ends at the source.
+            let grace = login(&before, "grace");
+            before.group("grace").set_value("role", "admin").unwrap();
+            copy();
+            before.group("grace").set_value("role", "reader").unwrap();
+            let _ = before.destroy(&grace).unwrap();
+            one(&from.url(), &["copy", "--to", &to.url(), "--delete"]);
+            let role = after.group("grace").value::<String>("role").unwrap();
+            assert_eq!(role.as_deref(), Some("reader"), "a role that was taken away is not left behind");
         }
     }
 }

@@ -24,7 +24,7 @@ fn a_purge_of_sqlite_removes_expired_rows_and_those_of_ended_groups_and_namespac
     sql.execute_batch(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3000)
          INSERT INTO sessions SELECT NULL, randomblob(18), 99, 0, NULL, version, created, NULL, 0, began, refreshed,
-                                     ends, idle, own_idle, persistent, expires, 0, 0, nonces
+                                     ends, idle, own_idle, persistent, expires, 0, 0, nonces, copied
                               FROM numbers, (SELECT * FROM sessions WHERE expires > 1 LIMIT 1)",
     )
     .unwrap();

@@ -3,16 +3,21 @@
 --       members, values
 -- ARGV: nonce
 --       nonces of the last calls that changed the values, joined, newest first
+--       nonce of the last change when the other store got the values from a store ('' if they were set there)
 --       when the values expire (ms)
 --       list of the values: field, JSON text
 -- Reply: 'ok', 'created', 'updated' or 'kept'
 local members, values = KEYS[2], KEYS[3]
-local nonces, expires_at = ARGV[2], tonumber(ARGV[3])
-local first_value, last_value = list_at(4, 2)
+local nonces, given_copied, expires_at = unpack(ARGV, 2, 4)
+local first_value, last_value = list_at(5, 2)
+expires_at = tonumber(expires_at)
 local last = nonces:sub(1, NONCE_LENGTH)
 
--- Says whether one of the given calls has this nonce.
-local function is_known(of_change)
+-- Says whether the given values have all changes of those that are there: see restore.rs.
+local function have_all_changes(of_change, copied)
+  if of_change == copied or of_change == given_copied then
+    return true
+  end
   for at = 1, #nonces, NONCE_LENGTH do
     if nonces:sub(at, at + NONCE_LENGTH - 1) == of_change then
       return true
@@ -22,13 +27,14 @@ local function is_known(of_change)
 end
 
 local began = struct.pack('>I7', generation_or_new())
-local of_generation, newest = unpack(call_or_nil('HMGET', values, 'o', 'n0') or {})
+local of_generation, newest, copied = unpack(call_or_nil('HMGET', values, 'o', 'n0', 'c') or {})
 newest = of_generation == began and newest and newest:sub(1, NONCE_LENGTH) or ''
-if last == '' or newest == last or newest ~= '' and not is_known(newest) then
+if last == '' or newest == last or newest ~= '' and not have_all_changes(newest, copied) then
   return { nonce, 'ok', 'kept' }
 end
 -- THE FIRST WRITE adds, so a full memory refuses the call.
 write_nonces(values, began, nonces)
+redis.call('HSET', values, 'c', last)
 local old = {}
 for _, field in ipairs(redis.call('HKEYS', values)) do
   old[#old + 1] = field:sub(1, 1) == ':' and field or nil

@@ -10,6 +10,7 @@
 --   g         only in a group: when it joined, packed as 6 bytes, and then the name of the group
 --   b         absolute timeout began at; only if that is neither when it joined nor when it was created
 --   e         a version: the graces of ids that were replaced in it or before have ended
+--   c         only of a record that was copied from another store: nonce of its last change at that time
 --   p         the version when the record was prepared; only until it is activated: see handover.rs
 -- A hash without s is not a record. It may be one of these, or both:
 --   A FORWARD, under an id that was replaced. It expires when the id no longer ends the session.
@@ -31,6 +32,7 @@
 --   ":key"    value, as JSON text
 --   o         generation of the namespace, packed as 7 bytes: values of another generation do not count
 --   n0 to n3  nonces of the last 32 calls that changed it, newest first, eight in each field
+--   c         as in a record
 --
 -- A GENERATION is the time when the first session of a namespace was created (microseconds since 1970), in a hash under
 -- a key of its own. Records and groups of another generation have ended. So all sessions end when that key is removed.

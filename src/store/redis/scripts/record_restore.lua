@@ -7,15 +7,16 @@
 --       created at, last refreshed at (0 for never), expires at, ends at the latest (0 for never), idle timeout (ms)
 --       nonces of the last calls that changed it, joined, newest first
 --       those that belong into the fields n0 to n3
+--       nonce of the last change when the other store got the session from a store ('' if it was created there)
 --       when it joined its group (ms), the group's name, its place in the order of joining
 --       when its absolute timeout began (ms)
 --       list of the values: field, JSON text
 -- Reply: 'ok', 'created', 'updated', 'kept' or 'ended'
 local record = record_at(2)
 local version, flags, number, size, created_at, refreshed_at, expires_at, ends_at, idle_timeout = unpack(ARGV, 2, 10)
-local nonces, n0, n1, n2, n3 = unpack(ARGV, 11, 15)
-local joined_at, group_name, order, began_at = unpack(ARGV, 16, 19)
-local first_value, last_value = list_at(20, 2)
+local nonces, n0, n1, n2, n3, given_copied = unpack(ARGV, 11, 16)
+local joined_at, group_name, order, began_at = unpack(ARGV, 17, 20)
+local first_value, last_value = list_at(21, 2)
 
 local state = {
   version = tonumber(version), flags = flags, keys = number, bytes = size, created_at = tonumber(created_at),
@@ -24,8 +25,11 @@ local state = {
   nonce = nonces:sub(1, NONCE_LENGTH),
 }
 
--- Says whether the given record has a nonce.
-local function has_nonce(of_change)
+-- Says whether the given record has all changes of the one that is there: see restore.rs.
+local function has_all_changes(of_change, copied)
+  if of_change == copied or of_change == given_copied then
+    return true
+  end
   for at = 1, #nonces, NONCE_LENGTH do
     if nonces:sub(at, at + NONCE_LENGTH - 1) == of_change then
       return true
@@ -45,7 +49,7 @@ if state.expires_at <= now or state.ends_at > 0 and state.ends_at <= now then
   return { nonce, 'ok', 'ended' }
 end
 check_group(record)
-local s, t, f, p, b, e = unpack(call_or_nil('HMGET', record.key, 's', 't', 'f', 'p', 'b', 'e') or {})
+local s, t, f, p, b, e, copied = unpack(call_or_nil('HMGET', record.key, 's', 't', 'f', 'p', 'b', 'e', 'c') or {})
 if not s and (t or f) then
   return { nonce, 'ok', 'ended' }
 elseif p or s and #s ~= STATE_LENGTH or not s and redis.call('EXISTS', record.key) == 1 then
@@ -55,7 +59,7 @@ local found = s and unpack_state(s)
 if found then
   if not is_current(record, found.generation) then
     return { nonce, 'ok', 'ended' }
-  elseif found.version > state.version or not has_nonce(found.nonce)
+  elseif found.version > state.version or not has_all_changes(found.nonce, copied)
     or found.version == state.version and found.refreshed_at > state.refreshed_at then
     return { nonce, 'ok', 'kept' }
   elseif found.version == state.version and has_same_life(found, b) then
@@ -74,7 +78,7 @@ state.generation = generation_or_new()
 local packed = pack_state(state)
 redis.call('HSET', record.key, 's', packed) -- THE FIRST WRITE adds, so a full memory refuses the call.
 redis.call('UNLINK', record.key)
-local writes = { 's', packed }
+local writes = { 's', packed, 'c', state.nonce }
 for at, field in ipairs({ n0, n1, n2, n3 }) do
   if field ~= '' then
     writes[#writes + 1], writes[#writes + 2] = 'n' .. at - 1, field

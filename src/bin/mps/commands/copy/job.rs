@@ -110,7 +110,10 @@ impl Job {
                 self.counts.add_deleted();
             }
         }
-        Ok(())
+        // A user without a session at the source still has values there, for the next login.
+        let users: BTreeSet<GroupTag> = places.iter().filter_map(|at| at.tag).collect();
+        let mut users = users.into_iter().filter(|_| !self.is_dry_run);
+        users.try_for_each(|tag| self.copy_values(target, tag))
     }
 
     /// Counts the sessions of the source, so that the progress can be a bar. If that fails, the copy fails too.
