@@ -1,11 +1,11 @@
 //! The values of a session that are the library's own. Each save computes them anew, and the limits of the application
 //! do not include them.
 
-use crate::session::{Session, previous, sealed};
+use crate::session::Session;
 use crate::store::record::Size;
 use crate::store::refusal::Refusal;
 use crate::store::stored_value::StoredValue;
-use crate::store::update::{Change, ChangeSet};
+use crate::store::update::{Change, ChangeSet, OWN};
 
 impl Session {
     /// Gives an upper bound for the size of the library's own values after these changes.
@@ -39,7 +39,7 @@ pub(super) fn leave_out(refusal: &mut Refusal, own: Size) {
 }
 
 fn is_own(key: &str) -> bool {
-    key.starts_with(previous::PREFIX) || sealed::is_data_key(key)
+    key.starts_with(OWN)
 }
 
 fn total<'a>(values: impl Iterator<Item = (&'a String, &'a StoredValue)>) -> Size {

@@ -1,7 +1,7 @@
 //! The previous ids of a session that are still in their grace.
 //!
 //! Pages that were made with a previous id contain form tokens of that id. So the previous ids are kept among the
-//! values, under keys that begin with NUL. The value of such a key is the time at which the grace of the id ends. Only
+//! values, under keys of the library's own. The value of such a key is the time at which the grace of the id ends. Only
 //! a request that came with the present id can give the session a new one, and such a request has loaded all previous
 //! ids.
 
@@ -12,7 +12,7 @@ use crate::session::pending::Pending;
 use crate::store::update::Change;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(super) const PREFIX: &str = "\0before:";
+const PREFIX: &str = "\0\0before:";
 /// The most previous ids that are kept. Beyond it, those whose grace ends first are dropped.
 const MOST: usize = 16;
 
@@ -39,15 +39,11 @@ impl Session {
             GroupChange::Leave => true,
         });
         let Pending { changes, new_id, forms_grace, .. } = pending;
-        if new_id.is_none() && !changes.clear {
-            return;
-        }
+        let Some(new_id) = new_id else { return };
         let mut previous: Vec<_> = self.previous_ids().collect();
-        if let Some(new_id) = new_id {
-            match forms_grace.or(new_id.grace).zip(self.record.now()).filter(|_| !leaves_group) {
-                Some((grace, now)) => previous.push((self.context.public_id(&self.identity), now + grace)),
-                None => previous.clear(),
-            }
+        match forms_grace.or(new_id.grace).zip(self.record.now()).filter(|_| !leaves_group) {
+            Some((grace, now)) => previous.push((self.context.public_id(&self.identity), now + grace)),
+            None => previous.clear(),
         }
         previous.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
         previous.truncate(MOST);

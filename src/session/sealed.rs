@@ -13,15 +13,11 @@ use std::borrow::Cow;
 mod data_key;
 
 /// The key of the data key.
-const KEY: &str = "\0seal";
+#[cfg(feature = "seal")]
+const KEY: &str = "\0\0seal";
 /// What the keys of the data keys for old ids begin with. The public id follows.
 #[cfg(feature = "seal")]
-const OF_OLD_IDS: &str = "\0seal:";
-
-/// Says whether a data key is kept under this key.
-pub(super) fn is_data_key(key: &str) -> bool {
-    key.strip_prefix(KEY).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-}
+const OF_OLD_IDS: &str = "\0\0seal:";
 
 impl Session {
     /// Gives the JSON text of a value of this session.

@@ -2,7 +2,7 @@
 
 use crate::id::PublicId;
 use crate::store::record::{Record, RecordInfo, Values};
-use crate::store::update::{Change, ChangeSet, Updated};
+use crate::store::update::{Change, ChangeSet, OWN, Updated};
 use std::time::{Instant, SystemTime};
 
 /// A record as the store's last answer showed it. Other requests may have changed it since.
@@ -68,7 +68,7 @@ impl Snapshot {
         self.info = Some(info);
         self.forwarded_to = forwarded_to.or(self.forwarded_to);
         if changes.clear {
-            self.values.clear();
+            self.values.retain(|key, _| key.starts_with(OWN));
         }
         for (key, change) in changes.keys {
             match change {

@@ -156,6 +156,7 @@ checks! { $
             an_update_changes_the_version_and_can_expect_one
             an_update_can_require_a_value
             a_sealed_value_is_kept_as_it_is
+            clear_leaves_the_librarys_own_values
         }
         limits {
             the_size_limit_holds_for_the_result

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// The keys of the library's own values begin with this. A `clear` leaves these values.
+pub(crate) const OWN: &str = "\0\0";
+
 /// The change of one key.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Change {
@@ -25,7 +28,8 @@ pub enum Change {
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChangeSet {
-    /// Whether all values are removed first, including those that this request has not seen.
+    /// Whether all values are removed first, including those that this request has not seen. The library's own values
+    /// stay: their keys begin with two NUL characters.
     pub clear: bool,
     /// The change of each key.
     pub keys: BTreeMap<String, Change>,
@@ -67,7 +71,10 @@ impl ChangeSet {
     /// # Errors
     /// [`Refusal::NotAnInteger`].
     pub fn apply(&self, values: &Values) -> Result<Values, Refusal> {
-        let mut result = if self.clear { Values::new() } else { values.clone() };
+        let mut result = values.clone();
+        if self.clear {
+            result.retain(|key, _| key.starts_with(OWN));
+        }
         for (key, change) in &self.keys {
             match change {
                 Change::Set(value) => {

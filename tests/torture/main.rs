@@ -9,6 +9,7 @@
 //! cargo test --all-features --test torture -- --store redis --minutes 30
 //! cargo test --all-features --test torture -- --store cluster --minutes 30
 //! cargo test --all-features --test torture -- --store redis --kill-server --minutes 10
+//! cargo test --all-features --test torture -- --store sqlite --seal --minutes 10
 //! cargo test --all-features --test torture -- --store redis://127.0.0.1:6379/9 --seed 42
 //! ```
 //!
@@ -48,7 +49,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use store::{NAMESPACE, Place};
-use worker::{GROUPS, Worker};
+use worker::{COUNTS, GROUPS, Worker};
 
 const ROUND: Duration = Duration::from_secs(60);
 /// The library's own default.
@@ -126,6 +127,7 @@ fn torment(run: &Run, seed: u64) -> Result<(), String> {
     }
     let manager = |refresh| {
         let builder = support::builder(&place.url).namespace(NAMESPACE).operation_timeout(timeout(run, &place));
+        let builder = if run.seals { builder.seal_values().readable([COUNTS[0], "me"]) } else { builder };
         builder.refresh(refresh).build().map_err(|error| error.to_string())
     };
     let managers = [manager(Refresh::After(Duration::from_secs(60)))?, manager(Refresh::EveryLoad)?];

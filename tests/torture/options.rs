@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-const USAGE: &str = "options of this test: [--store sqlite|redis|cluster|URL] [--kill-server] [--minutes M] [--seed N]";
+const USAGE: &str =
+    "options of this test: [--store sqlite|redis|cluster|URL] [--kill-server] [--seal] [--minutes M] [--seed N]";
 
 pub struct Options {
     pub runs: Vec<Run>,
@@ -18,13 +19,16 @@ pub struct Options {
 pub struct Run {
     pub store: String,
     pub kill_server: bool,
+    /// Whether the values are sealed.
+    pub seals: bool,
     pub time: Duration,
 }
 
 impl Run {
     pub fn name(&self) -> String {
         let kind = self.store.split(':').next().unwrap_or_default();
-        format!("torture_{kind}{}", if self.kill_server { "_with_a_server_that_is_killed" } else { "" })
+        let sealed = if self.seals { "_with_sealed_values" } else { "" };
+        format!("torture_{kind}{}{sealed}", if self.kill_server { "_with_a_server_that_is_killed" } else { "" })
     }
 
     /// The options with which another process of this program does this run.
@@ -32,13 +36,14 @@ impl Run {
         let minutes = self.time.as_secs_f64() / 60.0;
         let options =
             ["--part", "--store", &self.store, "--minutes", &minutes.to_string(), "--seed", &seed.to_string()];
-        options.into_iter().chain(self.kill_server.then_some("--kill-server")).map(str::to_owned).collect()
+        let flags = [self.kill_server.then_some("--kill-server"), self.seals.then_some("--seal")];
+        options.into_iter().chain(flags.into_iter().flatten()).map(str::to_owned).collect()
     }
 }
 
 impl Options {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
-        let (mut store, mut kill_server, mut minutes, mut seed) = (None, false, None, None);
+        let (mut store, mut kill_server, mut seals, mut minutes, mut seed) = (None, false, false, None, None);
         let (mut filters, mut skipped): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         let (mut only_list, mut is_part) = (false, false);
         let number = |word: Option<String>| word.and_then(|word| word.parse::<f64>().ok()).ok_or(USAGE);
@@ -46,6 +51,7 @@ impl Options {
             match &*word {
                 "--store" => store = Some(words.next().ok_or(USAGE)?),
                 "--kill-server" => kill_server = true,
+                "--seal" => seals = true,
                 "--minutes" => minutes = Some(number(words.next())?),
                 "--seed" => seed = Some(words.next().and_then(|word| word.parse().ok()).ok_or(USAGE)?),
                 "--part" => is_part = true,
@@ -59,16 +65,16 @@ impl Options {
                 _ => filters.push(word),
             }
         }
-        let time = |seconds: u64| minutes.map_or(Duration::from_secs(seconds), |it| Duration::from_secs_f64(it * 60.0));
-        let run = |store: &str, kill_server, seconds| Run { store: store.to_owned(), kill_server, time: time(seconds) };
+        let time = minutes.map_or(Duration::from_secs(40), |it: f64| Duration::from_secs_f64(it * 60.0));
+        let run = |store: &str, kill_server, seals| Run { store: store.to_owned(), kill_server, seals, time };
         let all = match store {
-            Some(store) => vec![run(&store, kill_server, 40)],
-            None if kill_server => vec![run("redis", true, 40)],
+            Some(store) => vec![run(&store, kill_server, seals)],
+            None if kill_server || seals => vec![run("redis", kill_server, seals)],
             None => vec![
-                run("sqlite", false, 40),
-                run("redis", false, 40),
-                run("cluster", false, 40),
-                run("redis", true, 40),
+                run("sqlite", false, false),
+                run("redis", false, true),
+                run("cluster", false, true),
+                run("redis", true, false),
             ],
         };
         let count = all.len();

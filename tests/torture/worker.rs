@@ -22,7 +22,7 @@ const HANDLES: usize = 32;
 
 pub const KEYS: [&str; 6] = ["a", "b", "c", "d", "left", "right"];
 /// The keys of two counters. The first one is changed by increments, the second one in transactions.
-const COUNTS: [&str; 2] = ["count", "steps"];
+pub const COUNTS: [&str; 2] = ["count", "steps"];
 /// The key of the value that each group has.
 const OF_GROUP: &str = "role";
 

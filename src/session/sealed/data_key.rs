@@ -1,21 +1,19 @@
 //! The data key of a session: made, kept through new ids, and used.
 
-use super::{KEY, OF_OLD_IDS, is_data_key};
+use super::{KEY, OF_OLD_IDS};
 use crate::deadline::Deadline;
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::seal::{DataKey, WRAPPED_BYTES};
 use crate::session::pending::Pending;
 use crate::session::{Session, Transaction};
 use crate::store::call::Call;
+use crate::store::forward::MOST_FORWARDS;
 use crate::store::record::Loaded;
 use crate::store::refusal::Refusal;
 use crate::store::store_trait::Store;
 use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, Update};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The most old ids for which the data key is kept.
-const MOST: usize = 16;
 
 impl Session {
     /// Opens a sealed value.
@@ -44,7 +42,7 @@ impl Session {
     /// This is a step of its own, on the condition that no other request has changed the record.
     pub(in crate::session) fn begin_to_seal(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Pending { changes, new_id, .. } = &self.pending;
-        let matters = changes.clear || new_id.is_some() || changes.keys.iter().any(|(key, _)| self.is_sealed(key));
+        let matters = new_id.is_some() || changes.keys.iter().any(|(key, _)| self.is_sealed(key));
         if !self.context.sealing.is_on || !matters || self.is_new() {
             return Ok(());
         }
@@ -79,7 +77,7 @@ impl Session {
         self.record.info = Some(record.info);
         self.record.forwarded_to = record.forwarded_to;
         self.record.is_complete = false;
-        self.record.values.extend(record.values.into_iter().filter(|(key, _)| is_data_key(key)));
+        self.record.values.extend(record.values.into_iter().filter(|(key, _)| key.starts_with(KEY)));
         self.data_key.take();
         Ok(())
     }
@@ -108,7 +106,7 @@ impl Session {
     /// the old one too.
     pub(in crate::session) fn kept_data_keys(&self, pending: &Pending) -> Result<ChangeSet, Error> {
         let mut kept = ChangeSet::default();
-        let (clears, now) = (pending.changes.clear, self.record.now().unwrap_or(UNIX_EPOCH));
+        let now = self.record.now().unwrap_or(UNIX_EPOCH);
         let of_old_ids = self.record.values.range(OF_OLD_IDS.to_owned()..);
         let mut of_old_ids: Vec<(String, SystemTime, StoredValue)> = of_old_ids
             .map_while(|(key, value)| key.starts_with(OF_OLD_IDS).then(|| (key.clone(), until(value), value.clone())))
@@ -122,16 +120,15 @@ impl Session {
                 kept.keys.insert(KEY.to_owned(), Change::Set(StoredValue::Sealed(wrapped)));
             }
             match pending.grace() {
-                Some(grace) => of_old_ids.extend(self.for_old_id(now + grace)),
+                // The store counts the grace from when it carries the change out.
+                Some(grace) => of_old_ids.extend(self.for_old_id(now + grace + self.context.operation_timeout)),
                 None => kept.keys.extend(of_old_ids.drain(..).map(|(key, ..)| removal(&key))),
             }
             of_old_ids.sort_by_key(|(_, until, _)| std::cmp::Reverse(*until));
-            kept.keys.extend(of_old_ids.iter().skip(MOST).map(|(key, ..)| removal(key)));
-            of_old_ids.truncate(MOST);
-        } else if clears && let Some(wrapped) = self.record.values.get(KEY) {
-            kept.keys.insert(KEY.to_owned(), Change::Set(wrapped.clone()));
+            kept.keys.extend(of_old_ids.iter().skip(MOST_FORWARDS).map(|(key, ..)| removal(key)));
+            of_old_ids.truncate(MOST_FORWARDS);
         }
-        let is_known = |key: &String, value: &StoredValue| !clears && self.record.values.get(key) == Some(value);
+        let is_known = |key: &String, value: &StoredValue| self.record.values.get(key) == Some(value);
         of_old_ids.retain(|(key, _, value)| !is_known(key, value));
         kept.keys.extend(of_old_ids.into_iter().map(|(key, _, value)| (key, Change::Set(value))));
         Ok(kept)

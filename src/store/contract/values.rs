@@ -2,11 +2,11 @@
 
 use crate::store::contract::Subject;
 use crate::store::contract::setup::{
-    HOUR, assert_conflict, call, change, changes, create, created, fresh_group, fresh_in, fresh_key, load, load_info,
-    move_to, pairs, record, record_for, set, try_change, try_update, update, update_of, values,
+    HOUR, LIMIT, assert_conflict, call, change, changes, create, created, fresh_group, fresh_in, fresh_key, load,
+    load_info, move_to, pairs, record, record_for, set, try_change, try_update, update, update_of, values,
 };
 use crate::store::key::RecordKey;
-use crate::store::record::{Record, RecordInfo};
+use crate::store::record::{Record, RecordInfo, Size};
 use crate::store::refusal::Refusal;
 use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, Update};
@@ -31,6 +31,23 @@ pub fn an_update_changes_the_keys_that_it_names(subject: &dyn Subject) {
     assert_eq!(updated.totals, totals, "promise 4: the answer has the totals of the increments");
     let expected = pairs(&[("a", "10"), ("c", "-2"), ("d", "4"), ("new", "7")]);
     assert_eq!(values(store, &key), expected, "promise 4: all changes are made, and no others");
+}
+
+/// Promise 4: `clear` leaves the library's own values, whose keys begin with two NUL characters.
+pub fn clear_leaves_the_librarys_own_values(subject: &dyn Subject) {
+    let store = subject.store();
+    let own = [("\0\0", "1"), ("\0\0own", "2"), ("\0\0\u{10ffff}", "3")];
+    let others = [("", "1"), ("\0", "2"), ("\0own", "3"), ("\0\u{1}", "4"), ("a\0\0", "5")];
+    let key = created(store, &[&own[..], &others].concat());
+    let more = changes([("\0\0own", Change::Remove), ("\0\0more", set("4")), ("new", set("5"))]);
+    change(store, &key, &ChangeSet { clear: true, ..more });
+    let left = [("\0\0", "1"), ("\0\0more", "4"), ("\0\0\u{10ffff}", "3"), ("new", "5")];
+    assert_eq!(values(store, &key), pairs(&left), "promise 4: the library's own values stay");
+    // The store still knows the size: the next change may fill the record up to the limit, and no further.
+    let size = Size::of(&load(store, &key).expect("the session is alive").values).bytes;
+    let fills = |bytes: usize| changes([("f", set(&"1".repeat(LIMIT - size - 1 + bytes)))]);
+    assert!(matches!(try_change(store, &key, &fills(1)), Err(Refusal::TooLarge { .. })), "promise 5: it is too large");
+    change(store, &key, &fills(0));
 }
 
 /// Promise 4: `clear` removes all values before the other changes are made.

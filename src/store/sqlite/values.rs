@@ -4,7 +4,7 @@ use crate::store::record::Size;
 use crate::store::refusal::Refusal;
 use crate::store::sqlite::failure::Failure;
 use crate::store::stored_value::StoredValue;
-use crate::store::update::{Change, ChangeSet, add};
+use crate::store::update::{Change, ChangeSet, OWN, add};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,8 +17,7 @@ pub(crate) fn change(
     changes: &ChangeSet,
 ) -> Result<Size, Failure<Refusal>> {
     if changes.clear {
-        sqlite.prepare_cached("DELETE FROM session_values WHERE session = ?1")?.execute([serial])?;
-        total = Size::default();
+        total = clear(sqlite, serial)?;
     }
     for (key, change) in &changes.keys {
         let before = get(sqlite, serial, key)?;
@@ -43,6 +42,22 @@ pub(crate) fn change(
         total.bytes = total.bytes.saturating_add(Size::of_value(key, value).bytes);
     }
     Ok(total)
+}
+
+/// Removes all values but the library's own, and gives the size of those.
+fn clear(sqlite: &Connection, serial: i64) -> rusqlite::Result<Size> {
+    const AFTER_OWN: &str = "\0\x01";
+    sqlite
+        .prepare_cached("DELETE FROM session_values WHERE session = ?1 AND NOT (key >= ?2 AND key < ?3)")?
+        .execute(params![serial, OWN, AFTER_OWN])?;
+    sqlite
+        .prepare_cached(
+            "SELECT count(*), ifnull(sum(length(CAST(key AS BLOB)) + length(CAST(value AS BLOB))), 0)
+             FROM session_values WHERE session = ?1",
+        )?
+        .query_row([serial], |row| {
+            Ok(Size { keys: row.get::<_, u32>(0)? as usize, bytes: row.get::<_, u32>(1)? as usize })
+        })
 }
 
 /// Gives the present values of the keys that a change increments.

@@ -103,7 +103,7 @@ fn a_copy_of_a_store_shows_no_value_even_with_the_secret() {
             all.flat_map(move |bytes| bytes.windows(size).map(<[u8]>::to_vec)).collect::<BTreeSet<_>>()
         };
         let sealed = sealed(&place);
-        let data_keys: Vec<_> = sealed.iter().filter(|(key, _)| key.starts_with("\0seal")).collect();
+        let data_keys: Vec<_> = sealed.iter().filter(|(key, _)| key.starts_with("\0\0seal")).collect();
         assert_eq!((data_keys.len(), sealed.len() - data_keys.len()), (4, 7), "each session has one, and each old id");
         let opens = |key: &[u8]| {
             let of_data_key = data_keys.iter().any(|(_, bytes)| open(key, "data key", "", &bytes[..61]).is_some());
@@ -186,7 +186,7 @@ fn a_value_that_was_moved_is_a_damaged_record() {
         assert_eq!(manager.load(&header).unwrap().get::<String>("limit").unwrap().as_deref(), Some("10"));
 
         // With the data key of another session, no value can be read. The session can be ended.
-        put(&place, &manager, (&other, "\0seal"), (&header, "\0seal"));
+        put(&place, &manager, (&other, "\0\0seal"), (&header, "\0\0seal"));
         let session = manager.load(&header).unwrap();
         assert_eq!(failure(session.get::<String>("name")).0, StoreErrorKind::Corrupt);
         assert_eq!(

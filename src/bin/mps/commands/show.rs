@@ -77,7 +77,10 @@ fn cookie(persistent: Option<bool>) -> &'static str {
 
 /// Says what a key is for. The library's own keys begin with NUL, and those of the application do not.
 fn kind_and_name(key: &str) -> (&'static str, &str) {
-    let Some(own) = key.strip_prefix('\0') else { return ("value", key) };
+    let own = key.trim_start_matches('\0');
+    if own == key {
+        return ("value", key);
+    }
     match own.split_once(':') {
         Some(("flash", name)) => ("flash value", name),
         Some(("before", id)) => ("previous id", id),
@@ -95,9 +98,9 @@ mod tests {
     fn the_librarys_own_keys_are_told_from_those_of_the_application() {
         assert_eq!(kind_and_name("flash:a"), ("value", "flash:a"));
         assert_eq!(kind_and_name("\0flash:a:b"), ("flash value", "a:b"));
-        assert_eq!(kind_and_name("\0before:x"), ("previous id", "x"));
-        assert_eq!(kind_and_name("\0seal"), ("data key", ""));
-        assert_eq!(kind_and_name("\0seal:x"), ("data key of a previous id", "x"));
+        assert_eq!(kind_and_name("\0\0before:x"), ("previous id", "x"));
+        assert_eq!(kind_and_name("\0\0seal"), ("data key", ""));
+        assert_eq!(kind_and_name("\0\0seal:x"), ("data key of a previous id", "x"));
         assert_eq!(kind_and_name("\0later"), ("of the library", "later"));
     }
 }

@@ -15,8 +15,13 @@ end
 -- `write_changes` fills it in. If the change set is refused, gives nil and the reply.
 local function check_changes(record, state, changes, most_keys, most_bytes)
   local keys, bytes, clear = state.keys, state.bytes, changes.clear
-  if clear then
-    keys, bytes = 0, 0
+
+  -- A clear leaves the library's own values. Their keys begin with two NUL characters.
+  local function stays(field)
+    return not clear or field:sub(1, 3) == ':\0\0'
+  end
+  local function length(field)
+    return stays(field) and redis.call('HSTRLEN', record.key, field) or 0
   end
 
   -- A JSON text is never empty: a length of 0 means that there is no value.
@@ -29,14 +34,25 @@ local function check_changes(record, state, changes, most_keys, most_bytes)
     end
   end
 
+  if clear then
+    changes.cleared, keys, bytes = {}, 0, 0
+    for _, field in ipairs(redis.call('HKEYS', record.key)) do
+      local is_value = field:sub(1, 1) == ':'
+      if is_value and stays(field) then
+        count(field, 0, length(field))
+      elseif is_value then
+        changes.cleared[#changes.cleared + 1] = field
+      end
+    end
+  end
   local writes, totals = { 's', '', nonce_field(record, state) }, {}
   for at = changes.first_set, changes.last_set, 2 do
     local field, json = ARGV[at], ARGV[at + 1]
-    count(field, clear and 0 or redis.call('HSTRLEN', record.key, field), #json)
+    count(field, length(field), #json)
     writes[#writes + 1], writes[#writes + 2] = field, json
   end
   for at = changes.first_remove, changes.last_remove do
-    count(ARGV[at], clear and 0 or redis.call('HSTRLEN', record.key, ARGV[at]), 0)
+    count(ARGV[at], length(ARGV[at]), 0)
   end
   for at = changes.first_increment, changes.last_increment, 3 do
     local field, by = ARGV[at], ARGV[at + 1]
@@ -65,13 +81,7 @@ local function write_changes(record, changes, writes, packed_state)
   if changes.clear then
     redis.call('HSET', record.key, unpack(writes, 1, 4))
     first = 5
-    local cleared = {}
-    for _, field in ipairs(redis.call('HKEYS', record.key)) do
-      if field:sub(1, 1) == ':' then
-        cleared[#cleared + 1] = field
-      end
-    end
-    in_chunks('HDEL', record.key, cleared, 1, #cleared)
+    in_chunks('HDEL', record.key, changes.cleared, 1, #changes.cleared)
   end
   in_chunks('HSET', record.key, writes, first, #writes)
   in_chunks('HDEL', record.key, ARGV, changes.first_remove, changes.last_remove)
