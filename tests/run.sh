@@ -34,7 +34,7 @@ cargo clippy --workspace --all-features --all-targets -- -D warnings
 # As the README runs them.
 cargo clippy -p examples -- -D warnings
 cargo clippy -p multi-process-session --no-default-features --all-targets -- -D warnings
-for feature in redis tls sqlite tiny_http http contract test-util; do
+for feature in redis tls sqlite tiny_http http seal contract test-util cli; do
   cargo clippy -p multi-process-session --no-default-features --features "$feature" --all-targets -- -D warnings
 done
 # What needs a feature that is not built in has to say so.
