@@ -81,10 +81,11 @@ pub enum Error {
         key: String,
     },
     /// A value is [sealed](crate::SessionManagerBuilder::seal_values), and the store or a list was asked for it. Only a
-    /// request of the session itself can read it, in a program that has the feature `seal`.
+    /// request of the session itself can read it, in a program that has the feature `seal`. A program without the
+    /// feature also gets this error when it gives such a session a new id. Nothing was written.
     #[non_exhaustive]
     Sealed {
-        /// The key of the value.
+        /// The key of the value. Empty if the session as a whole was meant.
         key: String,
     },
     /// The operating system gave no random bytes. The library does not use weaker random numbers instead.
@@ -187,6 +188,10 @@ impl fmt::Display for Error {
             Error::ReservedKey { key } => {
                 write!(f, "the key {key:?} begins with a NUL character, which is reserved; choose another")
             }
+            Error::Sealed { key } if key.is_empty() => f.write_str(
+                "the values of the session are sealed, and a new id would lose them; build the program with the \
+                 feature `seal`",
+            ),
             Error::Sealed { key } => write!(
                 f,
                 "the value of {key:?} is sealed: only a request of its own session can read it, in a program with the \

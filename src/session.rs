@@ -221,8 +221,10 @@ impl Session {
     /// value of the key is sealed: the store cannot add to it.
     pub fn increment(&mut self, key: &str, by: i64) -> Result<(), Error> {
         check_key(key)?;
+        let is_stored_sealed = || matches!(self.record.values.get(key), Some(StoredValue::Sealed(_)));
         #[cfg(feature = "seal")]
-        if self.context.sealing.is_sealed(key) {
+        let is_stored_sealed = || self.context.sealing.is_sealed(key) || is_stored_sealed();
+        if !self.overrides(key) && is_stored_sealed() {
             return Err(Error::Sealed { key: key.to_owned() });
         }
         let change = if self.overrides(key) {

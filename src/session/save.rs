@@ -46,10 +46,10 @@ impl Session {
             return Ok(());
         }
         self.check_number_of_changes()?;
+        #[cfg(feature = "seal")]
+        self.begin_to_seal(deadline)?;
         self.draw_new_id()?;
         if is_new || !self.pending.is_empty() {
-            #[cfg(feature = "seal")]
-            self.begin_to_seal(deadline)?;
             #[cfg(feature = "seal")]
             self.seal_pending()?;
             #[cfg(feature = "seal")]
@@ -86,6 +86,8 @@ impl Session {
     /// Draws the new id of the session. If the session needs no new id, drops the wish for one.
     fn draw_new_id(&mut self) -> Result<(), Error> {
         let (is_new, is_forwarded) = (self.is_new(), self.record.forwarded_to.is_some());
+        #[cfg(not(feature = "seal"))]
+        self.check_that_nothing_is_sealed()?;
         let Some(new_id) = &mut self.pending.new_id else { return Ok(()) };
         new_id.check()?;
         if is_forwarded && new_id.grace.is_none() {

@@ -13,7 +13,6 @@ use std::borrow::Cow;
 mod data_key;
 
 /// The key of the data key.
-#[cfg(feature = "seal")]
 const KEY: &str = "\0\0seal";
 /// What the keys of the data keys for old ids begin with. The public id follows.
 #[cfg(feature = "seal")]
@@ -29,5 +28,14 @@ impl Session {
             #[cfg(not(feature = "seal"))]
             StoredValue::Sealed(_) => Err(Error::Sealed { key: key.to_owned() }),
         }
+    }
+
+    /// Refuses a new id if the session has a data key, because the data key would be lost.
+    #[cfg(not(feature = "seal"))]
+    pub(super) fn check_that_nothing_is_sealed(&self) -> Result<(), Error> {
+        if self.pending.new_id.is_some() && self.record.values.contains_key(KEY) {
+            return Err(Error::Sealed { key: String::new() });
+        }
+        Ok(())
     }
 }

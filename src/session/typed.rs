@@ -91,7 +91,9 @@ impl Session {
             check_key(key)?;
             let value = json.get().into();
             self.check_value(key, &value)?;
-            if !self.json(key)?.is_some_and(|before| is_same(&before, json.get())) {
+            // A value that cannot be read is replaced.
+            let is_kept = matches!(self.json(key), Ok(Some(before)) if is_same(&before, json.get()));
+            if !is_kept {
                 changed.push((key, value));
             }
         }

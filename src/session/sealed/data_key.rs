@@ -19,19 +19,18 @@ impl Session {
     /// Opens a sealed value.
     pub(super) fn open(&self, key: &str, sealed: &[u8]) -> Result<String, Error> {
         let opened = self.data_key().and_then(|data_key| data_key.open(&self.context.namespace, key, sealed));
-        opened.ok_or_else(|| {
-            let message = format!("the value of {key:?} was not sealed by this session; destroy() still ends it");
-            StoreError::new(StoreErrorKind::Corrupt, message).into()
-        })
+        opened.ok_or_else(|| damaged(key))
     }
 
     /// Gives the data key of the session, if the record has one for the id of this request.
     fn data_key(&self) -> Option<&DataKey> {
         let unwrapped = self.data_key.get_or_init(|| {
-            let own = format!("{OF_OLD_IDS}{}", self.context.public_id(&self.identity));
-            let key = if self.record.forwarded_to.is_some() { &own } else { KEY };
-            let wrapped = sealed_bytes(self.record.values.get(key)?)?.get(..WRAPPED_BYTES)?;
-            DataKey::unwrap(&self.context.namespace, &self.identity.id, wrapped)
+            // Whether the values were read before or after the id became an old one does not matter.
+            let of_old_id = format!("{OF_OLD_IDS}{}", self.context.public_id(&self.identity));
+            [KEY, &of_old_id].into_iter().find_map(|key| {
+                let wrapped = sealed_bytes(self.record.values.get(key)?)?.get(..WRAPPED_BYTES)?;
+                DataKey::unwrap(&self.context.namespace, &self.identity.id, wrapped)
+            })
         });
         unwrapped.as_ref()
     }
@@ -42,11 +41,18 @@ impl Session {
     /// This is a step of its own, on the condition that no other request has changed the record.
     pub(in crate::session) fn begin_to_seal(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Pending { changes, new_id, .. } = &self.pending;
-        let matters = new_id.is_some() || changes.keys.iter().any(|(key, _)| self.is_sealed(key));
+        let matters = new_id.is_some() || changes.keys.iter().any(|(key, change)| self.is_to_be_sealed(key, change));
         if !self.context.sealing.is_on || !matters || self.is_new() {
             return Ok(());
         }
+        // Other requests may have changed the record since its values were read, and this request may have saved then.
+        let mut is_known = self.record.is_complete;
         while self.record.forwarded_to.is_none() && !self.record.values.contains_key(KEY) {
+            if !is_known {
+                self.read_again(deadline)?;
+                is_known = true;
+                continue;
+            }
             let data_key = DataKey::random()?;
             let wrapped = StoredValue::Sealed(data_key.wrap(&self.context.namespace, &self.identity.id)?);
             let changes = ChangeSet { keys: [(KEY.to_owned(), Change::Set(wrapped))].into(), ..ChangeSet::default() };
@@ -57,7 +63,7 @@ impl Session {
                     self.record.update(changes, updated);
                     self.data_key = Some(data_key).into();
                 }
-                Err(Refusal::Conflict) if self.transaction == Transaction::None => self.read_again(deadline)?,
+                Err(Refusal::Conflict) if self.transaction == Transaction::None => is_known = false,
                 Err(refusal) => {
                     if matches!(refusal, Refusal::Conflict) {
                         self.transaction = Transaction::Conflicted;
@@ -82,8 +88,10 @@ impl Session {
         Ok(())
     }
 
-    /// Seals the values that this request has set. A request with an old id has no data key if the session got its data
-    /// key within the grace. Then its values stay plain.
+    /// Seals the values that this request has set.
+    ///
+    /// A request with an old id has no data key if the session got its data key within the grace. Then its values stay
+    /// plain. If the data key of the present id is damaged, nothing can be saved.
     pub(in crate::session) fn seal_pending(&mut self) -> Result<(), Error> {
         if !self.context.sealing.is_on {
             return Ok(());
@@ -91,7 +99,16 @@ impl Session {
         if self.is_new() && self.data_key.get().is_none_or(Option::is_none) {
             self.data_key = Some(DataKey::random()?).into();
         }
-        let Some(data_key) = self.data_key().cloned() else { return Ok(()) };
+        let Some(data_key) = self.data_key().cloned() else {
+            if self.record.forwarded_to.is_some() {
+                return Ok(());
+            }
+            let is_to_be_sealed = |(key, change): &(&String, &Change)| self.is_to_be_sealed(key, change);
+            return match self.pending.changes.keys.iter().find(is_to_be_sealed) {
+                Some((key, _)) => Err(damaged(key)),
+                None => Ok(()),
+            };
+        };
         for (key, change) in &mut self.pending.changes.keys {
             if let Change::Set(StoredValue::Json(json)) = change
                 && self.context.sealing.is_sealed(key)
@@ -142,9 +159,15 @@ impl Session {
         Some((format!("{OF_OLD_IDS}{}", self.context.public_id(&self.identity)), until, value))
     }
 
-    fn is_sealed(&self, key: &str) -> bool {
-        self.context.sealing.is_sealed(key)
+    /// Says whether a change sets a value that has to be sealed.
+    fn is_to_be_sealed(&self, key: &str, change: &Change) -> bool {
+        matches!(change, Change::Set(StoredValue::Json(_))) && self.context.sealing.is_sealed(key)
     }
+}
+
+fn damaged(key: &str) -> Error {
+    let message = format!("the value of {key:?}, or the data key of the session, is damaged; destroy() still ends it");
+    StoreError::new(StoreErrorKind::Corrupt, message).into()
 }
 
 fn removal(key: &str) -> (String, Change) {

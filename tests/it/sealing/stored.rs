@@ -200,6 +200,37 @@ fn a_value_that_was_moved_is_a_damaged_record() {
 }
 
 #[test]
+fn with_a_damaged_data_key_nothing_is_stored_plain() {
+    for place in Place::all() {
+        let manager = sealing(&place);
+        let [header, other] = [(); 2].map(|()| session_with(&manager, &[("name", "one")]));
+        put(&place, &manager, (&other, "\0\0seal"), (&header, "\0\0seal"));
+        let mut session = manager.load(&header).unwrap();
+        session.set("name", "two").unwrap();
+        assert_eq!(failure(session.save()).0, StoreErrorKind::Corrupt);
+        session.remove("name");
+        session.set("device", "phone").unwrap();
+        session.save().unwrap();
+        let session = manager.load(&header).unwrap();
+        assert_eq!((session.keys(), session.get("device").unwrap()), (vec!["device"], Some("phone".to_owned())));
+    }
+}
+
+#[test]
+fn a_damaged_value_can_be_replaced() {
+    let place = Place::redis();
+    let manager = sealing(&place);
+    let header = session_with(&manager, &[("theme", "dark"), ("name", "one")]);
+    put(&place, &manager, (&header, "name"), (&header, "theme"));
+    let mut session = manager.load(&header).unwrap();
+    assert_eq!(failure(session.read_as::<serde_json::Value>()).0, StoreErrorKind::Corrupt);
+    session.write_as(&serde_json::json!({ "theme": "light" })).unwrap();
+    session.save().unwrap();
+    let session = manager.load(&header).unwrap();
+    assert_eq!(session.get::<String>("theme").unwrap().as_deref(), Some("light"));
+}
+
+#[test]
 fn no_text_shows_what_was_sealed() {
     let place = Place::redis();
     let manager = sealing(&place);

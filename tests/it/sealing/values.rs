@@ -248,6 +248,40 @@ fn requests_that_begin_to_seal_at_the_same_time_use_one_key() {
 }
 
 #[test]
+fn a_request_that_has_saved_before_takes_over_the_key_of_another_one() {
+    for place in Place::all_and_a_cluster() {
+        let (off, on) = (builder(&place.url()).build().unwrap(), sealing(&place.url()));
+        let header = login(&off, "ada");
+        let [mut one, mut other] = [(); 2].map(|()| on.load(&header).unwrap());
+        other.set("other", "acknowledged").unwrap();
+        other.save().unwrap();
+        one.increment("visits", 1).unwrap();
+        one.save().unwrap();
+        one.set("one", "acknowledged").unwrap();
+        one.save().unwrap();
+        assert_holds(&on, &header, &[("one", Some("acknowledged")), ("other", Some("acknowledged"))]);
+    }
+}
+
+#[test]
+fn a_request_that_begins_to_seal_with_a_new_id_does_not_take_the_id_of_another_one() {
+    for place in Place::all_and_a_cluster() {
+        let (off, on) = (builder(&place.url()).build().unwrap(), sealing(&place.url()));
+        for renew in [Session::regenerate as fn(&mut Session), |session| session.set_group_name("ada")] {
+            let old = session_with(&off, &[("cart", "full")]);
+            let mut session = on.load(&old).unwrap();
+            let new = rotate(&off, &old, GRACE);
+            session.set("a", "one").unwrap();
+            renew(&mut session);
+            assert!(matches!(session.save(), Err(Error::Gone)));
+            for header in [&old, &new] {
+                assert_holds(&on, header, &[("cart", Some("full")), ("a", None)]);
+            }
+        }
+    }
+}
+
+#[test]
 fn counters_and_lists_need_readable_keys() {
     on_every_store_sealing(|manager| {
         let mut session = manager.load(None).unwrap();
@@ -263,6 +297,11 @@ fn counters_and_lists_need_readable_keys() {
         assert!(matches!(refused, Err(Error::Sealed { .. })), "{refused:?}");
         assert!(refused.unwrap_err().to_string().contains("readable"));
         assert_eq!(listed.get::<String>("missing").unwrap(), None);
+        // A value that was sealed before its key became readable.
+        let mut session = manager.load(None).unwrap();
+        session.set("visits", &1).unwrap();
+        session.increment("visits", 1).unwrap();
+        assert_eq!(session.get("visits").unwrap(), Some(2), "the request itself adds to what it has set");
         // The values of a user are not sealed: every session of the user reads them.
         manager.group("ada").set_value("role", "editor").unwrap();
         assert_eq!(manager.group("ada").value::<String>("role").unwrap().as_deref(), Some("editor"));
