@@ -165,8 +165,10 @@ impl Session {
     /// [`Error::Decode`] if the value cannot be read as a `T`. [`Error::NotAnInteger`] if this request has
     /// [incremented](Session::increment) a value that is not an integer, or the sum is not a 64-bit integer.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some(json) = self.json(key)?.filter(|_| !is_reserved(key)) else { return Ok(None) };
-        from_json(key, &json)
+        if is_reserved(key) {
+            return Ok(None);
+        }
+        self.json(key)?.map_or(Ok(None), |json| from_json(key, &json))
     }
 
     /// Sets a key to a value.

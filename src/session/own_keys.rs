@@ -8,13 +8,14 @@ use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, OWN};
 
 impl Session {
-    /// Gives an upper bound for the size of the library's own values after these changes.
+    /// Gives the size of the library's own values after these changes.
     pub(super) fn size_of_own_values(&self, changes: &ChangeSet) -> Size {
-        let added = changes.keys.iter().filter_map(|(key, change)| match change {
+        let kept = self.record.values.iter().filter(|(key, _)| !changes.keys.contains_key(*key));
+        let set = changes.keys.iter().filter_map(|(key, change)| match change {
             Change::Set(value) => Some((key, value)),
             _ => None,
         });
-        total(self.record.values.iter().chain(added).filter(|(key, _)| is_own(key)))
+        total(kept.chain(set).filter(|(key, _)| is_own(key)))
     }
 
     /// Gives the size of the values of the application, as the store last showed them.

@@ -132,6 +132,8 @@ impl Session {
     /// Makes refused changes pending again.
     fn take_back(&mut self, mut refused: Pending) {
         own_keys::forget(&mut refused.changes);
+        #[cfg(feature = "seal")]
+        self.open_refused(&mut refused.changes);
         self.pending = refused.followed_by(mem::take(&mut self.pending));
     }
 

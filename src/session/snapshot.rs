@@ -58,15 +58,20 @@ impl Snapshot {
         info.expires_at.checked_sub(info.expires_in)?.checked_add(self.heard_at.elapsed())
     }
 
-    /// Updates the snapshot with a change set and the store's answer to it.
-    pub(super) fn update(&mut self, changes: ChangeSet, Updated { info, totals, forwarded_to, .. }: Updated) {
-        self.is_complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
+    /// Takes over the state that the store has told just now.
+    pub(super) fn hear(&mut self, info: RecordInfo, forwarded_to: Option<PublicId>) {
         let life = |info: &RecordInfo| (info.expires_at, info.expires_in);
         if self.info.as_ref().is_none_or(|before| life(before) != life(&info)) {
             self.heard_at = Instant::now();
         }
         self.info = Some(info);
         self.forwarded_to = forwarded_to.or(self.forwarded_to);
+    }
+
+    /// Updates the snapshot with a change set and the store's answer to it.
+    pub(super) fn update(&mut self, changes: ChangeSet, Updated { info, totals, forwarded_to, .. }: Updated) {
+        self.is_complete &= self.info.as_ref().is_none_or(|before| before.version + 1 == info.version);
+        self.hear(info, forwarded_to);
         if changes.clear {
             self.values.retain(|key, _| key.starts_with(OWN));
         }

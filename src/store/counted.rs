@@ -61,7 +61,8 @@ impl CountedStore {
         answer
     }
 
-    fn count_error(&self, id: Option<PublicId>, error: &StoreError) {
+    /// Counts an error, and logs it if a record is damaged. Callers use this for damage that the store cannot see.
+    pub(crate) fn count_error(&self, id: Option<PublicId>, error: &StoreError) {
         self.counters.add(Counter::Error(error.kind()), 1);
         if let (StoreErrorKind::Corrupt, Some(id)) = (error.kind(), id) {
             self.damage.log(Level::Error, format_args!("session {id}: {error}"));

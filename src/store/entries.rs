@@ -6,7 +6,7 @@ use crate::id::PublicId;
 use crate::lifetime::Lifetime;
 use crate::store::call::Call;
 use crate::store::entry::{Entry, Kind};
-use crate::store::forward::{Forward, Purpose, follow};
+use crate::store::forward::{Forward, NO_GRACE, Purpose, follow};
 use crate::store::group_update::GroupUpdate;
 use crate::store::group_values::GroupValues;
 use crate::store::key::{GroupKey, RecordKey};
@@ -262,7 +262,7 @@ pub trait Entries {
         if let Some(spared) = except {
             names.retain(|name| *name != spared.name());
             for name in &names {
-                end_grace(self, name, spared.id, now)?;
+                end_grace(self, name, spared.id)?;
             }
         }
         let ids = end_all(self, &names, EndReason::LoggedOutElsewhere, now)?;
@@ -445,16 +445,10 @@ fn end(
 }
 
 /// Ends the grace in which the id with this name leads to the session with the id `to`.
-fn end_grace(
-    entries: &mut (impl Entries + ?Sized),
-    name: &str,
-    to: PublicId,
-    now: SystemTime,
-) -> Result<(), StoreError> {
+fn end_grace(entries: &mut (impl Entries + ?Sized), name: &str, to: PublicId) -> Result<(), StoreError> {
     match entries.get(name) {
         Ok(Some(Entry(Kind::Forward(forward)))) if forward.new_id == to => {
-            let grace_ends = forward.grace_ends.min(now);
-            entries.put(name, Entry(Kind::Forward(Forward { grace_ends, ..forward })))
+            entries.put(name, Entry(Kind::Forward(Forward { grace_ends: NO_GRACE, ..forward })))
         }
         Err(error) if error.kind() != StoreErrorKind::Corrupt => Err(error),
         _ => Ok(()),

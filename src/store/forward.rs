@@ -15,6 +15,10 @@ pub const TRAIL: Duration = Duration::from_secs(60 * 60);
 /// The most steps from an old id to the present one, where each id leads to the next.
 pub(crate) const MOST_FORWARDS: usize = 100;
 
+/// The end of a grace that was not given, or was taken away. It is not the present time: a call may have read the clock
+/// before the change, and the store after it.
+pub(crate) const NO_GRACE: SystemTime = SystemTime::UNIX_EPOCH;
+
 /// The reason why a call follows an old id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -38,8 +42,8 @@ pub(crate) struct Forward {
 impl Forward {
     /// Makes the forward that a move to `new_id` leaves under the old key.
     pub(crate) fn new(new_id: PublicId, grace: Option<Duration>, now: SystemTime) -> Forward {
-        let grace = grace.unwrap_or_default();
-        Forward { new_id, grace_ends: now + grace, trail_ends: now + TRAIL.max(grace) }
+        let grace_ends = grace.map_or(NO_GRACE, |grace| now + grace);
+        Forward { new_id, grace_ends, trail_ends: now + TRAIL.max(grace.unwrap_or_default()) }
     }
 
     /// Says whether the old id leads a call with this purpose to the session.
@@ -86,7 +90,7 @@ mod tests {
         assert!(leads(Purpose::Use, Duration::ZERO) && !leads(Purpose::Use, MINUTE));
         assert!(leads(Purpose::End, 59 * MINUTE) && !leads(Purpose::End, 60 * MINUTE));
         let without = Forward::new(PublicId::from_bytes([1; 18]), None, start);
-        assert!(!without.leads(Purpose::Use, start) && without.leads(Purpose::End, start));
+        assert!(!without.leads(Purpose::Use, start - MINUTE) && without.leads(Purpose::End, start));
     }
 
     #[test]

@@ -12,14 +12,18 @@ use crate::store::record::Loaded;
 use crate::store::refusal::Refusal;
 use crate::store::store_trait::Store;
 use crate::store::stored_value::StoredValue;
-use crate::store::update::{Change, ChangeSet, Update};
+use crate::store::update::{Change, ChangeSet, OWN, Update};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 impl Session {
     /// Opens a sealed value.
     pub(super) fn open(&self, key: &str, sealed: &[u8]) -> Result<String, Error> {
         let opened = self.data_key().and_then(|data_key| data_key.open(&self.context.namespace, key, sealed));
-        opened.ok_or_else(|| damaged(key))
+        opened.ok_or_else(|| {
+            let error = damaged(key);
+            self.context.store.count_error(Some(self.public_id()), &error);
+            error.into()
+        })
     }
 
     /// Gives the data key of the session, if the record has one for the id of this request.
@@ -36,22 +40,33 @@ impl Session {
     }
 
     /// Brings a data key into the record of a session that was stored before its values were sealed, if the changes of
-    /// this request may need one: they set something, or they replace what another request has just brought in.
+    /// this request may need one: they set something, or they give the session a new id, for which a data key that
+    /// another request has just brought in would have to be sealed anew.
     ///
-    /// This is a step of its own, on the condition that no other request has changed the record.
+    /// This is a step of its own, on the condition that no other request has changed the record. It waits until no old
+    /// id is in its grace: the requests with that id could not read what is sealed.
     pub(in crate::session) fn begin_to_seal(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Pending { changes, new_id, .. } = &self.pending;
-        let matters = new_id.is_some() || changes.keys.iter().any(|(key, change)| self.is_to_be_sealed(key, change));
-        if !self.context.sealing.is_on || !matters || self.is_new() {
+        let sets = changes.keys.iter().any(|(key, change)| self.is_to_be_sealed(key, change));
+        let ends_graces = new_id.as_ref().is_some_and(|new_id| new_id.grace.is_none());
+        if !self.context.sealing.is_on || !(sets || new_id.is_some()) || self.is_new() {
             return Ok(());
         }
         // Other requests may have changed the record since its values were read, and this request may have saved then.
         let mut is_known = self.record.is_complete;
-        while self.record.forwarded_to.is_none() && !self.record.values.contains_key(KEY) {
+        while self.data_key().is_none() {
             if !is_known {
                 self.read_again(deadline)?;
                 is_known = true;
                 continue;
+            }
+            let has_grace = !ends_graces && self.previous_ids().next().is_some();
+            if self.record.forwarded_to.is_some() || has_grace || self.record.values.contains_key(KEY) {
+                break;
+            }
+            if deadline.has_passed() {
+                let message = "other requests changed the session all the time; try again";
+                return Err(StoreError::new(StoreErrorKind::Timeout, message).into());
             }
             let data_key = DataKey::random()?;
             let wrapped = StoredValue::Sealed(data_key.wrap(&self.context.namespace, &self.identity.id)?);
@@ -80,32 +95,32 @@ impl Session {
         let lifetime = &self.context.limits.lifetime;
         let loaded = self.context.store.peek(&self.key(), lifetime, &Call::until(deadline)?)?;
         let Loaded::Record(record) = loaded else { return Err(Error::Gone) };
-        self.record.info = Some(record.info);
-        self.record.forwarded_to = record.forwarded_to;
+        self.record.hear(record.info, record.forwarded_to);
         self.record.is_complete = false;
-        self.record.values.extend(record.values.into_iter().filter(|(key, _)| key.starts_with(KEY)));
+        self.record.values.retain(|key, _| !key.starts_with(OWN));
+        self.record.values.extend(record.values.into_iter().filter(|(key, _)| key.starts_with(OWN)));
         self.data_key.take();
         Ok(())
     }
 
     /// Seals the values that this request has set.
     ///
-    /// A request with an old id has no data key if the session got its data key within the grace. Then its values stay
-    /// plain. If the data key of the present id is damaged, nothing can be saved.
+    /// While the first grace of a session that was stored plain is not over, it has no data key, and its values stay
+    /// plain. If the data key of a session is damaged, nothing that has to be sealed can be saved.
     pub(in crate::session) fn seal_pending(&mut self) -> Result<(), Error> {
         if !self.context.sealing.is_on {
             return Ok(());
         }
-        if self.is_new() && self.data_key.get().is_none_or(Option::is_none) {
+        // A login of another user leaves no value, and no id that could read one.
+        let begins_anew = self.pending.changes.clear && self.pending.new_id.is_some() && self.pending.grace().is_none();
+        if begins_anew || self.is_new() && self.data_key.get().is_none_or(Option::is_none) {
             self.data_key = Some(DataKey::random()?).into();
         }
         let Some(data_key) = self.data_key().cloned() else {
-            if self.record.forwarded_to.is_some() {
-                return Ok(());
-            }
             let is_to_be_sealed = |(key, change): &(&String, &Change)| self.is_to_be_sealed(key, change);
-            return match self.pending.changes.keys.iter().find(is_to_be_sealed) {
-                Some((key, _)) => Err(damaged(key)),
+            let refused = self.pending.changes.keys.iter().find(is_to_be_sealed);
+            return match refused.filter(|_| self.record.values.contains_key(KEY)) {
+                Some((key, _)) => Err(damaged(key).into()),
                 None => Ok(()),
             };
         };
@@ -117,6 +132,21 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Makes sealed values of refused changes plain again. The next save seals them with the data key that the record
+    /// has by then.
+    pub(in crate::session) fn open_refused(&mut self, refused: &mut ChangeSet) {
+        for (key, change) in &mut refused.keys {
+            if let Change::Set(StoredValue::Sealed(sealed)) = change
+                && let Ok(json) = self.open(key, sealed)
+            {
+                *change = Change::Set(StoredValue::Json(json));
+            }
+        }
+        if !self.is_new() {
+            self.data_key.take();
+        }
     }
 
     /// Gives the changes that keep the data key through these changes: sealed for the new id, and through a grace for
@@ -165,9 +195,9 @@ impl Session {
     }
 }
 
-fn damaged(key: &str) -> Error {
+fn damaged(key: &str) -> StoreError {
     let message = format!("the value of {key:?}, or the data key of the session, is damaged; destroy() still ends it");
-    StoreError::new(StoreErrorKind::Corrupt, message).into()
+    StoreError::new(StoreErrorKind::Corrupt, message)
 }
 
 fn removal(key: &str) -> (String, Change) {

@@ -1,7 +1,7 @@
 //! Forwards, from ids that were replaced to the present id of the session.
 
 use crate::id::PublicId;
-use crate::store::forward::{Forward, Purpose, follow};
+use crate::store::forward::{Forward, NO_GRACE, Purpose, follow};
 use crate::store::key::RecordKey;
 use crate::store::sqlite::columns::{milliseconds, tag, time};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -69,8 +69,10 @@ pub(crate) fn insert(sqlite: &Connection, key: &RecordKey<'_>, forward: &Forward
 }
 
 /// Ends the graces in which old ids lead to the session of this key.
-pub(crate) fn end_graces(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<usize> {
-    sqlite
-        .prepare_cached("UPDATE forwards SET grace_ends = min(grace_ends, ?3) WHERE new_id = ?1 AND tag = ?2")?
-        .execute(params![key.id.as_bytes(), tag(key), milliseconds(now)])
+pub(crate) fn end_graces(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<usize> {
+    sqlite.prepare_cached("UPDATE forwards SET grace_ends = ?3 WHERE new_id = ?1 AND tag = ?2")?.execute(params![
+        key.id.as_bytes(),
+        tag(key),
+        milliseconds(NO_GRACE)
+    ])
 }

@@ -90,7 +90,7 @@ impl Operation<'_> {
             .optional()?;
         // The library writes no serial below 1. In a session, 0 stands for no group.
         if let (Some(key), Some(old_serial)) = (except, old_serial.filter(|serial| *serial > 0)) {
-            end_graces(&transaction, &key, now)?;
+            end_graces(&transaction, &key)?;
             let new_serial = serial(&transaction, &key)?;
             if change_group(&transaction, &key, old_serial, new_serial)? == 0 {
                 transaction.prepare_cached("DELETE FROM groups WHERE serial = ?1")?.execute([new_serial])?;

@@ -1,7 +1,7 @@
 //! What a copy of a store shows of sealed values, and what changes in it are noticed.
 
 use crate::support::place::Place;
-use crate::support::{builder, failure, login, public_id, rotate, session_with};
+use crate::support::{builder, cookie, failure, login, public_id, rotate, session_with};
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use base64::Engine;
@@ -196,6 +196,29 @@ fn a_value_that_was_moved_is_a_damaged_record() {
         let _ = manager.destroy(&header).unwrap();
         assert!(manager.load(&header).unwrap().is_new());
         assert_eq!(manager.load(&other).unwrap().get::<String>("name").unwrap().as_deref(), Some("one"));
+    }
+}
+
+#[test]
+fn what_one_user_could_open_does_not_open_the_values_of_the_next() {
+    for place in Place::all() {
+        let manager = sealing(&place);
+        let data_key = |header: &str, sealed: &[(String, Vec<u8>)]| {
+            let wrapped = &sealed.iter().find(|(key, _)| key == "\0\0seal").unwrap().1;
+            let token = URL_SAFE_NO_PAD.decode(header.split_once('=').unwrap().1).unwrap();
+            open(&derived(&token[..24]), "data key", "", wrapped).unwrap()
+        };
+        let ada = login(&manager, "ada");
+        let of_ada = data_key(&ada, &sealed(&place));
+        let mut session = manager.load(&ada).unwrap();
+        session.set_group_name("grace");
+        session.set("name", "Grace").unwrap();
+        let grace = cookie(&session.save().unwrap().unwrap());
+        let later = sealed(&place);
+        let of_grace = data_key(&grace, &later);
+        let name = &later.iter().find(|(key, _)| key == "name").unwrap().1;
+        assert_eq!(open(&of_grace, "value", "name", name).unwrap(), b"\"Grace\"");
+        assert_eq!(open(&of_ada, "value", "name", name), None);
     }
 }
 

@@ -282,6 +282,30 @@ fn a_request_that_begins_to_seal_with_a_new_id_does_not_take_the_id_of_another_o
 }
 
 #[test]
+fn a_session_is_not_sealed_while_a_plain_old_id_is_in_its_grace() {
+    for place in Place::all_and_a_cluster() {
+        let (off, on) = (builder(&place.url()).build().unwrap(), sealing(&place.url()));
+        let old = session_with(&off, &[("a", "one")]);
+        let new = rotate(&off, &old, GRACE);
+        for (by, key) in [(&new, "by the new id"), (&old, "by the old id")] {
+            let mut session = on.load(by).unwrap();
+            session.set(key, "set").unwrap();
+            session.save().unwrap();
+            for header in [&old, &new] {
+                assert_holds(&on, header, &[("a", Some("one")), (key, Some("set"))]);
+            }
+        }
+        // A login ends the grace.
+        let mut session = on.load(&new).unwrap();
+        session.set("a", "two").unwrap();
+        session.set_group_name("ada");
+        session.save().unwrap();
+        let listed = on.group("ada").sessions_with(&["a"]).unwrap();
+        assert!(matches!(listed[0].get::<String>("a"), Err(Error::Sealed { .. })));
+    }
+}
+
+#[test]
 fn counters_and_lists_need_readable_keys() {
     on_every_store_sealing(|manager| {
         let mut session = manager.load(None).unwrap();

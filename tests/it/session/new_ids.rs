@@ -1,7 +1,7 @@
 //! New ids, the same on every store: the values stay, and the old id ends at once. `grace` has those with a grace.
 
-use crate::support::place::on_every_store;
-use crate::support::{cookie, session_with};
+use crate::support::place::{Place, on_every_store};
+use crate::support::{cookie, login, manager, session_with};
 use multi_process_session::Error;
 
 #[test]
@@ -66,4 +66,29 @@ fn a_new_id_that_is_refused_leaves_the_old_one_as_it_was() {
         let session = manager.load(&header).unwrap();
         assert_eq!(session.keys(), ["a", "b", "n"]);
     });
+}
+
+#[test]
+fn no_request_with_the_old_id_reaches_the_session_under_its_new_one() {
+    for place in Place::all_and_a_cluster() {
+        let manager = manager(&place.url());
+        for _ in 0..100 {
+            let header = login(&manager, "ada");
+            let mut session = manager.load(&header).unwrap();
+            let old_id = session.public_id();
+            std::thread::scope(|scope| {
+                let requests = || {
+                    for _ in 0..10 {
+                        let session = manager.load(&header).unwrap();
+                        assert!(session.is_new() || session.public_id() == old_id, "it has been passed on");
+                    }
+                };
+                scope.spawn(requests);
+                scope.spawn(requests);
+                session.regenerate();
+                let _ = session.save().unwrap();
+            });
+            manager.group("ada").clear().unwrap();
+        }
+    }
 }

@@ -457,7 +457,7 @@ fn commands(redis: &Redis, end_of_storing: SystemTime) -> String {
         if redis.run::<String>(&["TYPE", &key]) == "hash" {
             for (field, value) in redis.record(&key) {
                 let is_grace =
-                    field.starts_with(":\0before:") || field == "u" && number(&value) > milliseconds(end_of_storing);
+                    field.starts_with(":\0\0before:") || field == "u" && number(&value) > milliseconds(end_of_storing);
                 add(&[b"HSET", name, field.as_bytes(), if is_grace { IN_GRACE.as_bytes() } else { &value }]);
             }
         } else {
