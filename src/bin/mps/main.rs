@@ -13,7 +13,7 @@ mod opened;
 mod output;
 mod parallel;
 mod progress;
-
+mod store_file;
 mod store_url;
 
 use crate::arguments::Arguments;
