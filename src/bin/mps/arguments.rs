@@ -98,7 +98,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// List only the sessions of this user: the name that the application gives to `set_group_name`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) user: Option<String>,
     /// Stop after this number of sessions.
     #[arg(long, value_name = "N")]

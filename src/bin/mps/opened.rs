@@ -5,7 +5,7 @@ use crate::interrupt;
 use crate::store_file::StoreFile;
 use crate::store_url::{Source, sqlite_file};
 use multi_process_session::store::{Call, Deadline, Located, Maintenance, Page, Position, Scan, StoredRecord, open};
-use multi_process_session::{PublicId, StoreError};
+use multi_process_session::{ConfigError, PublicId, StoreError};
 use std::time::{Duration, Instant};
 
 /// The longest rest between two pages, for a store that answers slowly.
@@ -40,7 +40,14 @@ impl Opened {
         // One connection is for the scan, or for a look at the store.
         let pool_size = settings.threads as u32 + 1;
         Ok(Opened {
-            store: open(url, pool_size, settings.timeout).map_err(|error| usage(&error))?,
+            store: open(url, pool_size, settings.timeout).map_err(|error| match error {
+                // The library's text wants the password in the URL.
+                ConfigError::StoreUser { password, .. } if !password.starts_with("sentinel_") => {
+                    let (file, variable) = (source.password_option, source.password_variable);
+                    usage(&format!("the URL names a user, but there is no password; give it with {file} or {variable}"))
+                }
+                error => usage(&error),
+            })?,
             namespace: settings.namespace.to_owned(),
             file: sqlite_file(url).map(StoreFile::at),
             timeout: settings.timeout,

@@ -134,6 +134,9 @@ fn every_node_of_a_cluster_is_looked_at() {
 #[test]
 fn the_figures_of_redis_are_those_that_it_counts() {
     let redis = Redis::start();
+    let empty = store(&redis.url()).figures(&call()).unwrap();
+    let keys = empty.iter().find(|figure| figure.name == "keys").unwrap().value;
+    assert!(keys == 0.0 && keys.is_sign_positive(), "{keys}");
     login(&manager(&redis.url()), "ada");
     let figures = store(&redis.url()).figures(&call()).unwrap();
     let value = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
