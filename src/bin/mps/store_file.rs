@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -17,15 +17,14 @@ type Identity = (u64, u64, Option<SystemTime>);
 
 impl StoreFile {
     pub(crate) fn at(path: PathBuf) -> StoreFile {
-        let file = StoreFile { path, first: OnceLock::new() };
-        file.identity().map(|found| file.first.set(found));
-        file
+        let first = identity(&path).map_or_else(OnceLock::new, OnceLock::from);
+        StoreFile { path, first }
     }
 
     /// Says what has happened to the file, if it is another one than before. A file that was missing until now is
     /// remembered.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let what = match (self.identity(), self.first.get()) {
+        let what = match (identity(&self.path), self.first.get()) {
             (None, None) => return Ok(()),
             (Some(found), _) if *self.first.get_or_init(|| found) == found => return Ok(()),
             (Some(_), _) => "replaced by another file",
@@ -33,11 +32,11 @@ impl StoreFile {
         };
         Err(format!("the file {} was {what} during this run", self.path.display()))
     }
+}
 
-    fn identity(&self) -> Option<Identity> {
-        let about = fs::metadata(&self.path).ok()?;
-        Some((about.dev(), about.ino(), about.created().ok()))
-    }
+fn identity(path: &Path) -> Option<Identity> {
+    let about = fs::metadata(path).ok()?;
+    Some((about.dev(), about.ino(), about.created().ok()))
 }
 
 #[cfg(test)]

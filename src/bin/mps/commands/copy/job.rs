@@ -119,6 +119,7 @@ impl Job {
         let places: Vec<Located> = share.iter().map(|(at, _)| *at).collect();
         let alive: BTreeSet<_> = read(&self.source, &places)?.iter().map(|(at, _)| (at.id, at.tag)).collect();
         let ended: Vec<_> = places.iter().filter(|at| !alive.contains(&(at.id, at.tag))).collect();
+        // The sample is read after the share. So if the sample is there, the source had its sessions when it was asked.
         if !ended.is_empty() {
             self.check_source()?;
         }
