@@ -119,6 +119,7 @@ mod monitoring {
 mod operators {
     mod cli_arguments;
     mod cli_copy;
+    mod cli_copy_loss;
     mod cli_guide;
     mod cli_sessions;
     mod cli_watch;

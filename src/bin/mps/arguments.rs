@@ -84,7 +84,8 @@ pub(crate) enum Command {
     /// Compare the settings of the store with what the guide advises.
     ///
     /// Prints a line for each setting, with a verdict and the present value, and what to do if something is not as
-    /// advised. It changes nothing.
+    /// advised. It changes no session and no setting, but it opens a SQLite file as the application does: with the
+    /// journal mode WAL.
     #[command(after_long_help = include_str!("help/check.txt"))]
     Check,
     /// Copy all live sessions to another store.
@@ -98,7 +99,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// List only the sessions of this user: the name that the application gives to `set_group_name`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) user: Option<String>,
     /// Stop after this number of sessions.
     #[arg(long, value_name = "N")]

@@ -1,6 +1,6 @@
 //! The ways in which a command ends without success.
 
-use crate::escape::escaped;
+use crate::escape::{escaped, escaped_lines};
 use multi_process_session::{Error, StoreError};
 use std::io;
 use std::process::ExitCode;
@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Found(String),
     /// Something is wrong with the arguments or the environment.
     Usage(String),
+    /// The command line cannot be read. The text has several lines.
+    CommandLine(String),
     /// A store failed. The text names which one.
     Store(String),
     /// The output cannot be written.
@@ -29,6 +31,7 @@ impl Failure {
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Failure::Found(text) | Failure::Usage(text) | Failure::Store(text) => Some(escaped(text)),
+            Failure::CommandLine(text) => Some(escaped_lines(text)),
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Failure::Output(error) => Some(format!("the output cannot be written: {error}")),
             Failure::Interrupted => None,
@@ -39,7 +42,7 @@ impl Failure {
         match self {
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Failure::Found(_) => ExitCode::from(1),
-            Failure::Usage(_) => ExitCode::from(2),
+            Failure::Usage(_) | Failure::CommandLine(_) => ExitCode::from(2),
             Failure::Store(_) | Failure::Output(_) => ExitCode::from(3),
             Failure::Interrupted => ExitCode::from(130),
         }

@@ -2,9 +2,10 @@
 
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::store_file::StoreFile;
 use crate::store_url::{Source, sqlite_file};
-use multi_process_session::store::{Call, Deadline, Located, Maintenance, Page, Scan, StoredRecord, open};
-use multi_process_session::{PublicId, StoreError};
+use multi_process_session::store::{Call, Deadline, Located, Maintenance, Page, Position, Scan, StoredRecord, open};
+use multi_process_session::{ConfigError, PublicId, StoreError};
 use std::time::{Duration, Instant};
 
 /// The longest rest between two pages, for a store that answers slowly.
@@ -13,6 +14,8 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 pub(crate) struct Opened {
     pub(crate) store: Box<dyn Maintenance>,
     pub(crate) namespace: String,
+    /// `None` for a store that is not a file.
+    file: Option<StoreFile>,
     timeout: Duration,
     /// What messages call the store.
     name: &'static str,
@@ -37,8 +40,16 @@ impl Opened {
         // One connection is for the scan, or for a look at the store.
         let pool_size = settings.threads as u32 + 1;
         Ok(Opened {
-            store: open(url, pool_size, settings.timeout).map_err(|error| usage(&error))?,
+            store: open(url, pool_size, settings.timeout).map_err(|error| match error {
+                // The library's text wants the password in the URL.
+                ConfigError::StoreUser { password, .. } if !password.starts_with("sentinel_") => {
+                    let (file, variable) = (source.password_option, source.password_variable);
+                    usage(&format!("the URL names a user, but there is no password; give it with {file} or {variable}"))
+                }
+                error => usage(&error),
+            })?,
             namespace: settings.namespace.to_owned(),
+            file: sqlite_file(url).map(StoreFile::at),
             timeout: settings.timeout,
             name: settings.name,
         })
@@ -58,6 +69,13 @@ impl Opened {
         Failure::of_store(self.name, error)
     }
 
+    /// Fails if the store is a file, and another file has its name now. The library would make a missing file anew, and
+    /// a scan that begins in one file and ends in another one misses sessions.
+    pub(crate) fn check_file(&self) -> Result<(), Failure> {
+        let checked = self.file.as_ref().map_or(Ok(()), StoreFile::check);
+        checked.map_err(|what| Failure::Store(format!("{} failed: {what}", self.name)))
+    }
+
     pub(crate) fn call(&self) -> Result<Call, Failure> {
         self.call_within(self.timeout)
     }
@@ -75,16 +93,21 @@ impl Opened {
             let from = next.take()?;
             interrupt::sleep_until(rested);
             let begun = Instant::now();
-            let page = interrupt::check().and_then(|()| {
-                let scan = Scan { namespace: &self.namespace, with_values, from: from.as_ref() };
-                self.store.scan(&scan, &self.call()?).map_err(|error| self.failed(&error))
-            });
+            let page = interrupt::check().and_then(|()| self.page(with_values, from.as_ref()));
             rested = Instant::now() + begun.elapsed().min(LONGEST_REST);
             if let Ok(page) = &page {
                 next = page.next.clone().map(Some);
             }
             Some(page)
         })
+    }
+
+    fn page(&self, with_values: bool, from: Option<&Position>) -> Result<Page, Failure> {
+        self.check_file()?;
+        let scan = Scan { namespace: &self.namespace, with_values, from };
+        let page = self.store.scan(&scan, &self.call()?).map_err(|error| self.failed(&error))?;
+        self.check_file()?;
+        Ok(page)
     }
 
     /// Finds a live session, with all that the store has of it.

@@ -2,7 +2,7 @@
 
 use crate::escape::escaped_json;
 use crate::failure::Failure;
-use serde_json::Value;
+use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 pub(crate) struct Output {
@@ -23,8 +23,15 @@ impl Output {
     }
 
     /// Prints one thing, as JSON in one line or as text. The text has to be harmless for a terminal.
-    pub(crate) fn print(&mut self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        let line = if self.is_json { escaped_json(&json().to_string()) } else { text() };
+    pub(crate) fn print<J: Serialize>(
+        &mut self,
+        json: impl FnOnce() -> J,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let line = match self.is_json {
+            true => escaped_json(&serde_json::to_string(&json()).map_err(io::Error::from)?),
+            false => text(),
+        };
         Ok(writeln!(self.writer, "{line}")?)
     }
 

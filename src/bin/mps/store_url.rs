@@ -7,6 +7,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The parameters of a query that hold a password.
+const PASSWORDS: [&str; 4] = ["pass", "password", "sentinel_pass", "sentinel_password"];
+
 /// Where the URL of a store and its password come from.
 pub(crate) struct Source<'a> {
     /// What the options are called, for messages.
@@ -52,6 +55,12 @@ impl<'a> Source<'a> {
                     self.password_option, self.password_variable
                 )));
             }
+            Some(url) if query_has_password(url) => {
+                return Err(Failure::Usage(format!(
+                    "the query of the URL of {option} has a password, and every user of this machine can read command \
+                     lines; set the variable {variable} to this URL instead"
+                )));
+            }
             Some(url) => url.to_owned(),
             None => text_of(variable)?.ok_or_else(|| {
                 Failure::Usage(format!("no store is given; add {option} URL, or set the variable {variable}"))
@@ -91,8 +100,8 @@ impl<'a> Source<'a> {
 
 /// Says whether an argument may hold a password, whatever the argument is meant to be.
 pub(crate) fn may_have_password(argument: &OsStr) -> bool {
-    let text = argument.to_string_lossy();
-    text.contains("://") && (text.contains('@') || text.contains("pass="))
+    let text = percent_decoded(&argument.to_string_lossy()).to_lowercase();
+    text.contains("://") && (text.contains('@') || PASSWORDS.iter().any(|name| text.contains(&format!("{name}="))))
 }
 
 /// Gives the value of a variable. An empty one counts as not set.
@@ -126,14 +135,24 @@ fn split(url: &str) -> Option<(&str, Option<&str>, &str)> {
     }
 }
 
-/// Says whether a URL has a password, even one with a `/` that should be percent-encoded.
+/// Says whether the query of a URL has a password of any kind, whatever the kind of the store is.
+fn query_has_password(url: &str) -> bool {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query.split(['&', '?', '#']).filter_map(|part| part.split_once('=')).any(|(name, value)| {
+        let name = percent_decoded(name).to_lowercase();
+        !value.is_empty() && PASSWORDS.contains(&&*name)
+    })
+}
+
+/// Says whether a URL has the password of the store, even one with a `/` that should be percent-encoded.
 fn has_password(url: &str) -> bool {
     if url.starts_with("sqlite:") {
         return false;
     }
     if is_over_unix_socket(url) {
         let query = url.split_once('?').map_or("", |(_, query)| query);
-        return query.split('&').any(|part| part.strip_prefix("pass=").is_some_and(|password| !password.is_empty()));
+        let mut parts = query.split('&').filter_map(|part| part.split_once('='));
+        return parts.any(|(name, password)| percent_decoded(name) == "pass" && !password.is_empty());
     }
     let before_query = url.split_once("://").map_or(url, |(_, rest)| rest).split(['?', '#']).next().unwrap_or_default();
     let login = before_query.rfind('@').map_or("", |at| &before_query[..at]);
@@ -153,6 +172,18 @@ fn with_password(url: &str, password: &str) -> Option<String> {
     let (start, login, rest) = split(url)?;
     let user = login.unwrap_or_default().trim_end_matches(':');
     Some(format!("{start}{user}:{password}@{rest}"))
+}
+
+/// Decodes what is percent-encoded. A `%` without two hexadecimal digits stays.
+fn percent_decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        let decoded = digits.filter(|two| !two.starts_with('+')).and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn percent_encoded(text: &str) -> String {
@@ -189,8 +220,24 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_the_query_is_seen() {
+        for query in ["pass=x", "password=x", "sentinel_pass=x", "p%61ss=x", "user=a&PASS=x", "a#b?pass=x", "%70ass=x"]
+        {
+            for url in ["redis://host", "rediss://ada@host/1", "redis+unix:///a", "redis-sentinel://a:1", "sqlite:///a"]
+            {
+                let url = format!("{url}?{query}");
+                assert!(query_has_password(&url) && may_have_password(url.as_ref()), "{url}");
+            }
+        }
+        for url in ["redis://host?user=pass", "redis+unix:///a?pass=", "sqlite:///pass=x", "redis://host?bypass=1"] {
+            assert!(!query_has_password(url), "{url}");
+        }
+        assert_eq!(percent_decoded("a%2fb%%+1%e9%4"), "a/b%%+1\u{fffd}%4");
+    }
+
+    #[test]
     fn a_password_is_seen_even_where_it_is_not_encoded() {
-        for url in ["redis://:a/b@host", "redis:x:y@host", "redis://a:b@c@d"] {
+        for url in ["redis://:a/b@host", "redis:x:y@host", "redis://a:b@c@d", "redis+unix:///a?p%61ss=x"] {
             assert!(has_password(url), "{url}");
         }
         for url in ["sqlite:///a@b/c:d", "redis+unix:///a@b?user=x", "redis://ada@host", "redis://[::1]:1/2"] {

@@ -39,7 +39,8 @@ impl Operation<'_> {
 
 /// Figures that are counted from several parts of `INFO`.
 fn counted(info: &Info) -> impl Iterator<Item = (&'static str, f64)> {
-    let keys = info.numbered("db").iter().filter_map(|db| part(db, "keys")).sum();
+    // The sum of no numbers is -0.
+    let keys = info.numbered("db").iter().filter_map(|db| part(db, "keys")).fold(0.0, |sum, keys| sum + keys);
     let replicas = info.numbered("slave");
     let lag = replicas.iter().filter_map(|replica| part(replica, "lag")).reduce(f64::max);
     let offset = info.number("master_repl_offset");

@@ -5,6 +5,7 @@ use crate::store::maintenance::Finding;
 use crate::store::maintenance::Verdict::{self, Good, Risky, Unknown, Wrong};
 use crate::store::redis::node_facts::{Info, NodeFacts};
 use crate::store::redis::operation::Operation;
+use crate::store::redis::wire::error_reply::code;
 
 /// The settings that are compared.
 const SETTINGS: [&str; 10] = [
@@ -21,6 +22,12 @@ const SETTINGS: [&str; 10] = [
 ];
 /// The library keeps idle connections for this many seconds.
 const IDLE: u64 = 60;
+
+const FULL: &str = "The memory is full: logins and saves fail. Give Redis more memory, or end sessions earlier.";
+const REPLICA: &str = "The node is a replica and takes no writes. Name the primary in the URL.";
+const TOO_FEW_REPLICAS: &str = "Fewer replicas are connected than min-replicas-to-write asks for, so logins and saves \
+                                fail. Start more replicas, or lower the number.";
+const DISK: &str = "Redis cannot write to its disk, and refuses saves because of it. Look into its log.";
 
 /// A verdict with the present value and the advice.
 type Verdicts<'a> = (Verdict, String, &'a str);
@@ -44,11 +51,21 @@ impl Operation<'_> {
             Err(error) if matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Timeout) => {
                 return Err(error);
             }
-            Err(error) => {
-                (Wrong, error.to_string(), "Sessions cannot be written. Give the user the rights of the guide.")
-            }
+            Err(error) => (Wrong, error.to_string(), advice_for(&error)),
         };
         Ok(Finding { verdict, what: "rights".to_owned(), found, advice: advice.to_owned() })
+    }
+}
+
+/// Says what to do if sessions cannot be written.
+fn advice_for(error: &StoreError) -> &'static str {
+    match code(error) {
+        "OOM" => FULL,
+        "READONLY" => REPLICA,
+        "NOREPLICAS" => TOO_FEW_REPLICAS,
+        "MISCONF" => DISK,
+        "NOPERM" | "NOAUTH" | "WRONGPASS" => "Sessions cannot be written. Give the user the rights of the guide.",
+        _ => "Sessions cannot be written, and the error says why.",
     }
 }
 
@@ -97,7 +114,7 @@ fn version(info: &Info, _: &NodeFacts) -> Option<Verdicts<'static>> {
 fn role(info: &Info, _: &NodeFacts) -> Option<Verdicts<'static>> {
     let role = info.text("role")?;
     let verdict = if role == "master" { Good } else { Wrong };
-    Some((verdict, role.to_owned(), "The node is a replica and takes no writes. Name the primary in the URL."))
+    Some((verdict, role.to_owned(), REPLICA))
 }
 
 fn eviction(info: &Info, _: &NodeFacts) -> Option<Verdicts<'static>> {
@@ -116,7 +133,7 @@ fn memory(info: &Info, _: &NodeFacts) -> Option<Verdicts<'static>> {
     let (verdict, advice) = match used / most {
         ..0.8 => (Good, ""),
         ..0.95 => (Risky, "The memory is nearly full. When it is full, logins and saves fail."),
-        _ => (Wrong, "The memory is full: logins and saves fail. Give Redis more memory, or end sessions earlier."),
+        _ => (Wrong, FULL),
     };
     Some((verdict, format!("{used} of {most} bytes are used"), advice))
 }
@@ -151,8 +168,7 @@ fn disk(info: &Info, _: &NodeFacts) -> Option<Verdicts<'static>> {
     let [snapshot, log] = ["rdb_last_bgsave_status", "aof_last_write_status"].map(|name| info.text(name));
     let (snapshot, log) = (snapshot?, log.unwrap_or("ok"));
     let verdict = if snapshot == "ok" && log == "ok" { Good } else { Wrong };
-    let advice = "Redis cannot write to its disk, and refuses saves because of it. Look into its log.";
-    Some((verdict, format!("snapshot {snapshot}, append-only file {log}"), advice))
+    Some((verdict, format!("snapshot {snapshot}, append-only file {log}"), DISK))
 }
 
 fn clients(info: &Info, facts: &NodeFacts) -> Option<Verdicts<'static>> {
@@ -179,6 +195,9 @@ fn databases(info: &Info, _: &NodeFacts) -> Option<Verdicts<'static>> {
 
 fn replicas(info: &Info, facts: &NodeFacts, expects_replicas: bool) -> Option<Verdicts<'static>> {
     let replicas = info.number("connected_slaves")?;
+    if let Some(least) = facts.number("min-replicas-to-write").filter(|least| *least as f64 > replicas) {
+        return Some((Wrong, format!("{replicas}, min-replicas-to-write {least}"), TOO_FEW_REPLICAS));
+    }
     if replicas == 0.0 {
         let verdict = if expects_replicas { Risky } else { Good };
         return Some((verdict, "none".to_owned(), "If this node fails, no other one has its sessions."));
@@ -237,20 +256,22 @@ fn of_settings(facts: &NodeFacts) -> Vec<Finding> {
 /// Says whether anyone who reaches the node may use it.
 fn access(facts: &NodeFacts) -> Finding {
     let what = "access";
-    let Some(is_open) = facts.is_open else { return unknown(facts, what, "+acl|getuser") };
-    let advice =
-        "Everyone who reaches the port can log in as anybody. Set a password (requirepass, or a user of its own).";
-    let open = "the default user has no password";
+    let Some(users) = &facts.open_users else { return unknown(facts, what, "+acl|getuser") };
+    let advice = "Everyone who reaches the port can log in as anybody. Set a password (requirepass, or ACL SETUSER).";
+    let open = format!("no password for the user {}", users.join(", "));
+    let has_open_default = users.iter().any(|user| user == "default");
     finding(
         facts,
         what,
-        match (is_open, facts.setting("port"), facts.setting("protected-mode")) {
-            (false, ..) => (Good, "the default user needs a password".to_owned(), ""),
-            (true, Some("0"), _) => (Good, format!("{open}, and there is no port"), ""),
-            (true, _, Some("yes")) => {
+        match (facts.setting("port"), facts.setting("protected-mode")) {
+            _ if users.is_empty() && facts.sees_all_users => (Good, "every user needs a password".to_owned(), ""),
+            _ if users.is_empty() => (Good, "the default user needs a password".to_owned(), ""),
+            (Some("0"), _) => (Good, format!("{open}, and there is no port"), ""),
+            // Redis looks at protected-mode only if the default user has no password.
+            (_, Some("yes")) if has_open_default => {
                 (Risky, format!("{open}, and only this machine may connect (protected-mode)"), advice)
             }
-            (true, ..) => (Wrong, open.to_owned(), advice),
+            _ => (Wrong, open, advice),
         },
     )
 }

@@ -17,8 +17,10 @@ pub(crate) struct NodeFacts {
     pub(crate) info: Option<Info>,
     /// The settings that were asked for.
     settings: BTreeMap<&'static str, String>,
-    /// Whether the default user needs no password.
-    pub(crate) is_open: Option<bool>,
+    /// The users who need no password.
+    pub(crate) open_users: Option<Vec<String>>,
+    /// Whether the node has told about all users. Otherwise only the default user is known.
+    pub(crate) sees_all_users: bool,
 }
 
 /// The reply to `INFO`: names and values.
@@ -35,7 +37,9 @@ impl Operation<'_> {
             facts.push(client.request(key.as_bytes(), &proof, self.call.deadline, |connection, until| {
                 let prefix = prefix.clone();
                 let info = ask_if_allowed(connection, &cmd("INFO"), until)?.and_then(Info::read);
-                let mut facts = NodeFacts { prefix, info, settings: BTreeMap::new(), is_open: None };
+                let settings_of_node = BTreeMap::new();
+                let mut facts =
+                    NodeFacts { prefix, info, settings: settings_of_node, open_users: None, sees_all_users: false };
                 if !settings.is_empty() {
                     facts.ask_more(connection, until, settings)?;
                 }
@@ -61,9 +65,18 @@ impl NodeFacts {
                 self.settings.insert(setting, value.clone());
             }
         }
-        let user = ask_if_allowed(connection, cmd("ACL").arg("GETUSER").arg("default"), until)?;
-        self.is_open =
-            user.and_then(flags).map(|flags| ["on", "nopass"].iter().all(|flag| flags.iter().any(|has| has == flag)));
+        let rules = ask_if_allowed(connection, cmd("ACL").arg("LIST"), until)?;
+        if let Some(rules) = rules.and_then(|rules| Vec::<String>::from_redis_value(rules).ok()) {
+            self.open_users = Some(rules.iter().filter_map(|rule| open_user(rule)).map(str::to_owned).collect());
+            self.sees_all_users = true;
+            return Ok(());
+        }
+        let default = ask_if_allowed(connection, cmd("ACL").arg("GETUSER").arg("default"), until)?;
+        let is_open = |flags: Vec<String>| ["on", "nopass"].iter().all(|flag| flags.iter().any(|has| has == flag));
+        self.open_users = default.and_then(flags).map(|flags| match is_open(flags) {
+            true => vec!["default".to_owned()],
+            false => Vec::new(),
+        });
         Ok(())
     }
 
@@ -117,6 +130,15 @@ fn ask_if_allowed(connection: &mut Connection, command: &Cmd, deadline: Deadline
     }
 }
 
+/// Gives the name of the user in a line of `ACL LIST`, if this user needs no password and may use keys.
+fn open_user(rule: &str) -> Option<&str> {
+    let mut words = rule.strip_prefix("user ")?.split(' ');
+    let (name, rules) = (words.next()?, words.collect::<Vec<_>>());
+    let is_open = ["on", "nopass"].iter().all(|flag| rules.contains(flag));
+    // Key patterns, and selectors, which may have some.
+    (is_open && rules.iter().any(|rule| rule.starts_with(['~', '%', '(']))).then_some(name)
+}
+
 /// Gives the flags of a user from the reply to `ACL GETUSER`.
 fn flags(user: Value) -> Option<Vec<String>> {
     let parts = match user {
@@ -144,6 +166,20 @@ mod tests {
         assert_eq!(info.numbered("slave"), ["ip=a,lag=3"]);
         assert_eq!((part("ip=a,lag=3", "lag"), part("ip=a,lag=3", "offset")), (Some(3.0), None));
         assert!(Info::read(Value::Nil).is_none_or(|info| info.text("").is_none()));
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_found() {
+        for (rule, expected) in [
+            ("user default on nopass sanitize-payload ~* &* +@all", Some("default")),
+            ("user ada on nopass (~a* +get) -@all", Some("ada")),
+            ("user ada off nopass ~* +@all", None),
+            ("user ada on sanitize-payload #0011 ~* +@all", None),
+            ("user health on nopass resetchannels -@all +ping", None),
+            ("odd", None),
+        ] {
+            assert_eq!(open_user(rule), expected, "{rule}");
+        }
     }
 
     #[test]

@@ -109,16 +109,23 @@ fn file_mode(database: &Path) -> Finding {
     finding(verdict, "file mode", found, advice)
 }
 
+/// Looks at the folder, and at all folders above it: who can write to one of them can replace what is in it, unless the
+/// sticky bit prevents that.
 fn folder_mode(folder: &Path) -> Finding {
-    let Ok(about) = fs::metadata(folder) else { return unknown("folder mode", "the folder cannot be looked at") };
-    let mode = about.permissions().mode() & 0o7777;
-    let found = format!("{mode:o}, user {}", about.uid());
-    let (verdict, advice) = if mode & 0o022 == 0 {
-        (Good, "")
-    } else if mode & 0o1000 != 0 {
-        (Risky, "Others share the folder. Give the sessions a folder of their own.")
+    let mode_of = |folder: &Path| fs::metadata(folder).map(|about| (about.permissions().mode() & 0o7777, about.uid()));
+    let Ok((mode, user)) = mode_of(folder) else { return unknown("folder mode", "the folder cannot be looked at") };
+    let found = format!("{mode:o}, user {user}");
+    let replaceable = "Others than the owner can replace the file, so they can log in as anybody: chmod go-w.";
+    let is_open = |mode: u32| mode & 0o022 != 0 && mode & 0o1000 == 0;
+    let parent = folder.ancestors().skip(1).find(|parent| mode_of(parent).is_ok_and(|(mode, _)| is_open(mode)));
+    let (verdict, found, advice) = if is_open(mode) {
+        (Wrong, found, replaceable)
+    } else if let Some(parent) = parent {
+        (Wrong, format!("{found}, but others can write to {}", parent.display()), replaceable)
+    } else if mode & 0o022 != 0 {
+        (Risky, found, "Others share the folder. Give the sessions a folder of their own.")
     } else {
-        (Wrong, "Others than the owner can replace the file, so they can log in as anybody: chmod go-w.")
+        (Good, found, "")
     };
     finding(verdict, "folder mode", found, advice)
 }

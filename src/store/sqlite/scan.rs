@@ -3,7 +3,7 @@
 use crate::error::{StoreError, StoreErrorKind};
 use crate::id::{GroupTag, PublicId};
 use crate::store::maintenance::{Located, Page, Position, Scan};
-use crate::store::record::Values;
+use crate::store::record::{Size, Values};
 use crate::store::sqlite::columns::{milliseconds, unsigned};
 use crate::store::sqlite::failure::Failure;
 use crate::store::sqlite::operation::Operation;
@@ -13,6 +13,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// How many rows one page looks at. A page that read more would keep the log from beginning anew for longer.
 const PAGE: i64 = 200;
+
+/// How many bytes of values one page reads. Only the last session of a page goes beyond it.
+const PAGE_BYTES: usize = 4_000_000;
 
 /// The SQL condition for a live session of the namespace `?2` at the time `?3`. For a namespace that the
 /// file does not know, `IS` makes it false, and not NULL.
@@ -56,8 +59,10 @@ impl Operation<'_> {
             " FROM sessions WHERE serial > ?1 ORDER BY serial LIMIT ?4",
         ))?;
         let mut rows = statement.query(params![from, scan.namespace, now, PAGE])?;
-        let (mut sessions, mut looked_at, mut last) = (Vec::new(), 0, from);
-        while let Some(row) = rows.next()? {
+        let (mut sessions, mut looked_at, mut last, mut bytes) = (Vec::new(), 0, from, 0);
+        while bytes < PAGE_BYTES
+            && let Some(row) = rows.next()?
+        {
             (looked_at, last) = (looked_at + 1, row.get(AFTER_STATE)?);
             if row.get(AFTER_STATE + 6)?
                 && let Ok((at, mut record)) = session(row)
@@ -65,12 +70,14 @@ impl Operation<'_> {
                 if scan.with_values {
                     // A damaged value damages the record.
                     let Some(values) = values(&transaction, last)? else { continue };
+                    bytes += Size::of(&values).bytes;
                     record.values = values;
                 }
                 sessions.push((at, record));
             }
         }
-        Ok(Page { sessions, next: (looked_at == PAGE).then(|| Position(last.to_string())) })
+        let is_full = looked_at == PAGE || bytes >= PAGE_BYTES;
+        Ok(Page { sessions, next: is_full.then(|| Position(last.to_string())) })
     }
 
     /// Reads the live sessions at these places.

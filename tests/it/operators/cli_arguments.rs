@@ -7,7 +7,7 @@ use crate::support::redis::Redis;
 use crate::support::{login, manager, session_with, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -97,6 +97,11 @@ fn no_error_shows_a_password() {
         (&without, &["count", "--store", with_password], 2),
         (&without, &["copy", "--to", with_password], 2),
         (&without, &["count", "--store", "redis+unix:///a?user=b&pass=hunter2"], 2),
+        (&without, &["count", "--store", "redis+unix:///a?p%61ss=hunter2"], 2),
+        (&without, &["count", "--store", "redis://127.0.0.1:1?password=hunter2"], 2),
+        (&without, &["count", "--store", "redis-sentinel://127.0.0.1:1?sentinel_pass=hunter2#a"], 2),
+        (&without, &["copy", "--to", "redis-sentinel://127.0.0.1:1?sentinel%5Fpass=hunter2#a"], 2),
+        (&without, &["counts", "redis-sentinel://127.0.0.1:1?sentinel_p%61ss=hunter2#a"], 2),
         (&without, &["count", with_password], 2),
         (&without, &[with_password], 2),
         (&without, &["--stor", with_password, "count"], 2),
@@ -144,8 +149,36 @@ fn names_and_values_do_not_steer_a_terminal() {
             assert!(is_harmless(&as_json), "{as_json}");
             assert_eq!(json(&url, arguments)[0]["user"], name);
         }
-        let ran = run(&url, &["end-user", "\u{1b}[2J"]);
-        assert!(ran.code == Some(1) && is_harmless(&ran.err), "{ran:?}");
+        for arguments in [&["end-user", "\u{1b}[2J"][..], &["end-user", name, "--except", &"A".repeat(24)]] {
+            let ran = run(&url, arguments);
+            assert!(ran.code == Some(1) && is_harmless(&ran.err), "{ran:?}");
+            assert!(ran.err.contains("\\u{1b}[2J") && !ran.err.contains("\\\\"), "{ran:?}");
+        }
+        for arguments in [&["\u{1b}[2J"][..], &["list", "--\u{1b}[2J"], &["list", "--limit", "\u{1b}[2J"]] {
+            let ran = run(&url, arguments);
+            assert!(ran.code == Some(2) && is_harmless(&ran.err), "{ran:?}");
+            assert!(ran.err.starts_with("mps: ") && ran.err.contains("\\u{1b}[2J"), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let place = Place::sqlite();
+    drop(login(&manager(&place.url()), "ada"));
+    for arguments in [&["--help"][..], &["copy", "--help"], &["--version"], &["list"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = ran(&command(&place.url(), arguments).stdout(full).output().unwrap());
+        assert!(ran.code == Some(3) && ran.err.contains("cannot be written"), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_user_without_a_password_is_told_where_to_put_it() {
+    for url in ["redis://ada@127.0.0.1:1", "redis+unix:///a?user=ada", "redis-cluster://ada@127.0.0.1:1"] {
+        let ran = run("", &["count", "--store", url]);
+        let is_told = ran.err.contains("--password-file or MPS_PASSWORD") && !ran.err.contains("user:password");
+        assert!(ran.code == Some(2) && is_told, "{ran:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::mps::{json, one, output, run};
 use crate::support::place::Place;
 use crate::support::{is_alive, login, manager, public_id, session_with};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,6 +33,7 @@ fn sessions_are_counted_and_listed() {
         assert!(first["created_at"].as_str().unwrap().starts_with("20"), "{first}");
         assert_eq!(ids(&json(&url, &["list", "--user", "ada"])), of_ada.iter().map(id).collect());
         assert_eq!(json(&url, &["list", "--user", "nobody"]), [] as [Value; 0]);
+        assert_eq!(json(&url, &["list", "--user", "-x"]), [] as [Value; 0]);
         assert_eq!(json(&url, &["list", "--limit", "2"]).len(), 2);
         assert_eq!(json(&url, &["list", "--limit", "201"]).len(), 201);
         assert_eq!(json(&url, &["list", "--user", "ada", "--limit", "1"]).len(), 1);
@@ -81,6 +83,11 @@ fn a_session_is_shown_and_its_values_only_when_asked_for() {
         let text = output(&url, &["show", &id]);
         assert!(text.contains("flash value  notice") && !text.contains("three apples"), "{text}");
         assert!(output(&url, &["show", &id, "--values"]).contains("three apples"));
+        session = manager.load(cookie.pair()).unwrap();
+        session.set("number", &RawValue::from_string("123456789012345678901234567890".to_owned()).unwrap()).unwrap();
+        session.save().unwrap();
+        let text = output(&url, &["show", &id, "--values", "--json"]);
+        assert!(text.contains("\"value\":123456789012345678901234567890}"), "{text}");
         let ran = run(&url, &["show", "AAAAAAAAAAAAAAAAAAAAAAAA"]);
         assert!(ran.code == Some(1) && ran.err.contains("no live session"), "{ran:?}");
     }

@@ -4,9 +4,10 @@ use super::mps::{command, json, output, run};
 use crate::support::place::Place;
 use crate::support::redis::Redis;
 use crate::support::{login, manager};
+use nix::pty::{Winsize, openpty};
 use serde_json::Value;
-use std::fs::{Permissions, set_permissions};
-use std::io::{BufRead, BufReader};
+use std::fs::{File, Permissions, set_permissions};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -27,6 +28,29 @@ fn a_store_is_watched() {
         assert_eq!(looks[2]["figures"]["live_sessions"]["per_second"], 0.0);
         let text = output(&place.url(), &["watch", "--times", "1"]);
         assert!(text.contains("  up  ping ") && text.contains("live_sessions 3"), "{text}");
+    }
+}
+
+#[test]
+fn a_watch_fits_its_terminal() {
+    let cluster = Place::cluster();
+    for (columns, rows) in [(40, 10), (100, 24)] {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let terminal = openpty(&size, None).expect("a pseudo-terminal");
+        let mut child = command(&cluster.url(), &["watch", "--times", "1"])
+            .stdout(Stdio::from(terminal.slave))
+            .spawn()
+            .expect("it runs");
+        // At the end, there is no writer any more, and the read fails.
+        let (mut shown, mut master) = (Vec::new(), File::from(terminal.master));
+        let _ = master.read_to_end(&mut shown);
+        assert!(child.wait().unwrap().success());
+        let shown = String::from_utf8(shown).expect("text");
+        let lines: Vec<&str> = shown.strip_prefix("\u{1b}[H\u{1b}[J").expect("it clears").lines().collect();
+        assert_eq!(lines.len(), usize::from(rows) - 1, "{shown}");
+        assert!(lines.iter().all(|line| line.chars().count() <= columns.into()), "{shown}");
+        assert!(lines[0].contains("  up  ping "), "{shown}");
+        assert!(lines.last().unwrap().contains("more lines"), "{shown}");
     }
 }
 

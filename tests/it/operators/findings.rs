@@ -2,6 +2,7 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::operator::{call, finding, findings, store};
+use crate::support::ports::free_port;
 use crate::support::redis::Redis;
 use crate::support::sentinel::{self, Sentinel, Server};
 use crate::support::sqlite::Sqlite;
@@ -55,6 +56,42 @@ fn missing_rights_are_told() {
 }
 
 #[test]
+fn the_advice_fits_the_reason_for_which_writes_are_refused() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let advice_with = |setting: &str, value: &str| {
+        redis.run::<()>(&["CONFIG", "SET", setting, value]);
+        let found = finding(&url, "rights");
+        redis.run::<()>(&["CONFIG", "SET", setting, "0"]);
+        assert_eq!(found.verdict, Wrong, "{found:?}");
+        found.advice
+    };
+    assert!(advice_with("maxmemory", "1").contains("more memory"));
+    assert!(advice_with("min-replicas-to-write", "1").contains("Start more replicas"));
+    assert_eq!(finding(&url, "rights").verdict, Good);
+    redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(finding(&url, "replicas").verdict, Wrong, "no replica is connected");
+}
+
+#[test]
+fn every_user_without_a_password_is_told() {
+    let redis = Redis::start_with(&["--port", &free_port().to_string(), "--protected-mode", "no"]);
+    redis.add_user_of_the_guide();
+    let url = Redis::as_user(&redis.url());
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "+config|get", "+acl|getuser"]);
+    redis.run::<()>(&["ACL", "SETUSER", "eve", "on", "nopass", "~*", "+@all"]);
+    let access = || {
+        let found = finding(&url, "access");
+        (found.verdict, found.found)
+    };
+    assert_eq!(access(), (Wrong, "no password for the user default".to_owned()));
+    redis.run::<()>(&["ACL", "SETUSER", "sessions", "+acl|list"]);
+    assert_eq!(access(), (Wrong, "no password for the user default, eve".to_owned()));
+    redis.run::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
+    assert_eq!(access(), (Wrong, "no password for the user eve".to_owned()));
+}
+
+#[test]
 fn replicas_are_looked_at() {
     let primary = Server::primary(&[]);
     let sentinel = Sentinel::watching(&primary, 2);
@@ -65,11 +102,15 @@ fn replicas_are_looked_at() {
     primary.redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     until(|| finding(&url, "rights").verdict == Good); // A fresh replica has to tell that it is there.
     assert_eq!(finding(&url, "replicas").verdict, Good);
+    primary.redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "5"]);
+    assert_eq!(finding(&url, "replicas").verdict, Wrong, "no save is accepted");
+    primary.redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let figures = store(&url).figures(&call()).unwrap();
     assert!(figures.iter().any(|figure| figure.name == "replication_lag_seconds"), "{figures:?}");
     let of_replica = format!("redis://127.0.0.1:{}", replica.port);
     for what in ["role", "rights"] {
-        assert_eq!(finding(&of_replica, what).verdict, Wrong, "{what}");
+        let found = finding(&of_replica, what);
+        assert!(found.verdict == Wrong && found.advice.contains("replica"), "{found:?}");
     }
 }
 
@@ -93,6 +134,9 @@ fn every_node_of_a_cluster_is_looked_at() {
 #[test]
 fn the_figures_of_redis_are_those_that_it_counts() {
     let redis = Redis::start();
+    let empty = store(&redis.url()).figures(&call()).unwrap();
+    let keys = empty.iter().find(|figure| figure.name == "keys").unwrap().value;
+    assert!(keys == 0.0 && keys.is_sign_positive(), "{keys}");
     login(&manager(&redis.url()), "ada");
     let figures = store(&redis.url()).figures(&call()).unwrap();
     let value = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
@@ -121,6 +165,17 @@ fn a_sqlite_file_that_others_can_write_is_told() {
     for (mode, expected) in [(0o777, Wrong), (0o1777, Risky), (0o755, Good)] {
         set_permissions(sqlite.folder(), Permissions::from_mode(mode)).unwrap();
         assert_eq!(finding(&url, "folder mode").verdict, expected, "{mode:o}");
+    }
+    let folder = sqlite.folder().join("inner");
+    std::fs::create_dir(&folder).unwrap();
+    let inner = format!("sqlite://{}", folder.join("sessions.db").display());
+    login(&manager(&inner), "ada");
+    for (mode, expected) in [(0o777, Wrong), (0o775, Wrong), (0o1777, Good), (0o755, Good)] {
+        set_permissions(sqlite.folder(), Permissions::from_mode(mode)).unwrap();
+        let found = finding(&inner, "folder mode");
+        assert_eq!(found.verdict, expected, "{mode:o}: {found:?}");
+        let names_parent = found.found.contains(sqlite.folder().to_str().unwrap());
+        assert_eq!(names_parent, expected == Wrong, "{found:?}");
     }
     let other = sqlite.connect();
     other.query_row("SELECT count(*) FROM sessions", [], |_| Ok(())).unwrap();

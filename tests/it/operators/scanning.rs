@@ -111,6 +111,29 @@ fn a_damaged_record_hides_no_other() {
 }
 
 #[test]
+fn a_page_of_a_file_has_a_few_megabytes_of_values() {
+    let sqlite = Sqlite::new();
+    let manager = manager(&sqlite.url());
+    let expected: BTreeSet<_> = (0..30).map(|_| public_id(&manager, &session_with(&manager, &[("a", "1")]))).collect();
+    for (bytes, pages) in [(1_000_000, 8), (5_000_000, 31), (1000, 1)] {
+        let value = format!("\"{}\"", "x".repeat(bytes - 2));
+        sqlite.connect().execute("UPDATE session_values SET value = ?1", [value]).unwrap();
+        let store = store(&sqlite.url());
+        let (mut found, mut from, mut number) = (BTreeSet::new(), None, 0);
+        loop {
+            let page = store.scan(&Scan { namespace: "mps", with_values: true, from: from.as_ref() }, &call()).unwrap();
+            assert!(page.sessions.len() * bytes <= 5_000_000, "{} of {bytes}", page.sessions.len());
+            found.extend(page.sessions.iter().map(|(at, _)| at.id));
+            (from, number) = (page.next, number + 1);
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!((found, number), (expected.clone(), pages), "{bytes}");
+    }
+}
+
+#[test]
 fn a_position_of_another_store_is_refused() {
     let (redis, sqlite) = (Redis::start(), Sqlite::new());
     let first = |url: &str| {

@@ -2,6 +2,7 @@
 
 mod counts;
 mod job;
+mod sample;
 
 use crate::arguments::{Copy, Global};
 use crate::failure::Failure;
@@ -10,11 +11,13 @@ use crate::output::Output;
 use crate::store_url::{Source, sqlite_file};
 use counts::Counts;
 use job::Job;
+use sample::Sample;
 
 pub(crate) fn run(global: &Global, copy: &Copy, output: &mut Output) -> Result<(), Failure> {
     let job = job(global, copy)?;
     let copied = job.copy();
     let done = if copy.delete { copied.and_then(|()| job.delete()) } else { copied };
+    let done = done.and_then(|()| job.check_files());
     print(&job.counts, copy, done.is_ok(), output)?;
     done
 }
@@ -32,7 +35,7 @@ fn job(global: &Global, copy: &Copy) -> Result<Job, Failure> {
     // To open a SQLite file is to make it.
     let is_missing = sqlite_file(&to_url).is_some_and(|file| !file.exists());
     let target = Some(target).filter(|_| !(copy.dry_run && is_missing));
-    Ok(Job { source, target, is_dry_run: copy.dry_run, threads, counts: Counts::default() })
+    Ok(Job { source, target, is_dry_run: copy.dry_run, threads, counts: Counts::default(), sample: Sample::default() })
 }
 
 fn print(counts: &Counts, copy: &Copy, is_complete: bool, output: &mut Output) -> Result<(), Failure> {

@@ -1,6 +1,5 @@
 //! `mps end` and `mps end-user`.
 
-use crate::escape::escaped;
 use crate::failure::Failure;
 use crate::opened::Opened;
 use crate::output::Output;
@@ -29,12 +28,11 @@ pub(crate) fn user(opened: &Opened, name: &str, except: Option<PublicId>, output
     let failed = |error| opened.failed(&error);
     let sessions = store.group_sessions(&group, &[], &opened.call()?).map_err(failed)?;
     if sessions.is_empty() {
-        return Err(Failure::Found(format!("the store has no live session of the user {name:?}")));
+        return Err(Failure::Found(format!("the store has no live session of the user {name}")));
     }
     // Otherwise all sessions would end.
     if let Some(id) = except.filter(|id| sessions.iter().all(|session| session.public_id() != *id)) {
-        let user = escaped(name);
-        return Err(Failure::Found(format!("the session {id} is not a live one of {user}; nothing was ended")));
+        return Err(Failure::Found(format!("the session {id} is not a live one of {name}; nothing was ended")));
     }
     let ended = store.clear_group(&group, except, &opened.call()?).map_err(failed)?.number;
     output.print(|| json!({ "ended": ended }), || format!("{ended} {} ended", sessions_have(ended)))

@@ -8,14 +8,17 @@ use crate::moment::{in_words, time_until, utc};
 use crate::opened::Opened;
 use crate::output::Output;
 use multi_process_session::store::{Located, Size, StoredRecord};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 pub(crate) fn run(opened: &Opened, show: &Show, output: &mut Output) -> Result<(), Failure> {
     let (at, record) = opened.session(show.id)?;
     output.print(|| as_json(&at, &record, show.values), || as_text(&at, &record, show.values))
 }
 
-fn as_json(at: &Located, record: &StoredRecord, with_values: bool) -> Value {
+fn as_json<'a>(at: &Located, record: &'a StoredRecord, with_values: bool) -> Part<'a> {
     let state = &record.state;
     let mut shown = Listed::of_record(at, record).json();
     shown["version"] = state.version.into();
@@ -25,16 +28,54 @@ fn as_json(at: &Located, record: &StoredRecord, with_values: bool) -> Value {
     shown["persistent"] = state.persistent.into();
     let values = record.values.iter().map(|(key, stored)| {
         let (kind, name) = kind_and_name(key);
-        let mut value = json!({
+        let mut value = parts(json!({
             "kind": kind, "key": name, "bytes": Size::of_value(key, stored).bytes, "sealed": stored.json().is_none(),
-        });
+        }));
         if let Some(json) = stored.json().filter(|_| with_values) {
-            value["value"] = serde_json::from_str(json).unwrap_or_else(|_| json.into());
+            value.insert("value".to_owned(), Part::of_stored(json));
         }
-        value
+        Part::Object(value)
     });
-    shown["values"] = values.collect();
-    shown
+    let values = values.collect();
+    let mut shown = parts(shown);
+    shown.insert("values".to_owned(), Part::List(values));
+    Part::Object(shown)
+}
+
+/// A part of the JSON output.
+enum Part<'a> {
+    Made(Value),
+    /// Text of the application, as the store has it. To read it as a `Value` would round long numbers.
+    Stored(&'a RawValue),
+    List(Vec<Part<'a>>),
+    Object(BTreeMap<String, Part<'a>>),
+}
+
+impl Part<'_> {
+    fn of_stored(json: &str) -> Part<'_> {
+        let has_lines = json.contains(['\n', '\r']);
+        match serde_json::from_str(json) {
+            Ok(stored) if !has_lines => Part::Stored(stored),
+            _ => Part::Made(serde_json::from_str(json).unwrap_or_else(|_| json.into())),
+        }
+    }
+}
+
+impl Serialize for Part<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Part::Made(value) => value.serialize(serializer),
+            Part::Stored(json) => json.serialize(serializer),
+            Part::List(parts) => parts.serialize(serializer),
+            Part::Object(parts) => parts.serialize(serializer),
+        }
+    }
+}
+
+/// Gives the members of an object.
+fn parts<'a>(object: Value) -> BTreeMap<String, Part<'a>> {
+    let Value::Object(members) = object else { return BTreeMap::new() };
+    members.into_iter().map(|(name, value)| (name, Part::Made(value))).collect()
 }
 
 fn as_text(at: &Located, record: &StoredRecord, with_values: bool) -> String {
@@ -93,6 +134,18 @@ fn kind_and_name(key: &str) -> (&'static str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_value_is_shown_as_it_is() {
+        for (stored, shown) in [
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            (r#"{"b": 1.10, "a": 1e400}"#, r#"{"b": 1.10, "a": 1e400}"#),
+            ("[1,\n2]", "[1,2]"),
+            ("not JSON", r#""not JSON""#),
+        ] {
+            assert_eq!(serde_json::to_string(&Part::of_stored(stored)).unwrap(), shown);
+        }
+    }
 
     #[test]
     fn the_librarys_own_keys_are_told_from_those_of_the_application() {

@@ -12,6 +12,7 @@ use crate::output::Output;
 use live_count::LiveCount;
 use look::Look;
 use std::time::Instant;
+use table::Size;
 
 pub(crate) fn run(opened: &Opened, watch: &Watch, output: &mut Output) -> Result<(), Failure> {
     let (mut count, mut before, mut looks) = (LiveCount::default(), None, 0);
@@ -24,7 +25,8 @@ pub(crate) fn run(opened: &Opened, watch: &Watch, output: &mut Output) -> Result
         }
         let look = Look::take(opened, &mut count, watch.every)?;
         if output.is_for_eyes() {
-            output.text(&table::table(&look, before.as_ref()))?;
+            let size = Size::of_terminal();
+            output.text(&table::table(&look, before.as_ref(), size))?;
         } else {
             output.print(|| look.json(before.as_ref()), || look.line(before.as_ref()))?;
         }

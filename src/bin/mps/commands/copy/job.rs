@@ -1,6 +1,7 @@
 //! The work of a copy. The program holds a few hundred sessions at a time, however many there are.
 
 use super::counts::Counts;
+use super::sample::Sample;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::opened::Opened;
@@ -22,11 +23,14 @@ pub(crate) struct Job {
     pub(crate) is_dry_run: bool,
     pub(crate) threads: usize,
     pub(crate) counts: Counts,
+    /// Some sessions that this run has found in the source.
+    pub(crate) sample: Sample,
 }
 
 impl Job {
     /// Copies the sessions of the source that the target does not have yet, or has in an earlier state.
     pub(crate) fn copy(&self) -> Result<(), Failure> {
+        self.make_target()?;
         let (progress, is_done) = (Progress::new("copying"), AtomicBool::new(false));
         thread::scope(|scope| {
             if progress.is_seen() {
@@ -47,12 +51,28 @@ impl Job {
                         nothing was deleted; look whether --store and --namespace are right";
             return Err(Failure::Found(text.to_owned()));
         }
+        self.check_files()?;
         let progress = Progress::new("comparing the target");
         let compare = |share: Vec<_>| self.delete_share(target, &share).inspect(|()| progress.add(share.len()));
         in_parallel(self.threads, compare, |hand| shares_of(target, false, hand))
     }
 
+    /// Fails if the file of a store is not the one that was opened.
+    pub(crate) fn check_files(&self) -> Result<(), Failure> {
+        self.source.check_file()?;
+        self.target.as_ref().map_or(Ok(()), Opened::check_file)
+    }
+
+    /// Makes the target if it is a file that is missing. From then on, the same file has to be there.
+    fn make_target(&self) -> Result<(), Failure> {
+        let Some(target) = self.target.as_ref().filter(|_| !self.is_dry_run) else { return Ok(()) };
+        target.store.ping(&target.call()?).map_err(|error| target.failed(&error))?;
+        target.check_file()
+    }
+
     fn copy_share(&self, share: &[(Located, StoredRecord)]) -> Result<(), Failure> {
+        self.check_files()?;
+        share.iter().for_each(|(at, record)| self.sample.add(at, record));
         if self.is_dry_run {
             return self.compare_share(share);
         }
@@ -98,7 +118,13 @@ impl Job {
     fn delete_share(&self, target: &Opened, share: &[(Located, StoredRecord)]) -> Result<(), Failure> {
         let places: Vec<Located> = share.iter().map(|(at, _)| *at).collect();
         let alive: BTreeSet<_> = read(&self.source, &places)?.iter().map(|(at, _)| (at.id, at.tag)).collect();
-        for at in places.iter().filter(|at| !alive.contains(&(at.id, at.tag))) {
+        let ended: Vec<_> = places.iter().filter(|at| !alive.contains(&(at.id, at.tag))).collect();
+        // The sample is read after the share. So if the sample is there, the source had its sessions when it was asked.
+        if !ended.is_empty() {
+            self.check_source()?;
+        }
+        self.check_files()?;
+        for at in ended {
             interrupt::check()?;
             let is_ended = self.is_dry_run
                 || target
@@ -114,6 +140,21 @@ impl Job {
         let users: BTreeSet<GroupTag> = places.iter().filter_map(|at| at.tag).collect();
         let mut users = users.into_iter().filter(|_| !self.is_dry_run);
         users.try_for_each(|tag| self.copy_values(target, tag))
+    }
+
+    /// Fails if the source has lost sessions that this run has found there, for instance by a restart without
+    /// persistence. Otherwise the target would lose them too.
+    fn check_source(&self) -> Result<(), Failure> {
+        let expected = self.sample.expected();
+        let alive = read(&self.source, &expected)?.len();
+        if alive * 2 >= expected.len() {
+            return Ok(());
+        }
+        Err(Failure::Store(format!(
+            "the source has lost sessions: of {} that this run has found there, {alive} are left; no more sessions are \
+             ended at the target",
+            expected.len()
+        )))
     }
 
     /// Counts the sessions of the source, so that the progress can be a bar. If that fails, the copy fails too.
