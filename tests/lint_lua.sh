@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../src/store/redis"
 
-front=(scripts/shared/quick_update.lua scripts/prelude.lua scripts/shared/{damage,state,record,change,group,trace,integer,group_values,values}.lua)
+front=(scripts/shared/quick_update.lua scripts/prelude.lua scripts/shared/{damage,state,record,change,group,trace,integer,group_values,restore,values}.lua)
 # scripts.rs says which scripts get nothing in front. Empty lines stand there, so that all lines are counted alike.
 alone=$(grep -o '[a-z_]*: [A-Za-z]*, \[\];' scripts.rs | sed 's/:.*//')
 as_sent() {

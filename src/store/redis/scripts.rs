@@ -22,6 +22,7 @@ const GROUP: &str = lua!("shared/group");
 const TRACE: &str = lua!("shared/trace");
 const INTEGER: &str = lua!("shared/integer");
 const GROUP_VALUES: &str = lua!("shared/group_values");
+const RESTORE: &str = lua!("shared/restore");
 const VALUES: &str = lua!("shared/values");
 
 /// Makes `Scripts` from a table. A line has the name of a script, what its "ok" proves about the node, and the texts
@@ -54,7 +55,7 @@ scripts! {
     record_load: Reads, [PRELUDE, DAMAGE, STATE, RECORD];
     record_update: Writes, [QUICK_UPDATE, PRELUDE, STATE, RECORD, CHANGE, INTEGER, VALUES];
     record_move: Writes, [PRELUDE, STATE, RECORD, CHANGE, GROUP, INTEGER, VALUES];
-    record_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP];
+    record_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP, RESTORE];
     record_delete: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
     group_ids: Reads, [PRELUDE, STATE, RECORD, GROUP];
     group_len: Reads, [PRELUDE, STATE, RECORD, GROUP];
@@ -63,7 +64,7 @@ scripts! {
     group_limit: Reads, [PRELUDE, STATE, RECORD, GROUP];
     group_update: Writes, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES];
     group_values: Reads, [PRELUDE, DAMAGE, STATE, RECORD];
-    group_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES];
+    group_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES, RESTORE];
     sweep: Reads, [PRELUDE, DAMAGE, STATE, TRACE];
     namespace_clear: Reads, [];
     namespace_sweep: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn every_script_has_all_functions_that_it_calls() {
-        let texts = [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP, TRACE, INTEGER, GROUP_VALUES, VALUES];
+        let texts = [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP, TRACE, INTEGER, GROUP_VALUES, RESTORE, VALUES];
         let mut shared: BTreeSet<&str> = texts.into_iter().flat_map(declared).collect();
         shared.retain(|name| !["KEYS", "ARGV"].contains(name)); // Redis itself declares them.
         for (name, script) in Scripts::new().by_name() {

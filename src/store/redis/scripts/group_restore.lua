@@ -13,23 +13,10 @@ local first_value, last_value = list_at(5, 2)
 expires_at = tonumber(expires_at)
 local last = nonces:sub(1, NONCE_LENGTH)
 
--- Says whether the given values have all changes of those that are there: see restore.rs.
-local function have_all_changes(of_change, copied)
-  if of_change == copied or of_change == given_copied then
-    return true
-  end
-  for at = 1, #nonces, NONCE_LENGTH do
-    if nonces:sub(at, at + NONCE_LENGTH - 1) == of_change then
-      return true
-    end
-  end
-  return false
-end
-
 local began = struct.pack('>I7', generation_or_new())
 local of_generation, newest, copied = unpack(call_or_nil('HMGET', values, 'o', 'n0', 'c') or {})
 newest = of_generation == began and newest and newest:sub(1, NONCE_LENGTH) or ''
-if last == '' or newest == last or newest ~= '' and not have_all_changes(newest, copied) then
+if last == '' or newest == last or newest ~= '' and not has_all_changes(newest, copied, nonces, given_copied) then
   return { nonce, 'ok', 'kept' }
 end
 -- THE FIRST WRITE adds, so a full memory refuses the call.

@@ -25,19 +25,6 @@ local state = {
   nonce = nonces:sub(1, NONCE_LENGTH),
 }
 
--- Says whether the given record has all changes of the one that is there: see restore.rs.
-local function has_all_changes(of_change, copied)
-  if of_change == copied or of_change == given_copied then
-    return true
-  end
-  for at = 1, #nonces, NONCE_LENGTH do
-    if nonces:sub(at, at + NONCE_LENGTH - 1) == of_change then
-      return true
-    end
-  end
-  return false
-end
-
 -- Says whether a record that is there has the life of the given one.
 local function has_same_life(found, found_began_at)
   state.generation = found.generation
@@ -59,7 +46,7 @@ local found = s and unpack_state(s)
 if found then
   if not is_current(record, found.generation) then
     return { nonce, 'ok', 'ended' }
-  elseif found.version > state.version or not has_all_changes(found.nonce, copied)
+  elseif found.version > state.version or not has_all_changes(found.nonce, copied, nonces, given_copied)
     or found.version == state.version and found.refreshed_at > state.refreshed_at then
     return { nonce, 'ok', 'kept' }
   elseif found.version == state.version and has_same_life(found, b) then
