@@ -10,7 +10,11 @@ use crate::store::stored_value::StoredValue;
 use std::borrow::Cow;
 
 #[cfg(feature = "seal")]
+mod begin;
+#[cfg(feature = "seal")]
 mod data_key;
+#[cfg(feature = "seal")]
+mod keep;
 
 /// The key of the data key.
 const KEY: &str = "\0\0seal";
