@@ -510,7 +510,7 @@ impl SessionManagerBuilder {
     /// times, the name of the user ([`set_group_name`](crate::Session::set_group_name)), the [values of the
     /// user](crate::Group::set_value), and what [`readable`](Self::readable) names.
     ///
-    /// A sealed value takes 29 bytes more, and a session 66 bytes more for its key.
+    /// A sealed value takes 29 bytes more, and a session about 70 bytes more for its key.
     ///
     /// The setting can be switched on and off at any time, and nobody is logged out. Switch it in all workers at once.
     /// A value is sealed, or no longer sealed, when it is set the next time. A worker without the feature `seal` cannot
