@@ -49,7 +49,7 @@ fn alone(redis: &Place, sqlite: &Place) {
     let headers = [0, 1].map(|number| session_with(&managers[number], &VALUES));
     let connection = rusqlite::Connection::open(sqlite.url().strip_prefix("sqlite://").unwrap()).unwrap();
     let mut bare = connection
-        .prepare("SELECT sessions.*, key, json FROM sessions JOIN session_values ON session = serial WHERE id = ?1")
+        .prepare("SELECT sessions.*, key, value FROM sessions JOIN session_values ON session = serial WHERE id = ?1")
         .unwrap();
     let id: Vec<u8> = connection.query_row("SELECT id FROM sessions", [], |row| row.get(0)).unwrap();
     let (mut loads, mut saves) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
@@ -73,7 +73,7 @@ fn alone(redis: &Place, sqlite: &Place) {
             let start = Instant::now();
             let mut rows = bare.query([&id]).unwrap();
             while let Some(row) = rows.next().unwrap() {
-                let _: (String, String) = (row.get("key").unwrap(), row.get("json").unwrap());
+                let _: (String, String) = (row.get("key").unwrap(), row.get("value").unwrap());
             }
             bare_loads.push(start.elapsed());
         }

@@ -500,15 +500,15 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Seals the values of the sessions: a copy of the store shows nothing of them (feature `seal`).
+    /// Encrypts the values of sessions in the store. Only the client's token opens them (feature `seal`).
     ///
     /// Default: values are kept as plain JSON text.
     ///
-    /// Each value is sealed by a key of its session, and the store keeps that key only in a form that the client's own
-    /// token opens. So whoever has all data of the store, and the server's [secret](crate::Secret) too, reads no value
-    /// without the cookies of the clients. What stays readable: the names of the keys, the length of each value, the
-    /// times, the name of the user ([`set_group_name`](crate::Session::set_group_name)), the [values of the
-    /// user](crate::Group::set_value), and what [`readable`](Self::readable) names.
+    /// Each session has a random data key, which encrypts its values. The store keeps the data key encrypted too, and
+    /// only the client's token opens it. So somebody with all data of the store and the server's
+    /// [secret](crate::Secret) cannot read a sealed value. What stays readable: the names of the keys, the length of
+    /// each value, the times, the name of the user ([`set_group_name`](crate::Session::set_group_name)), the [values of
+    /// the user](crate::Group::set_value), and what [`readable`](Self::readable) names.
     ///
     /// A sealed value takes 29 bytes more, and a session about 70 bytes more for its key.
     ///

@@ -80,9 +80,10 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// A value is [sealed](crate::SessionManagerBuilder::seal_values), and the store or a list was asked for it. Only a
-    /// request of the session itself can read it, in a program that has the feature `seal`. A program without the
-    /// feature also gets this error when it gives such a session a new id. Nothing was written.
+    /// The value of this key is [sealed](crate::SessionManagerBuilder::seal_values), so
+    /// [`increment`](crate::Session::increment) cannot add to it, and [`SessionInfo::get`](crate::SessionInfo::get)
+    /// cannot read it. A program without the feature `seal` gets this error for every sealed value, and when it saves a
+    /// new id for a session with sealed values. Nothing was written.
     #[non_exhaustive]
     Sealed {
         /// The key of the value. Empty if the session as a whole was meant.
@@ -194,8 +195,8 @@ impl fmt::Display for Error {
             ),
             Error::Sealed { key } => write!(
                 f,
-                "the value of {key:?} is sealed: only a request of its own session can read it, in a program with the \
-                 feature `seal`; keys of counters and of lists have to be named in `readable`"
+                "the value of {key:?} is sealed, so the store cannot add to it, and a list cannot show it; name the \
+                 key in `readable`; to read it in its own session, build the program with the feature `seal`"
             ),
             Error::Randomness(source) => write!(f, "the operating system gave no random bytes: {source}"),
             Error::IdTaken => f.write_str(

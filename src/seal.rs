@@ -2,11 +2,11 @@
 //!
 //! Every session has a random data key. It seals the values of the session with AES-256-GCM-SIV (RFC 8452). The store
 //! keeps the data key only sealed itself, by a key that HKDF-SHA256 (RFC 5869) derives from the session id. No store
-//! knows the id. So whoever has the token of a session can read its values, and nobody else can: the secret of the
-//! server does not help.
+//! knows the id. So nobody can open the values from the store alone, even with the secret of the server. The token of
+//! the session is needed too: it holds the id.
 //!
-//! AES-256-GCM-SIV: if a nonce ever came twice, it would show only whether two values under the same key are equal.
-//! Other ciphers fall apart then. A sealed value is 29 bytes longer than the plain one.
+//! AES-256-GCM-SIV is chosen because a repeated nonce does little harm: it shows only whether two texts are equal. A
+//! sealed value is 29 bytes longer than the plain one.
 //!
 //! | bytes | a sealed value |
 //! |---|---|
@@ -15,8 +15,8 @@
 //! | … | encrypted text |
 //! | 16 | authentication tag |
 //!
-//! A sealed data key is the same, with 32 bytes of encrypted text. What is sealed is bound to what it is for: the
-//! namespace, and the key of the value. The session is bound by its data key.
+//! A sealed data key is the same, with 32 bytes of encrypted text. Each sealed text is bound to its
+//! purpose: the namespace, and the key of the value. Its session is bound by the data key.
 
 use crate::error::Error;
 use crate::id::SessionId;
@@ -30,20 +30,20 @@ use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
-/// How much longer than its plain text a sealed one is.
+/// The number of bytes that sealing adds.
 pub(crate) const ADDED_BYTES: usize = 1 + NONCE_BYTES + 16;
 /// The length of a sealed data key.
-pub(crate) const WRAPPED_BYTES: usize = KEY_BYTES + ADDED_BYTES;
+pub(crate) const SEALED_BYTES: usize = KEY_BYTES + ADDED_BYTES;
 
 /// The key that seals the values of one session.
 #[derive(Clone)]
 pub(crate) struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
 
-/// What a text is sealed for. It cannot be opened as anything else.
+/// The purpose of a sealed text. A text opens only for the purpose that it was sealed for.
 struct Purpose<'a> {
     what: &'static str,
     namespace: &'a str,
-    /// Of a value. Empty for a data key.
+    /// The key of the value. Empty for a data key.
     key: &'a str,
 }
 
@@ -64,13 +64,13 @@ impl DataKey {
         String::from_utf8(json).ok()
     }
 
-    /// Seals the data key itself, for whoever knows this id.
-    pub(crate) fn wrap(&self, namespace: &str, id: &SessionId) -> Result<Vec<u8>, Error> {
+    /// Seals the data key for this session id. Only the id opens it.
+    pub(crate) fn seal_for(&self, namespace: &str, id: &SessionId) -> Result<Vec<u8>, Error> {
         seal(&derived_key(id), random::bytes()?, &Purpose { what: "data key", namespace, key: "" }, &*self.0)
     }
 
     /// Opens a sealed data key. Gives `None` if it was not sealed for this id.
-    pub(crate) fn unwrap(namespace: &str, id: &SessionId, wrapped: &[u8]) -> Option<DataKey> {
+    pub(crate) fn open_for(namespace: &str, id: &SessionId, wrapped: &[u8]) -> Option<DataKey> {
         let bytes = open(&derived_key(id), &Purpose { what: "data key", namespace, key: "" }, wrapped)?;
         let bytes = Zeroizing::new(bytes);
         Some(DataKey(Zeroizing::new((**bytes).try_into().ok()?)))
@@ -89,7 +89,8 @@ fn derived_key(id: &SessionId) -> Zeroizing<[u8; KEY_BYTES]> {
 fn seal(key: &[u8; KEY_BYTES], nonce: [u8; NONCE_BYTES], purpose: &Purpose<'_>, text: &[u8]) -> Result<Vec<u8>, Error> {
     let payload = Payload { msg: text, aad: &purpose.bytes() };
     let encrypted = Aes256GcmSiv::new(key.into()).encrypt(&Nonce::from(nonce), payload);
-    let encrypted = encrypted.map_err(|_| Error::Randomness("a value is too large to be sealed".into()))?;
+    // It refuses only texts of more than 64 GiB, and `max_session_bytes` is far below.
+    let encrypted = encrypted.map_err(|_| Error::Randomness("the text is too large".into()))?;
     Ok([&[SEALED], &nonce[..], &encrypted].concat())
 }
 
@@ -151,9 +152,9 @@ mod tests {
             assert_ne!(sealed, data_key().seal(NAMESPACE, "key", json).unwrap(), "each time it has another nonce");
             assert_eq!(data_key().open(NAMESPACE, "key", &sealed).as_deref(), Some(json));
         }
-        let wrapped = data_key().wrap(NAMESPACE, &ID).unwrap();
-        assert_eq!(wrapped.len(), WRAPPED_BYTES);
-        assert_eq!(*DataKey::unwrap(NAMESPACE, &ID, &wrapped).unwrap().0, DATA_KEY);
+        let wrapped = data_key().seal_for(NAMESPACE, &ID).unwrap();
+        assert_eq!(wrapped.len(), SEALED_BYTES);
+        assert_eq!(*DataKey::open_for(NAMESPACE, &ID, &wrapped).unwrap().0, DATA_KEY);
     }
 
     #[test]
@@ -165,11 +166,11 @@ mod tests {
             assert_eq!(data_key().open(namespace, key, &sealed), None, "{namespace} {key}");
         }
         assert_eq!(DataKey::random().unwrap().open("name", "space key", &sealed), None);
-        let wrapped = data_key().wrap(NAMESPACE, &ID).unwrap();
-        assert!(DataKey::unwrap(NAMESPACE, &SessionId([0; 24]), &wrapped).is_none());
-        assert!(DataKey::unwrap("other", &ID, &wrapped).is_none());
+        let wrapped = data_key().seal_for(NAMESPACE, &ID).unwrap();
+        assert!(DataKey::open_for(NAMESPACE, &SessionId([0; 24]), &wrapped).is_none());
+        assert!(DataKey::open_for("other", &ID, &wrapped).is_none());
         let key = DataKey(derived_key(&ID));
-        assert_eq!(key.open(NAMESPACE, "", &wrapped), None, "a data key is no value");
+        assert_eq!(key.open(NAMESPACE, "", &wrapped), None, "a data key is not a value");
     }
 
     #[test]

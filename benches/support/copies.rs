@@ -71,8 +71,8 @@ fn copy_last_row(sqlite: &Sqlite, count: usize) {
          SELECT randomblob(length(id)), {others} FROM copies, sessions WHERE serial = ?1"
     );
     copy.execute(&copies, (last, count as i64)).expect("the rows are copied");
-    let values = "INSERT INTO session_values (session, key, json)
-                  SELECT copy.serial, key, json FROM sessions AS copy, session_values
+    let values = "INSERT INTO session_values (session, key, value)
+                  SELECT copy.serial, key, value FROM sessions AS copy, session_values
                   WHERE copy.serial > ?1 AND session = ?1";
     copy.execute(values, [last]).expect("the values are copied");
     copy.commit().expect("they are kept");

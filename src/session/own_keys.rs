@@ -1,5 +1,5 @@
-//! The values of a session that are the library's own. Each save computes them anew, and the limits of the application
-//! do not include them.
+//! The library's own values of a session: those whose key begins with two NUL characters, such as the data key and the
+//! previous ids. Flash values are not among them. The limits of the application do not include own values.
 
 use crate::session::Session;
 use crate::store::record::Size;
@@ -25,12 +25,12 @@ impl Session {
 }
 
 /// Removes the library's own values from changes that were not applied.
-pub(super) fn forget(changes: &mut ChangeSet) {
+pub(super) fn remove_own(changes: &mut ChangeSet) {
     changes.keys.retain(|key, _| !is_own(key));
 }
 
 /// Leaves the library's own values out of the sizes that a refusal tells.
-pub(super) fn leave_out(refusal: &mut Refusal, own: Size) {
+pub(super) fn subtract_own(refusal: &mut Refusal, own: Size) {
     let (size, limit, own) = match refusal {
         Refusal::TooLarge { bytes, limit, .. } => (bytes, limit, own.bytes),
         Refusal::TooManyKeys { keys, limit, .. } => (keys, limit, own.keys),

@@ -1,8 +1,11 @@
 //! Values that only the token of the session opens.
 //!
-//! The data key of the session is one of its values: sealed for the present id, under [`KEY`], and through a grace also
-//! for the old ids, each under [`OF_OLD_IDS`] and its public id. Only two steps bring a data key into a record, so that
-//! all requests of a session use the same one: the creation, and an update that expects the version that was read.
+//! The data key of the session is one of its values: sealed for the present id, under [`DATA_KEY_NAME`], and through a
+//! grace also for the old ids, each under [`OLD_DATA_KEY_PREFIX`] and its public id.
+//!
+//! All requests of a session use the same data key. A session gets it at its creation. A session that was stored plain
+//! gets it in an update that expects the version that was read. A login of another user, after which no old id and no
+//! old value is left, gets a new one.
 
 use crate::error::Error;
 use crate::session::Session;
@@ -16,11 +19,11 @@ mod data_key;
 #[cfg(feature = "seal")]
 mod keep;
 
-/// The key of the data key.
-const KEY: &str = "\0\0seal";
-/// What the keys of the data keys for old ids begin with. The public id follows.
+/// The name under which the record keeps the sealed data key.
+const DATA_KEY_NAME: &str = "\0\0seal";
+/// The beginning of the names under which it keeps the data key sealed for old ids. The public id follows.
 #[cfg(feature = "seal")]
-const OF_OLD_IDS: &str = "\0\0seal:";
+const OLD_DATA_KEY_PREFIX: &str = "\0\0seal:";
 
 impl Session {
     /// Gives the JSON text of a value of this session.
@@ -37,7 +40,7 @@ impl Session {
     /// Refuses a new id if the session has a data key, because the data key would be lost.
     #[cfg(not(feature = "seal"))]
     pub(super) fn check_that_nothing_is_sealed(&self) -> Result<(), Error> {
-        if self.pending.new_id.is_some() && self.record.values.contains_key(KEY) {
+        if self.pending.new_id.is_some() && self.record.values.contains_key(DATA_KEY_NAME) {
             return Err(Error::Sealed { key: String::new() });
         }
         Ok(())

@@ -38,7 +38,7 @@ impl Session {
             // Another request may have changed the id first. Its new id serves as well.
             Err(Refusal::Gone) if pending.grace().is_some() => self.send_without_new_id(pending, deadline),
             Err(mut refusal) => {
-                own_keys::leave_out(&mut refusal, self.size_of_own_values(&pending.changes));
+                own_keys::subtract_own(&mut refusal, self.size_of_own_values(&pending.changes));
                 match refusal {
                     Refusal::Conflict if self.transaction == Transaction::Running => {
                         self.transaction = Transaction::Conflicted;
@@ -131,7 +131,7 @@ impl Session {
 
     /// Makes refused changes pending again.
     fn take_back(&mut self, mut refused: Pending) {
-        own_keys::forget(&mut refused.changes);
+        own_keys::remove_own(&mut refused.changes);
         #[cfg(feature = "seal")]
         self.open_refused(&mut refused.changes);
         self.pending = refused.followed_by(mem::take(&mut self.pending));
@@ -147,7 +147,7 @@ impl Session {
             }
         };
         let new_id = refused.new_id.take();
-        own_keys::forget(&mut refused.changes);
+        own_keys::remove_own(&mut refused.changes);
         self.in_flight = Some(InFlight { nonce, pending: refused });
         let answer = self.send(deadline);
         if !matches!(answer, Ok(()) | Err(Error::Store(_))) {

@@ -21,7 +21,7 @@ pub struct GroupValues {
     /// The nonces of the last calls that changed the values, joined. The newest comes first. Empty if no value was ever
     /// set.
     pub nonces: Vec<u8>,
-    /// The nonce of the last change when the values came from another store. `None` if they were set in this one.
+    /// The newest nonce that the values had when they were copied from another store. `None` if they were not copied.
     pub copied_nonce: Option<Nonce>,
 }
 
@@ -42,7 +42,7 @@ impl GroupValues {
         Ok(())
     }
 
-    /// Says what becomes of these values if another store has them as `given`. They are replaced if all their changes
+    /// Says what a copy of `given` to this store does to these values. They are replaced if all their changes
     /// are in the given ones too: as for sessions, see restore.rs.
     pub(crate) fn restored(&self, given: &GroupValues) -> Restored {
         let (last, given_last) = (self.last_nonce(), given.last_nonce());

@@ -15,8 +15,7 @@ pub enum Restored {
     Updated,
     /// This state was there already, or a later one, or one with changes of its own. It stays as it is.
     Kept,
-    /// The session has ended in this store, as far as the store still knows, or its life is over. It was not brought
-    /// back.
+    /// This store remembers that the session ended here, or the session has expired. Nothing was written.
     Ended,
 }
 
@@ -40,7 +39,7 @@ pub(crate) fn is_earlier(found: &RecordState, copied_nonce: Option<Nonce>, recor
     knows_all && (found.version < given.version || found.version == given.version && is_extended())
 }
 
-/// Gives the given state. If the session that is there was used later, with the life that it has.
+/// Gives the given state. If the existing session was used later, the state gets that session's life.
 pub(crate) fn with_later_life(found: &RecordState, given: RecordState) -> RecordState {
     if found.refreshed_at <= given.refreshed_at {
         return given;

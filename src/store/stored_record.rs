@@ -25,7 +25,7 @@ pub struct StoredRecord {
     pub values: Values,
     /// The state of the record besides its values.
     pub state: RecordState,
-    /// The nonce of the last change when the record came from another store. `None` if it was created in this one.
+    /// The newest nonce that the record had when it was copied from another store. `None` if it was not copied.
     pub copied_nonce: Option<Nonce>,
 }
 

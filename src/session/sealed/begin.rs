@@ -1,6 +1,6 @@
 //! Begins to seal the values of a session that was stored plain.
 
-use super::KEY;
+use super::DATA_KEY_NAME;
 use crate::deadline::Deadline;
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::seal::DataKey;
@@ -14,12 +14,13 @@ use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, OWN, Update};
 
 impl Session {
-    /// Brings a data key into the record of a session that was stored before its values were sealed, if the changes of
-    /// this request may need one: they set something, or they give the session a new id, for which a data key that
-    /// another request has just brought in would have to be sealed anew.
+    /// Brings a data key into the record of a session that was stored plain. This happens if the request sets a value
+    /// that has to be sealed. It also happens if the request gives the session a new id: another request may have
+    /// brought in a data key meanwhile, and the record with the new id must not lose it.
     ///
-    /// This is a step of its own, on the condition that no other request has changed the record. It waits until no old
-    /// id is in its grace: the requests with that id could not read what is sealed.
+    /// This is a step of its own, on the condition that no other request has changed the record. While an old id may be
+    /// in its grace, nothing happens, and the values stay plain: requests with the old id could not open a sealed
+    /// value.
     pub(in crate::session) fn begin_to_seal(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Pending { changes, new_id, .. } = &self.pending;
         let sets = changes.keys.iter().any(|(key, change)| self.is_to_be_sealed(key, change));
@@ -35,17 +36,18 @@ impl Session {
                 is_known = true;
                 continue;
             }
-            let has_grace = !ends_graces && self.previous_ids().next().is_some();
-            if self.record.forwarded_to.is_some() || has_grace || self.record.values.contains_key(KEY) {
+            let may_have_grace = !ends_graces && self.previous_ids().next().is_some();
+            if self.record.forwarded_to.is_some() || may_have_grace || self.record.values.contains_key(DATA_KEY_NAME) {
                 break;
             }
             if deadline.has_passed() {
-                let message = "other requests changed the session all the time; try again";
+                let message = "other requests changed the session again and again, until the deadline; try again";
                 return Err(StoreError::new(StoreErrorKind::Timeout, message).into());
             }
             let data_key = DataKey::random()?;
-            let wrapped = StoredValue::Sealed(data_key.wrap(&self.context.namespace, &self.identity.id)?);
-            let changes = ChangeSet { keys: [(KEY.to_owned(), Change::Set(wrapped))].into(), ..ChangeSet::default() };
+            let wrapped = StoredValue::Sealed(data_key.seal_for(&self.context.namespace, &self.identity.id)?);
+            let changes =
+                ChangeSet { keys: [(DATA_KEY_NAME.to_owned(), Change::Set(wrapped))].into(), ..ChangeSet::default() };
             let Some(info) = &self.record.info else { return Ok(()) };
             let update = Update { expected: Some(info.version), ..self.update_of(info, &changes) };
             match self.context.store.update(&self.key(), &update, &Call::until(deadline)?) {

@@ -1,8 +1,8 @@
 //! The data key of a session, and what is sealed with it.
 
-use super::{KEY, OF_OLD_IDS};
+use super::{DATA_KEY_NAME, OLD_DATA_KEY_PREFIX};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::seal::{DataKey, WRAPPED_BYTES};
+use crate::seal::{DataKey, SEALED_BYTES};
 use crate::session::Session;
 use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet};
@@ -22,11 +22,11 @@ impl Session {
     /// Gives the data key of the session, if the record has one for the id of this request.
     pub(super) fn data_key(&self) -> Option<&DataKey> {
         let unwrapped = self.data_key.get_or_init(|| {
-            // Whether the values were read before or after the id became an old one does not matter.
-            let of_old_id = format!("{OF_OLD_IDS}{}", self.context.public_id(&self.identity));
-            [KEY, &of_old_id].into_iter().find_map(|key| {
-                let wrapped = sealed_bytes(self.record.values.get(key)?)?.get(..WRAPPED_BYTES)?;
-                DataKey::unwrap(&self.context.namespace, &self.identity.id, wrapped)
+            // The id may have been replaced before the values were read. Then its data key is under the second name.
+            let of_old_id = format!("{OLD_DATA_KEY_PREFIX}{}", self.context.public_id(&self.identity));
+            [DATA_KEY_NAME, &of_old_id].into_iter().find_map(|key| {
+                let wrapped = sealed_bytes(self.record.values.get(key)?)?.get(..SEALED_BYTES)?;
+                DataKey::open_for(&self.context.namespace, &self.identity.id, wrapped)
             })
         });
         unwrapped.as_ref()
@@ -34,13 +34,13 @@ impl Session {
 
     /// Seals the values that this request has set.
     ///
-    /// While the first grace of a session that was stored plain is not over, it has no data key, and its values stay
-    /// plain. If the data key of a session is damaged, nothing that has to be sealed can be saved.
+    /// A session that was stored plain has no data key while an old id is in its grace, and its values stay plain until
+    /// then. If the data key of a session is damaged, nothing that has to be sealed can be saved.
     pub(in crate::session) fn seal_pending(&mut self) -> Result<(), Error> {
         if !self.context.sealing.is_on {
             return Ok(());
         }
-        // A login of another user leaves no value, and no id that could read one.
+        // A login of another user removes all values, and no old id works any more. So the session gets a new data key.
         let begins_anew = self.pending.changes.clear && self.pending.new_id.is_some() && self.pending.grace().is_none();
         if begins_anew {
             // An earlier save that failed may have sealed some of them.
@@ -54,7 +54,7 @@ impl Session {
         let Some(data_key) = self.data_key().cloned() else {
             let is_to_be_sealed = |(key, change): &(&String, &Change)| self.is_to_be_sealed(key, change);
             let refused = self.pending.changes.keys.iter().find(is_to_be_sealed);
-            return match refused.filter(|_| self.record.values.contains_key(KEY)) {
+            return match refused.filter(|_| self.record.values.contains_key(DATA_KEY_NAME)) {
                 Some((key, _)) => Err(damaged(key).into()),
                 None => Ok(()),
             };
@@ -69,8 +69,8 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sealed values of refused changes plain again. The next save seals them with the data key that the record
-    /// has by then.
+    /// Opens the sealed values in changes that the store refused. The next save seals them with the data key that the
+    /// record has by then.
     pub(in crate::session) fn open_refused(&mut self, refused: &mut ChangeSet) {
         for (key, change) in &mut refused.keys {
             if let Change::Set(StoredValue::Sealed(sealed)) = change
@@ -92,7 +92,10 @@ impl Session {
 
 /// The error for a value that cannot be opened.
 fn damaged(key: &str) -> StoreError {
-    let message = format!("the value of {key:?}, or the data key of the session, is damaged; destroy() still ends it");
+    let message = format!(
+        "cannot open the value of {key:?}: it, or the data key of its session, is damaged; destroy() still ends the \
+         session"
+    );
     StoreError::new(StoreErrorKind::Corrupt, message)
 }
 

@@ -1,9 +1,9 @@
 //! Keeps the data key of a session through new ids.
 
 use super::data_key::sealed_bytes;
-use super::{KEY, OF_OLD_IDS};
+use super::{DATA_KEY_NAME, OLD_DATA_KEY_PREFIX};
 use crate::error::Error;
-use crate::seal::WRAPPED_BYTES;
+use crate::seal::SEALED_BYTES;
 use crate::session::Session;
 use crate::session::pending::Pending;
 use crate::store::forward::MOST_FORWARDS;
@@ -12,29 +12,29 @@ use crate::store::update::{Change, ChangeSet};
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The data key as it is kept for an old id.
-struct ForOldId {
+/// The data key of the session, sealed for an old id.
+struct OldDataKey {
     key: String,
     /// The sealed data key, and until when it is kept.
     value: StoredValue,
 }
 
 impl Session {
-    /// Gives the changes that keep the data key through these changes: sealed for the new id, and through a grace for
-    /// the old one too.
+    /// Gives the changes that a save adds for the data key. If the session gets a new id, the data key is sealed for
+    /// it. If the old id has a grace, the data key stays sealed for the old id too.
     pub(in crate::session) fn kept_data_keys(&self, pending: &Pending) -> Result<ChangeSet, Error> {
         let now = self.record.now().unwrap_or(UNIX_EPOCH);
-        let (mut kept, mut removed): (Vec<_>, Vec<_>) = self.for_old_ids().partition(|old| old.until() > now);
+        let (mut kept, mut removed): (Vec<_>, Vec<_>) = self.old_data_keys().partition(|old| old.until() > now);
         let mut changes = ChangeSet::default();
         if self.is_new() || pending.new_id.is_some() {
             if let Some(data_key) = self.data_key() {
                 let identity = pending.new_identity().unwrap_or(&self.identity);
-                let wrapped = data_key.wrap(&self.context.namespace, &identity.id)?;
-                changes.keys.insert(KEY.to_owned(), Change::Set(StoredValue::Sealed(wrapped)));
+                let wrapped = data_key.seal_for(&self.context.namespace, &identity.id)?;
+                changes.keys.insert(DATA_KEY_NAME.to_owned(), Change::Set(StoredValue::Sealed(wrapped)));
             }
             match pending.grace() {
                 // The store counts the grace from when it carries the change out.
-                Some(grace) => kept.extend(self.for_present_id(now + grace + self.context.operation_timeout)),
+                Some(grace) => kept.extend(self.future_old_data_key(now + grace + self.context.operation_timeout)),
                 None => removed.append(&mut kept),
             }
             kept.sort_by_key(|old| Reverse(old.until()));
@@ -46,25 +46,25 @@ impl Session {
         Ok(changes)
     }
 
-    fn for_old_ids(&self) -> impl Iterator<Item = ForOldId> {
-        let from_there_on = self.record.values.range(OF_OLD_IDS.to_owned()..);
-        let of_old_ids = from_there_on.take_while(|(key, _)| key.starts_with(OF_OLD_IDS));
-        of_old_ids.map(|(key, value)| ForOldId { key: key.clone(), value: value.clone() })
+    fn old_data_keys(&self) -> impl Iterator<Item = OldDataKey> {
+        let from_there_on = self.record.values.range(OLD_DATA_KEY_PREFIX.to_owned()..);
+        let of_old_ids = from_there_on.take_while(|(key, _)| key.starts_with(OLD_DATA_KEY_PREFIX));
+        of_old_ids.map(|(key, value)| OldDataKey { key: key.clone(), value: value.clone() })
     }
 
     /// Gives the data key as it will be kept for the present id, once that is an old one.
-    fn for_present_id(&self, until: SystemTime) -> Option<ForOldId> {
-        let wrapped = sealed_bytes(self.record.values.get(KEY)?)?;
+    fn future_old_data_key(&self, until: SystemTime) -> Option<OldDataKey> {
+        let wrapped = sealed_bytes(self.record.values.get(DATA_KEY_NAME)?)?;
         let milliseconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let value = StoredValue::Sealed([wrapped, &milliseconds.to_be_bytes()].concat());
-        Some(ForOldId { key: format!("{OF_OLD_IDS}{}", self.context.public_id(&self.identity)), value })
+        Some(OldDataKey { key: format!("{OLD_DATA_KEY_PREFIX}{}", self.context.public_id(&self.identity)), value })
     }
 }
 
-impl ForOldId {
+impl OldDataKey {
     /// Says until when the data key is kept. The time follows the sealed data key, in milliseconds since 1970.
     fn until(&self) -> SystemTime {
-        let milliseconds = sealed_bytes(&self.value).and_then(|bytes| bytes.get(WRAPPED_BYTES..)?.first_chunk());
+        let milliseconds = sealed_bytes(&self.value).and_then(|bytes| bytes.get(SEALED_BYTES..)?.first_chunk());
         let milliseconds = milliseconds.map_or(0, |bytes| u64::from_be_bytes(*bytes));
         UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).unwrap_or(UNIX_EPOCH)
     }
