@@ -71,7 +71,7 @@ impl Session {
         // A page that was made before the id was replaced has a token of the old id.
         let own_id = self.context.public_id(&self.identity);
         let is_of = |id: PublicId| self.context.verify_csrf(&id, token);
-        is_of(self.public_id()) || is_of(own_id) || self.previous_ids().any(|(id, _)| is_of(id))
+        is_of(self.public_id()) || is_of(own_id) || self.old_ids().any(|(id, _)| is_of(id))
     }
 
     /// Gives the id that the session will have after the save, as far as that is known.

@@ -1,5 +1,5 @@
 //! The library's own values of a session: those whose key begins with two NUL characters, such as the data key and the
-//! previous ids. Flash values are not among them. The limits of the application do not include own values.
+//! old ids. Flash values are not among them. The limits of the application do not include own values.
 
 use crate::session::Session;
 use crate::store::record::Size;

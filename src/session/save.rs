@@ -56,7 +56,7 @@ impl Session {
             let data_keys = self.kept_data_keys(&self.pending)?;
             let nonce = random::nonce()?;
             let mut pending = mem::take(&mut self.pending);
-            self.keep_previous_ids(&mut pending);
+            self.keep_old_ids(&mut pending);
             #[cfg(feature = "seal")]
             pending.changes.keys.extend(data_keys.keys);
             self.in_flight = Some(InFlight { nonce, pending });

@@ -48,7 +48,7 @@ impl Session {
         (self.is_sent_by(Transport::Token) && !self.is_new()).then(|| self.context.token(&self.identity))
     }
 
-    /// Says whether the answer may carry the session's token by this transport. If the request came with a replaced id,
+    /// Says whether the answer may carry the session's token by this transport. If the request came with an old id,
     /// it may not, because the token would overwrite that of the new id.
     pub(super) fn is_sent_by(&self, transport: Transport) -> bool {
         self.transport == transport && self.record.forwarded_to.is_none()

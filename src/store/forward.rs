@@ -56,7 +56,7 @@ impl Forward {
 }
 
 /// Gives the key that a session has now: `key`, or the key that `key` leads to. `forward` gives what the store keeps
-/// under a key of a replaced id, and `None` for every other key.
+/// under a key of an old id, and `None` for every other key.
 ///
 /// Stops after 100 steps, because forwards that are damaged can lead in a circle.
 pub(crate) fn follow<'a, E>(

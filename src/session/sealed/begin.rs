@@ -36,7 +36,7 @@ impl Session {
                 is_known = true;
                 continue;
             }
-            let may_have_grace = !ends_graces && self.previous_ids().next().is_some();
+            let may_have_grace = !ends_graces && self.old_ids().next().is_some();
             if self.record.forwarded_to.is_some() || may_have_grace || self.record.values.contains_key(DATA_KEY_NAME) {
                 break;
             }

@@ -183,7 +183,7 @@ pub fn sparing_a_session_ends_its_graces(subject: &dyn Subject) {
     let other = member(store, &group);
     // A request that came with an old id knows the whole record.
     let Record { info, values, .. } = load(store, &old).expect("promise 12: the old key leads to the record");
-    // The session that stays may be named by an earlier id.
+    // The session that stays may be named by an old id.
     let ended = clear_group(store, &group, Some(old.id));
     assert_eq!(ended, 1, "promise 12: all sessions end except the spared one");
     assert_eq!(ids(store, &group), [newer.id], "promise 12: all sessions end except the spared one");

@@ -42,7 +42,7 @@ pub(crate) struct Followed<'a> {
     pub(crate) forwarded_to: Option<PublicId>,
     /// The version in which the earliest of the followed ids was replaced.
     pub(crate) replaced_in: Option<u64>,
-    /// Whether the record of an earlier id remembers this call. Then the call is a repeated one.
+    /// Whether the record of an old id remembers this call. Then the call is a repeated one.
     pub(crate) is_repeated: bool,
     /// Whether the call has ended a live session under a followed id.
     pub(crate) was_alive: bool,

@@ -77,7 +77,7 @@ fn a_session_is_shown_and_its_values_only_when_asked_for() {
         assert_eq!(cart["bytes"], "cart[\"three apples\"]".len());
         assert!(!shown.to_string().contains("three apples") && !shown.to_string().contains("saved"), "{shown}");
         of(&shown, "flash value", "notice");
-        of(&shown, "previous id", &old.to_string());
+        of(&shown, "old id", &old.to_string());
         let shown = one(&url, &["show", &id, "--values"]);
         assert_eq!(of(&shown, "value", "cart")["value"], json!(["three apples"]));
         let text = output(&url, &["show", &id]);

@@ -124,8 +124,8 @@ fn kind_and_name(key: &str) -> (&'static str, &str) {
     }
     match own.split_once(':') {
         Some(("flash", name)) => ("flash value", name),
-        Some(("before", id)) => ("previous id", id),
-        Some(("seal", id)) => ("data key of a previous id", id),
+        Some(("before", id)) => ("old id", id),
+        Some(("seal", id)) => ("data key of an old id", id),
         None if own == "seal" => ("data key", ""),
         _ => ("of the library", own),
     }
@@ -151,9 +151,9 @@ mod tests {
     fn the_librarys_own_keys_are_told_from_those_of_the_application() {
         assert_eq!(kind_and_name("flash:a"), ("value", "flash:a"));
         assert_eq!(kind_and_name("\0flash:a:b"), ("flash value", "a:b"));
-        assert_eq!(kind_and_name("\0\0before:x"), ("previous id", "x"));
+        assert_eq!(kind_and_name("\0\0before:x"), ("old id", "x"));
         assert_eq!(kind_and_name("\0\0seal"), ("data key", ""));
-        assert_eq!(kind_and_name("\0\0seal:x"), ("data key of a previous id", "x"));
+        assert_eq!(kind_and_name("\0\0seal:x"), ("data key of an old id", "x"));
         assert_eq!(kind_and_name("\0later"), ("of the library", "later"));
     }
 }

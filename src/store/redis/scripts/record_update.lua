@@ -21,7 +21,7 @@
 
 -- refresh interval (ms; NEVER for never), idle timeout (ms), absolute timeout (ms; 0 for none),
 -- version in which the earliest id that leads to this record was replaced (0 if there is none),
--- whether a record of an earlier id knows the call (0 or 1), expected version (0 for any),
+-- whether a record of an old id knows the call (0 or 1), expected version (0 for any),
 -- limits for the number and the size of the values, new idle timeout (ms; 0 if it stays),
 -- flags that stay, new flags: see state.lua
 local SLOW_ARGUMENTS, NEVER = '>I6I6I6I5BI5I4I5I6BB', 2 ^ 48 - 1
