@@ -1,6 +1,6 @@
 //! A Redis server of the test's own.
 
-use super::{public_id, until};
+use super::until;
 use multi_process_session::SessionManager;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -229,7 +229,9 @@ impl Redis {
 
 /// The key of a session that is not in a group.
 pub fn record_key(manager: &SessionManager, header: &str) -> String {
-    format!("mps:{}", public_id(manager, header))
+    let session = manager.load(header).expect("the store works");
+    assert_eq!(session.group_name(), None, "it is in a group");
+    format!("mps:{}", session.public_id())
 }
 
 /// Runs a command on a connection that is open already.

@@ -69,14 +69,18 @@ impl<'a> Operation<'a> {
         keys
     }
 
-    /// Like `record_keys`, with the keys of the group's values and of its reserved places. Only scripts that use them
-    /// get these keys: usually they are missing, and while a slot is moving, a script that names a missing key does not
-    /// run.
-    pub(crate) fn all_record_keys(&self, key: &RecordKey<'_>) -> Vec<String> {
+    /// Like `record_keys`, with the key of the group's values. Only scripts that use it get this key: usually it is
+    /// missing, and while a slot is moving, a script that names a missing key does not run.
+    pub(crate) fn keys_with_values(&self, key: &RecordKey<'_>) -> Vec<String> {
         let mut keys = self.record_keys(key);
-        if let Some(group) = key.tag.map(|tag| key.group(tag)) {
-            keys.extend([values_key(&group), reserved_key(&group)]);
-        }
+        keys.extend(key.tag.map(|tag| values_key(&key.group(tag))));
+        keys
+    }
+
+    /// Like `keys_with_values`, with the key of the group's reserved places.
+    pub(crate) fn all_record_keys(&self, key: &RecordKey<'_>) -> Vec<String> {
+        let mut keys = self.keys_with_values(key);
+        keys.extend(key.tag.map(|tag| reserved_key(&key.group(tag))));
         keys
     }
 

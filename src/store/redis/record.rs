@@ -92,7 +92,7 @@ impl<'a> Operation<'a> {
             FoundValues::Elsewhere => false,
         };
         let (reply, at) = self.run_following(Followed::from(key), |at| {
-            let keys = if names_values { self.all_record_keys(&at.key) } else { self.record_keys(&at.key) };
+            let keys = if names_values { self.keys_with_values(&at.key) } else { self.record_keys(&at.key) };
             let call = self.scripts().record_load.on(keys).arg(lifetime).arg(at.replaced_in);
             call.arg(purpose == Purpose::Peek)
         })?;
@@ -145,7 +145,7 @@ impl<'a> Operation<'a> {
     /// Makes the call of the script for the record that was found by following forwards (`at`).
     fn update_call(&self, at: &Followed<'_>, update: &Update<'_>, quick: Option<&QuickUpdate<'_>>) -> ScriptCall<'a> {
         let changes_life = update.changes.idle_timeout.is_some();
-        let keys = if changes_life { self.all_record_keys(&at.key) } else { self.record_keys(&at.key) };
+        let keys = if changes_life { self.keys_with_values(&at.key) } else { self.record_keys(&at.key) };
         let call = self.scripts().record_update.on(keys).arg(last_change(update));
         let call = match quick {
             Some(QuickUpdate { info, added_keys, added_bytes, .. }) => call

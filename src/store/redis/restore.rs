@@ -28,7 +28,7 @@ impl Operation<'_> {
         let call = self
             .scripts()
             .record_restore
-            .on(self.all_record_keys(key))
+            .on(self.keys_with_values(key))
             .arg(version)
             .arg(flags(state.has_own_idle_timeout, state.persistent))
             .arg(Size::of(&record.values))

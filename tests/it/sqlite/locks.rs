@@ -212,7 +212,7 @@ fn a_limit_that_ends_many_sessions_does_not_keep_others_waiting_until_they_are_r
          WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n <= 3000)
          INSERT INTO copies SELECT n, randomblob(18), namespace, in_group, group_name, version, created, joined,
                                    join_order + n, began, refreshed, ends, idle, own_idle, persistent,
-                                   expires, keys, size, nonces
+                                   expires, keys, size, nonces, copied
                             FROM numbers, (SELECT * FROM sessions);
          INSERT INTO main.sessions SELECT * FROM copies WHERE serial > 1;
          PRAGMA wal_checkpoint(TRUNCATE);",

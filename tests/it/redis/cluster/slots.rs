@@ -3,7 +3,7 @@
 use crate::support::cluster::Cluster;
 use crate::support::fork::{Signals, child, in_own_process};
 use crate::support::redis::record_key;
-use crate::support::{builder, kind, login, manager, session_with, until, with_timeout};
+use crate::support::{builder, kind, login, manager, public_id, session_with, until, with_timeout};
 use multi_process_session::{Refresh, StoreErrorKind};
 use nix::sys::signal::{Signal, kill};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +59,8 @@ fn while_a_slot_moves_the_sessions_of_a_user_work_as_long_as_their_keys_are_on_o
             group.set_value("role", "admin").unwrap();
         }
         let role = has_values.then_some("admin");
-        let key = record_key(&manager, &header);
+        let id = public_id(&manager, &header);
+        let key = cluster.records().into_iter().find(|key| key.ends_with(&format!("}}:{id}"))).unwrap();
         let (slot, (from, to)) = (cluster.slot_of(&key), cluster.node_of_and_another(&key));
         let works = || {
             let mut session = manager.load(&header).unwrap();
