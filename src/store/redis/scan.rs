@@ -17,7 +17,7 @@ use std::cell::Cell;
 
 /// How many keys Redis looks at in one `SCAN` of a page. The records of a page are read in one go, and other clients
 /// wait for as long as that takes.
-const PAGE: usize = 20;
+const PAGE: usize = 5;
 /// How many keys Redis looks at in one `SCAN` for a single session.
 const STEP: usize = 1000;
 /// A page without sessions ends after this number of `SCAN`s.
