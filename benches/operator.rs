@@ -109,9 +109,10 @@ impl Filled {
         }
     }
 
-    /// Loads sessions, as a server in use does, until the program has ended. The program is stopped every other time, so
-    /// that what else happens on the machine affects both halves alike. Gives two results, while the program runs and
-    /// while it is stopped: the time that 99 of 100 loads take at most, in microseconds, and for how long it was so.
+    /// Loads sessions, as a server in use does, until the program has ended. The program is stopped half of the time,
+    /// by turns, so that what else happens on the machine affects both halves alike. Gives two results, while the
+    /// program runs and while it is stopped: the time that 99 of 100 loads take at most, in microseconds, and for how
+    /// long it was so.
     fn load_with_and_without(&self, program: Pid, done: &AtomicBool) -> [(f64, Duration); 2] {
         let mut halves = [(Vec::new(), Duration::ZERO), (Vec::new(), Duration::ZERO)];
         let mut cookies = self.cookies.iter().cycle();

@@ -9,13 +9,15 @@ use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::keys::{field, values_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state;
+use crate::store::redis::whole_records::moving;
 use crate::store::redis::wire::commands::Commands;
-use crate::store::redis::wire::failure::Failure;
+use crate::store::redis::wire::failure::{Affects, Failure, Redirect};
 use crate::store::refusal::Refusal;
 use crate::store::restore::Restored;
 use redis::{FromRedisValue, Value};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What plain commands have found out about the values of the group of a record.
 pub(crate) enum FoundValues {
@@ -57,12 +59,39 @@ impl Operation<'_> {
         Ok(state::generation(&began).map_or_else(Values::new, |generation| read(values, generation)))
     }
 
-    /// Gives the values of a group, and what is stored beside them.
+    /// Gives the values of a group, and what is stored beside them. While their slot is moving, this waits.
     pub(crate) fn read_group(&self, group: &GroupKey<'_>) -> Result<GroupValues, StoreError> {
-        let keys = vec![self.group_keys(group).swap_remove(0), values_key(group)];
-        let mut reply = self.run(&self.scripts().group_values.on(keys))?;
-        let (generation, expires_at) = (reply.number()?, reply.time()?);
-        let fields = of_generation(reply.value(), generation);
+        let (generation_key, values_key) = (self.group_keys(group).swap_remove(0), values_key(group));
+        let mut commands = Commands::default();
+        commands.add(&["HGETALL", &values_key]);
+        commands.add(&["PTTL", &values_key]);
+        commands.add(&["TIME"]);
+        commands.add(&["HGET", &generation_key, "began"]);
+        let commands = self.marked(commands);
+        let proof = Cell::new(Proof::Reads);
+        let (now, [fields, left, began]) =
+            self.client()?.request(values_key.as_bytes(), &proof, self.call.deadline, |connection, until| {
+                if connection.asking {
+                    return Err(Failure::Redirected(Redirect::KeysMoving(moving())));
+                }
+                let mut replies = self.ask_each(connection, until, &commands)?.into_iter().map(|reply| match reply {
+                    // A key holds a value of another type. It counts as missing.
+                    Err(Failure::Refused { affects: Affects::ThisRequest, .. }) => Ok(Value::Nil),
+                    reply => reply,
+                });
+                let mut next = || replies.next().unwrap_or_else(|| Err(Failure::not_ours("a reply is missing")));
+                let (fields, left, time, began) = (next()?, next()?, next()?, next()?);
+                let of_another_form = || Failure::not_ours("the reply to TIME is of another form");
+                Ok((state::clock(time).ok_or_else(of_another_form)?, [fields, left, began]))
+            })?;
+        let generation = match began {
+            Value::BulkString(began) => state::generation(&began).unwrap_or_default(),
+            _ => 0,
+        };
+        let fields = of_generation(fields, generation);
+        // Below 0, the key is missing, or never expires.
+        let left = u64::from_redis_value(left).unwrap_or_default();
+        let expires_at = UNIX_EPOCH + Duration::from_millis(now.saturating_add(left));
         let nonces = ["n0", "n1", "n2", "n3"].map(|name| fields.get(name.as_bytes()).cloned().unwrap_or_default());
         let copied_nonce = fields.get(&b"c"[..]).and_then(|nonce| nonce.as_slice().try_into().ok());
         Ok(GroupValues { values: values(&fields), expires_at, nonces: nonces.concat(), copied_nonce })

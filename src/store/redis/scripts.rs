@@ -63,7 +63,6 @@ scripts! {
     group_clear: Reads, [PRELUDE, DAMAGE, STATE, RECORD, GROUP, TRACE];
     group_limit: Reads, [PRELUDE, STATE, RECORD, GROUP];
     group_update: Writes, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES];
-    group_values: Reads, [PRELUDE, DAMAGE, STATE, RECORD];
     group_restore: Reads, [PRELUDE, DAMAGE, STATE, RECORD, CHANGE, GROUP_VALUES, RESTORE];
     sweep: Reads, [PRELUDE, DAMAGE, STATE, TRACE];
     namespace_clear: Reads, [];

@@ -165,6 +165,7 @@ fn with_names(values: Value) -> Value {
     Value::Array(pairs.flat_map(|(field, value)| [name(field), value]).collect())
 }
 
-fn moving() -> StoreError {
+/// Says that the keys of a session are on two nodes at the moment.
+pub(crate) fn moving() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the keys of a session are moving to another node; try again later")
 }
