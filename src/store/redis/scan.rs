@@ -15,9 +15,11 @@ use crate::store::redis::wire::failure::Failure;
 use crate::store::stored_record::StoredRecord;
 use std::cell::Cell;
 
-/// How many keys Redis looks at in one `SCAN` of a page. The records of a page are read in one go, and other clients
-/// wait for as long as that takes.
+/// How many keys Redis looks at in the first `SCAN` of a page. The records of a page are read in one go, and other
+/// clients wait for as long as that takes.
 const PAGE: usize = 5;
+/// While `SCAN` finds no session, it looks at twice as many keys the next time, up to this number.
+const LARGEST: usize = 80;
 /// How many keys Redis looks at in one `SCAN` for a single session.
 const STEP: usize = 1000;
 /// A page without sessions ends after this number of `SCAN`s.
@@ -47,14 +49,15 @@ impl Operation<'_> {
         let (pattern, key) = (format!("{}:*", glob(scan.namespace)), format!("{{{}}}", node.hash_tag));
         let proof = Cell::new(Proof::Reads);
         let (cursor, found) = client.request(key.as_bytes(), &proof, self.call.deadline, |connection, until| {
-            let (mut cursor, mut places) = (place.cursor, Vec::new());
+            let (mut cursor, mut count, mut places) = (place.cursor, PAGE, Vec::new());
             for _ in 0..MOST_EMPTY {
                 let keys;
-                (cursor, keys) = scan_step(connection, until, cursor, &pattern, PAGE)?;
+                (cursor, keys) = scan_step(connection, until, cursor, &pattern, count)?;
                 places.extend(keys.iter().filter_map(|key| Located::of_name(scan.namespace, key)));
                 if cursor == 0 || !places.is_empty() {
                     break;
                 }
+                count = LARGEST.min(2 * count);
             }
             Ok((cursor, self.read_whole(connection, until, scan.namespace, &places, scan.with_values)?))
         })?;
