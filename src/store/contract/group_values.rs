@@ -93,6 +93,18 @@ pub fn the_values_of_a_group_expire(subject: &dyn Subject) {
     subject.let_time_pass(&nobody, HOUR / 2);
     assert_eq!(of(store, &group).len(), 0, "promise 18: they have expired");
 
+    // Values that have expired do not come back, even if the store has not removed them yet.
+    let groups = [(); 6].map(|()| fresh_group());
+    for group in &groups {
+        set_in_group(store, group, "a", Some("1"));
+        subject.let_time_pass(&fresh_in(group), 2 * HOUR);
+    }
+    for group in groups.iter().rev() {
+        let new = fresh_in(group);
+        create(store, &new, &NewRecord { join: Some(JOIN), ..record(&[]) });
+        assert_eq!(seen(store, &new), [], "promise 18: a new session does not bring expired values back");
+    }
+
     let lives = |key: &RecordKey<'_>| {
         subject.let_time_pass(key, 2 * HOUR);
         assert_eq!(seen(store, key), one("a", "2"), "promise 18: a session lives, so the values are kept");

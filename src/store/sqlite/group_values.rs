@@ -121,12 +121,17 @@ pub(crate) fn read(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -
         .collect()
 }
 
-/// Keeps the values of the group of this key until the session of the key expires.
-pub(crate) fn keep_until(sqlite: &Connection, key: &RecordKey<'_>, until: SystemTime) -> rusqlite::Result<()> {
+/// Keeps the values of the group of this key until the session of the key expires. Values that have expired stay so.
+pub(crate) fn keep_until(
+    sqlite: &Connection,
+    key: &RecordKey<'_>,
+    until: SystemTime,
+    now: SystemTime,
+) -> rusqlite::Result<()> {
     let Some(tag) = key.tag else { return Ok(()) };
     sqlite
-        .prepare_cached("UPDATE kept_groups SET expires = ?2 WHERE tag = ?1 AND expires < ?2")?
-        .execute(params![tag.as_bytes(), milliseconds(until)])
+        .prepare_cached("UPDATE kept_groups SET expires = ?2 WHERE tag = ?1 AND expires < ?2 AND expires > ?3")?
+        .execute(params![tag.as_bytes(), milliseconds(until), milliseconds(now)])
         .map(drop)
 }
 

@@ -62,7 +62,7 @@ impl Operation<'_> {
         for (key, json) in &record.values {
             values::set(&transaction, serial, key, json)?;
         }
-        group_values::keep_until(&transaction, key, state.expires_at)?;
+        group_values::keep_until(&transaction, key, state.expires_at, now)?;
         let (ended, remains) = self.limit_group(&transaction, key, record.join, now)?;
         self.disk_space.commit(transaction)?;
         Ok((Created { info: state.info(now), ended }, remains))
@@ -135,7 +135,7 @@ impl Operation<'_> {
         found.state = state;
         if found.state.refresh(lifetime.refresh, now) {
             rows::write_life(&transaction, &found)?;
-            group_values::keep_until(&transaction, &at, found.state.expires_at)?;
+            group_values::keep_until(&transaction, &at, found.state.expires_at, now)?;
             self.disk_space.commit(transaction)?;
         }
         Ok(Some((at, found.state.info(now))))
@@ -159,7 +159,8 @@ impl Operation<'_> {
                 self.move_to(&transaction, &found, key, new_key, update, now)?;
                 (ended, remains) = self.limit_group(&transaction, new_key, update.join, now)?;
             }
-            group_values::keep_until(&transaction, update.new_key.as_ref().unwrap_or(key), found.state.expires_at)?;
+            let at = update.new_key.as_ref().unwrap_or(key);
+            group_values::keep_until(&transaction, at, found.state.expires_at, now)?;
         }
         let totals = values::totals(&transaction, found.serial, update.changes)?;
         self.disk_space.commit(transaction)?;

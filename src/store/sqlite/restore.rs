@@ -44,7 +44,7 @@ impl Operation<'_> {
         transaction
             .prepare_cached("UPDATE sessions SET copied = substr(nonces, 1, ?2) WHERE serial = ?1")?
             .execute(params![serial, size_of::<Nonce>() as i64])?;
-        group_values::keep_until(&transaction, key, record.state.expires_at)?;
+        group_values::keep_until(&transaction, key, record.state.expires_at, now)?;
         self.disk_space.commit(transaction)?;
         Ok(restored)
     }
