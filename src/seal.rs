@@ -15,8 +15,8 @@
 //! | … | encrypted text |
 //! | 16 | authentication tag |
 //!
-//! A sealed data key is the same, with 32 bytes of encrypted text. Each sealed text is bound to its
-//! purpose: the namespace, and the key of the value. Its session is bound by the data key.
+//! A sealed data key is the same, with 32 bytes of encrypted text. Each sealed text is bound to its purpose: the
+//! namespace, and the key of the value. Its session is bound by the data key.
 
 use crate::error::Error;
 use crate::id::SessionId;
@@ -70,8 +70,8 @@ impl DataKey {
     }
 
     /// Opens a sealed data key. Gives `None` if it was not sealed for this id.
-    pub(crate) fn open_for(namespace: &str, id: &SessionId, wrapped: &[u8]) -> Option<DataKey> {
-        let bytes = open(&derived_key(id), &Purpose { what: "data key", namespace, key: "" }, wrapped)?;
+    pub(crate) fn open_for(namespace: &str, id: &SessionId, sealed: &[u8]) -> Option<DataKey> {
+        let bytes = open(&derived_key(id), &Purpose { what: "data key", namespace, key: "" }, sealed)?;
         let bytes = Zeroizing::new(bytes);
         Some(DataKey(Zeroizing::new((**bytes).try_into().ok()?)))
     }
@@ -152,9 +152,9 @@ mod tests {
             assert_ne!(sealed, data_key().seal(NAMESPACE, "key", json).unwrap(), "each time it has another nonce");
             assert_eq!(data_key().open(NAMESPACE, "key", &sealed).as_deref(), Some(json));
         }
-        let wrapped = data_key().seal_for(NAMESPACE, &ID).unwrap();
-        assert_eq!(wrapped.len(), SEALED_BYTES);
-        assert_eq!(*DataKey::open_for(NAMESPACE, &ID, &wrapped).unwrap().0, DATA_KEY);
+        let sealed = data_key().seal_for(NAMESPACE, &ID).unwrap();
+        assert_eq!(sealed.len(), SEALED_BYTES);
+        assert_eq!(*DataKey::open_for(NAMESPACE, &ID, &sealed).unwrap().0, DATA_KEY);
     }
 
     #[test]
@@ -166,11 +166,11 @@ mod tests {
             assert_eq!(data_key().open(namespace, key, &sealed), None, "{namespace} {key}");
         }
         assert_eq!(DataKey::random().unwrap().open("name", "space key", &sealed), None);
-        let wrapped = data_key().seal_for(NAMESPACE, &ID).unwrap();
-        assert!(DataKey::open_for(NAMESPACE, &SessionId([0; 24]), &wrapped).is_none());
-        assert!(DataKey::open_for("other", &ID, &wrapped).is_none());
+        let sealed = data_key().seal_for(NAMESPACE, &ID).unwrap();
+        assert!(DataKey::open_for(NAMESPACE, &SessionId([0; 24]), &sealed).is_none());
+        assert!(DataKey::open_for("other", &ID, &sealed).is_none());
         let key = DataKey(derived_key(&ID));
-        assert_eq!(key.open(NAMESPACE, "", &wrapped), None, "a data key is not a value");
+        assert_eq!(key.open(NAMESPACE, "", &sealed), None, "a data key is not a value");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Session {
             let mut pending = mem::take(&mut self.pending);
             self.keep_old_ids(&mut pending);
             #[cfg(feature = "seal")]
-            pending.changes.keys.extend(data_keys.keys);
+            pending.changes.keys.extend(data_keys);
             self.in_flight = Some(InFlight { nonce, pending });
             self.send(deadline)?;
         }

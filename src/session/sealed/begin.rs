@@ -45,9 +45,9 @@ impl Session {
                 return Err(StoreError::new(StoreErrorKind::Timeout, message).into());
             }
             let data_key = DataKey::random()?;
-            let wrapped = StoredValue::Sealed(data_key.seal_for(&self.context.namespace, &self.identity.id)?);
+            let sealed = StoredValue::Sealed(data_key.seal_for(&self.context.namespace, &self.identity.id)?);
             let changes =
-                ChangeSet { keys: [(DATA_KEY_NAME.to_owned(), Change::Set(wrapped))].into(), ..ChangeSet::default() };
+                ChangeSet { keys: [(DATA_KEY_NAME.to_owned(), Change::Set(sealed))].into(), ..ChangeSet::default() };
             let Some(info) = &self.record.info else { return Ok(()) };
             let update = Update { expected: Some(info.version), ..self.update_of(info, &changes) };
             match self.context.store.update(&self.key(), &update, &Call::until(deadline)?) {

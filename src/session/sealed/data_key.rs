@@ -21,15 +21,15 @@ impl Session {
 
     /// Gives the data key of the session, if the record has one for the id of this request.
     pub(super) fn data_key(&self) -> Option<&DataKey> {
-        let unwrapped = self.data_key.get_or_init(|| {
+        let opened = self.data_key.get_or_init(|| {
             // The id may have been replaced before the values were read. Then its data key is under the second name.
             let of_old_id = format!("{OLD_DATA_KEY_PREFIX}{}", self.context.public_id(&self.identity));
             [DATA_KEY_NAME, &of_old_id].into_iter().find_map(|key| {
-                let wrapped = sealed_bytes(self.record.values.get(key)?)?.get(..SEALED_BYTES)?;
-                DataKey::open_for(&self.context.namespace, &self.identity.id, wrapped)
+                let sealed = sealed_bytes(self.record.values.get(key)?)?.get(..SEALED_BYTES)?;
+                DataKey::open_for(&self.context.namespace, &self.identity.id, sealed)
             })
         });
-        unwrapped.as_ref()
+        opened.as_ref()
     }
 
     /// Seals the values that this request has set.

@@ -8,8 +8,9 @@ use crate::session::Session;
 use crate::session::pending::Pending;
 use crate::store::forward::MOST_FORWARDS;
 use crate::store::stored_value::StoredValue;
-use crate::store::update::{Change, ChangeSet};
+use crate::store::update::Change;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The data key of the session, sealed for an old id.
@@ -22,15 +23,15 @@ struct OldDataKey {
 impl Session {
     /// Gives the changes that a save adds for the data key. If the session gets a new id, the data key is sealed for
     /// it. If the old id has a grace, the data key stays sealed for the old id too.
-    pub(in crate::session) fn kept_data_keys(&self, pending: &Pending) -> Result<ChangeSet, Error> {
+    pub(in crate::session) fn kept_data_keys(&self, pending: &Pending) -> Result<BTreeMap<String, Change>, Error> {
         let now = self.record.now().unwrap_or(UNIX_EPOCH);
         let (mut kept, mut removed): (Vec<_>, Vec<_>) = self.old_data_keys().partition(|old| old.until() > now);
-        let mut changes = ChangeSet::default();
+        let mut changes = BTreeMap::new();
         if self.is_new() || pending.new_id.is_some() {
             if let Some(data_key) = self.data_key() {
                 let identity = pending.new_identity().unwrap_or(&self.identity);
-                let wrapped = data_key.seal_for(&self.context.namespace, &identity.id)?;
-                changes.keys.insert(DATA_KEY_NAME.to_owned(), Change::Set(StoredValue::Sealed(wrapped)));
+                let sealed = data_key.seal_for(&self.context.namespace, &identity.id)?;
+                changes.insert(DATA_KEY_NAME.to_owned(), Change::Set(StoredValue::Sealed(sealed)));
             }
             match pending.grace() {
                 // The store counts the grace from when it carries the change out.
@@ -41,8 +42,8 @@ impl Session {
             removed.extend(kept.drain(kept.len().min(MOST_FORWARDS)..));
         }
         kept.retain(|old| !self.record.values.contains_key(&old.key));
-        changes.keys.extend(kept.into_iter().map(|old| (old.key, Change::Set(old.value))));
-        changes.keys.extend(removed.into_iter().map(|old| (old.key, Change::Remove)));
+        changes.extend(kept.into_iter().map(|old| (old.key, Change::Set(old.value))));
+        changes.extend(removed.into_iter().map(|old| (old.key, Change::Remove)));
         Ok(changes)
     }
 
@@ -54,9 +55,9 @@ impl Session {
 
     /// Gives the data key as it will be kept for the present id, once that is an old one.
     fn future_old_data_key(&self, until: SystemTime) -> Option<OldDataKey> {
-        let wrapped = sealed_bytes(self.record.values.get(DATA_KEY_NAME)?)?;
+        let sealed = sealed_bytes(self.record.values.get(DATA_KEY_NAME)?)?;
         let milliseconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        let value = StoredValue::Sealed([wrapped, &milliseconds.to_be_bytes()].concat());
+        let value = StoredValue::Sealed([sealed, &milliseconds.to_be_bytes()].concat());
         Some(OldDataKey { key: format!("{OLD_DATA_KEY_PREFIX}{}", self.context.public_id(&self.identity)), value })
     }
 }

@@ -9,9 +9,8 @@ use crate::store::redis::deployment::proof::Proof;
 use crate::store::redis::keys::{field, values_key};
 use crate::store::redis::operation::Operation;
 use crate::store::redis::state;
-use crate::store::redis::whole_records::moving;
 use crate::store::redis::wire::commands::Commands;
-use crate::store::redis::wire::failure::{Affects, Failure, Redirect};
+use crate::store::redis::wire::failure::{Affects, Failure};
 use crate::store::refusal::Refusal;
 use crate::store::restore::Restored;
 use redis::{FromRedisValue, Value};
@@ -72,7 +71,7 @@ impl Operation<'_> {
         let (now, [fields, left, began]) =
             self.client()?.request(values_key.as_bytes(), &proof, self.call.deadline, |connection, until| {
                 if connection.asking {
-                    return Err(Failure::Redirected(Redirect::KeysMoving(moving())));
+                    return Err(Failure::keys_moving());
                 }
                 let mut replies = self.ask_each(connection, until, &commands)?.into_iter().map(|reply| match reply {
                     // A key holds a value of another type. It counts as missing.
@@ -81,8 +80,7 @@ impl Operation<'_> {
                 });
                 let mut next = || replies.next().unwrap_or_else(|| Err(Failure::not_ours("a reply is missing")));
                 let (fields, left, time, began) = (next()?, next()?, next()?, next()?);
-                let of_another_form = || Failure::not_ours("the reply to TIME is of another form");
-                Ok((state::clock(time).ok_or_else(of_another_form)?, [fields, left, began]))
+                Ok((state::clock(Some(time))?, [fields, left, began]))
             })?;
         let generation = match began {
             Value::BulkString(began) => state::generation(&began).unwrap_or_default(),

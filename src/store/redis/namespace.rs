@@ -61,9 +61,7 @@ impl Operation<'_> {
         let commands = self.marked(commands);
         self.client()?.request_everywhere(self.call.deadline, |connection, until| {
             let time = self.ask_plainly(connection, until, &commands)?.pop();
-            let time = time.and_then(state::clock);
-            let time = time.ok_or_else(|| Failure::not_ours("the reply to TIME is missing or of another form"))?;
-            latest.set(latest.get().max(time));
+            latest.set(latest.get().max(state::clock(time)?));
             Ok(())
         })?;
         Ok(latest.get())

@@ -117,7 +117,7 @@ fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<F
     if fields.is_empty || fields.state.is_none() && fields.has_trace && !fields.has_forward {
         return Some(Found::Ended(fields.reason.unwrap_or(EndReason::Expired)));
     }
-    let now = UNIX_EPOCH + Duration::from_millis(state::clock(next()?)?);
+    let now = UNIX_EPOCH + Duration::from_millis(state::clock(next()).ok()?);
     let Value::BulkString(generation) = next()? else { return None };
     let is_member = next() != Some(Value::Nil);
     let StoredState { state, generation: of_record } =

@@ -12,7 +12,6 @@ use crate::store::redis::operation::Operation;
 use crate::store::redis::plain_load::Purpose;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::commands::Commands;
-use crate::store::redis::wire::failure::Failure;
 use redis::Value;
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -95,9 +94,7 @@ impl Operation<'_> {
                 return Ok(vec![Present::Unclear; keys.len()]);
             }
             let mut replies = self.ask_each(connection, until, &commands)?.into_iter().map(Result::ok);
-            let now = replies.next().flatten().and_then(state::clock);
-            let now = now.ok_or_else(|| Failure::not_ours("the reply to TIME is missing or of another form"))?;
-            let now = UNIX_EPOCH + Duration::from_millis(now);
+            let now = UNIX_EPOCH + Duration::from_millis(state::clock(replies.next().flatten())?);
             let present = |key: &&RecordKey<'_>| {
                 let (fields, began) = (replies.next().flatten(), replies.next().flatten());
                 let membership = key.tag.map(|_| replies.next().flatten());

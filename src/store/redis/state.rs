@@ -3,6 +3,7 @@
 use crate::store::call::Nonce;
 use crate::store::key::RecordKey;
 use crate::store::record::RecordInfo;
+use crate::store::redis::wire::failure::Failure;
 use crate::store::state::RecordState;
 use crate::store::update::Update;
 use redis::{FromRedisValue, Value};
@@ -114,9 +115,10 @@ pub(crate) fn last_change(info: &RecordInfo) -> Vec<u8> {
 }
 
 /// Reads the reply to `TIME`, and gives the milliseconds since 1970.
-pub(crate) fn clock(reply: Value) -> Option<u64> {
-    let (seconds, microseconds) = <(u64, u64)>::from_redis_value(reply).ok()?;
-    Some(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
+pub(crate) fn clock(reply: Option<Value>) -> Result<u64, Failure> {
+    let time = reply.and_then(|reply| <(u64, u64)>::from_redis_value(reply).ok());
+    let time = time.ok_or_else(|| Failure::not_ours("the reply to TIME is missing or of another form"));
+    time.map(|(seconds, microseconds)| seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
 }
 
 /// Reads a time that stands alone, packed into the first 6 bytes.

@@ -3,7 +3,7 @@
 //! As in plain_load.rs, the record is read first. Whether the session is alive is looked at after that.
 
 use crate::deadline::Deadline;
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::StoreError;
 use crate::store::key::RecordKey;
 use crate::store::maintenance::Located;
 use crate::store::redis::deployment::proof::Proof;
@@ -13,7 +13,7 @@ use crate::store::redis::operation::Operation;
 use crate::store::redis::state::{self, StoredState};
 use crate::store::redis::wire::commands::Commands;
 use crate::store::redis::wire::connection::Connection;
-use crate::store::redis::wire::failure::{Affects, Failure, Redirect};
+use crate::store::redis::wire::failure::{Affects, Failure};
 use crate::store::stored_record::StoredRecord;
 use redis::{FromRedisValue, Value};
 use std::cell::Cell;
@@ -53,12 +53,12 @@ impl Operation<'_> {
                 |connection, until| {
                     if connection.asking {
                         // Some keys of the session may still be at the other node.
-                        return Err(Failure::Redirected(Redirect::KeysMoving(moving())));
+                        return Err(Failure::keys_moving());
                     }
                     let mut found = self.read_whole(connection, until, namespace, &[at], with_values)?;
                     match found.elsewhere.is_empty() {
                         true => Ok(found.live.pop()),
-                        false => Err(Failure::Redirected(Redirect::KeysMoving(moving()))),
+                        false => Err(Failure::keys_moving()),
                     }
                 },
             )?);
@@ -84,15 +84,8 @@ impl Operation<'_> {
             self.add_commands(&mut commands, &at.key(namespace), with_values);
         }
         commands.add(&["TIME"]);
-        let mut replies = connection.request_all(&self.marked(commands), deadline)?;
-        match replies.pop() {
-            Some(Ok(Value::BulkString(echo))) if echo == self.call.nonce => {}
-            Some(Err(failure)) => return Err(failure),
-            _ => return Err(Failure::not_ours("the replies belong to another call")),
-        }
-        let time = replies.pop().unwrap_or_else(|| Err(Failure::not_ours("the reply to TIME is missing")))?;
-        let now = state::clock(time).ok_or_else(|| Failure::not_ours("the reply to TIME is of another form"))?;
-        let now = UNIX_EPOCH + Duration::from_millis(now);
+        let mut replies = self.ask_each(connection, deadline, &self.marked(commands))?;
+        let now = UNIX_EPOCH + Duration::from_millis(state::clock(replies.pop().transpose()?)?);
         let mut replies = replies.into_iter();
         for at in places {
             let of_record: Vec<_> = replies.by_ref().take(if at.tag.is_some() { 4 } else { 2 }).collect();
@@ -163,9 +156,4 @@ fn with_names(values: Value) -> Value {
     let pairs = OWN_FIELDS.iter().zip(values).filter(|(_, value)| *value != Value::Nil);
     let name = |name: &str| Value::BulkString(name.as_bytes().to_vec());
     Value::Array(pairs.flat_map(|(field, value)| [name(field), value]).collect())
-}
-
-/// Says that the keys of a session are on two nodes at the moment.
-pub(crate) fn moving() -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, "the keys of a session are moving to another node; try again later")
 }

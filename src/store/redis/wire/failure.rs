@@ -56,6 +56,12 @@ impl Failure {
         Failure::Connection(io::Error::new(io::ErrorKind::InvalidData, what))
     }
 
+    /// Makes the failure of a request whose keys are on two nodes at the moment.
+    pub(crate) fn keys_moving() -> Failure {
+        let message = "the keys of a session are moving to another node; try again later";
+        Failure::Redirected(Redirect::KeysMoving(StoreError::new(StoreErrorKind::Unavailable, message)))
+    }
+
     /// Makes a refusal that affects this request alone.
     pub(crate) fn of_this_request(error: StoreError) -> Failure {
         Failure::Refused { error, affects: Affects::ThisRequest }
