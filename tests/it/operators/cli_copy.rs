@@ -22,6 +22,16 @@ fn fill(url: &str, number: usize) -> Vec<String> {
     (0..number).map(cookie).collect()
 }
 
+/// Runs a test for every pair of a source and a target. The source is empty.
+fn from_each_to_each(test: impl Fn(&Place, &Place)) {
+    for from in Place::all() {
+        for to in Place::all_and_a_cluster() {
+            manager(&from.url()).destroy_every_session().unwrap();
+            test(&from, &to);
+        }
+    }
+}
+
 fn counts(created: u64, updated: u64, kept: u64, ended: u64) -> Value {
     json!({
         "complete": true, "dry_run": false, "sessions": created + updated + kept + ended,
@@ -31,22 +41,19 @@ fn counts(created: u64, updated: u64, kept: u64, ended: u64) -> Value {
 
 #[test]
 fn all_sessions_are_copied_and_their_cookies_stay_valid() {
-    for from in Place::all() {
-        for to in Place::all_and_a_cluster() {
-            manager(&from.url()).destroy_every_session().unwrap();
-            let cookies = fill(&from.url(), 300);
-            assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(300, 0, 0, 0));
-            let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
-            for cookie in &cookies {
-                let [old, new] = [&before, &after].map(|manager| manager.load(cookie).unwrap());
-                assert!(!new.is_new() && old.public_id() == new.public_id());
-                assert_eq!(old.group_name(), new.group_name());
-                assert_eq!(old.get::<String>("number").unwrap(), new.get::<String>("number").unwrap());
-            }
-            assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(0, 0, 300, 0));
-            to.assert_groups_sound();
+    from_each_to_each(|from, to| {
+        let cookies = fill(&from.url(), 300);
+        assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(300, 0, 0, 0));
+        let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
+        for cookie in &cookies {
+            let [old, new] = [&before, &after].map(|manager| manager.load(cookie).unwrap());
+            assert!(!new.is_new() && old.public_id() == new.public_id());
+            assert_eq!(old.group_name(), new.group_name());
+            assert_eq!(old.get::<String>("number").unwrap(), new.get::<String>("number").unwrap());
         }
-    }
+        assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(0, 0, 300, 0));
+        to.assert_groups_sound();
+    });
 }
 
 #[test]
@@ -80,65 +87,59 @@ fn a_second_copy_brings_what_has_changed() {
 
 #[test]
 fn a_copy_follows_any_number_of_changes_and_goes_back() {
-    for from in Place::all() {
-        for to in Place::all_and_a_cluster() {
-            manager(&from.url()).destroy_every_session().unwrap();
-            let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
-            let cookie = login(&before, "ada");
-            let change_often = |manager: &SessionManager, text: &str| {
-                for number in 0..40 {
-                    let mut session = manager.load(&cookie).unwrap();
-                    session.set("number", &format!("{text} {number}")).unwrap();
-                    session.save().unwrap();
-                    manager.group("ada").set_value("number", &format!("{text} {number}")).unwrap();
-                }
-            };
-            let holds = |manager: &SessionManager| {
-                let session = manager.load(&cookie).unwrap();
-                (session.get::<String>("number").unwrap(), session.group_value::<String>("number").unwrap())
-            };
-            let both = |text: &str| (Some(text.to_owned()), Some(text.to_owned()));
-            assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(1, 0, 0, 0));
-            change_often(&before, "there");
-            assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(0, 1, 0, 0));
-            assert_eq!(holds(&after), both("there 39"));
-            change_often(&after, "here");
-            assert_eq!(one(&to.url(), &["copy", "--to", &from.url()]), counts(0, 1, 0, 0));
-            assert_eq!(holds(&before), both("here 39"));
-        }
-    }
+    from_each_to_each(|from, to| {
+        let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
+        let cookie = login(&before, "ada");
+        let change_often = |manager: &SessionManager, text: &str| {
+            for number in 0..40 {
+                let mut session = manager.load(&cookie).unwrap();
+                session.set("number", &format!("{text} {number}")).unwrap();
+                session.save().unwrap();
+                manager.group("ada").set_value("number", &format!("{text} {number}")).unwrap();
+            }
+        };
+        let holds = |manager: &SessionManager| {
+            let session = manager.load(&cookie).unwrap();
+            (session.get::<String>("number").unwrap(), session.group_value::<String>("number").unwrap())
+        };
+        let both = |text: &str| (Some(text.to_owned()), Some(text.to_owned()));
+        assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(1, 0, 0, 0));
+        change_often(&before, "there");
+        assert_eq!(one(&from.url(), &["copy", "--to", &to.url()]), counts(0, 1, 0, 0));
+        assert_eq!(holds(&after), both("there 39"));
+        change_often(&after, "here");
+        assert_eq!(one(&to.url(), &["copy", "--to", &from.url()]), counts(0, 1, 0, 0));
+        assert_eq!(holds(&before), both("here 39"));
+    });
 }
 
 #[test]
 fn the_values_of_users_are_copied() {
-    for from in Place::all() {
-        for to in Place::all_and_a_cluster() {
-            manager(&from.url()).destroy_every_session().unwrap();
-            let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
-            let copy = || drop(one(&from.url(), &["copy", "--to", &to.url()]));
-            let cookie = login(&before, "ada");
-            let role = || after.load(&cookie).unwrap().group_value::<String>("role").unwrap();
-            before.group("ada").set_value("role", "editor").unwrap();
-            copy();
-            assert_eq!(role().as_deref(), Some("editor"));
-            before.group("ada").set_value("role", "reader").unwrap();
-            copy();
-            assert_eq!(role().as_deref(), Some("reader"), "the second copy brings what has changed");
-            after.group("ada").remove_value("role").unwrap();
-            before.group("ada").set_value("role", "editor").unwrap();
-            copy();
-            assert_eq!(role(), None, "what was changed at the target stays");
-            // A user whose last session ends at the source.
-            let grace = login(&before, "grace");
-            before.group("grace").set_value("role", "admin").unwrap();
-            copy();
-            before.group("grace").set_value("role", "reader").unwrap();
-            let _ = before.destroy(&grace).unwrap();
-            one(&from.url(), &["copy", "--to", &to.url(), "--delete"]);
-            let role = after.group("grace").value::<String>("role").unwrap();
-            assert_eq!(role.as_deref(), Some("reader"), "a role that was taken away is not left behind");
-        }
-    }
+    from_each_to_each(|from, to| {
+        let [before, after] = [from.url(), to.url()].map(|url| manager(&url));
+        let copy = || drop(one(&from.url(), &["copy", "--to", &to.url()]));
+        let cookie = login(&before, "ada");
+        let role = || after.load(&cookie).unwrap().group_value::<String>("role").unwrap();
+        before.group("ada").set_value("role", "editor").unwrap();
+        copy();
+        assert_eq!(role().as_deref(), Some("editor"));
+        before.group("ada").set_value("role", "reader").unwrap();
+        copy();
+        assert_eq!(role().as_deref(), Some("reader"), "the second copy brings what has changed");
+        after.group("ada").remove_value("role").unwrap();
+        before.group("ada").set_value("role", "editor").unwrap();
+        copy();
+        assert_eq!(role(), None, "what was changed at the target stays");
+        // A user whose last session ends at the source.
+        let grace = login(&before, "grace");
+        before.group("grace").set_value("role", "admin").unwrap();
+        copy();
+        before.group("grace").set_value("role", "reader").unwrap();
+        let _ = before.destroy(&grace).unwrap();
+        one(&from.url(), &["copy", "--to", &to.url(), "--delete"]);
+        let role = after.group("grace").value::<String>("role").unwrap();
+        assert_eq!(role.as_deref(), Some("reader"), "a role that was taken away is not left behind");
+    });
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::support::{builder, failure, manager, session_with, until, with_timeou
 use log::LevelFilter;
 use multi_process_session::StoreErrorKind;
 use nix::sys::signal::{Signal, kill};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -296,17 +296,25 @@ fn saves_go_on(fail_over: impl FnOnce(&mut Server, &Sentinel) -> bool) {
     let manager = builder(&url(&[free_port(), sentinel.port])).build().unwrap();
     let headers: Vec<String> = (0..3).map(|who| session_with(&manager, &[("who", &who.to_string())])).collect();
     until(|| replica.redis.keys().len() == 3);
-    let stop = AtomicBool::new(false);
+    let (stop, known) = (AtomicBool::new(false), OnceLock::new());
+    // How often each of them has saved since the library has to be back.
+    let saves: [AtomicUsize; 3] = Default::default();
     thread::scope(|scope| {
         let savers: Vec<_> = headers
             .iter()
-            .map(|header| {
-                scope.spawn(|| {
+            .zip(&saves)
+            .map(|(header, saves)| {
+                let (manager, stop, known) = (&manager, &stop, &known);
+                scope.spawn(move || {
                     let (mut failed, mut last_save) = (Vec::new(), None);
                     while !stop.load(Ordering::Relaxed) {
                         let start = Instant::now();
                         match manager.transact(&**header, |session| session.increment("count", 1)) {
-                            Ok(_) => last_save = Some(start),
+                            Ok(_) => {
+                                last_save = Some(start);
+                                let is_late = known.get().is_some_and(|known| start > *known + BACK);
+                                saves.fetch_add(is_late.into(), Ordering::Relaxed);
+                            }
                             Err(error) => failed.push((start, error.to_string())),
                         }
                         thread::sleep(Duration::from_millis(2));
@@ -318,10 +326,11 @@ fn saves_go_on(fail_over: impl FnOnce(&mut Server, &Sentinel) -> bool) {
         let stop_also_on_failure = StopOnDrop(&stop);
         let old_goes_on = fail_over(&mut primary, &sentinel);
         until(|| sentinel.names() == replica.port);
-        let known = Instant::now();
-        thread::sleep(BACK);
+        let known = *known.get_or_init(Instant::now);
+        let have_saved = |times| saves.iter().all(|saves| saves.load(Ordering::Relaxed) >= times);
+        until(|| have_saved(1));
         let asked = old_goes_on.then(|| primary.scripts());
-        thread::sleep(BACK);
+        until(|| have_saved(200));
         assert_eq!(asked, old_goes_on.then(|| primary.scripts()), "the old one is asked no more");
         // Connections of the Sentinel have no name at first.
         until(|| !old_goes_on || primary.clients() == 0);
