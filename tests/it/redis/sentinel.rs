@@ -8,7 +8,7 @@ use crate::support::sentinel::{NAME, Sentinel, Server, url};
 use crate::support::sick::{Act, Sick, array, bulk};
 use crate::support::tls::{Authority, path, silent};
 use crate::support::wait::{StopOnDrop, in_time};
-use crate::support::{builder, failure, manager, session_with, until, with_timeout};
+use crate::support::{builder, failure, manager, save_new, session_with, until, with_timeout};
 use log::LevelFilter;
 use multi_process_session::StoreErrorKind;
 use nix::sys::signal::{Signal, kill};
@@ -232,10 +232,10 @@ fn a_demoted_primary_is_left_at_once_by_the_call_that_finds_out_and_by_all_other
     let sentinel = Sentinel::watching(&primary, 2);
     let manager = with_timeout(&url(&[sentinel.port]), LONG);
     let header = session_with(&manager, &[("user", "ada")]);
-    // Opens three connections, which are idle afterwards.
+    // Opens three connections, which are idle afterwards. Each call is held until all three have one.
     let _: String = primary.redis.run(&["CLIENT", "PAUSE", "60000", "WRITE"]);
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| manager.load(&header).map(drop))).collect();
+        let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| save_new(&manager, "x").map(drop))).collect();
         until(|| primary.clients() == 3);
         let _: String = primary.redis.run(&["CLIENT", "UNPAUSE"]);
         calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
