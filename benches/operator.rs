@@ -110,7 +110,7 @@ impl Filled {
     }
 
     /// Loads sessions, as a server in use does, until the program has ended. The program is stopped half of the time,
-    /// by turns, so that what else happens on the machine affects both halves alike. Gives two results, while the
+    /// by turns, so that what else happens on the machine affects both halves alike. Returns two results, while the
     /// program runs and while it is stopped: the time that 99 of 100 loads take at most, in microseconds, and for how
     /// long it was so.
     fn load_with_and_without(&self, program: Pid, done: &AtomicBool) -> [(f64, Duration); 2] {
@@ -139,7 +139,7 @@ impl Filled {
     }
 }
 
-/// Gives the command with the lowest priority for the processor, as the guide advises on a machine with other work.
+/// Returns the command with the lowest priority for the processor, as the guide advises on a machine with other work.
 /// `-- nice=0` leaves the priority as it is.
 fn nice(command: &Command) -> Command {
     let mut nice = Command::new("nice");

@@ -86,7 +86,7 @@ fn round(url: &str, processes: usize, threads: usize, time: Duration) -> Round {
     }
 }
 
-/// Saves a change again and again for some time. Gives the time of each save, in nanoseconds.
+/// Saves a change again and again for some time. Returns the time of each save, in nanoseconds.
 fn write(manager: &SessionManager, time: Duration) -> Vec<u64> {
     let mut session = manager.load(&session_with(manager, &VALUES)).unwrap();
     let (start, mut times) = (Instant::now(), Vec::new());

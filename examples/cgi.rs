@@ -20,27 +20,27 @@ use std::io::{self, Read, Write};
 const LONGEST_FORM: u64 = 4096;
 
 fn main() {
-    let answer = answer().unwrap_or_else(|error| {
+    let response = respond().unwrap_or_else(|error| {
         eprintln!("cgi: {error}");
-        Answer::new(500, "This program is not set up", "")
+        Response::new(500, "This program is not set up", "")
     });
-    let mut text = format!("Status: {} \r\n", answer.status);
-    for (name, value) in &answer.headers {
+    let mut text = format!("Status: {} \r\n", response.status);
+    for (name, value) in &response.headers {
         text += &format!("{name}: {value}\r\n");
     }
     // Every page is made for one visitor, also those without a new cookie.
     text += "Cache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n\r\n";
-    let _ = io::stdout().write_all((text + &answer.body).as_bytes()); // Fails if the client has gone.
+    let _ = io::stdout().write_all((text + &response.body).as_bytes()); // Fails if the client has gone.
 }
 
-struct Answer {
+struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
 }
 
-impl Answer {
-    fn new(status: u16, title: &str, body: &str) -> Answer {
+impl Response {
+    fn new(status: u16, title: &str, body: &str) -> Response {
         let body = format!(
             r#"<!doctype html>
 <html lang="en">
@@ -52,24 +52,24 @@ impl Answer {
 </html>
 "#
         );
-        Answer { status, headers: Vec::new(), body }
+        Response { status, headers: Vec::new(), body }
     }
 }
 
-fn answer() -> Result<Answer, ConfigError> {
+fn respond() -> Result<Response, ConfigError> {
     let manager = SessionManager::builder(Secret::from_env("SESSION_SECRET")?)
         .store_url(&variable("SESSION_STORE"))
         .secure(false) // For development over plain http. Leave this out behind https.
         .build()?;
     Ok(page(&manager).unwrap_or_else(|error| {
         eprintln!("cgi: {error}");
-        Answer::new(error.http_status(), "Please try again soon", "")
+        Response::new(error.http_status(), "Please try again soon", "")
     }))
 }
 
-fn page(manager: &SessionManager) -> Result<Answer, Error> {
+fn page(manager: &SessionManager) -> Result<Response, Error> {
     let mut session = manager.load(&env::var_os("HTTP_COOKIE").unwrap_or_default())?;
-    let mut answer = match variable("REQUEST_METHOD").as_str() {
+    let mut response = match variable("REQUEST_METHOD").as_str() {
         "GET" => {
             let name: String = session.get("name")?.unwrap_or_default();
             let token = session.csrf_field();
@@ -78,27 +78,27 @@ fn page(manager: &SessionManager) -> Result<Answer, Error> {
 <label>Your name <input name="name" autocomplete="name"></label> <button>Save</button></form>
 "#
             );
-            Answer::new(200, &format!("Hello {}", site::escape(&name)), &form)
+            Response::new(200, &format!("Hello {}", site::escape(&name)), &form)
         }
         "POST" => {
             let form = form();
             let field = |name| form.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value);
             if session.verify_csrf(field("csrf_token")) {
                 session.set("name", field("name"))?;
-                let mut answer = Answer::new(303, "Saved", "");
-                answer.headers.push(("Location".to_owned(), variable("SCRIPT_NAME")));
-                answer
+                let mut response = Response::new(303, "Saved", "");
+                response.headers.push(("Location".to_owned(), variable("SCRIPT_NAME")));
+                response
             } else {
-                Answer::new(403, "This form is out of date", "")
+                Response::new(403, "This form is out of date", "")
             }
         }
-        _ => Answer::new(405, "Only GET and POST are answered", ""),
+        _ => Response::new(405, "Only GET and POST are answered", ""),
     };
-    session.save_into(&mut answer.headers)?;
-    Ok(answer)
+    session.save_into(&mut response.headers)?;
+    Ok(response)
 }
 
-/// Gives the fields of the form on standard input. It is `CONTENT_LENGTH` bytes long, and need not end there.
+/// Returns the fields of the form on standard input. It is `CONTENT_LENGTH` bytes long, and need not end there.
 fn form() -> Vec<(String, String)> {
     let length = variable("CONTENT_LENGTH").parse().unwrap_or(0).min(LONGEST_FORM);
     let mut body = Vec::new();
@@ -106,7 +106,7 @@ fn form() -> Vec<(String, String)> {
     form_urlencoded::parse(&body).into_owned().collect()
 }
 
-/// Gives a variable of the environment. It is empty if it is not set.
+/// Returns a variable of the environment. It is empty if it is not set.
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_default()
 }

@@ -18,7 +18,7 @@
 use multi_process_session::{ConfigError, Error, Secret, Session, SessionHandle, SessionManager};
 use nix::sys::signal::{SigSet, Signal};
 use site::{
-    Answer, Failure, Form, Options, escape, fail, field, form, is_damage, not_found, out_of_date, page,
+    Failure, Form, Options, Response, escape, fail, field, form, is_damage, not_found, out_of_date, page,
     page_with_script, path, read_form, refusal, script, see_other, text, without_login,
 };
 use std::io::{self, Write};
@@ -139,7 +139,7 @@ fn write_events(request: Request, events: &Receiver<String>) -> io::Result<()> {
         send(&event)?;
     }
     send("event: end\ndata: You are logged out.\n\n")?;
-    send("") // The empty chunk is the end of the answer.
+    send("") // The empty chunk is the end of the response.
 }
 
 /// Sends an event to each stream every second, and ends those whose session has ended.
@@ -163,20 +163,20 @@ fn send_events(site: &Site) {
 
 // ---- The pages ----
 
-type Page = Result<Answer, Error>;
+type Page = Result<Response, Error>;
 
 fn answer_requests(server: &Server, site: &Site) {
     while let Ok(mut request) = server.recv() {
         let _ = if path(&request) == "/events" {
             open_stream(site, request)
         } else {
-            let answer = answer(site, &mut request);
-            request.respond(answer)
+            let response = respond(site, &mut request);
+            request.respond(response)
         }; // Fails if the client has gone.
     }
 }
 
-fn answer(site: &Site, request: &mut Request) -> Answer {
+fn respond(site: &Site, request: &mut Request) -> Response {
     let form = match read_form(request) {
         Ok(form) => form,
         Err(refusal) => return refusal,
@@ -194,17 +194,17 @@ fn page_of(site: &Site, request: &Request, form: &Form) -> Page {
     let mut session = match site.manager.load(request) {
         // A damaged record cannot be loaded. Its owner can log out even so.
         Err(error) if is_damage(&error) && (request.method(), path(request)) == (&Method::Post, "/logout") => {
-            let mut answer = see_other("/");
-            site.manager.destroy(request)?.add_to(&mut answer);
-            return Ok(answer);
+            let mut response = see_other("/");
+            site.manager.destroy(request)?.add_to(&mut response);
+            return Ok(response);
         }
         loaded => loaded?,
     };
     let user = session.group_name().map(str::to_owned);
     match (request.method(), path(request), user) {
         (Method::Get, "/", user) => {
-            let answer = start_page(&mut session, user.as_deref());
-            save(session, answer)
+            let response = start_page(&mut session, user.as_deref());
+            save(session, response)
         }
         (Method::Post, ..) if !session.verify_csrf(field(form, "csrf_token")) => save(session, out_of_date()),
         (Method::Post, "/login", None) if !field(form, "name").is_empty() => {
@@ -220,7 +220,7 @@ fn page_of(site: &Site, request: &Request, form: &Form) -> Page {
     }
 }
 
-fn start_page(session: &mut Session, user: Option<&str>) -> Answer {
+fn start_page(session: &mut Session, user: Option<&str>) -> Response {
     let Some(user) = user else {
         let fields = r#"<label>Name <input name="name" required maxlength="50"></label>
 <button class="main">Log in</button>"#;
@@ -238,15 +238,15 @@ fn start_page(session: &mut Session, user: Option<&str>) -> Answer {
     page_with_script("A live page", &body, "/live.js")
 }
 
-fn save(mut session: Session, mut answer: Answer) -> Page {
-    session.save_into(&mut answer)?;
-    Ok(answer)
+fn save(mut session: Session, mut response: Response) -> Page {
+    session.save_into(&mut response)?;
+    Ok(response)
 }
 
 fn log_out(session: Session) -> Page {
-    let mut answer = see_other("/");
+    let mut response = see_other("/");
     if let Some(removal) = session.destroy()? {
-        removal.add_to(&mut answer);
+        removal.add_to(&mut response);
     }
-    Ok(answer)
+    Ok(response)
 }

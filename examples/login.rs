@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Open the URL that the program prints in two browsers, log in with both, and log one of them out from the other. A
-//! request begins at `answer`. Below it is what happens with the session, in the order in which a visitor meets it.
+//! request begins at `respond`. Below it is what happens with the session, in the order in which a visitor meets it.
 //! `login/roles.rs` has the roles, and `login/view.rs` the HTML. One process with a few threads answers. `prefork.rs`
 //! shows how to fork workers. With workers, e-mail addresses and roles would need a database.
 //!
@@ -25,7 +25,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use roles::{ADMINISTRATOR, Roles};
 use site::{
-    Answer, Failure, Form, Options, device_name, fail, field, is_damage, not_found, out_of_date, parse, path,
+    Failure, Form, Options, Response, device_name, fail, field, is_damage, not_found, out_of_date, parse, path,
     read_form, refusal, request_header, script, see_other, text, without_login,
 };
 use std::collections::HashMap;
@@ -122,8 +122,8 @@ fn serve(options: &Options, store: &str, ask_again_after: Duration, idle_timeout
 
 fn answer_requests(server: &Server, site: &Site) {
     while let Ok(mut request) = server.recv() {
-        let answer = answer(site, &mut request);
-        let _ = request.respond(answer); // Fails if the client has gone.
+        let response = respond(site, &mut request);
+        let _ = request.respond(response); // Fails if the client has gone.
     }
     // The program ends already, or has to end because it cannot accept connections any more.
     let _ = kill(Pid::this(), Signal::SIGTERM);
@@ -131,9 +131,9 @@ fn answer_requests(server: &Server, site: &Site) {
 
 // ---- The way of a request ----
 
-type Page = Result<Answer, Error>;
+type Page = Result<Response, Error>;
 
-fn answer(site: &Site, request: &mut Request) -> Answer {
+fn respond(site: &Site, request: &mut Request) -> Response {
     let form = match read_form(request) {
         Ok(form) => form,
         Err(refusal) => return refusal,
@@ -158,9 +158,9 @@ fn page(site: &Site, request: &Request, form: &Form) -> Page {
         // A damaged record cannot be loaded, so its form token cannot be checked. Its owner can log out even so. Other
         // sites cannot log the owner out, because browsers send no `SameSite=Lax` cookie with their forms.
         Err(error) if is_damage(&error) && (method, path) == (&Method::Post, "/logout") => {
-            let mut answer = see_other("/login");
-            site.manager.destroy(request)?.add_to(&mut answer);
-            return Ok(answer);
+            let mut response = see_other("/login");
+            site.manager.destroy(request)?.add_to(&mut response);
+            return Ok(response);
         }
         loaded => loaded?,
     };
@@ -190,10 +190,10 @@ fn page(site: &Site, request: &Request, form: &Form) -> Page {
     }
 }
 
-/// Saves the session, and puts its cookie into the answer if one is due.
-fn save(mut session: Session, mut answer: Answer) -> Page {
-    session.save_into(&mut answer)?;
-    Ok(answer)
+/// Saves the session, and puts its cookie into the response if one is due.
+fn save(mut session: Session, mut response: Response) -> Page {
+    session.save_into(&mut response)?;
+    Ok(response)
 }
 
 // ---- Logging in ----
@@ -205,8 +205,8 @@ fn login_form(mut session: Session) -> Page {
     // so it says that once.
     let ended_because = session.ended_because();
     let (name, remember): (String, bool) = session.take_flash("typed_login")?.unwrap_or_default();
-    let answer = view::login(&mut session, ended_because, &name, remember)?;
-    save(session, answer)
+    let response = view::login(&mut session, ended_because, &name, remember)?;
+    save(session, response)
 }
 
 fn log_in(site: &Site, mut session: Session, request: &Request, form: &Form) -> Page {
@@ -230,8 +230,8 @@ fn log_in(site: &Site, mut session: Session, request: &Request, form: &Form) -> 
     session.flash("notice", &format!("Welcome, {user}."))?;
 
     let devices = site.manager.group(user).sessions_with(&["device"])?;
-    let mut answer = see_other("/");
-    match session.save_into(&mut answer) {
+    let mut response = see_other("/");
+    match session.save_into(&mut response) {
         Err(Error::TooManySessions { limit, .. }) => return refuse_login(site, request, user, limit),
         saved => saved?,
     }
@@ -242,7 +242,7 @@ fn log_in(site: &Site, mut session: Session, request: &Request, form: &Form) -> 
         let notice = format!("Welcome, {user}. You can use {DEVICES} devices. Logged out: {}.", names.join(", "));
         session.flash("notice", &notice)?;
     }
-    save(session, answer)
+    save(session, response)
 }
 
 /// Says that the user may not log in on one more device.
@@ -255,7 +255,7 @@ fn refuse_login(site: &Site, request: &Request, user: &str, limit: usize) -> Pag
     save(session, see_other("/login"))
 }
 
-/// Gives the name of a device of the list. A value that cannot be read does not hide the list.
+/// Returns the name of a device of the list. A value that cannot be read does not hide the list.
 fn device_of(device: &SessionInfo) -> String {
     device.get("device").ok().flatten().unwrap_or_else(|| "Unknown".to_owned())
 }
@@ -284,8 +284,8 @@ fn account(site: &Site, mut session: Session, user: &str) -> Page {
         Some(typed) => typed,
         None => site.emails.lock().expect("no holder panics").get(user).cloned().unwrap_or_default(),
     };
-    let answer = view::account(site, &mut session, user, &devices, &email)?;
-    save(session, answer)
+    let response = view::account(site, &mut session, user, &devices, &email)?;
+    save(session, response)
 }
 
 /// Changes the address. A stranger at a browser that is logged in, without the password, must not get the account.
@@ -302,13 +302,13 @@ fn change_email(site: &Site, mut session: Session, user: &str, form: &Form) -> P
     }
     session.flash("notice", "The address has been changed.")?;
     // The save comes first. If this session has ended meanwhile, the save fails, and the address stays.
-    let answer = save(session, see_other("/"))?;
+    let response = save(session, see_other("/"))?;
     site.emails.lock().expect("no holder panics").insert(user.to_owned(), email.to_owned());
-    Ok(answer)
+    Ok(response)
 }
 
 impl Site {
-    /// Says whether the login is too old for something sensitive.
+    /// Returns whether the login is too old for something sensitive.
     fn asks_again(&self, session: &Session) -> bool {
         !session.authenticated_within(self.ask_again_after) || session.contains_key(PRETEND_OLD)
     }
@@ -329,11 +329,11 @@ fn pretend_old(mut session: Session, form: &Form) -> Page {
 // ---- Logging out ----
 
 fn log_out(session: Session) -> Page {
-    let mut answer = see_other("/login");
+    let mut response = see_other("/login");
     if let Some(removal) = session.destroy()? {
-        removal.add_to(&mut answer);
+        removal.add_to(&mut response);
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Ends one session of this user. A session of another user is not in the group, so it is not touched.

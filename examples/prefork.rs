@@ -11,7 +11,7 @@
 //! A real site needs a proxy in front, which limits and buffers requests: tiny_http has no timeouts, so some sixty
 //! half-sent forms stop all threads of these workers.
 //!
-//! What happens with the session is at the end of this file, from `answer` on; `prefork/view.rs` holds the HTML.
+//! What happens with the session is at the end of this file, from `respond` on; `prefork/view.rs` holds the HTML.
 //!
 //! A real site needs a proxy in front that reads each request whole, such as nginx. tiny_http has no read timeout: a
 //! thread waits for the rest of a half-sent form without end, and some sixty such forms stop this program.
@@ -25,7 +25,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use serde_json::Value;
 use site::{
-    Answer, Failure, Form, Options, fail, field, is_damage, not_found, notice, out_of_date, parse, path, read_form,
+    Failure, Form, Options, Response, fail, field, is_damage, not_found, notice, out_of_date, parse, path, read_form,
     refusal, see_other, text, without_login,
 };
 use std::io::{self, Write};
@@ -194,37 +194,37 @@ fn work(site: &Site, parent: Pid, delay: Duration) -> Result<(), Box<dyn std::er
 
 fn answer_requests(server: &Server, manager: &SessionManager) {
     while let Ok(mut request) = server.recv() {
-        let answer = answer(manager, &mut request);
+        let response = respond(manager, &mut request);
         // A refused form kills nobody.
-        let is_last = path(&request) == KILL && answer.status_code() == 303;
+        let is_last = path(&request) == KILL && response.status_code() == 303;
         // Both fail if the client has gone.
-        let _ = closing(&request, answer).and_then(|message| match is_last {
+        let _ = closing(&request, response).and_then(|message| match is_last {
             true => die_and_respond(request.into_writer(), &message),
-            false => respond(request.into_writer(), &message),
+            false => send(request.into_writer(), &message),
         });
     }
     end_worker(); // The worker ends already, or has to end because it cannot accept connections any more.
 }
 
-/// Writes an answer after which the client opens a new connection for its next request. So the workers take turns: a
+/// Writes a response after which the client opens a new connection for its next request. So the workers take turns: a
 /// browser would stay at one worker, as long as it has a connection to that worker.
-fn closing(request: &Request, answer: Answer) -> io::Result<Vec<u8>> {
+fn closing(request: &Request, response: Response) -> io::Result<Vec<u8>> {
     let (version, is_head) = (request.http_version().clone(), *request.method() == Method::Head);
     let mut message = Vec::new();
-    answer.raw_print(&mut message, version, request.headers(), is_head, None)?;
+    response.raw_print(&mut message, version, request.headers(), is_head, None)?;
     // tiny_http drops a `Connection` header of ours, so it goes in here, behind the first line.
     let first_line = message.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     message.splice(first_line..first_line, *b"Connection: close\r\n");
     Ok(message)
 }
 
-fn respond(mut client: impl Write, message: &[u8]) -> io::Result<()> {
+fn send(mut client: impl Write, message: &[u8]) -> io::Result<()> {
     client.write_all(message)?;
     client.flush()
 }
 
-/// Kills this worker by SIGKILL, and answers. The worker is dead before the answer goes out. Otherwise it could still
-/// accept the next request of this client. So a child of it sends the answer, and does nothing else.
+/// Kills this worker by SIGKILL, and answers. The worker is dead before the response goes out. Otherwise it could still
+/// accept the next request of this client. So a child of it sends the response, and does nothing else.
 fn die_and_respond(client: impl Write, message: &[u8]) -> io::Result<()> {
     let worker = Pid::this();
     // SAFETY: the child uses no lock that another thread may hold: it makes system calls only.
@@ -233,7 +233,7 @@ fn die_and_respond(client: impl Write, message: &[u8]) -> io::Result<()> {
         while getppid() == worker {
             thread::yield_now();
         }
-        let _ = respond(client, message);
+        let _ = send(client, message);
         let _ = kill(Pid::this(), Signal::SIGKILL); // So nothing of the worker is cleaned up here.
     }
     thread::sleep(PATIENCE); // Longer than this worker lives.
@@ -247,7 +247,7 @@ fn end_worker() {
 
 // ---- The pages ----
 
-type Page = Result<Answer, Error>;
+type Page = Result<Response, Error>;
 
 /// The key of the visit counter.
 const VISITS: &str = "visits";
@@ -256,12 +256,12 @@ const WORKERS_SEEN: &str = "workers";
 /// The path of the button that kills a worker. A real site has no such button.
 const KILL: &str = "/kill";
 
-fn answer(manager: &SessionManager, request: &mut Request) -> Answer {
+fn respond(manager: &SessionManager, request: &mut Request) -> Response {
     let form = match read_form(request) {
         Ok(form) => form,
         Err(refusal) => return refusal,
     };
-    let answer = match (request.method(), path(request)) {
+    let response = match (request.method(), path(request)) {
         (Method::Get, "/") => home(manager, request),
         (Method::Post, "/set" | KILL) => change(manager, request, &form),
         (Method::Post, "/end") => end(manager, request, &form),
@@ -270,7 +270,7 @@ fn answer(manager: &SessionManager, request: &mut Request) -> Answer {
         (Method::Get, "/clear-session") => clear_session(manager, request),
         _ => Ok(not_found()),
     };
-    answer.unwrap_or_else(|error| refusal("prefork", &error, "/end"))
+    response.unwrap_or_else(|error| refusal("prefork", &error, "/end"))
 }
 
 fn home(manager: &SessionManager, request: &Request) -> Page {
@@ -285,11 +285,11 @@ fn home(manager: &SessionManager, request: &Request) -> Page {
     let notice = notice(&mut session)?;
     // The save comes before the page, which shows the number that the store has counted.
     let set_cookie = session.save()?;
-    let mut answer = view::home(&mut session, &notice, &workers)?;
+    let mut response = view::home(&mut session, &notice, &workers)?;
     if let Some(set_cookie) = set_cookie {
-        set_cookie.add_to(&mut answer);
+        set_cookie.add_to(&mut response);
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Does what a form of the page asks for, and sends the browser back to the page.
@@ -307,9 +307,9 @@ fn change(manager: &SessionManager, request: &Request, form: &Form) -> Page {
     } else {
         session.set(key, field(form, "value"))?;
     }
-    let mut answer = see_other("/");
-    session.save_into(&mut answer)?;
-    Ok(answer)
+    let mut response = see_other("/");
+    session.save_into(&mut response)?;
+    Ok(response)
 }
 
 /// Ends the session in the store, so every copy of its cookie is worthless.
@@ -322,9 +322,9 @@ fn end(manager: &SessionManager, request: &Request, form: &Form) -> Page {
     if !may_end {
         return Ok(out_of_date());
     }
-    let mut answer = see_other("/");
-    manager.destroy(request)?.add_to(&mut answer);
-    Ok(answer)
+    let mut response = see_other("/");
+    manager.destroy(request)?.add_to(&mut response);
+    Ok(response)
 }
 
 fn is_ours(key: &str) -> bool {
@@ -342,9 +342,9 @@ fn set_session(manager: &SessionManager, request: &Request) -> Page {
     }
     let mut session = manager.load(request)?;
     session.set(&key, &value)?;
-    let mut answer = text(200, "saved");
-    session.save_into(&mut answer)?;
-    Ok(answer)
+    let mut response = text(200, "saved");
+    session.save_into(&mut response)?;
+    Ok(response)
 }
 
 fn get_session(manager: &SessionManager, request: &Request) -> Page {
@@ -352,28 +352,28 @@ fn get_session(manager: &SessionManager, request: &Request) -> Page {
         return Ok(text(400, "give a key: /get-session?key=name"));
     };
     let mut session = manager.load(request)?;
-    let mut answer = match session.get::<Value>(&key)? {
+    let mut response = match session.get::<Value>(&key)? {
         Some(value) => text(200, plain(&value)),
         None => text(404, "the session has no such key"),
     };
-    session.save_into(&mut answer)?; // Nothing was changed, but the cookie may be due for renewal.
-    Ok(answer)
+    session.save_into(&mut response)?; // Nothing was changed, but the cookie may be due for renewal.
+    Ok(response)
 }
 
 fn clear_session(manager: &SessionManager, request: &Request) -> Page {
-    let mut answer = text(200, "the session has ended");
-    manager.destroy(request)?.add_to(&mut answer);
-    Ok(answer)
+    let mut response = text(200, "the session has ended");
+    manager.destroy(request)?.add_to(&mut response);
+    Ok(response)
 }
 
-/// Gives the text after `name=` in the URL.
+/// Returns the text after `name=` in the URL.
 fn parameter(request: &Request, name: &str) -> Option<String> {
     let (_, query) = request.url().split_once('?')?;
     let mut parameters = form_urlencoded::parse(query.as_bytes());
     parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// Gives a string as it is, and any other value as JSON.
+/// Returns a string as it is, and any other value as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

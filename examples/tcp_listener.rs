@@ -53,15 +53,15 @@ fn answer_requests(listener: &TcpListener, manager: &SessionManager) {
 fn serve(manager: &SessionManager, connection: &TcpStream) -> io::Result<()> {
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    let answer = match read_request(BufReader::new(connection.take(LONGEST)))? {
+    let response = match read_request(BufReader::new(connection.take(LONGEST)))? {
         Some(request) => page(manager, &request).unwrap_or_else(|error| {
             eprintln!("tcp_listener: {error}");
-            Answer::new(error.http_status(), "please try again soon\n")
+            Response::new(error.http_status(), "please try again soon\n")
         }),
-        None => Answer::new(400, "this is not a request, or it is too long\n"),
+        None => Response::new(400, "this is not a request, or it is too long\n"),
     };
-    write_answer(connection, &answer)?;
-    // If a connection is closed before its request has come as a whole, the client may lose the answer.
+    write_response(connection, &response)?;
+    // If a connection is closed before its request has come as a whole, the client may lose the response.
     connection.shutdown(Shutdown::Write)?;
     io::copy(&mut connection.take(LONGEST), &mut io::sink())?;
     Ok(())
@@ -69,22 +69,22 @@ fn serve(manager: &SessionManager, connection: &TcpStream) -> io::Result<()> {
 
 // ---- The pages ----
 
-fn page(manager: &SessionManager, request: &Request) -> Result<Answer, Error> {
+fn page(manager: &SessionManager, request: &Request) -> Result<Response, Error> {
     let mut session = manager.load(&request.cookies)?;
-    let mut answer = match (request.method.as_str(), request.path.as_str()) {
+    let mut response = match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/") => {
             session.increment("visits", 1)?;
-            Answer::new(200, format!("{} visits\n", session.get::<u64>("visits")?.unwrap_or(0)))
+            Response::new(200, format!("{} visits\n", session.get::<u64>("visits")?.unwrap_or(0)))
         }
         ("POST", "/forget") => {
-            let mut answer = Answer::new(200, "your visits are forgotten\n");
-            manager.destroy(&request.cookies)?.add_to(&mut answer.headers);
-            return Ok(answer);
+            let mut response = Response::new(200, "your visits are forgotten\n");
+            manager.destroy(&request.cookies)?.add_to(&mut response.headers);
+            return Ok(response);
         }
-        _ => Answer::new(404, "no such page\n"),
+        _ => Response::new(404, "no such page\n"),
     };
-    session.save_into(&mut answer.headers)?;
-    Ok(answer)
+    session.save_into(&mut response.headers)?;
+    Ok(response)
 }
 
 // ---- HTTP ----
@@ -96,19 +96,19 @@ struct Request {
     cookies: Vec<Vec<u8>>,
 }
 
-struct Answer {
+struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
 }
 
-impl Answer {
-    fn new(status: u16, body: impl Into<String>) -> Answer {
-        Answer { status, headers: Vec::new(), body: body.into() }
+impl Response {
+    fn new(status: u16, body: impl Into<String>) -> Response {
+        Response { status, headers: Vec::new(), body: body.into() }
     }
 }
 
-/// Reads a request up to the empty line before its body. Gives `None` if this is not a request.
+/// Reads a request up to the empty line before its body. Returns `None` if this is not a request.
 fn read_request(mut reader: impl BufRead) -> io::Result<Option<Request>> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line)?;
@@ -135,8 +135,8 @@ fn read_request(mut reader: impl BufRead) -> io::Result<Option<Request>> {
     }
 }
 
-fn write_answer(mut connection: &TcpStream, answer: &Answer) -> io::Result<()> {
-    let Answer { status, headers, body } = answer;
+fn write_response(mut connection: &TcpStream, response: &Response) -> io::Result<()> {
+    let Response { status, headers, body } = response;
     let mut text = format!("HTTP/1.1 {status} \r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");

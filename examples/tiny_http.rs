@@ -70,7 +70,7 @@ fn page(manager: &SessionManager, request: &Request) -> Result<ResponseBox, Erro
     Ok(response)
 }
 
-/// Says whether the browser says that another site has caused this request (Fetch Metadata).
+/// Returns whether the browser says that another site has caused this request (Fetch Metadata).
 fn is_of_another_site(request: &Request) -> bool {
     let header = request.headers().iter().find(|header| header.field.equiv("Sec-Fetch-Site"));
     header.is_some_and(|header| !["same-origin", "none"].contains(&header.value.as_str()))

@@ -105,7 +105,7 @@ impl SessionManagerBuilder {
 
     /// Sets the store by a URL. Call either this or [`store`](Self::store).
     ///
-    /// Default: none. Without a store, [`build`](Self::build) answers [`ConfigError::NoStore`].
+    /// Default: none. Without a store, [`build`](Self::build) returns [`ConfigError::NoStore`].
     ///
     /// Applications that share a store each need a [`namespace`](Self::namespace) of their own, even if their secrets
     /// differ.
@@ -178,8 +178,9 @@ impl SessionManagerBuilder {
     ///
     /// Default: none.
     ///
-    /// Use it for a store [of your own](Store), or for a store that several managers share. An `Arc<dyn Store>` is a
-    /// store as well. `Arc::from` makes one of a `Box<dyn Store>`.
+    /// Use it for a store [of your own](Store), or for a store that several managers share. The store keeps its own
+    /// settings: [`pool_size`](Self::pool_size) has no effect on it. An `Arc<dyn Store>` is a store as well.
+    /// `Arc::from` makes one of a `Box<dyn Store>`.
     ///
     /// # Examples
     /// ```
@@ -258,8 +259,10 @@ impl SessionManagerBuilder {
     ///
     /// Default: no limit.
     ///
-    /// The time counts from the session's creation or from its last login. If the timeout is made shorter, it holds for
-    /// existing sessions too. If it is made longer, existing sessions keep the end that they have.
+    /// The timeout holds for all sessions, also for one with a longer [idle timeout of its
+    /// own](crate::Session::set_idle_timeout) or with ["remember me"](crate::Session::remember_me). The time counts
+    /// from the session's creation or from its last login. If the timeout is made shorter, it holds for existing
+    /// sessions too. If it is made longer, existing sessions keep the end that they have.
     ///
     /// # Errors
     /// Refused if shorter than a millisecond, over 100 years, or shorter than the idle timeout.
@@ -296,7 +299,8 @@ impl SessionManagerBuilder {
 
     /// Sets when the use of a session extends its life.
     ///
-    /// Default: once a minute, [`Refresh::After`]`(60 s)`.
+    /// Default: [`Refresh::After`]`(60 s)`: at most once a minute, or once in a hundredth of the idle timeout if that is
+    /// shorter.
     ///
     /// # Errors
     /// Refused if it is a `Refresh::After` of less than a millisecond or of over 100 years.
@@ -455,6 +459,9 @@ impl SessionManagerBuilder {
     ///
     /// Default: 8.
     ///
+    /// The setting holds for a store that [`store_url`](Self::store_url) names. A store that was given to
+    /// [`store`](Self::store) keeps its own number: 8 with `SqliteStore::new` or `RedisStore::new`.
+    ///
     /// One connection for each thread of the process is enough. Calls that find all connections in use wait, and get a
     /// connection in the order in which they came.
     ///
@@ -475,7 +482,7 @@ impl SessionManagerBuilder {
     ///
     /// Default: 1 MiB.
     ///
-    /// A save that would make the session larger answers [`Error::TooLarge`](crate::Error::TooLarge).
+    /// A save that would make the session larger returns [`Error::TooLarge`](crate::Error::TooLarge).
     ///
     /// # Errors
     /// Refused if zero or over 512 MiB.
@@ -488,7 +495,7 @@ impl SessionManagerBuilder {
     ///
     /// Default: 1,000.
     ///
-    /// A save beyond this limit answers [`Error::TooLarge`](crate::Error::TooLarge).
+    /// A save beyond this limit returns [`Error::TooLarge`](crate::Error::TooLarge).
     ///
     /// # Errors
     /// Refused if zero or over 100,000.
@@ -500,21 +507,23 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Encrypts the values of sessions in the store. Only the client's token opens them (feature `seal`).
+    /// Encrypts the values of sessions in the store. Only the client's token decrypts them (feature `seal`).
     ///
     /// Default: values are kept as plain JSON text.
     ///
     /// Each session has a random data key, which encrypts its values. The store keeps the data key encrypted too, and
-    /// only the client's token opens it. So somebody with all data of the store and the server's
+    /// only the client's token decrypts it. So somebody with all data of the store and the server's
     /// [secret](crate::Secret) cannot read a sealed value. What stays readable: the names of the keys, the length of
     /// each value, the times, the name of the user ([`set_group_name`](crate::Session::set_group_name)), the [values of
     /// the user](crate::Group::set_value), and what [`readable`](Self::readable) names.
     ///
     /// A sealed value takes 29 bytes more, and a session about 70 bytes more for its key.
     ///
-    /// The setting can be switched on and off at any time, and nobody is logged out. Switch it in all workers at once.
-    /// A value is sealed, or no longer sealed, when it is set the next time. A worker without the feature `seal` cannot
-    /// read sealed values: [`get`](crate::Session::get) answers [`Error::Sealed`](crate::Error::Sealed).
+    /// The setting can be switched on and off at any time, and nobody is logged out. First build all workers with the
+    /// feature. Then change the setting, stop all workers, and start them again. If workers with and without the
+    /// setting run side by side, a sealed value of a session that gets a new id meanwhile may be lost. A value is
+    /// sealed, or no longer sealed, when it is set the next time. A worker without the feature `seal` cannot read
+    /// sealed values: [`get`](crate::Session::get) returns [`Error::Sealed`](crate::Error::Sealed).
     ///
     /// # Security
     /// This protects what lies in the store: backups, dumps, the disk, and a Redis that strangers can read. It does not
@@ -551,7 +560,7 @@ impl SessionManagerBuilder {
     ///
     /// Default: none. Two kinds of keys need it: those that [`increment`](crate::Session::increment) counts, because
     /// the store adds, and those that [`Group::sessions_with`](crate::Group::sessions_with) lists. Otherwise both
-    /// answer [`Error::Sealed`](crate::Error::Sealed).
+    /// return [`Error::Sealed`](crate::Error::Sealed).
     #[cfg(feature = "seal")]
     pub fn readable<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.sealing.readable.extend(keys.into_iter().map(Into::into));

@@ -45,7 +45,7 @@ pub(crate) struct Sealing {
 
 #[cfg(feature = "seal")]
 impl Sealing {
-    /// Says whether the value of a key is sealed.
+    /// Returns whether the value of a key is sealed.
     pub(crate) fn is_sealed(&self, key: &str) -> bool {
         self.is_on && !self.readable.contains(key)
     }
@@ -93,7 +93,7 @@ impl Context {
         }
     }
 
-    /// Gives the deadline of an operation that begins now.
+    /// Returns the deadline of an operation that begins now.
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.operation_timeout)
     }
@@ -102,7 +102,7 @@ impl Context {
         self.digests.public_id(&identity.id)
     }
 
-    /// Gives the key of the record of a session.
+    /// Returns the key of the record of a session.
     pub(crate) fn key(&self, identity: &Identity) -> RecordKey<'_> {
         RecordKey { namespace: &self.namespace, tag: identity.tag, id: self.public_id(identity) }
     }

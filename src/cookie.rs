@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 /// The longest life of a cookie: RFC 6265bis caps it at 400 days.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Says whether a client's cookie has to be renewed because its session lives longer. After a refresh, the cookie stays
-/// due until the client sends a renewed one back, because the response with it may never have arrived. No cookie lives
-/// for over [`MAX_AGE`], so the cookie of a longer session is renewed a month before its own end.
+/// Returns whether a client's cookie has to be renewed because its session lives longer. After a refresh, the cookie
+/// stays due until the client sends a renewed one back, because the response with it may never have arrived. No cookie
+/// lives for over [`MAX_AGE`], so the cookie of a longer session is renewed a month before its own end.
 pub(crate) fn ends_too_early(cookie_ends_at: SystemTime, session_ends_at: SystemTime, now: SystemTime) -> bool {
     cookie_ends_at < session_ends_at.min(now + MAX_AGE - Lifetime::LONGEST_WITHOUT_REFRESH)
 }
@@ -34,26 +34,26 @@ pub enum SameSite {
 
 /// The value of a `Set-Cookie` header.
 ///
-/// [`add_to`](SetCookie::add_to) adds it to an answer, and [`headers`](SetCookie::headers) gives it to any server, both
-/// together with `Cache-Control: no-store`. It can be used as a `&str` or as bytes, and it converts into a `String`, a
-/// `Cow<'static, str>`, a `tiny_http::Header` (feature `tiny_http`) and a `http::HeaderValue` (feature `http`). `Debug`
-/// shows the cookie's name only.
+/// [`add_to`](SetCookie::add_to) adds it to a response, and [`headers`](SetCookie::headers) gives it to any server,
+/// both together with `Cache-Control: no-store`. It can be used as a `&str` or as bytes, and it converts into a
+/// `String`, a `Cow<'static, str>`, a `tiny_http::Header` (feature `tiny_http`) and a `http::HeaderValue` (feature
+/// `http`). `Debug` shows the cookie's name only.
 ///
 /// # Security
 /// The text holds the session's token. Send it to its client, and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
-#[must_use = "the client gets it only as the Set-Cookie header of the answer"]
+#[must_use = "the client gets it only as the Set-Cookie header of the response"]
 pub struct SetCookie(String);
 
 impl SetCookie {
-    /// Gives the header's value.
+    /// Returns the header's value.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Gives the cookie's name and its value, `name=value`: what a client sends back in its `Cookie` header. For tests
-    /// and clients.
+    /// Returns the cookie's name and its value, `name=value`: what a client sends back in its `Cookie` header. For
+    /// tests and clients.
     ///
     /// # Examples
     /// ```
@@ -155,7 +155,7 @@ impl CookieSettings {
         Ok(self)
     }
 
-    /// Says whether the name has a prefix already. Browsers ignore the case of a prefix (RFC 6265bis, section 5.7).
+    /// Returns whether the name has a prefix already. Browsers ignore the case of a prefix (RFC 6265bis, section 5.7).
     fn has_valid_prefix(&self) -> Result<bool, ConfigError> {
         let name = self.name.to_ascii_lowercase();
         let host = "Secure, Path=/ and no Domain";
@@ -176,7 +176,7 @@ impl CookieSettings {
         self.secure && self.path == "/" && self.domain.is_none()
     }
 
-    /// Gives the values of all cookies of our name in a `Cookie` header, byte for byte.
+    /// Returns the values of all cookies of our name in a `Cookie` header, byte for byte.
     pub(crate) fn values<'h>(&self, header: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
         header
             .split(|byte| *byte == b';')
@@ -213,13 +213,13 @@ impl CookieSettings {
     }
 }
 
-/// Says whether a cookie's name may contain this byte: it is an HTTP token (RFC 9110, section 5.6.2).
+/// Returns whether a cookie's name may contain this byte: it is an HTTP token (RFC 9110, section 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Says whether the path of a browser's request can begin with this path. If browsers percent-encode a byte of it, or
-/// take a segment out, they never send the cookie.
+/// Returns whether the path of a browser's request can begin with this path. If browsers percent-encode a byte of it,
+/// or take a segment out, they never send the cookie.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= 1024
@@ -230,8 +230,8 @@ fn is_path(path: &str) -> bool {
         })
 }
 
-/// Says whether browsers leave this byte of a path as it is. `;` and `,` do not count: the first ends an attribute, and
-/// for some readers the second ends a header. The URL standard encodes the other bytes, except `|`, which Chromium
+/// Returns whether browsers leave this byte of a path as it is. `;` and `,` do not count: the first ends an attribute,
+/// and for some readers the second ends a header. The URL standard encodes the other bytes, except `|`, which Chromium
 /// encodes, and `\`, which becomes `/`.
 fn is_path_byte(byte: u8) -> bool {
     (0x21..0x7f).contains(&byte) && !b"\"#<>?\\^`{|},;".contains(&byte)

@@ -60,7 +60,7 @@ mod sealed {
         note = "for several headers, hand over a reference to a list of them"
     )]
     pub trait Headers {
-        /// Gives the values of all `Cookie` headers.
+        /// Returns the values of all `Cookie` headers.
         fn cookie_headers(&self) -> impl Iterator<Item = &[u8]>;
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         SessionManager::builder(Secret::generate().unwrap()).store_url("memory:").secure(false).build().unwrap()
     }
 
-    /// Gives the `Cookie` header of a session that is kept.
+    /// Returns the `Cookie` header of a session that is kept.
     fn session(manager: &SessionManager) -> String {
         let mut session = manager.load(None).unwrap();
         session.set("name", "Ada").unwrap();

@@ -8,39 +8,39 @@ use std::time::{Duration, Instant};
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// Gives the deadline of a call that begins now and may take this long. A timeout of more than 100 years counts as
-    /// 100 years.
+    /// Returns the deadline of a call that begins now and may take this long. A timeout of more than 100 years counts
+    /// as 100 years.
     #[must_use]
     pub fn after(timeout: Duration) -> Deadline {
         Deadline(Instant::now() + timeout.min(LONGEST_TIMEOUT))
     }
 
-    /// Gives the time that is left: zero once the deadline has passed.
+    /// Returns the time that is left: zero once the deadline has passed.
     #[must_use]
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Says whether no time is left.
+    /// Returns whether no time is left.
     #[must_use]
     pub fn has_passed(self) -> bool {
         self.left().is_zero()
     }
 
-    /// Gives an earlier deadline, after half of the time that is left. The other half remains for a second try.
+    /// Returns an earlier deadline, after half of the time that is left. The other half remains for a second try.
     #[must_use]
     pub fn halfway(self) -> Deadline {
         self.share_of(2)
     }
 
-    /// Gives an earlier deadline, for the first of several tries that share the time that is left.
+    /// Returns an earlier deadline, for the first of several tries that share the time that is left.
     #[must_use]
     pub fn share_of(self, tries: u32) -> Deadline {
         let now = Instant::now();
         Deadline(now + self.0.saturating_duration_since(now) / tries.max(1))
     }
 
-    /// Gives the deadlines of several tries that follow one another. Take each one when its try begins: it is an even
+    /// Returns the deadlines of several tries that follow one another. Take each one when its try begins: it is an even
     /// share of the time that is left then. So if a try ends early, the later tries have more time.
     #[cfg(feature = "redis")]
     pub(crate) fn shares(self, tries: usize) -> impl Iterator<Item = Deadline> {

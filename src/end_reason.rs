@@ -44,7 +44,7 @@ impl EndReason {
         }
     }
 
-    /// Gives the reason of a letter. A letter that is unknown, or that was lost, means that it expired.
+    /// Returns the reason of a letter. A letter that is unknown, or that was lost, means that it expired.
     pub(crate) fn of_letter(letter: &[u8]) -> EndReason {
         match letter {
             b"o" => EndReason::LoggedOut,

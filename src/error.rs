@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-/// Gives the first error of a chain of causes whose text is not a part of `text`.
+/// Returns the first error of a chain of causes whose text is not a part of `text`.
 fn unsaid<'e>(text: &str, cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
     std::iter::successors(Some(cause), |&cause| cause.source()).find(|cause| !text.contains(&cause.to_string()))
 }
@@ -20,7 +20,7 @@ fn unsaid<'e>(text: &str, cause: &'e (dyn StdError + 'static)) -> Option<&'e (dy
 #[non_exhaustive]
 pub enum Error {
     /// The store failed. The changes are still in the session. [`save`](crate::Session::save) may be called again, and
-    /// does not apply them twice; it names two exceptions.
+    /// does not apply them twice. The documentation of `save` names two exceptions.
     Store(StoreError),
     /// After the load, the session has ended (by a logout or a timeout), or another request gave it a new id. Nothing
     /// was written. A save never brings an ended session back.
@@ -67,8 +67,8 @@ pub enum Error {
         limit: usize,
     },
     /// The user has as many sessions as the [limit](crate::SessionManagerBuilder::max_sessions_per_group) allows, and
-    /// this login was to be [refused](crate::AtLimit::RefuseNewest) then. Nothing was written: the client is not logged
-    /// in.
+    /// [`RefuseNewest`](crate::AtLimit::RefuseNewest) is set for this login. Nothing was written: the client is not
+    /// logged in.
     #[non_exhaustive]
     TooManySessions {
         /// The largest number of sessions that the user may have.
@@ -111,12 +111,12 @@ pub enum Oversize {
 }
 
 impl Error {
-    /// Gives the status of an HTTP answer to a request that failed with this error.
+    /// Returns the HTTP status for the response to a request that failed with this error.
     ///
     /// | status | error | what the client can do |
     /// |---|---|---|
     /// | 503 | [`Store`](Error::Store), if another try may help | try again in a moment |
-    /// | 409 | [`Gone`](Error::Gone) | log in again |
+    /// | 409 | [`Gone`](Error::Gone) | load the page again, or log in again |
     /// | 409 | [`Conflict`](Error::Conflict) | try again |
     /// | 409 | [`TooManySessions`](Error::TooManySessions) | log out on another device |
     /// | 400 | [`ReservedKey`](Error::ReservedKey) | send another key |
@@ -266,7 +266,7 @@ impl StoreError {
         self
     }
 
-    /// Gives the kind of the fault.
+    /// Returns the kind of the fault.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

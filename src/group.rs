@@ -65,9 +65,8 @@ impl Group {
 
     /// Lists the live sessions of the group. The session that joined last comes first.
     ///
-    /// With Redis this takes a round trip for every 5,000 ids, and one for every 500 sessions. A round trip has fewer
-    /// sessions if you ask for more than 24 values of each, or if the values have more than 256 KiB together. With
-    /// other stores, this is one step.
+    /// With Redis this takes a round trip for every 5,000 ids, and one for every 500 sessions. If you ask for more than
+    /// 24 keys, or for more than 256 KiB of values, it takes more round trips. With other stores, this is one step.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -88,7 +87,7 @@ impl Group {
         Ok(sessions)
     }
 
-    /// Gives the number of live sessions of the group.
+    /// Returns the number of live sessions of the group.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -97,11 +96,11 @@ impl Group {
         Ok(self.context.store.group_len(&self.key(), &self.call()?)?)
     }
 
-    /// Ends all sessions of the group at once: a logout everywhere (the npm module's `clearGroupByName`). Gives the
-    /// number of sessions that it ended.
+    /// Ends all sessions of the group at once: a logout everywhere (the npm module's `clearGroupByName`). Returns the
+    /// number of sessions that it ended. ([`Session::clear`] removes values, and ends nothing.)
     ///
     /// This is one step. Afterwards none of the sessions is alive, including those that other processes were saving or
-    /// creating meanwhile: their saves answer [`Error::Gone`]. If the session of the current request is in the group,
+    /// creating meanwhile: their saves return [`Error::Gone`]. If the session of the current request is in the group,
     /// call [`SessionManager::destroy`](crate::SessionManager::destroy) with the request afterwards, to get the
     /// `Set-Cookie` header that deletes its cookie.
     ///
@@ -111,10 +110,11 @@ impl Group {
         self.clear_all_but(None)
     }
 
-    /// Ends all sessions of the group except this one: "log out everywhere else". Gives the number of sessions that it
-    /// ended.
+    /// Ends all sessions of the group except this one: "log out everywhere else". Returns the number of sessions that
+    /// it ended.
     ///
-    /// If this session is not in the group, all sessions of the group end.
+    /// If this session is not in the group, all sessions of the group end. An [old id](Session::regenerate_with_grace)
+    /// of this session no longer works afterwards, also within its grace.
     ///
     /// OWASP ASVS 7.4.3 asks for this after a change of password.
     ///
@@ -130,8 +130,11 @@ impl Group {
         Ok(cleared.number)
     }
 
-    /// Ends one session of the group. Says whether the session was alive. A session of another group is not touched,
-    /// and the answer is `false`.
+    /// Ends one session of the group. Returns whether the session was alive. A session of another group is not touched,
+    /// and the result is `false`.
+    ///
+    /// A public id that the session had within the last hour works too, so a list that is a little old still ends the
+    /// right session. (After a login it does not.) [`Session::remove`] is something else: it removes a value.
     ///
     /// # Errors
     /// [`Error::Store`]: the session may not have ended.
@@ -139,7 +142,7 @@ impl Group {
         self.context.end(&self.key().session(id), EndReason::LoggedOutElsewhere, &self.call()?)
     }
 
-    /// Gives the value that the group has under a key. `None` if the group has no such value.
+    /// Returns the value that the group has under a key. `None` if the group has no such value.
     ///
     /// This asks the store. In a session of the group, [`Session::group_value`] gives the value without a round trip.
     ///

@@ -11,7 +11,7 @@ pub enum AtLimit {
     /// This is the default.
     #[default]
     EndOldest,
-    /// The login is refused: `save` answers [`Error::TooManySessions`](crate::Error::TooManySessions).
+    /// The login is refused: `save` returns [`Error::TooManySessions`](crate::Error::TooManySessions).
     RefuseNewest,
 }
 
@@ -26,12 +26,12 @@ pub struct GroupLimit {
 }
 
 impl GroupLimit {
-    /// Gives the number of sessions that have to stay below the limit for a login, if that login may be refused.
+    /// Returns the number of sessions that have to stay below the limit for a login, if that login may be refused.
     pub(crate) fn refuses_at(&self) -> Option<usize> {
         (self.at_limit == AtLimit::RefuseNewest).then_some(self.sessions)
     }
 
-    /// Gives the number of sessions that may be left after a login that ends the oldest ones.
+    /// Returns the number of sessions that may be left after a login that ends the oldest ones.
     pub(crate) fn ends_beyond(&self) -> Option<usize> {
         (self.at_limit == AtLimit::EndOldest).then_some(self.sessions)
     }

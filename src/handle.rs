@@ -5,14 +5,14 @@ use crate::error::Error;
 use crate::manager::SessionManager;
 use crate::session::Session;
 
-/// What [`SessionManager::handle`] gives: the parts of an answer.
+/// What [`SessionManager::handle`] gives: the parts of a response.
 #[derive(Debug)]
-#[must_use = "the client gets its cookie only as a header of the answer"]
+#[must_use = "the client gets its cookie only as a header of the response"]
 pub struct Handled<T> {
-    /// The status of the answer: 200, or that of the [error](Error::http_status).
+    /// The status of the response: 200, or that of the [error](Error::http_status).
     pub status: u16,
-    /// The headers that the answer needs: `Set-Cookie` if a cookie is due, and `Cache-Control: no-store` with a cookie
-    /// or an error.
+    /// The headers that the response needs: `Set-Cookie` if a cookie is due, and `Cache-Control: no-store` with a
+    /// cookie or an error.
     pub headers: Vec<(String, String)>,
     /// What the handler gave, or why the session could not be loaded or saved.
     pub result: Result<T, Error>,
@@ -21,7 +21,7 @@ pub struct Handled<T> {
 impl SessionManager {
     /// Loads the session of a request, runs a handler on it and saves it.
     ///
-    /// This is for applications that turn every error into the same kind of answer. Otherwise, call
+    /// This is for applications that turn every error into the same kind of response. Otherwise, call
     /// [`load`](SessionManager::load) and [`save_into`](Session::save_into).
     ///
     /// If the handler gives an error, nothing is saved. Return an error of your application inside `T`, for instance

@@ -53,7 +53,7 @@ impl PublicId {
         random::bytes().map(PublicId)
     }
 
-    /// Gives the bytes of the digest.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 18] {
         &self.0
@@ -122,7 +122,7 @@ impl GroupTag {
         random::bytes().map(GroupTag)
     }
 
-    /// Gives the bytes of the digest.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 18] {
         &self.0

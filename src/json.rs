@@ -10,7 +10,7 @@ use std::fmt;
 /// The deepest that a value may be nested: `serde_json` reads nothing deeper.
 const MAX_DEPTH: u8 = 127;
 
-/// Gives the JSON text of a value, from which the value can be read again.
+/// Returns the JSON text of a value, from which the value can be read again.
 pub(super) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
     match value.serialize(Check { depth_left: MAX_DEPTH }) {
         // If the `Serialize` of the value fails, it fails again below, with a better error.

@@ -2,8 +2,8 @@
 //!
 //! This library is for servers without async: `tiny_http`, `rouille`, prefork workers. The application hands the
 //! request's `Cookie` header to [`SessionManager::load`], works with the [`Session`], and calls [`Session::save`]. If
-//! `save` gives a `Set-Cookie` header, the application sends it with the answer; [`Session::save_into`] does both. Any
-//! worker can answer any request.
+//! `save` returns a `Set-Cookie` header, the application sends it with the response. [`Session::save_into`] does both.
+//! Any worker can answer any request.
 //!
 //! # Contents
 //! | | |
@@ -61,14 +61,17 @@
 //! [`load`](SessionManager::load) takes.
 //!
 //! # The life of a session
-//! A request without a session gets a new session. The session is kept, and a cookie is written, only once a value is
-//! [set](Session::set) in the session and the session is [saved](Session::save). Every use extends its [idle
-//! timeout](SessionManagerBuilder::idle_timeout). The [absolute timeout](SessionManagerBuilder::absolute_timeout) ends
-//! a session even if it is used. [`Session::destroy`] ends a session at once: a logout.
+//! A request without a session gets a new session. The session is stored, and a cookie is written, only once something
+//! is [set](Session::set) in the session and the session is [saved](Session::save). A new session ends after [30
+//! minutes](SessionManagerBuilder::unconfirmed_timeout) unless its cookie comes back. After that, the session ends when
+//! it was not used for the [idle timeout](SessionManagerBuilder::idle_timeout). A *use* is a load. A *refresh* writes
+//! the new end into the store, [at most once a minute](SessionManagerBuilder::refresh) by default. The [absolute
+//! timeout](SessionManagerBuilder::absolute_timeout) ends a session even if it is used. [`Session::destroy`] ends a
+//! session at once: a logout.
 //!
 //! A save sends only the changed keys, so overlapping requests do not undo each other's work. Use
 //! [`Session::increment`] to count. Where a change depends on the current values, use [`SessionManager::transact`]. A
-//! save never brings an ended session back: it answers [`Error::Gone`].
+//! save never brings an ended session back: if there is something to save, it returns [`Error::Gone`].
 //!
 //! If a page sets a value in the session of every visitor, the store keeps a record for each of them, robots included.
 //! Such a page can also replace the cookie of a login: see [`Session`].
@@ -118,13 +121,13 @@
 //!
 //! Each process holds up to [`pool_size`](SessionManagerBuilder::pool_size) connections, in a cluster to each node.
 //!
-//! # When the store is sick
+//! # When the store is down or slow
 //! Every call ends within the [operation timeout](SessionManagerBuilder::operation_timeout). Only the lookup of a host
 //! name may take longer. A call that fails gives a [`StoreError`], whose [kind](StoreError::kind) says what is wrong. A
 //! connection that failed is never used again, and its call is made once more on a fresh connection. One case has no
-//! second try: a connection that was in use less than a second ago, and that gives no answer in time. Each change
-//! carries a random mark. A session remembers the marks of its last 24 changes, so that a change that is sent again is
-//! applied once.
+//! second try: a connection that was in use less than a second ago, and whose server does not reply in time. Each
+//! change carries a random mark. A session remembers the marks of its last 24 changes, so that a change that is sent
+//! again is applied once.
 //!
 //! A save has succeeded once the store has acknowledged it. A failover of Redis, or a crash with `appendfsync
 //! everysec`, can still lose the changes of the last seconds, logouts included. To prevent this, add `?wait_replicas=…`
@@ -149,8 +152,8 @@
 //! | `redis` | yes | [Redis](SessionManagerBuilder::store_url): one server, Sentinels or a cluster; `RedisStore` |
 //! | `tls` | no | Redis over TLS: `rediss://…`; builds *ring*, so it needs a C compiler |
 //! | `sqlite` | no | one SQLite file: `sqlite://…`; `SqliteStore`; builds SQLite, so it needs a C compiler |
-//! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and answers of `tiny_http` 0.12 |
-//! | `http` | no | the same for the requests, answers and header maps of `http` 1 |
+//! | `tiny_http` | no | [`CookieHeader`] and [`ResponseHeaders`] for the requests and responses of `tiny_http` 0.12 |
+//! | `http` | no | the same for the requests, responses and header maps of `http` 1 |
 //! | `seal` | no | [`seal_values`](SessionManagerBuilder::seal_values): values that a copy of the store does not show |
 //! | `contract` | no | `store::contract`: the tests that every store has to pass, for authors of stores |
 //! | `cli` | no | the program `mps`, for operators: see [operating](guide::operating) |

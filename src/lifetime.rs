@@ -21,7 +21,7 @@ pub enum Refresh {
     ///
     /// Default: `After(60 s)`.
     After(Duration),
-    /// On every load. Each answer then carries a `Set-Cookie`.
+    /// On every load. Each response then carries a `Set-Cookie`.
     EveryLoad,
     /// Never. The session ends one idle timeout after it was created or got a new id, even if it is used. The renewal
     /// of the cookie once in 30 days does not extend this life.
@@ -35,7 +35,7 @@ impl Default for Refresh {
 }
 
 impl Refresh {
-    /// Gives how long a record lives in the store from now: the idle timeout and the refresh interval.
+    /// Returns how long a record lives in the store from now: the idle timeout and the refresh interval.
     pub(crate) fn stored_life(self, idle_timeout: Duration) -> Duration {
         match self {
             Refresh::After(interval) => idle_timeout + interval.min(idle_timeout / 100),

@@ -46,7 +46,7 @@ const MAX_LOGOUTS: usize = 200;
 /// let mut session = manager.load(cookie_header)?;
 /// session.set("cart", &["apples", "pears"])?;
 /// if let Some(set_cookie) = session.save()? {
-///     // answer with the header `Set-Cookie: {set_cookie}`
+///     // send the header `Set-Cookie: {set_cookie}` with the response
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -64,9 +64,9 @@ impl SessionManager {
     ///
     /// Hand over the header's text, `None`, or the request itself: see [`CookieHeader`].
     ///
-    /// Gives a new session if there is no cookie, if we did not sign the cookie, or if its session has ended. A new
-    /// session is kept only if it is used: see [`Session`]. A load costs one round trip, a second one if Redis has to
-    /// refresh the session, and none without a cookie that we signed.
+    /// Returns a new session if there is no cookie, if the cookie is not signed with one of the manager's secrets, or
+    /// if its session has ended. A new session is stored only if something is set in it: see [`Session`]. A load costs
+    /// one round trip, a second one if Redis has to refresh the session, and none without a signed cookie.
     ///
     /// # Errors
     /// [`Error::Store`]: the library cannot know whether the client has a session. Do not treat the client as logged
@@ -75,21 +75,23 @@ impl SessionManager {
     /// # Security
     /// An id that a client brings is never used for a new session (OWASP: session fixation).
     ///
-    /// A request may bring cookies of several sessions, all signed by us. If exactly one of these sessions is alive,
-    /// that one is loaded. Each further cookie costs a round trip. If two of them are alive, the request gets a new
-    /// session: a neighbouring subdomain may have planted one of the cookies ("cookie tossing"). A request with more
-    /// than 8 cookies of our name gets a new session too. [`Stats::tossed`] counts both.
+    /// A request may bring cookies of several sessions, all of them signed with the manager's secrets. If exactly one
+    /// of these sessions is alive, that one is loaded. Each further cookie costs a round trip. If two of them are
+    /// alive, the request gets a new session: a neighbouring subdomain may have planted one of the cookies ("cookie
+    /// tossing"). A request with more than 8 cookies of the session's name gets a new session too. [`Stats::tossed`]
+    /// counts both.
     pub fn load(&self, cookie_header: impl CookieHeader) -> Result<Session, Error> {
         self.session(Transport::Cookie, self.presented(cookie_header), Purpose::Use)
     }
 
     /// Loads a session like [`load`](SessionManager::load), but does not count as a use of it.
     ///
-    /// The session's life stays as it is, nothing is written, and the answer needs no cookie. So a page that polls with
-    /// `peek` does not keep its user logged in. [`Session::expires_in`] says how long the session lives if nobody uses
-    /// it.
+    /// The session's life stays as it is, nothing is written, and the response needs no cookie. So a page that polls
+    /// with `peek` does not keep its user logged in. [`Session::expires_in`] says how long the session lives if nobody
+    /// uses it.
     ///
-    /// The session can be changed and saved like any other. A save does not extend its life either.
+    /// The session can be changed and saved like any other. A save never extends a session's life, unless it gives the
+    /// session a new id or another timeout.
     ///
     /// A peek takes one round trip. If the request has no cookie that is signed with one of the manager's secrets, it
     /// takes none.
@@ -118,10 +120,12 @@ impl SessionManager {
     /// Loads the session that a bearer token names (the npm module's `type: "token"`).
     ///
     /// Clients of an API send the token in an `Authorization` header. The token is the one that [`Session::token`]
-    /// gave, without the word `Bearer`.
+    /// returned, without the word `Bearer`. It stays the same until the session gets a new id, for instance at a login,
+    /// or until the secret is changed. So after each save, send the client [`Session::token`] if it is another text
+    /// than the one that came. The token itself has no end: its session has.
     ///
-    /// For every other text, and for `None`, this call gives a new session, like [`load`](SessionManager::load). A new
-    /// session is kept only if it is used: see [`Session`].
+    /// For every other text, and for `None`, this call returns a new session, like [`load`](SessionManager::load). A
+    /// new session is stored only if something is set in it: see [`Session`].
     ///
     /// # Errors
     /// Those of `load`.
@@ -139,7 +143,7 @@ impl SessionManager {
     /// let mut session = manager.load_token(authorization.and_then(|value| value.strip_prefix("Bearer ")))?;
     /// session.set("user", "ada")?;
     /// session.save()?;
-    /// let token = session.token().expect("something was set"); // for the body of the answer
+    /// let token = session.token().expect("something was set"); // for the body of the response
     ///
     /// let session = manager.load_token(Some(&token))?;
     /// assert_eq!(session.get::<String>("user")?.as_deref(), Some("ada"));
@@ -157,7 +161,7 @@ impl SessionManager {
         self.session(Transport::Token, self.verified_token(token), Purpose::Look)
     }
 
-    /// Gives the one live session among those that a request presents, or else a new one.
+    /// Returns the one live session among those that a request presents, or else a new one.
     fn session(
         &self,
         transport: Transport,
@@ -209,9 +213,9 @@ impl SessionManager {
         }
     }
 
-    /// Says for each of these handles whether its session is alive: see [`SessionHandle`].
+    /// Returns for each of these handles whether its session is alive: see [`SessionHandle`].
     ///
-    /// The answers have the order of the handles. With Redis this takes one round trip for up to 1,000 handles; in a
+    /// The results have the order of the handles. With Redis this takes one round trip for up to 1,000 handles; in a
     /// cluster, one to each node. Each handle whose session has got a new id takes one more.
     ///
     /// # Errors
@@ -242,7 +246,7 @@ impl SessionManager {
         are_alive(&self.context, handles.into_iter().collect())
     }
 
-    /// Loads a session, does `work` on it and saves it.
+    /// Loads a session, does `work` on it and saves it. Returns the result of `work`, and the cookie if one is due.
     ///
     /// If another request changed the session meanwhile, `transact` starts again. Use it for changes that depend on the
     /// current values, such as taking the last item from a cart.
@@ -281,7 +285,7 @@ impl SessionManager {
 
     /// Changes the session that a bearer token names, like [`transact`](SessionManager::transact).
     ///
-    /// Gives the session's token as [`Session::token`] does.
+    /// Returns the session's token as [`Session::token`] does.
     ///
     /// # Errors
     /// Those of `transact`.
@@ -296,10 +300,10 @@ impl SessionManager {
 
     /// Ends the session that a `Cookie` header names: a logout.
     ///
-    /// Gives the `Set-Cookie` header that deletes the cookie, even if the request has no cookie of this manager. The
+    /// Returns the `Set-Cookie` header that deletes the cookie, even if the request has no cookie of this manager. The
     /// session is not loaded, so this works on a damaged record too.
     ///
-    /// If the request brings cookies of several sessions of ours, all of them end. So planted cookies do not keep the
+    /// If the request brings signed cookies of several sessions, all of them end. So planted cookies do not keep the
     /// user's own session from ending.
     ///
     /// # Errors
@@ -325,7 +329,7 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Gives the group of this name: all sessions that joined it with [`Session::set_group_name`].
+    /// Returns the group of this name: all sessions that joined it with [`Session::set_group_name`].
     ///
     /// This does not ask the store.
     ///
@@ -339,9 +343,9 @@ impl SessionManager {
     /// Ends every session of this manager's [namespace](crate::SessionManagerBuilder::namespace), in one step.
     ///
     /// Use it after a breach, for instance (OWASP ASVS 7.4.5). The time until all sessions have ended does not depend
-    /// on their number. Then the call removes their records, for at most half of the time that is left, so that a full
-    /// memory or disk takes logins again. Records that are left expire. Sessions that are created afterwards are not
-    /// touched.
+    /// on their number. Then the call deletes their records, so that a full memory or disk takes logins again. It uses
+    /// at most half of its remaining time for that. The other records expire by themselves. Sessions that are created
+    /// afterwards are not touched.
     ///
     /// In a Redis Cluster it is not one step: the call ends the sessions slot by slot. Afterwards no session that was
     /// there when the call began is alive.
@@ -383,8 +387,8 @@ impl SessionManager {
     ///
     /// [`check_writes`](SessionManager::check_writes) also checks whether the store accepts writes.
     ///
-    /// This opens a connection, or the SQLite file, in the process that calls it. If a parent process uses a SQLite
-    /// file and calls `ping`, it has to fork under [`before_fork`](SessionManager::before_fork). Otherwise its children
+    /// This opens a connection, or the SQLite file, in the process that calls it. With a SQLite file, a parent that has
+    /// called `ping` has to call [`before_fork`](SessionManager::before_fork) before it forks. Otherwise its children
     /// cannot use the file. With Redis there is nothing to do.
     ///
     /// # Errors
@@ -393,7 +397,7 @@ impl SessionManager {
         Ok(self.context.store.ping(&Call::until(self.context.deadline())?)?)
     }
 
-    /// Gives the counters of this process since it was started or forked, for a metrics page.
+    /// Returns the counters of this process since it was started or forked, for a metrics page.
     ///
     /// [`StatsFolder`](crate::StatsFolder) adds up those of all workers. This does not ask the store.
     ///
@@ -439,7 +443,7 @@ impl SessionManager {
         self.context.store.before_fork()
     }
 
-    /// Gives the sessions that a request presents, or none if there are too many cookies.
+    /// Returns the sessions that a request presents, or none if there are too many cookies.
     fn presented(&self, cookie_header: impl CookieHeader) -> Vec<Verified> {
         let (verified, cookies) = self.verified(cookie_header, MAX_COOKIES, MAX_COOKIES);
         if cookies > MAX_COOKIES {
@@ -455,8 +459,8 @@ impl SessionManager {
         throttle.log(Level::Warn, format_args!("a request with several sessions is taken for one with none: {what}"));
     }
 
-    /// Gives the sessions whose tokens we signed, each once, and the number of cookies of our name that were looked at:
-    /// at most one more than `cap`. Stops after `most` sessions.
+    /// Returns the sessions whose tokens we signed, each once, and the number of cookies of our name that were looked
+    /// at: at most one more than `cap`. Stops after `most` sessions.
     fn verified(&self, cookie_header: impl CookieHeader, cap: usize, most: usize) -> (Vec<Verified>, usize) {
         let (mut verified, mut cookies): (Vec<Verified>, usize) = (Vec::new(), 0);
         for header in cookie_header.cookie_headers() {

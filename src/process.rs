@@ -17,12 +17,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Gives the process that runs now.
+    /// Returns the process that runs now.
     pub(crate) fn this() -> Process {
         Process { id: process::id(), forks: Guard::try_new().ok() }
     }
 
-    /// Says whether the process that runs now is the one that made this value.
+    /// Returns whether the process that runs now is the one that made this value.
     pub(crate) fn is_this(&self) -> bool {
         self.id == process::id() && !self.forks.clone().is_some_and(|mut forks| forks.detected_fork())
     }

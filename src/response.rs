@@ -1,4 +1,4 @@
-//! The ways in which a cookie gets into the answer to a request.
+//! The ways in which a cookie gets into the response to a request.
 
 use crate::cookie::SetCookie;
 use crate::error::Error;
@@ -19,8 +19,8 @@ use std::borrow::Cow;
 ///
 /// Only this library implements this trait.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an answer that a cookie can be added to",
-    note = "the features `tiny_http` and `http` allow the answers of these crates",
+    message = "`{Self}` is not a response that a cookie can be added to",
+    note = "the features `tiny_http` and `http` allow the responses of these crates",
     note = "for other servers, there is `SetCookie::headers`"
 )]
 pub trait ResponseHeaders: AddHeader {}
@@ -74,13 +74,13 @@ impl SetCookie {
     /// The name of the header.
     const NAME: &'static str = "Set-Cookie";
 
-    /// Gives the two headers that an answer with this cookie needs: `Set-Cookie`, and `Cache-Control: no-store`.
+    /// Returns the two headers that a response with this cookie needs: `Set-Cookie`, and `Cache-Control: no-store`.
     ///
-    /// [`add_to`](SetCookie::add_to) adds them to the answers of some servers.
+    /// [`add_to`](SetCookie::add_to) adds them to the responses of some servers.
     ///
     /// # Security
-    /// Without `Cache-Control`, a shared cache may keep the answer together with its `Set-Cookie`, and give one user's
-    /// session to the next (RFC 9111, section 7.3).
+    /// Without `Cache-Control`, a shared cache may keep the response together with its `Set-Cookie`, and give one
+    /// user's session to the next (RFC 9111, section 7.3).
     ///
     /// # Examples
     /// ```
@@ -102,9 +102,9 @@ impl SetCookie {
         [(SetCookie::NAME, self.as_str()), ("Cache-Control", "no-store")]
     }
 
-    /// Adds the [two headers](SetCookie::headers) of this cookie to an answer.
+    /// Adds the [two headers](SetCookie::headers) of this cookie to a response.
     ///
-    /// An answer that has a `Cache-Control` header already gets a second one. Of the two, caches obey the stricter.
+    /// A response that has a `Cache-Control` header already gets a second one. Of the two, caches obey the stricter.
     pub fn add_to(&self, response: &mut impl ResponseHeaders) {
         for (name, value) in self.headers() {
             response.add_header(name, value);
@@ -113,13 +113,13 @@ impl SetCookie {
 }
 
 impl Session {
-    /// [Saves](Session::save) the session, and adds the cookie to an answer if one is due, together with
+    /// [Saves](Session::save) the session, and adds the cookie to a response if one is due, together with
     /// `Cache-Control: no-store`.
     ///
-    /// [`ResponseHeaders`] lists the answers that it can be added to.
+    /// [`ResponseHeaders`] lists the responses that it can be added to.
     ///
     /// # Errors
-    /// Those of [`save`](Session::save). Then the answer is as it was. Do not send it: it may tell the client of
+    /// Those of [`save`](Session::save). Then the response is as it was. Do not send it: it may tell the client of
     /// changes that are not saved.
     ///
     /// # Examples
@@ -173,7 +173,7 @@ mod tests {
         session
     }
 
-    /// Saves sessions into an answer, and checks its headers. `headers` gives those of our two names, in lower case.
+    /// Saves sessions into a response, and checks its headers. `headers` gives those of our two names, in lower case.
     fn check<R: ResponseHeaders>(mut response: R, headers: impl Fn(&R) -> Vec<(String, String)>) {
         let manager = manager();
         let mut session = changed_session(&manager);
@@ -184,7 +184,7 @@ mod tests {
         assert!(!manager.load(pair).unwrap().is_new());
         let removal = manager.destroy(pair).unwrap();
         removal.add_to(&mut response);
-        // The session has ended, so the answer gets nothing.
+        // The session has ended, so the response gets nothing.
         session.set("name", "Grace").unwrap();
         assert!(matches!(session.save_into(&mut response), Err(Error::Gone)));
 
@@ -212,7 +212,7 @@ mod tests {
 
     #[cfg(feature = "tiny_http")]
     #[test]
-    fn a_cookie_goes_into_an_answer_of_tiny_http() {
+    fn a_cookie_goes_into_a_response_of_tiny_http() {
         check(tiny_http::Response::from_string(""), |response| {
             response.headers().iter().map(|header| (lower_case(&header.field), header.value.to_string())).collect()
         });
@@ -224,7 +224,7 @@ mod tests {
 
     #[cfg(feature = "http")]
     #[test]
-    fn a_cookie_goes_into_an_answer_of_http() {
+    fn a_cookie_goes_into_a_response_of_http() {
         fn pairs(headers: &http::HeaderMap) -> Vec<(String, String)> {
             headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
         }

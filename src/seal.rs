@@ -58,7 +58,7 @@ impl DataKey {
         seal(&self.0, random::bytes()?, &Purpose { what: "value", namespace, key }, json.as_bytes())
     }
 
-    /// Opens a sealed value. Gives `None` if it was not sealed with this data key, for this key of a session.
+    /// Opens a sealed value. Returns `None` if it was not sealed with this data key, for this key of a session.
     pub(crate) fn open(&self, namespace: &str, key: &str, sealed: &[u8]) -> Option<String> {
         let json = open(&self.0, &Purpose { what: "value", namespace, key }, sealed)?;
         String::from_utf8(json).ok()
@@ -69,7 +69,7 @@ impl DataKey {
         seal(&derived_key(id), random::bytes()?, &Purpose { what: "data key", namespace, key: "" }, &*self.0)
     }
 
-    /// Opens a sealed data key. Gives `None` if it was not sealed for this id.
+    /// Opens a sealed data key. Returns `None` if it was not sealed for this id.
     pub(crate) fn open_for(namespace: &str, id: &SessionId, sealed: &[u8]) -> Option<DataKey> {
         let bytes = open(&derived_key(id), &Purpose { what: "data key", namespace, key: "" }, sealed)?;
         let bytes = Zeroizing::new(bytes);
@@ -101,7 +101,7 @@ fn open(key: &[u8; KEY_BYTES], purpose: &Purpose<'_>, sealed: &[u8]) -> Option<V
 }
 
 impl Purpose<'_> {
-    /// Gives bytes that no other purpose has.
+    /// Returns bytes that no other purpose has.
     fn bytes(&self) -> Vec<u8> {
         let length = (self.namespace.len() as u64).to_be_bytes();
         [self.what.as_bytes(), b"\0", &length, self.namespace.as_bytes(), self.key.as_bytes()].concat()

@@ -46,15 +46,18 @@ use std::sync::OnceLock;
 ///
 /// [`SessionManager::load`](crate::SessionManager::load) gives one for each request. Changes stay in the session until
 /// [`save`](Session::save), which sends only the changed keys. Changes that other requests make at the same time under
-/// other keys stay. A new session in which nothing was set is not kept, and costs nothing. Three calls make `save` keep
-/// it without a value: [`set_group_name`](Session::set_group_name), [`csrf_token`](Session::csrf_token) and
-/// [`flash`](Session::flash).
+/// other keys stay. Changes that were not saved are lost when the session is dropped.
 ///
-/// A page that sets a value in every session, such as a counter of visits, keeps a session for each request that has no
-/// cookie. Robots send no cookie. A browser sends none with a request that another site causes, if
-/// [`SameSite`](crate::SameSite) forbids it. In that browser, the cookie of the new session replaces the cookie of a
-/// login, and the user is logged out. So set values only where it matters. In pages that everyone sees, set them only
-/// if the session is not [new](Session::is_new).
+/// A new session is stored only after one of these calls: [`set`](Session::set), [`increment`](Session::increment),
+/// [`write_as`](Session::write_as), [`flash`](Session::flash), [`csrf_token`](Session::csrf_token) or
+/// [`csrf_field`](Session::csrf_field), [`set_group_name`](Session::set_group_name). Any other new session costs
+/// nothing.
+///
+/// A page that sets a value in every session, such as a counter of visits, makes a session for each request without a
+/// cookie, and robots send no cookie. Such a page can also log a user out: if another site links to the page,
+/// [`SameSite`](crate::SameSite) may keep the cookie back, and the cookie of the new session then replaces that of the
+/// login. So set values only where it matters. In pages that everyone sees, set them only if the session is not
+/// [new](Session::is_new).
 ///
 /// A value is anything that serde can turn into JSON. A value is parsed when it is read.
 /// [`read_as`](Session::read_as) and [`write_as`](Session::write_as) read and write a struct whose fields are the keys.
@@ -83,9 +86,9 @@ pub struct Session {
     transport: Transport,
     /// The id and the group in the client's token.
     identity: Identity,
-    /// The record as the last answer of the store showed it.
+    /// The record as the store last showed it.
     record: Snapshot,
-    /// Changes that were sent and got no answer. The next save sends them first.
+    /// Changes that were sent and got no reply. The next save sends them first.
     in_flight: Option<InFlight>,
     /// Changes that were not sent yet.
     pending: Pending,
@@ -114,7 +117,7 @@ enum Transaction {
 }
 
 impl Session {
-    /// Gives a session that has no record yet.
+    /// Returns a session that has no record yet.
     pub(crate) fn new(
         context: Arc<Context>,
         transport: Transport,
@@ -125,7 +128,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Gives the session of a record that was loaded just now, by the id in a token.
+    /// Returns the session of a record that was loaded just now, by the id in a token.
     pub(crate) fn loaded(context: Arc<Context>, transport: Transport, verified: Verified, record: Record) -> Session {
         let mut session = Session::of(context, transport, verified.identity);
         let (ends_at, now) = (record.info.expires_at, record.info.expires_at - record.info.expires_in);
@@ -156,7 +159,7 @@ impl Session {
     /// The longest key, in bytes.
     pub const MAX_KEY_BYTES: usize = 1024;
 
-    /// Gives the value of a key, or `None` if the key has no value.
+    /// Returns the value of a key, or `None` if the key has no value.
     ///
     /// A key that was set to `None` holds a `null`. Read as an `Option<T>`, this is `Some(None)`. Read as a `T` that
     /// cannot be null, this is `None`.
@@ -187,7 +190,7 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the value of a key and removes the key. The store removes the key when the session is saved.
+    /// Returns the value of a key and removes the key. The store removes the key when the session is saved.
     ///
     /// A `null`, which [`get`](Session::get) may read as `None`, is removed as well.
     ///
@@ -201,7 +204,7 @@ impl Session {
         Ok(value)
     }
 
-    /// Removes a key, even if another request sets it meanwhile. Says whether the key had a value in this request.
+    /// Removes a key, even if another request sets it meanwhile. Returns whether the key had a value in this request.
     pub fn remove(&mut self, key: &str) -> bool {
         let there = self.contains_key(key);
         if !is_reserved(key) {
@@ -242,13 +245,13 @@ impl Session {
         Ok(())
     }
 
-    /// Says whether a key has a value.
+    /// Returns whether a key has a value.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         !is_reserved(key) && self.holds(key)
     }
 
-    /// Gives all keys, in order.
+    /// Returns all keys, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
         let changed = self.layers().flat_map(|layer| layer.changes.keys.keys());
@@ -256,13 +259,13 @@ impl Session {
         all.into_iter().filter(|key| self.contains_key(key)).collect()
     }
 
-    /// Gives the number of values, apart from those of [`flash`](Session::flash).
+    /// Returns the number of values, apart from those of [`flash`](Session::flash).
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys().len()
     }
 
-    /// Says whether there are no values, apart from those of [`flash`](Session::flash).
+    /// Returns whether there are no values, apart from those of [`flash`](Session::flash).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -279,7 +282,7 @@ impl Session {
         self.transaction != Transaction::None
     }
 
-    /// Gives the pending changes, so that the caller can add one.
+    /// Returns the pending changes, so that the caller can add one.
     fn edit(&mut self) -> &mut Pending {
         self.warn_on_drop = true;
         &mut self.pending
@@ -312,7 +315,7 @@ pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     Err(Error::TooLarge { key: beginning, what: Oversize::Key, size: key.len(), limit: Session::MAX_KEY_BYTES })
 }
 
-/// Says whether this is one of the library's own keys.
+/// Returns whether this is one of the library's own keys.
 fn is_reserved(key: &str) -> bool {
     key.starts_with('\0')
 }

@@ -53,7 +53,7 @@ impl SessionHandle {
         SessionHandle { context, tag, id }
     }
 
-    /// Says whether the session is still alive. After the first `false`, every later answer is `false` too.
+    /// Returns whether the session is still alive. After the first `false`, every later answer is `false` too.
     ///
     /// This costs one round trip, and one more if the session has got a new id. After a `false` it costs none.
     ///
@@ -71,7 +71,7 @@ impl fmt::Debug for SessionHandle {
     }
 }
 
-/// Says for each of these handles whether its session is alive. Handles of other managers are asked one by one.
+/// Returns for each of these handles whether its session is alive. Handles of other managers are asked one by one.
 pub(crate) fn are_alive(context: &Arc<Context>, mut handles: Vec<&mut SessionHandle>) -> Result<Vec<bool>, Error> {
     let is_own = |handle: &SessionHandle| Arc::ptr_eq(&handle.context, context);
     let own = handles

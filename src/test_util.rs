@@ -53,13 +53,13 @@ impl TestClock {
         self.nanoseconds.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Gives the time that the clock shows.
+    /// Returns the time that the clock shows.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.start + Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// Gives the function that reads the clock, for [`MemoryStore::with_clock`] and `SqliteStore::with_clock`.
+    /// Returns the function that reads the clock, for [`MemoryStore::with_clock`] and `SqliteStore::with_clock`.
     ///
     /// Redis has a clock of its own, which a test cannot move.
     ///

@@ -84,7 +84,8 @@ impl Signer {
         base64url::encode(token)
     }
 
-    /// Reads a token. Gives `None` if we did not sign it. The comparison takes the same time for every wrong signature.
+    /// Reads a token. Returns `None` if we did not sign it. The comparison takes the same time for every wrong
+    /// signature.
     pub(crate) fn verify(&self, token: &[u8]) -> Option<Verified> {
         let token: [u8; TOKEN_BYTES] = base64url::decode(token)?;
         let (signed, mac) = token.split_at(SIGNED_BYTES);
@@ -101,7 +102,7 @@ impl Signer {
     }
 }
 
-/// Gives a time in whole seconds since 1970, rounded up.
+/// Returns a time in whole seconds since 1970, rounded up.
 fn seconds(time: SystemTime) -> u32 {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since_1970.as_millis().div_ceil(1000).try_into().unwrap_or(u32::MAX)
@@ -113,7 +114,7 @@ impl Identity {
         Ok(Identity { id: SessionId::random()?, tag })
     }
 
-    /// Gives the same id with another group.
+    /// Returns the same id with another group.
     pub(crate) fn tagged(&self, tag: Option<GroupTag>) -> Identity {
         Identity { id: self.id.clone(), tag }
     }

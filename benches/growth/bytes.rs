@@ -27,7 +27,7 @@ pub(crate) fn bytes(aims: &mut Aims) {
     }
 }
 
-/// Gives the bytes of a session with its share of what its group takes, and those of its values as one JSON string.
+/// Returns the bytes of a session with its share of what its group takes, and those of its values as one JSON string.
 fn bytes_of_a_session(
     redis: &Redis,
     manager: &SessionManager,

@@ -8,7 +8,7 @@ use crate::support::processor::{pin, pin_this_thread};
 use multi_process_session::SessionManager;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Measures calls on two kinds of sessions by turns, all of it on one processor. Gives the CPU of a call on `large`,
+/// Measures calls on two kinds of sessions by turns, all of it on one processor. Returns the CPU of a call on `large`,
 /// divided by that of a call on `small`.
 pub(crate) fn compare<'a>(
     what: &str,
@@ -52,7 +52,7 @@ impl<'a> Side<'a> {
         Side { place, manager, headers, position: AtomicUsize::new(0) }
     }
 
-    /// Gives another header each time. The steps are wide, so that neighbours in the store are not used one after the
+    /// Returns another header each time. The steps are wide, so that neighbours in the store are not used one after the
     /// other.
     fn next(&self) -> &str {
         const STEP: usize = 7_919; // a prime number, so that every header gets its turn

@@ -40,7 +40,7 @@ pub(crate) fn small_values() -> Vec<(String, String)> {
     VALUES.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
 }
 
-/// Gives so many values of this length.
+/// Returns this number of values, each of this length.
 pub(crate) fn values_of(count: usize, bytes: usize) -> Vec<(String, String)> {
     (0..count).map(|number| (format!("key-{number}"), "x".repeat(bytes))).collect()
 }

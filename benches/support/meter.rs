@@ -143,7 +143,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Gives the median of the ratios of two cases, whose costs were measured in the same rounds.
+/// Returns the median of the ratios of two cases, whose costs were measured in the same rounds.
 pub fn median_ratio(costs: &[Cost], beside: &[Cost], part: fn(&Cost) -> f64) -> f64 {
     median(costs.iter().zip(beside).map(|(cost, beside)| part(cost) / part(beside)))
 }

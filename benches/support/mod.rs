@@ -23,12 +23,12 @@ pub fn is_measured() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
-/// Gives the first number if the bench measures, and the second one if it is only tested.
+/// Returns the first number if the bench measures, and the second one if it is only tested.
 pub fn pick(measured: usize, tested: usize) -> usize {
     if is_measured() { measured } else { tested }
 }
 
-/// Gives the number after `name=` among the arguments of the bench.
+/// Returns the number after `name=` among the arguments of the bench.
 pub fn argument(name: &str) -> Option<usize> {
     std::env::args().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }

@@ -40,7 +40,7 @@ impl Roles {
     }
 }
 
-/// Gives the role that a session has now. The load has read it together with the session.
+/// Returns the role that a session has now. The load has read it together with the session.
 pub(crate) fn role_of(session: &Session) -> Result<String, Error> {
     Ok(session.group_value("role")?.unwrap_or_else(|| READER.to_owned()))
 }
@@ -52,8 +52,8 @@ pub(crate) fn list(site: &Site, mut session: Session) -> Page {
     }
     let roles = USERS.map(|(user, _)| (user, site.roles.of(user)));
     let others: Vec<_> = roles.into_iter().filter(|(_, role)| *role != ADMINISTRATOR).collect();
-    let answer = view::roles(&mut session, &others)?;
-    save(session, answer)
+    let response = view::roles(&mut session, &others)?;
+    save(session, response)
 }
 
 /// Changes the role of a user. From now on, every page of this user has the new one.

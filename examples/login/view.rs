@@ -3,7 +3,7 @@
 use crate::roles::{ADMINISTRATOR, EDITOR, READER, role_of};
 use crate::{PRETEND_OLD, Site, USERS, device_of};
 use multi_process_session::{EndReason, Error, Session, SessionInfo};
-use site::{Answer, escape, form, notice, page, page_with_script};
+use site::{Response, escape, form, notice, page, page_with_script};
 use std::time::{Duration, SystemTime};
 
 /// `name` and `remember` are what was typed with a wrong password.
@@ -12,7 +12,7 @@ pub(crate) fn login(
     ended_because: Option<EndReason>,
     name: &str,
     remember: bool,
-) -> Result<Answer, Error> {
+) -> Result<Response, Error> {
     let ended = ended_because.map(|reason| format!("<p role=\"status\">{}</p>\n", in_a_sentence(reason)));
     let ended = ended.unwrap_or_default();
     let notice = notice(session)?;
@@ -52,7 +52,7 @@ pub(crate) fn account(
     user: &str,
     devices: &[SessionInfo],
     email: &str,
-) -> Result<Answer, Error> {
+) -> Result<Response, Error> {
     let (notice, name) = (notice(session)?, escape(user));
     let role = escape(&role_of(session)?);
     let roles = if role == ADMINISTRATOR { "<p><a href=\"/roles\">Roles of the others</a></p>\n" } else { "" };
@@ -150,7 +150,7 @@ fn in_words(time: Duration) -> String {
 }
 
 /// Makes the page of the administrator, with a switch for each user.
-pub(crate) fn roles(session: &mut Session, roles: &[(&str, &str)]) -> Result<Answer, Error> {
+pub(crate) fn roles(session: &mut Session, roles: &[(&str, &str)]) -> Result<Response, Error> {
     let notice = notice(session)?;
     let row = |(user, role): &(&str, &str)| {
         let is_editor = *role == EDITOR;

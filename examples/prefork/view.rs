@@ -2,12 +2,12 @@
 
 use crate::{KILL, VISITS, is_ours, plain};
 use multi_process_session::{Error, Session};
-use site::{Answer, escape, form, page};
+use site::{Response, escape, form, page};
 use std::fmt::Write;
 use std::process;
 
 /// `workers` are those that answered the last visits, the newest first.
-pub(crate) fn home(session: &mut Session, notice: &str, workers: &[u32]) -> Result<Answer, Error> {
+pub(crate) fn home(session: &mut Session, notice: &str, workers: &[u32]) -> Result<Response, Error> {
     let title = format!("Visit {}, answered by worker {}", session.get::<i64>(VISITS)?.unwrap_or(0), process::id());
     let (workers, values) = (chips(workers), values(session)?);
     let kill = form(session, KILL, r#"<button class="danger">Kill a worker</button>"#);

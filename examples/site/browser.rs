@@ -21,7 +21,7 @@ pub fn device_name(user_agent: &str) -> String {
     system.map_or_else(|| browser.to_owned(), |system| format!("{browser} on {system}"))
 }
 
-/// Gives the names of the products, without their versions and without the comments in parentheses.
+/// Returns the names of the products, without their versions and without the comments in parentheses.
 fn products(user_agent: &str) -> String {
     let outside = user_agent.split('(').map(|part| part.split_once(')').map_or(part, |(_, outside)| outside));
     let words: String = outside.collect();
@@ -29,7 +29,7 @@ fn products(user_agent: &str) -> String {
     names.filter(|name| *name != "Mobile").collect::<Vec<_>>().join(" ")
 }
 
-/// Gives the system that the first comment names.
+/// Returns the system that the first comment names.
 fn system(user_agent: &str) -> Option<&'static str> {
     let comment = user_agent.split_once('(')?.1.split(')').next()?;
     let systems = [

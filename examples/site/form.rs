@@ -1,6 +1,6 @@
 //! Forms: those that a page shows, and those that a browser sends.
 
-use crate::http::Answer;
+use crate::http::Response;
 use crate::page::{link, page};
 use multi_process_session::Session;
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ pub fn form(session: &mut Session, action: &str, content: &str) -> String {
     format!("<form method=\"post\" action=\"{action}\">{}{content}</form>\n", session.csrf_field())
 }
 
-/// Gives the fields that a form has sent, or a refusal. Anybody can send anything, so there is a limit.
-pub fn read_form(request: &mut Request) -> Result<Form, Answer> {
+/// Returns the fields that a form has sent, or a refusal. Anybody can send anything, so there is a limit.
+pub fn read_form(request: &mut Request) -> Result<Form, Response> {
     let mut body = Vec::new();
     let read = request.as_reader().take(LONGEST_FORM + 1).read_to_end(&mut body);
     let refusal = |status, title| Err(page(status, title, &link("Go back")));
@@ -32,7 +32,7 @@ pub fn read_form(request: &mut Request) -> Result<Form, Answer> {
     }
 }
 
-/// Gives a field of a form, or an empty text.
+/// Returns a field of a form, or an empty text.
 pub fn field<'f>(form: &'f Form, name: &str) -> &'f str {
     form.get(name).map_or("", String::as_str)
 }

@@ -42,7 +42,7 @@ impl Options {
         options
     }
 
-    /// Gives the URL of the store, and the folder, if any, that is deleted when this program ends.
+    /// Returns the URL of the store, and the folder, if any, that is deleted when this program ends.
     pub fn store(&self) -> (String, Option<TemporaryFolder>) {
         if let Some(store) = &self.store {
             return (store.clone(), None);
@@ -57,7 +57,7 @@ pub fn parse<T: std::str::FromStr>(value: &str, expected: &str) -> T {
     value.parse().unwrap_or_else(|_| fail(2, format!("{expected}; see --help")))
 }
 
-/// Gives a store's URL without user and password. They come before the `@`, or for a unix socket after the `?`.
+/// Returns a store's URL without user and password. They come before the `@`, or for a unix socket after the `?`.
 pub fn without_login(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.split_once("://") {

@@ -1,21 +1,20 @@
 //! Pages of HTML.
 
-use crate::http::{Answer, header};
+use crate::http::{Response, header};
 use multi_process_session::{Error, Session, StoreErrorKind};
-use tiny_http::Response;
 
 /// Makes a page. It holds its style and an empty icon, so a browser sends one request for a page.
-pub fn page(status: u16, title: &str, body: &str) -> Answer {
+pub fn page(status: u16, title: &str, body: &str) -> Response {
     html(status, title, "", body, "")
 }
 
 /// Makes a page with a script of this site, which has a path of its own. The page has to work without the script too.
-pub fn page_with_script(title: &str, body: &str, script: &str) -> Answer {
+pub fn page_with_script(title: &str, body: &str, script: &str) -> Response {
     let script = format!("<script src=\"{script}\" defer></script>\n");
     html(200, title, &script, body, "; script-src 'self'; connect-src 'self'")
 }
 
-fn html(status: u16, title: &str, script: &str, body: &str, allowed: &str) -> Answer {
+fn html(status: u16, title: &str, script: &str, body: &str, allowed: &str) -> Response {
     let style = include_str!("style.css");
     let page = format!(
         r#"<!doctype html>
@@ -36,7 +35,7 @@ fn html(status: u16, title: &str, script: &str, body: &str, allowed: &str) -> An
 </html>
 "#
     );
-    Response::from_string(page)
+    tiny_http::Response::from_string(page)
         .with_status_code(status)
         .with_header(header("Content-Type", "text/html; charset=utf-8"))
         // No cache may keep a page for another visitor, or for the "back" button after a logout.
@@ -57,24 +56,24 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Gives the message that an earlier request has left. It is shown once.
+/// Returns the message that an earlier request has left. It is shown once.
 pub fn notice(session: &mut Session) -> Result<String, Error> {
     let notice: Option<String> = session.take_flash("notice")?;
     Ok(notice.map_or_else(String::new, |notice| format!("<p role=\"status\">{}</p>\n", escape(&notice))))
 }
 
 /// Sends the browser to a page after a POST. It gets the page by GET, so a reload does not send the form again.
-pub fn see_other(path: &str) -> Answer {
+pub fn see_other(path: &str) -> Response {
     page(303, "See the next page", "").with_header(header("Location", path))
 }
 
 /// Makes the page for a form whose token is not of this session.
-pub fn out_of_date() -> Answer {
+pub fn out_of_date() -> Response {
     page(403, "This form is out of date", &link("Get a new one"))
 }
 
 /// Makes the page for a URL that leads nowhere.
-pub fn not_found() -> Answer {
+pub fn not_found() -> Response {
     page(404, "No such page", &link("To the start"))
 }
 
@@ -87,7 +86,7 @@ pub(crate) fn link(text: &str) -> String {
 ///
 /// If the store is sick, nobody knows whose request this is. That is not a logout: the cookie stays, and works again
 /// later. If the record is damaged, its owner can end the session by a form that goes to `end` without a token.
-pub fn refusal(program: &str, error: &Error, end: &str) -> Answer {
+pub fn refusal(program: &str, error: &Error, end: &str) -> Response {
     let (title, text) = match error.http_status() {
         409 => ("Your session has changed meanwhile", "Reload the page"),
         413 => ("That is more than a session may hold", "Go back"),
@@ -104,7 +103,7 @@ pub fn refusal(program: &str, error: &Error, end: &str) -> Answer {
     page(error.http_status(), title, &link(text))
 }
 
-/// Says whether the record of this session is damaged, and not the whole store.
+/// Returns whether the record of this session is damaged, and not the whole store.
 pub fn is_damage(error: &Error) -> bool {
     matches!(error, Error::Store(fault) if fault.kind() == StoreErrorKind::Corrupt)
 }

@@ -2,7 +2,7 @@
 
 use multi_process_session::{ConfigError, Secret};
 
-/// Gives the secret in the environment. Without one, gives a random secret and a note that says so.
+/// Returns the secret in the environment. Without one, returns a random secret and a note that says so.
 pub fn secret() -> Result<(Secret, &'static str), ConfigError> {
     match Secret::from_env("SESSION_SECRET") {
         Err(ConfigError::SecretNotSet { .. }) => {

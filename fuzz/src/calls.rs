@@ -81,7 +81,7 @@ pub(crate) fn login(manager: &SessionManager, user: &str, group: Option<&str>) -
     pair(&session.save().expect("the store works").expect("a cookie"))
 }
 
-/// Gives the session a new id with a grace of five minutes. Gives the `Cookie` header of the new id.
+/// Gives the session a new id with a grace of five minutes. Returns the `Cookie` header of the new id.
 pub(crate) fn renew(manager: &SessionManager, cookie: &str) -> String {
     let mut session = manager.load(cookie).expect("the store works");
     session.regenerate_with_grace(Duration::from_secs(300));

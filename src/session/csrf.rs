@@ -9,7 +9,7 @@ impl Session {
     /// The name of the field that [`csrf_field`](Session::csrf_field) gives: `csrf_token`.
     pub const CSRF_FIELD: &str = "csrf_token";
 
-    /// Gives a token for the forms of this session's pages, against cross-site request forgery.
+    /// Returns a token for the forms of this session's pages, against cross-site request forgery.
     ///
     /// [`csrf_field`](Session::csrf_field) puts it into a hidden field of a form. Let
     /// [`verify_csrf`](Session::verify_csrf) check that field before the request changes anything.
@@ -56,7 +56,7 @@ impl Session {
         })
     }
 
-    /// Gives a hidden field for a form: `<input type="hidden" name="csrf_token" value="…">`.
+    /// Returns a hidden field for a form: `<input type="hidden" name="csrf_token" value="…">`.
     ///
     /// The value is a [token](Session::csrf_token). The handler of the form hands the field
     /// [`csrf_token`](Session::CSRF_FIELD) to [`verify_csrf`](Session::verify_csrf). The text needs no escaping.
@@ -64,7 +64,7 @@ impl Session {
         format!(r#"<input type="hidden" name="{}" value="{}">"#, Session::CSRF_FIELD, self.csrf_token())
     }
 
-    /// Says whether this is a [token](Session::csrf_token) of this session. The check takes the same time for every
+    /// Returns whether this is a [token](Session::csrf_token) of this session. The check takes the same time for every
     /// wrong token.
     #[must_use]
     pub fn verify_csrf(&self, token: &str) -> bool {
@@ -74,7 +74,7 @@ impl Session {
         is_of(self.public_id()) || is_of(own_id) || self.old_ids().any(|(id, _)| is_of(id))
     }
 
-    /// Gives the id that the session will have after the save, as far as that is known.
+    /// Returns the id that the session will have after the save, as far as that is known.
     fn next_public_id(&mut self) -> Result<PublicId, Error> {
         let Session { context, identity, record, in_flight, pending, .. } = self;
         if let Some(id) = record.forwarded_to {

@@ -10,7 +10,7 @@ use crate::token::Transport;
 impl Session {
     /// Ends the session at once: a logout.
     ///
-    /// Gives the `Set-Cookie` header that deletes the cookie, or `None` for a session of a bearer token.
+    /// Returns the `Set-Cookie` header that deletes the cookie, or `None` for a session of a bearer token.
     ///
     /// It is not an error if the session has ended already. Other requests that have loaded the session get
     /// [`Error::Gone`] when they save a change.

@@ -6,8 +6,8 @@ use crate::session::Session;
 use crate::session_handle::SessionHandle;
 
 impl Session {
-    /// Says why the session of this request's cookie or token has ended. `None` if the session is alive, or if the
-    /// request has no cookie or token that is signed with one of the manager's secrets.
+    /// Returns the reason why the session of this request's cookie or token has ended. `None` if the session is alive,
+    /// or if the request has no cookie or token that is signed with one of the manager's secrets.
     ///
     /// Use it for a message on the login page, such as "You were logged out from another device". This takes no round
     /// trip: the load has already read the reason. A store remembers the reason for 5 minutes. After that it is
@@ -33,14 +33,14 @@ impl Session {
         self.ended_because
     }
 
-    /// Gives the sessions that the login of this request has ended, because the user had as many sessions as the
+    /// Returns the sessions that the login of this request has ended, because the user had as many sessions as the
     /// [limit](crate::SessionManagerBuilder::max_sessions_per_group) allows. Empty before [`save`](Session::save).
     #[must_use]
     pub fn ended_by_login(&self) -> &[PublicId] {
         &self.ended_by_login
     }
 
-    /// Gives a handle that outlives this request, and can be asked whether the session is still alive. `None` before
+    /// Returns a handle that outlives this request, and can be asked whether the session is still alive. `None` before
     /// the first save.
     #[must_use]
     pub fn to_handle(&self) -> Option<SessionHandle> {

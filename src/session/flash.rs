@@ -91,7 +91,7 @@ impl Session {
     }
 }
 
-/// Gives the key under which a value of `flash` is kept. No key of the application can be the same.
+/// Returns the key under which a value of `flash` is kept. No key of the application can be the same.
 fn flash_key(key: &str) -> String {
     format!("\0flash:{key}")
 }

@@ -18,7 +18,7 @@ impl Session {
     /// The length of the longest group name, in bytes.
     pub const MAX_GROUP_NAME_BYTES: usize = new_id::MAX_GROUP_NAME_BYTES;
 
-    /// Gives a digest of the session's id, for logs and lists. The digest changes when the id changes.
+    /// Returns a digest of the session's id, for logs and lists. The digest changes when the id changes.
     #[must_use]
     pub fn public_id(&self) -> PublicId {
         self.key().id
@@ -29,7 +29,7 @@ impl Session {
     ///
     /// Do this whenever the rights of the client change (OWASP ASVS 7.2.4), so that an id that someone planted or saw
     /// before is worth nothing afterwards. [`set_group_name`](Session::set_group_name) does this by itself. If two
-    /// requests do this at once, one wins, and the other's save answers [`Error::Gone`](crate::Error::Gone).
+    /// requests do this at once, one wins, and the other's save returns [`Error::Gone`](crate::Error::Gone).
     pub fn regenerate(&mut self) {
         self.renew(GroupChange::Stay, None);
     }
@@ -38,11 +38,12 @@ impl Session {
     /// flight are not logged out.
     ///
     /// Use it for ids that are changed now and then as a precaution. A few seconds are enough. A grace of more than 5
-    /// minutes counts as 5 minutes. The grace ends with the session.
+    /// minutes counts as 5 minutes. The grace ends with the session, and when
+    /// [`Group::clear_except`](crate::Group::clear_except) keeps this session.
     ///
     /// A request with the old id can read, save, and end the session, but it gets no cookie. If it calls
     /// `regenerate_with_grace` itself, nothing happens, because the session has a new id already. If it asks for a new
-    /// id in another way, its save answers [`Error::Gone`](crate::Error::Gone). A request with an old id takes one more
+    /// id in another way, its save returns [`Error::Gone`](crate::Error::Gone). A request with an old id takes one more
     /// round trip for each change of the id.
     ///
     /// The [form tokens](Session::csrf_token) of pages that were made with the old id are valid during the grace too.
@@ -53,7 +54,8 @@ impl Session {
         self.renew(GroupChange::Stay, Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE)));
     }
 
-    /// Lets the session join a group when it is saved: the login of this user (the npm module's `setGroupName`).
+    /// Logs a user in when the session is saved: the session joins the user's group, which holds all sessions of this
+    /// user (the npm module's `setGroupName`).
     ///
     /// A login is a change of rights, so the session gets a new id (OWASP ASVS 7.2.4), its absolute timeout begins
     /// anew, and [`authenticated_at`](Session::authenticated_at) is set. This happens even if the session is in that
@@ -61,14 +63,14 @@ impl Session {
     /// own](Session::set_idle_timeout) ends, unless this request sets one.
     ///
     /// Any name is allowed, for instance the id of the user in your database. If the name is longer than
-    /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) answers
+    /// [`MAX_GROUP_NAME_BYTES`](Session::MAX_GROUP_NAME_BYTES), [`save`](Session::save) returns
     /// [`Error::TooLarge`](crate::Error::TooLarge). No save works until you set another name or call
     /// [`leave_group`](Session::leave_group).
     ///
     /// The values stay, for instance a cart that was filled before the login. But if the session is in the group of
     /// another user, its values are removed, so that no value of one user passes to the next. Only values that this
-    /// request has [set](Session::set) and not saved yet stay. So do not set what the session held before in a request
-    /// that may be a login.
+    /// request has [set](Session::set) and not saved yet stay. So in a request that may log another user in, do not
+    /// read an old value and set it again: it would pass to the next user.
     ///
     /// [`SessionManager::group`](crate::SessionManager::group) lists and ends the sessions of a group. Beyond
     /// [`max_sessions_per_group`](crate::SessionManagerBuilder::max_sessions_per_group), the sessions that joined first
@@ -124,7 +126,7 @@ impl Session {
         self.edit().limit = Some(GroupLimit { sessions: sessions.clamp(1, LARGEST_GROUP), at_limit });
     }
 
-    /// Gives a value of the session's group, which [`Group::set_value`](crate::Group::set_value) sets.
+    /// Returns a value of the session's group, which [`Group::set_value`](crate::Group::set_value) sets.
     ///
     /// The load of this session has read the value, so this takes no round trip. `None` if the group has no value under
     /// this key, if the session is not in a group, or after a login or [`leave_group`](Session::leave_group) in this
@@ -166,7 +168,7 @@ impl Session {
         }
     }
 
-    /// Gives the name of the group that the session is in, or joins when it is saved.
+    /// Returns the name of the group that the session is in, or joins when it is saved.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
         for layer in self.layers() {
@@ -179,7 +181,7 @@ impl Session {
         self.record.group_name.as_deref()
     }
 
-    /// Says when the session joined its group, by the store's clock: the last login. `None` if it is not in a group.
+    /// Returns when the session joined its group, by the store's clock: the last login. `None` if it is not in a group.
     ///
     /// To compare this with the present time, use [`authenticated_within`](Session::authenticated_within): this
     /// machine's clock may differ from the store's.
@@ -188,8 +190,8 @@ impl Session {
         self.record.info.as_ref().and_then(|info| info.joined_at)
     }
 
-    /// Says whether the last login was less than `time` ago, by the store's clock. `false` if the session is not in a
-    /// group.
+    /// Returns whether the last login was less than `time` ago, by the store's clock. `false` if the session is not in
+    /// a group.
     ///
     /// Use this before something sensitive, such as a new password. If the answer is `false`, ask for the password
     /// again (OWASP ASVS 7.5.1), and call [`set_group_name`](Session::set_group_name) once more.
@@ -216,7 +218,7 @@ impl Session {
         apart <= time
     }
 
-    /// Gives the key of the session's record.
+    /// Returns the key of the session's record.
     pub(super) fn key(&self) -> RecordKey<'_> {
         let key = self.context.key(&self.identity);
         RecordKey { id: self.record.forwarded_to.unwrap_or(key.id), ..key }

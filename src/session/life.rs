@@ -59,20 +59,20 @@ impl Session {
         }
     }
 
-    /// Says whether the store has no record of this session yet.
+    /// Returns whether the store has no record of this session yet.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.record.info.is_none()
     }
 
-    /// Says when the session was created, by the store's clock. A new id does not change this. `None` before the first
-    /// save.
+    /// Returns when the session was created, by the store's clock. A new id does not change this. `None` before the
+    /// first save.
     #[must_use]
     pub fn created_at(&self) -> Option<SystemTime> {
         self.record.info.as_ref().map(|info| info.created_at)
     }
 
-    /// Gives the time that is left until the session ends if it is not used. `None` before the first save. 0 if that
+    /// Returns the time that is left until the session ends if it is not used. `None` before the first save. 0 if that
     /// time has passed since the load.
     ///
     /// To show this time to the user, load the session by [`peek`](crate::SessionManager::peek): a load may extend the
@@ -83,7 +83,7 @@ impl Session {
         Some(expires_at.duration_since(now).unwrap_or_default())
     }
 
-    /// Says when the session ends if it is not used, by the store's clock. `None` before the first save.
+    /// Returns when the session ends if it is not used, by the store's clock. `None` before the first save.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.record.info.as_ref().map(|info| info.expires_at)

@@ -66,7 +66,7 @@ impl NewId {
         Ok(self.identity.insert(identity))
     }
 
-    /// Says whether the session joins a group.
+    /// Returns whether the session joins a group.
     pub(super) fn joins(&self) -> bool {
         matches!(self.group, GroupChange::Join(_))
     }

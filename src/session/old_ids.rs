@@ -16,7 +16,7 @@ const PREFIX: &str = "\0\0before:";
 const MOST: usize = 16;
 
 impl Session {
-    /// Gives the old ids that are still in their grace, each with the time at which its grace ends.
+    /// Returns the old ids that are still in their grace, each with the time at which its grace ends.
     pub(super) fn old_ids(&self) -> impl Iterator<Item = (PublicId, SystemTime)> {
         let now = self.record.now();
         let kept = self.record.values.range(PREFIX.to_owned()..);

@@ -8,7 +8,7 @@ use crate::store::stored_value::StoredValue;
 use crate::store::update::{Change, ChangeSet, OWN};
 
 impl Session {
-    /// Gives the size of the library's own values after these changes.
+    /// Returns the size of the library's own values after these changes.
     pub(super) fn size_of_own_values(&self, changes: &ChangeSet) -> Size {
         let kept = self.record.values.iter().filter(|(key, _)| !changes.keys.contains_key(*key));
         let set = changes.keys.iter().filter_map(|(key, change)| match change {
@@ -18,7 +18,7 @@ impl Session {
         total(kept.chain(set).filter(|(key, _)| is_own(key)))
     }
 
-    /// Gives the size of the values of the application, as the store last showed them.
+    /// Returns the size of the values of the application, as the store last showed them.
     pub(super) fn size_of_application_values(&self) -> Size {
         total(self.record.values.iter().filter(|(key, _)| !is_own(key)))
     }

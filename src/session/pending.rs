@@ -33,7 +33,7 @@ pub(super) struct InFlight {
 }
 
 impl Pending {
-    /// Says whether there is nothing to change in an existing record.
+    /// Returns whether there is nothing to change in an existing record.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.new_id.is_none()
     }
@@ -57,7 +57,7 @@ impl Pending {
         *self = mem::take(self).followed_by(Pending { new_id: Some(new_id), ..Pending::default() });
     }
 
-    /// Gives the new identity of the session, once it is drawn.
+    /// Returns the new identity of the session, once it is drawn.
     pub(super) fn new_identity(&self) -> Option<&Identity> {
         self.new_id.as_ref().and_then(|new_id| new_id.identity.as_ref())
     }
@@ -69,12 +69,12 @@ impl Pending {
         }
     }
 
-    /// Gives the grace of the old id, if the session gets a new id with a grace.
+    /// Returns the grace of the old id, if the session gets a new id with a grace.
     pub(super) fn grace(&self) -> Option<Duration> {
         self.new_id.as_ref().and_then(|new_id| new_id.grace)
     }
 
-    /// Gives the request to let the session join a group, if it joins one.
+    /// Returns the request to let the session join a group, if it joins one.
     pub(super) fn join(&self, limit: Option<GroupLimit>) -> Option<Join<'_>> {
         match self.group() {
             GroupChange::Join(name) => Some(Join { name, limit: self.limit.or(limit) }),
@@ -82,12 +82,12 @@ impl Pending {
         }
     }
 
-    /// Gives the change of the session's membership in a group.
+    /// Returns the change of the session's membership in a group.
     pub(super) fn group(&self) -> &GroupChange {
         self.new_id.as_ref().map_or(&GroupChange::Stay, |new_id| &new_id.group)
     }
 
-    /// Says whether a key has a value after these changes. `None` if they leave the key as it is.
+    /// Returns whether a key has a value after these changes. `None` if they leave the key as it is.
     pub(super) fn holds(&self, key: &str) -> Option<bool> {
         match self.changes.keys.get(key) {
             Some(change) => Some(*change != Change::Remove),
@@ -95,7 +95,7 @@ impl Pending {
         }
     }
 
-    /// Gives the value to which these changes set a key. `Some(None)` if they remove the key. `None` if they leave it
+    /// Returns the value to which these changes set a key. `Some(None)` if they remove the key. `None` if they leave it
     /// as it is, or add to it.
     pub(super) fn overriding(&self, key: &str) -> Option<Option<&StoredValue>> {
         match self.changes.keys.get(key) {
@@ -106,7 +106,7 @@ impl Pending {
         }
     }
 
-    /// Gives the number that is added to a key.
+    /// Returns the number that is added to a key.
     pub(super) fn increment(&self, key: &str) -> Option<i64> {
         match self.changes.keys.get(key) {
             Some(Change::Increment(by)) => Some(*by),

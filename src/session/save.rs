@@ -10,27 +10,27 @@ use crate::store::stats::Counter;
 use std::mem;
 
 impl Session {
-    /// Sends the changes to the store, and gives the `Set-Cookie` header to answer with, if one is due.
+    /// Sends the changes to the store. Returns the `Set-Cookie` header for the response if a cookie is due.
     ///
-    /// Only one save gives the header. If you save several times, keep the header for the answer. `session.save()?;`
-    /// drops it without a compiler warning. If you drop the header of a login, the user is not logged in. If you drop a
-    /// renewal, the next request gets the cookie.
+    /// Only one save returns the header. If you save several times, keep the header for the response.
+    /// `session.save()?;` drops it without a compiler warning. If you drop the header of a login, the user is not
+    /// logged in. If you drop a renewal, the next request gets the cookie.
     ///
-    /// Wherever you send the cookie, answer with `Cache-Control: no-store`, or at least `private`. Otherwise a shared
-    /// cache may keep the answer together with its `Set-Cookie`.
+    /// Wherever you send the cookie, send `Cache-Control: no-store` with it, or at least `private`. Otherwise a shared
+    /// cache may keep the response together with its `Set-Cookie`.
     ///
     /// If you do something outside the session that only this user may do, change a value and save first:
     /// [`Error::Gone`] tells you that the session has ended. Without a change, `save` does not ask the store, costs
     /// nothing, and cannot notice this.
     ///
     /// After an [`Error::Store`], `save` may be called again. The second call does not apply a change twice, with two
-    /// exceptions: other requests have made 24 or more changes in between, or the session was new and has ended more
-    /// than a minute ago (then it is created again). After any other error, the record and this session are as they
-    /// were.
+    /// exceptions: other requests have made 24 or more changes in between, or the session was new and ended more than 5
+    /// minutes ago (then it is created again). After any other error, the record and this session are as they were.
     ///
     /// # Errors
-    /// [`Error::Gone`] if the session has ended since it was loaded. [`Error::NotAnInteger`], [`Error::TooLarge`],
-    /// [`Error::Randomness`], or [`Error::Store`]. With any of them, there is no cookie to send.
+    /// [`Error::Gone`] if the session has ended, or has got a new id, since it was loaded. [`Error::TooManySessions`]
+    /// if a login is refused. [`Error::NotAnInteger`], [`Error::TooLarge`], [`Error::Sealed`], [`Error::Randomness`],
+    /// [`Error::IdTaken`], or [`Error::Store`]. With any of them, there is no cookie to send.
     pub fn save(&mut self) -> Result<Option<SetCookie>, Error> {
         let saved = self.save_by(self.context.deadline());
         // After an error, the application knows that its changes are not saved.
@@ -65,7 +65,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says whether a new session gets a record.
+    /// Returns whether a new session gets a record.
     pub(super) fn is_worth_keeping(&self) -> bool {
         let mut changed = self.layers().flat_map(|layer| layer.changes.keys.keys());
         self.group_name().is_some() || self.layers().any(|layer| layer.keep) || changed.any(|key| self.holds(key))

@@ -26,7 +26,7 @@ const DATA_KEY_NAME: &str = "\0\0seal";
 const OLD_DATA_KEY_PREFIX: &str = "\0\0seal:";
 
 impl Session {
-    /// Gives the JSON text of a value of this session.
+    /// Returns the JSON text of a value of this session.
     pub(super) fn text<'a>(&self, key: &str, value: &'a StoredValue) -> Result<Cow<'a, str>, Error> {
         match value {
             StoredValue::Json(json) => Ok(json.into()),

@@ -83,7 +83,7 @@ impl Session {
         self.context.store.update(&self.key(), &update, call)
     }
 
-    /// Gives the update that makes these changes under the present id.
+    /// Returns the update that makes these changes under the present id.
     pub(super) fn update_of<'a>(&'a self, info: &RecordInfo, changes: &'a ChangeSet) -> Update<'a> {
         let limits = &self.context.limits;
         let (limit, own) = (limits.size_limit, self.size_of_own_values(changes));

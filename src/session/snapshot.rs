@@ -26,7 +26,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Gives the snapshot of a new session, which has no record yet.
+    /// Returns the snapshot of a new session, which has no record yet.
     pub(super) fn empty() -> Snapshot {
         Snapshot {
             info: None,
@@ -40,7 +40,7 @@ impl Snapshot {
         }
     }
 
-    /// Gives the snapshot of a record that was loaded just now.
+    /// Returns the snapshot of a record that was loaded just now.
     pub(super) fn of(record: Record) -> Snapshot {
         Snapshot {
             info: Some(record.info),
@@ -52,7 +52,7 @@ impl Snapshot {
         }
     }
 
-    /// Gives the time by the store's clock, which may differ from this machine's. `None` until there is a record.
+    /// Returns the time by the store's clock, which may differ from this machine's. `None` until there is a record.
     pub(super) fn now(&self) -> Option<SystemTime> {
         let info = self.info.as_ref()?;
         info.expires_at.checked_sub(info.expires_in)?.checked_add(self.heard_at.elapsed())

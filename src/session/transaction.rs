@@ -12,7 +12,7 @@ use std::time::Duration;
 const TRIES: u32 = 32;
 
 /// Does `work` on a session and saves the session. If another request changed the session meanwhile, it begins again.
-/// Gives the result of `work`, and the cookie or the token for the client.
+/// Returns the result of `work`, and the cookie or the token for the client.
 pub(crate) fn transact<R, E: From<Error>>(
     context: &Context,
     load: impl Fn() -> Result<Session, Error>,
@@ -41,7 +41,7 @@ pub(crate) fn transact<R, E: From<Error>>(
 }
 
 impl Session {
-    /// Does the work and saves the session. Gives `None` if another request has changed the session meanwhile.
+    /// Does the work and saves the session. Returns `None` if another request has changed the session meanwhile.
     fn attempt<R, E: From<Error>>(
         &mut self,
         work: &mut impl FnMut(&mut Session) -> Result<R, E>,

@@ -8,8 +8,8 @@ use std::mem;
 use std::time::Duration;
 
 impl Session {
-    /// Gives the cookie if it is due. Within a transaction it stays due, because only the cookie of the last save gets
-    /// to the client.
+    /// Returns the cookie if it is due. Within a transaction it stays due, because only the cookie of the last save
+    /// gets to the client.
     pub(super) fn due_cookie(&mut self) -> Option<SetCookie> {
         let is_due = if self.is_in_transaction() { self.cookie_due } else { mem::take(&mut self.cookie_due) };
         let info = self.record.info.as_ref().filter(|_| is_due && self.is_sent_by(Transport::Cookie))?;
@@ -23,7 +23,7 @@ impl Session {
         self.cookie_due = false;
     }
 
-    /// Gives the life of the cookie. It is the life of the session. For a session that was not loaded yet, it is the
+    /// Returns the life of the cookie. It is the life of the session. For a session that was not loaded yet, it is the
     /// full life that the session gets when the cookie comes back.
     fn cookie_life(&self, info: &RecordInfo) -> Duration {
         if !self.record.is_unconfirmed {
@@ -34,8 +34,8 @@ impl Session {
         absolute.map_or(full, |absolute| absolute.min(full))
     }
 
-    /// Gives the bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token), once
-    /// it was saved.
+    /// Returns the bearer token of a session that was loaded with [`load_token`](crate::SessionManager::load_token).
+    /// `None` for a new session that was not saved yet.
     ///
     /// Give the token to the client. The token changes when the session's id changes. It also changes if an accepted
     /// secret has signed the client's token. `None` for the session of a cookie, and for a session that was loaded by
@@ -48,8 +48,8 @@ impl Session {
         (self.is_sent_by(Transport::Token) && !self.is_new()).then(|| self.context.token(&self.identity))
     }
 
-    /// Says whether the answer may carry the session's token by this transport. If the request came with an old id,
-    /// it may not, because the token would overwrite that of the new id.
+    /// Returns whether the response may carry the session's token by this transport. If the request came with an old
+    /// id, it may not, because the token would overwrite that of the new id.
     pub(super) fn is_sent_by(&self, transport: Transport) -> bool {
         self.transport == transport && self.record.forwarded_to.is_none()
     }

@@ -112,7 +112,7 @@ fn decode<T>(key: Option<&str>, error: &serde_json::Error) -> Error {
     Error::Decode { key: key.unwrap_or_default().to_owned(), source }
 }
 
-/// Says whether two texts are the same value. The order of an object's keys does not matter. Numbers are compared as
+/// Returns whether two texts are the same value. The order of an object's keys does not matter. Numbers are compared as
 /// they are written, so that none is rounded.
 fn is_same(one: &str, other: &str) -> bool {
     type Object<'a> = BTreeMap<String, &'a RawValue>;

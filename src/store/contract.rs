@@ -66,7 +66,7 @@ use std::time::Duration;
 
 /// A store that the checks of this module use.
 pub trait Subject {
-    /// Gives the store.
+    /// Returns the store.
     fn store(&self) -> &dyn Store;
 
     /// Lets time pass for the record with this key, or for all records.
@@ -78,7 +78,7 @@ pub trait Subject {
 
 /// A store that operators can look into, and that the checks of this module use.
 pub trait MaintainedSubject: Subject {
-    /// Gives the store of the subject.
+    /// Returns the store of the subject.
     fn maintenance(&self) -> &dyn Maintenance;
 }
 

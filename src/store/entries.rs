@@ -60,7 +60,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// }
 /// ```
 pub trait Entries {
-    /// Gives the entry with this name.
+    /// Returns the entry with this name.
     ///
     /// # Errors
     /// A [`StoreError`]. Its kind is [`Corrupt`](StoreErrorKind::Corrupt) if the entry is damaged.
@@ -78,7 +78,7 @@ pub trait Entries {
     /// A [`StoreError`].
     fn remove(&mut self, name: &str) -> Result<(), StoreError>;
 
-    /// Gives all names that begin with `prefix`, in any order.
+    /// Returns all names that begin with `prefix`, in any order.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -305,7 +305,7 @@ pub trait Entries {
     }
 }
 
-/// Gives the key that a session has now. A damaged entry leads nowhere: whoever asks for it gets it, and can end it.
+/// Returns the key that a session has now. A damaged entry leads nowhere: whoever asks for it gets it, and can end it.
 fn present_key<'a>(
     entries: &(impl Entries + ?Sized),
     key: &RecordKey<'a>,
@@ -330,7 +330,7 @@ fn live_record(
     })
 }
 
-/// Gives the live sessions of a group, in the order in which they joined. Damaged ones are left out.
+/// Returns the live sessions of a group, in the order in which they joined. Damaged ones are left out.
 fn members(
     entries: &(impl Entries + ?Sized),
     group: &GroupKey<'_>,
@@ -350,7 +350,7 @@ fn members(
     Ok(members)
 }
 
-/// Gives a session that joins the group of `new_key` the last place in the order of joining. Gives the names of the
+/// Gives a session that joins the group of `new_key` the last place in the order of joining. Returns the names of the
 /// sessions that have to end, because the group has a limit. `key` is the key that the session had before.
 fn join(
     entries: &(impl Entries + ?Sized),
@@ -377,7 +377,7 @@ fn join(
     Ok(others.iter().take(surplus).map(|(id, _)| group.session(*id).name()).collect())
 }
 
-/// Gives the values of a group.
+/// Returns the values of a group.
 pub(crate) fn values_of(
     entries: &(impl Entries + ?Sized),
     group: &GroupKey<'_>,
@@ -423,7 +423,7 @@ fn end_all(
     Ok(ended)
 }
 
-/// Ends a session, even if its record is damaged. Says whether the session was alive. Removes the values of a group.
+/// Ends a session, even if its record is damaged. Returns whether the session was alive. Removes the values of a group.
 fn end(
     entries: &mut (impl Entries + ?Sized),
     name: &str,

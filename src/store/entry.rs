@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 impl Entry {
-    /// Gives the time after which the entry is not needed any more. Then the store can remove it.
+    /// Returns the time after which the entry is not needed any more. Then the store can remove it.
     #[must_use]
     pub fn outdated_at(&self) -> SystemTime {
         match &self.0 {
@@ -40,7 +40,7 @@ impl Entry {
         }
     }
 
-    /// Gives the entry as JSON text, for stores that keep text. [`from_json`](Entry::from_json) reads it.
+    /// Returns the entry as JSON text, for stores that keep text. [`from_json`](Entry::from_json) reads it.
     ///
     /// The text is an object with one field, which tells the kind of the entry: `record`, `forward`, `trace` or
     /// `group_values`.
@@ -75,7 +75,7 @@ impl Entry {
         object.to_string()
     }
 
-    /// Gives the entry of a JSON text that [`to_json`](Entry::to_json) has written.
+    /// Returns the entry of a JSON text that [`to_json`](Entry::to_json) has written.
     ///
     /// # Errors
     /// A [`StoreError`] of the kind [`Corrupt`](StoreErrorKind::Corrupt) if the text is damaged.

@@ -46,7 +46,7 @@ impl Forward {
         Forward { new_id, grace_ends, trail_ends: now + TRAIL.max(grace.unwrap_or_default()) }
     }
 
-    /// Says whether the old id leads a call with this purpose to the session.
+    /// Returns whether the old id leads a call with this purpose to the session.
     pub(crate) fn leads(&self, purpose: Purpose, now: SystemTime) -> bool {
         match purpose {
             Purpose::Use => now < self.grace_ends && self.grace_ends <= now + LONGEST_GRACE,
@@ -55,7 +55,7 @@ impl Forward {
     }
 }
 
-/// Gives the key that a session has now: `key`, or the key that `key` leads to. `forward` gives what the store keeps
+/// Returns the key that a session has now: `key`, or the key that `key` leads to. `forward` gives what the store keeps
 /// under a key of an old id, and `None` for every other key.
 ///
 /// Stops after 100 steps, because forwards that are damaged can lead in a circle.

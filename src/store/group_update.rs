@@ -22,7 +22,7 @@ pub struct GroupUpdate<'a> {
 }
 
 impl GroupUpdate<'_> {
-    /// Gives these values after the changes.
+    /// Returns these values after the changes.
     ///
     /// # Errors
     /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
@@ -38,7 +38,7 @@ impl GroupUpdate<'_> {
         Ok(values)
     }
 
-    /// Gives the key whose change is the largest.
+    /// Returns the key whose change is the largest.
     pub(crate) fn largest_key(&self) -> &str {
         let largest = self.changes.iter().max_by_key(|(key, json)| key.len() + json.as_ref().map_or(0, String::len));
         largest.map_or("", |(key, _)| key)

@@ -42,7 +42,7 @@ impl GroupValues {
         Ok(())
     }
 
-    /// Says what a copy of `given` to this store does to these values. They are replaced if all their changes
+    /// Returns what a copy of `given` to this store does to these values. They are replaced if all their changes
     /// are in the given ones too: as for sessions, see restore.rs.
     pub(crate) fn restored(&self, given: &GroupValues) -> Restored {
         let (last, given_last) = (self.last_nonce(), given.last_nonce());

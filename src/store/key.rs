@@ -15,13 +15,13 @@ pub struct RecordKey<'a> {
 }
 
 impl<'a> RecordKey<'a> {
-    /// Gives the key of the group with this tag, in the same namespace.
+    /// Returns the key of the group with this tag, in the same namespace.
     #[must_use]
     pub fn group(&self, tag: GroupTag) -> GroupKey<'a> {
         GroupKey { namespace: self.namespace, tag }
     }
 
-    /// Gives the name under which [`Entries`](crate::store::Entries) keep the entry of this key.
+    /// Returns the name under which [`Entries`](crate::store::Entries) keep the entry of this key.
     pub(crate) fn name(&self) -> String {
         match self.tag {
             None => format!("{}:{}", self.namespace, self.id),
@@ -29,7 +29,7 @@ impl<'a> RecordKey<'a> {
         }
     }
 
-    /// Gives the id of this key, if it is not the id with which a call came: the value of
+    /// Returns the id of this key, if it is not the id with which a call came: the value of
     /// [`Record::forwarded_to`](crate::store::Record::forwarded_to).
     pub(crate) fn forwarded_from(&self, called: &RecordKey<'_>) -> Option<PublicId> {
         (self.id != called.id).then_some(self.id)
@@ -53,24 +53,25 @@ impl<'a> GroupKey<'a> {
         GroupKey { namespace, tag }
     }
 
-    /// Gives the key of the group with this name, such as [`SessionManager::group`](crate::SessionManager::group) uses.
+    /// Returns the key of the group with this name, such as [`SessionManager::group`](crate::SessionManager::group)
+    /// uses.
     #[must_use]
     pub fn named(namespace: &'a str, name: &str) -> GroupKey<'a> {
         GroupKey { namespace, tag: Digests::new(namespace).group_tag(name) }
     }
 
-    /// Gives the key of the session with this id in the group.
+    /// Returns the key of the session with this id in the group.
     #[must_use]
     pub fn session(&self, id: PublicId) -> RecordKey<'a> {
         RecordKey { namespace: self.namespace, tag: Some(self.tag), id }
     }
 
-    /// Gives the name under which [`Entries`](crate::store::Entries) keep the values of this group.
+    /// Returns the name under which [`Entries`](crate::store::Entries) keep the values of this group.
     pub(crate) fn values_name(&self) -> String {
         format!("{}:{{{}}}", self.namespace, self.tag)
     }
 
-    /// Gives the beginning of the names of all entries of the sessions of this group.
+    /// Returns the beginning of the names of all entries of the sessions of this group.
     pub(crate) fn prefix(&self) -> String {
         format!("{}:{{{}}}:", self.namespace, self.tag)
     }

@@ -164,7 +164,7 @@ pub trait MaintainedEntries: Entries {
 
 impl<E: Entries + ?Sized> MaintainedEntries for E {}
 
-/// Gives the record with this name. A damaged one counts as missing.
+/// Returns the record with this name. A damaged one counts as missing.
 fn intact(entries: &(impl Entries + ?Sized), name: &str) -> Result<Option<StoredRecord>, StoreError> {
     match entries.get(name) {
         Ok(Some(Entry(Kind::Record(record)))) => Ok(Some(record)),
@@ -173,7 +173,7 @@ fn intact(entries: &(impl Entries + ?Sized), name: &str) -> Result<Option<Stored
     }
 }
 
-/// Gives the beginning of the names of all entries of a namespace.
+/// Returns the beginning of the names of all entries of a namespace.
 fn prefix(namespace: &str) -> String {
     format!("{namespace}:")
 }

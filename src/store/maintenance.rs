@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// Nothing here needs a secret, and nothing here gives access to a session: a store knows only digests of ids.
 pub trait Maintenance: Store {
-    /// Gives some live sessions of a namespace, and the position at which the next call continues.
+    /// Returns some live sessions of a namespace, and the position at which the next call continues.
     ///
     /// A scan is a sequence of calls. A session that lives from the first call to the last one, under one id, is
     /// returned at least once, and sometimes twice. A session that is created, ends, or gets a new id during the scan
@@ -25,7 +25,7 @@ pub trait Maintenance: Store {
     /// A [`StoreError`].
     fn scan(&self, scan: &Scan<'_>, call: &Call) -> Result<Page, StoreError>;
 
-    /// Gives the place of the live session with this public id, if there is such a session: its id and its group.
+    /// Returns the place of the live session with this public id, if there is such a session: its id and its group.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -77,7 +77,8 @@ pub trait Maintenance: Store {
     /// A [`StoreError`].
     fn findings(&self, namespace: &str, call: &Call) -> Result<Vec<Finding>, StoreError>;
 
-    /// Gives figures of the store as a whole, such as the memory that it uses, and the calls and errors that it counts.
+    /// Returns figures of the store as a whole, such as the memory that it uses, and the calls and errors that it
+    /// counts.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -162,14 +163,14 @@ pub struct Figure {
 }
 
 impl Located {
-    /// Gives the key of this session.
+    /// Returns the key of this session.
     #[must_use]
     pub fn key<'a>(&self, namespace: &'a str) -> RecordKey<'a> {
         RecordKey { namespace, tag: self.tag, id: self.id }
     }
 
-    /// Reads the name under which a record is kept: see [`RecordKey::name`]. Gives `None` if it is another namespace's,
-    /// or not the name of a record.
+    /// Reads the name under which a record is kept: see [`RecordKey::name`]. Returns `None` if it is another
+    /// namespace's, or not the name of a record.
     pub(crate) fn of_name(namespace: &str, name: &str) -> Option<Located> {
         let rest = name.strip_prefix(namespace)?.strip_prefix(':')?;
         let (tag, id) = match rest.strip_prefix('{').and_then(|rest| rest.split_once("}:")) {

@@ -189,7 +189,7 @@ impl Maintenance for MemoryStore {
         map.purge(namespace, now)
     }
 
-    /// Gives nothing: this store has no settings.
+    /// Returns nothing: this store has no settings.
     fn findings(&self, _: &str, _: &Call) -> Result<Vec<Finding>, StoreError> {
         self.lock().map(|_| Vec::new())
     }

@@ -28,13 +28,13 @@ pub struct Size {
 }
 
 impl Size {
-    /// Gives the size of these values.
+    /// Returns the size of these values.
     #[must_use]
     pub fn of(values: &Values) -> Size {
         Size { keys: values.len(), bytes: values.iter().map(|(key, value)| Size::of_value(key, value).bytes).sum() }
     }
 
-    /// Gives the size of one value with its key.
+    /// Returns the size of one value with its key.
     #[must_use]
     pub fn of_value(key: &str, value: &StoredValue) -> Size {
         Size { keys: 1, bytes: key.len() + value.as_bytes().len() }
@@ -92,7 +92,7 @@ pub struct Join<'a> {
 }
 
 impl NewRecord<'_> {
-    /// Gives the size of the values, if they are within the limit.
+    /// Returns the size of the values, if they are within the limit.
     ///
     /// # Errors
     /// [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`].
@@ -142,7 +142,7 @@ pub enum Loaded {
 }
 
 impl Loaded {
-    /// Gives the record of a live session.
+    /// Returns the record of a live session.
     #[must_use]
     pub fn record(self) -> Option<Record> {
         match self {
@@ -202,44 +202,44 @@ impl SessionInfo {
         SessionInfo { public_id, info, values }
     }
 
-    /// Gives the public id of the session, for a "log out" button and [`Group::remove`](crate::Group::remove).
+    /// Returns the public id of the session, for a "log out" button and [`Group::remove`](crate::Group::remove).
     #[must_use]
     pub fn public_id(&self) -> PublicId {
         self.public_id
     }
 
-    /// Says when the session was created. All times here are by the store's clock.
+    /// Returns when the session was created. All times here are by the store's clock.
     #[must_use]
     pub fn created_at(&self) -> SystemTime {
         self.info.created_at
     }
 
-    /// Says when the session joined the group: the login.
+    /// Returns when the session joined the group: the login.
     #[must_use]
     pub fn joined_at(&self) -> SystemTime {
         self.info.joined_at.unwrap_or(self.info.created_at)
     }
 
-    /// Says when the session's life was last extended. The last use may be later, by up to the refresh interval.
+    /// Returns when the session's life was last extended. The last use may be later, by up to the refresh interval.
     #[must_use]
     pub fn refreshed_at(&self) -> SystemTime {
         self.info.refreshed_at
     }
 
-    /// Says when the session ends if it is not used.
+    /// Returns when the session ends if it is not used.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         self.info.expires_at
     }
 
-    /// Says when the session was listed. Compare the other times here with this one, because this machine's clock may
-    /// differ from the store's.
+    /// Returns when the session was listed. Compare the other times here with this one, because this machine's clock
+    /// may differ from the store's.
     #[must_use]
     pub fn listed_at(&self) -> SystemTime {
         self.info.expires_at.checked_sub(self.info.expires_in).unwrap_or(self.info.expires_at)
     }
 
-    /// Gives a value that [`Group::sessions_with`](crate::Group::sessions_with) was asked for. As with
+    /// Returns a value that [`Group::sessions_with`](crate::Group::sessions_with) was asked for. As with
     /// [`Session::get`](crate::Session::get), it is `None` if the session has no value of that key.
     ///
     /// # Errors

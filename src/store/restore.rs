@@ -19,13 +19,13 @@ pub enum Restored {
     Ended,
 }
 
-/// Says whether the life of a session is over.
+/// Returns whether the life of a session is over.
 pub(crate) fn is_over(given: &RecordState, now: SystemTime) -> bool {
     given.expires_at <= now || given.ends_at.is_some_and(|end| end <= now)
 }
 
-/// Says whether the session that is there (`found`) is an earlier state of the given one: the given session has all of
-/// its changes, and it has more changes, or a life that was extended later.
+/// Returns whether the session that is there (`found`) is an earlier state of the given one: the given session has all
+/// of its changes, and it has more changes, or a life that was extended later.
 ///
 /// A record remembers its last changes only. But if the session that is there has not changed since it was copied, or
 /// if the given one was copied from it, then all its changes are in the given one too.
@@ -39,7 +39,7 @@ pub(crate) fn is_earlier(found: &RecordState, copied_nonce: Option<Nonce>, recor
     knows_all && (found.version < given.version || found.version == given.version && is_extended())
 }
 
-/// Gives the given state. If the existing session was used later, the state gets that session's life.
+/// Returns the given state. If the existing session was used later, the state gets that session's life.
 pub(crate) fn with_later_life(found: &RecordState, given: RecordState) -> RecordState {
     if found.refreshed_at <= given.refreshed_at {
         return given;

@@ -43,7 +43,7 @@ pub struct RecordState {
 }
 
 impl RecordState {
-    /// Gives the state of a record that is created now.
+    /// Returns the state of a record that is created now.
     #[must_use]
     pub fn new(record: &NewRecord<'_>, call: &Call, now: SystemTime) -> RecordState {
         let mut state = RecordState {
@@ -69,7 +69,8 @@ impl RecordState {
         state
     }
 
-    /// Applies these settings where they are stricter than those of the record. Gives `None` if the session has ended.
+    /// Applies these settings where they are stricter than those of the record. Returns `None` if the session has
+    /// ended.
     #[must_use]
     pub fn alive(mut self, lifetime: &Lifetime, now: SystemTime) -> Option<RecordState> {
         // The last use can be later than the last refresh, by the longest interval that the idle timeout allows.
@@ -88,7 +89,7 @@ impl RecordState {
         (life_ends_at > now).then_some(self)
     }
 
-    /// Gives the state of the record for an answer.
+    /// Returns the state of the record for an answer.
     #[must_use]
     pub fn info(&self, now: SystemTime) -> RecordInfo {
         // The clock may have been put back, or the timeouts have become stricter.
@@ -108,7 +109,7 @@ impl RecordState {
         }
     }
 
-    /// Refreshes the record if a refresh is due. Says whether it was due.
+    /// Refreshes the record if a refresh is due. Returns whether it was due.
     #[must_use]
     pub fn refresh(&mut self, refresh: Refresh, now: SystemTime) -> bool {
         let due = self.is_refresh_due(refresh, now);
@@ -119,7 +120,7 @@ impl RecordState {
         due
     }
 
-    /// Says whether a load has to change the record's life, and renew the cookie.
+    /// Returns whether a load has to change the record's life, and renew the cookie.
     #[must_use]
     pub fn is_refresh_due(&self, refresh: Refresh, now: SystemTime) -> bool {
         let full = self.full_life(refresh, now);
@@ -132,13 +133,13 @@ impl RecordState {
         is_used_up || is_too_long || unrefreshed >= Lifetime::LONGEST_WITHOUT_REFRESH
     }
 
-    /// Says whether a call with this nonce has changed the record already.
+    /// Returns whether a call with this nonce has changed the record already.
     #[must_use]
     pub fn knows(&self, nonce: Nonce) -> bool {
         self.nonces.chunks_exact(nonce.len()).any(|known| known == nonce)
     }
 
-    /// Gives the state of the record under `key` after this update.
+    /// Returns the state of the record under `key` after this update.
     ///
     /// # Errors
     /// [`Refusal::Conflict`] if the record has another version than expected.
@@ -187,7 +188,7 @@ impl RecordState {
         self.ends_at.map_or(full, |end| end.min(full))
     }
 
-    /// Gives the time at which the record expires after a refresh now.
+    /// Returns the time at which the record expires after a refresh now.
     fn refreshed_life(&self, refresh: Refresh, now: SystemTime) -> SystemTime {
         let full = self.full_life(refresh, now);
         match (refresh, self.refreshed_at) {

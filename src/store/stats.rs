@@ -89,7 +89,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Gives the numbers that are added up, by name.
+    /// Returns the numbers that are added up, by name.
     fn numbers(&mut self) -> [(&'static str, &mut u64); 17] {
         [
             ("calls", &mut self.calls),
@@ -268,7 +268,7 @@ const KINDS: [StoreErrorKind; 6] = [
     StoreErrorKind::Backend,
 ];
 
-/// Gives the name of a kind of errors, in metrics and in files.
+/// Returns the name of a kind of errors, in metrics and in files.
 fn label(kind: StoreErrorKind) -> &'static str {
     match kind {
         StoreErrorKind::Unavailable => "unavailable",

@@ -37,7 +37,7 @@ use std::time::Duration;
 /// 4. [`update`](Store::update) applies a change set to the record as it is now, wholly or not at all. Keys that the
 ///    change set does not name keep the values that other processes wrote. Increments add up. The size limit holds for
 ///    the result. If a [new key](Update::new_key) is given, the record moves there in the same step.
-/// 5. An update of an ended session changes nothing and answers [`Refusal::Gone`]. Only `create` makes a record.
+/// 5. An update of an ended session changes nothing and returns [`Refusal::Gone`]. Only `create` makes a record.
 /// 6. Every update changes the record's version. A refresh does not. If the update [expects](Update::expected) another
 ///    version than the record has, the answer is [`Refusal::Conflict`]. The answer is the same if a key does not
 ///    [hold](Update::holds) the value that the update names.
@@ -94,7 +94,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn peek(&self, key: &RecordKey<'_>, lifetime: &Lifetime, call: &Call) -> Result<Loaded, StoreError>;
 
-    /// Gives for each key the id that its live session has now, or `None` if there is no live session. Like `peek`, it
+    /// Returns the id that the live session of each key has now, or `None` if there is no live session. Like `peek`, it
     /// follows an old key during its grace, and writes nothing.
     ///
     /// # Errors
@@ -113,8 +113,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// moved it there.
     fn update(&self, key: &RecordKey<'_>, update: &Update<'_>, call: &Call) -> Result<Updated, Refusal>;
 
-    /// Ends the session for this reason, even if its record is damaged. Gives the id that the session had, or `None` if
-    /// it was not alive, as far as the store can know.
+    /// Ends the session for this reason, even if its record is damaged. Returns the id that the session had, or `None`
+    /// if it was not alive, as far as the store can know.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -126,7 +126,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn group_sessions(&self, group: &GroupKey<'_>, keys: &[&str], call: &Call) -> Result<Vec<SessionInfo>, StoreError>;
 
-    /// Gives the number of live sessions of a group.
+    /// Returns the number of live sessions of a group.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -139,7 +139,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A [`StoreError`].
     fn clear_group(&self, group: &GroupKey<'_>, except: Option<PublicId>, call: &Call) -> Result<Cleared, StoreError>;
 
-    /// Gives the values of a group.
+    /// Returns the values of a group.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -183,7 +183,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         ForkGuard::default()
     }
 
-    /// Gives the counters of this process for connections and requests. The manager counts calls and errors.
+    /// Returns the counters of this process for connections and requests. The manager counts calls and errors.
     ///
     /// Default: all are 0.
     fn stats(&self) -> Stats {

@@ -42,13 +42,13 @@ impl StoredRecord {
         })
     }
 
-    /// Says whether the record has not expired. By stricter settings, its session may have ended even so: `load` and
+    /// Returns whether the record has not expired. By stricter settings, its session may have ended even so: `load` and
     /// `apply` check that.
     pub(crate) fn is_alive(&self, now: SystemTime) -> bool {
         self.state.expires_at > now
     }
 
-    /// Loads the record, and leaves its life as it is. Gives `None` if the session has ended.
+    /// Loads the record, and leaves its life as it is. Returns `None` if the session has ended.
     pub(crate) fn peek(&self, lifetime: &Lifetime, now: SystemTime) -> Option<Record> {
         let state = self.state.clone().alive(lifetime, now)?;
         Some(Record {
@@ -61,7 +61,7 @@ impl StoredRecord {
         })
     }
 
-    /// Loads the record, and refreshes it if that is due. Gives `None` if the session has ended.
+    /// Loads the record, and refreshes it if that is due. Returns `None` if the session has ended.
     pub(crate) fn load(&mut self, lifetime: &Lifetime, now: SystemTime) -> Option<Record> {
         self.state = self.state.clone().alive(lifetime, now)?;
         let refreshed = self.state.refresh(lifetime.refresh, now);
@@ -99,7 +99,7 @@ impl StoredRecord {
         Ok(Updated { info, totals: totals.collect(), forwarded_to: None, ended: Vec::new() })
     }
 
-    /// Gives the entry of the session in the list of its group, with the values of these keys.
+    /// Returns the entry of the session in the list of its group, with the values of these keys.
     pub(crate) fn session_info(&self, id: PublicId, keys: &[&str], now: SystemTime) -> SessionInfo {
         let asked = self.values.iter().filter(|(key, _)| keys.contains(&key.as_str()));
         let values = asked.map(|(key, value)| (key.clone(), value.clone())).collect();

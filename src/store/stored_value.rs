@@ -15,7 +15,7 @@ pub enum StoredValue {
 }
 
 impl StoredValue {
-    /// Reads a value from its [bytes](StoredValue::as_bytes). Gives `None` if they are neither text nor sealed.
+    /// Reads a value from its [bytes](StoredValue::as_bytes). Returns `None` if they are neither text nor sealed.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Option<StoredValue> {
         match bytes.first() {
@@ -24,7 +24,7 @@ impl StoredValue {
         }
     }
 
-    /// Gives the bytes of the value.
+    /// Returns the bytes of the value.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -33,7 +33,7 @@ impl StoredValue {
         }
     }
 
-    /// Gives the JSON text. `None` if the value is sealed.
+    /// Returns the JSON text. `None` if the value is sealed.
     #[must_use]
     pub fn json(&self) -> Option<&str> {
         match self {

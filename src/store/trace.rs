@@ -23,13 +23,13 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Gives the trace of a session that ends now.
+    /// Returns the trace of a session that ends now.
     pub(crate) fn of(state: &RecordState, reason: EndReason, now: SystemTime) -> Trace {
         let nonce = state.nonces.last_chunk().copied().unwrap_or_default();
         Trace { nonce, reason, ends_at: now + TRACE }
     }
 
-    /// Says whether the call with this nonce created the session.
+    /// Returns whether the call with this nonce created the session.
     pub(crate) fn knows(&self, nonce: Nonce, now: SystemTime) -> bool {
         self.nonce == nonce && now < self.ends_at
     }

@@ -40,13 +40,13 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// Says whether nothing changes.
+    /// Returns whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.clear && self.keys.is_empty() && self.idle_timeout.is_none() && self.persistent.is_none()
     }
 
-    /// Gives the key whose change is the largest. A [`Refusal::TooLarge`] names it.
+    /// Returns the key whose change is the largest. A [`Refusal::TooLarge`] names it.
     #[must_use]
     pub fn largest_key(&self) -> &str {
         let bytes = |key: &str, change: &Change| match change {
@@ -58,7 +58,7 @@ impl ChangeSet {
         self.keys.iter().max_by_key(|(key, change)| (!own(key), bytes(key, change))).map_or("", |(key, _)| key)
     }
 
-    /// Gives each key that is incremented, and the number that is added to it.
+    /// Returns each key that is incremented, and the number that is added to it.
     pub fn increments(&self) -> impl Iterator<Item = (&str, i64)> {
         self.keys.iter().filter_map(|(key, change)| match change {
             Change::Increment(by) => Some((key.as_str(), *by)),
@@ -66,7 +66,7 @@ impl ChangeSet {
         })
     }
 
-    /// Gives these values after the changes.
+    /// Returns these values after the changes.
     ///
     /// # Errors
     /// [`Refusal::NotAnInteger`].
@@ -92,7 +92,7 @@ impl ChangeSet {
         Ok(result)
     }
 
-    /// Gives one change set for this one and then `later`.
+    /// Returns one change set for this one and then `later`.
     pub(crate) fn followed_by(mut self, later: ChangeSet) -> ChangeSet {
         if later.clear {
             self.clear = true;
@@ -197,13 +197,13 @@ impl Update<'_> {
         after.check(before, self.size_limit, self.changes.largest_key())
     }
 
-    /// Says whether the session under `key` leaves its group.
+    /// Returns whether the session under `key` leaves its group.
     #[must_use]
     pub fn leaves_group(&self, key: &RecordKey<'_>) -> bool {
         key.tag.is_some() && self.new_key.is_some_and(|new_key| new_key.tag != key.tag)
     }
 
-    /// Gives the idle timeout that the session under `key` gets, and whether it is the session's own. `None` if it
+    /// Returns the idle timeout that the session under `key` gets, and whether it is the session's own. `None` if it
     /// stays. What was chosen for a session in a group ends when the session leaves that group.
     #[must_use]
     pub fn new_idle_timeout(&self, key: &RecordKey<'_>) -> Option<(Duration, bool)> {
@@ -214,7 +214,7 @@ impl Update<'_> {
         }
     }
 
-    /// Gives the persistence that the cookie of the session under `key` gets. `None` if it stays.
+    /// Returns the persistence that the cookie of the session under `key` gets. `None` if it stays.
     #[must_use]
     pub fn new_persistence(&self, key: &RecordKey<'_>) -> Option<Option<bool>> {
         self.changes.persistent.or(self.leaves_group(key).then_some(None))

@@ -30,7 +30,7 @@ impl Signer {
         Ok(base64url::encode(token))
     }
 
-    /// Says whether this is a form token of this session. The check takes the same time for every wrong token.
+    /// Returns whether this is a form token of this session. The check takes the same time for every wrong token.
     pub(crate) fn verify_csrf(&self, id: &PublicId, token: &[u8]) -> bool {
         let Some(mut token) = base64url::decode::<{ 2 * HALF }>(token) else { return false };
         let (mask, mac) = token.split_at_mut(HALF);

@@ -43,7 +43,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Gives the parts in a fixed order. Two different scopes have different parts.
+    /// Returns the parts in a fixed order. Two different scopes have different parts.
     pub(super) fn parts(&self) -> [&[u8]; 7] {
         let flag = |set: bool| if set { &[1][..] } else { &[0] };
         [

@@ -46,7 +46,7 @@ pub struct Jar {
 }
 
 impl Jar {
-    /// Takes a `Set-Cookie` header of an answer from this URL. Gives whether the cookie was accepted.
+    /// Takes a `Set-Cookie` header of an answer from this URL. Returns whether the cookie was accepted.
     pub fn set(&mut self, url: &str, header: impl AsRef<[u8]>) -> bool {
         let url = Url::new(url);
         let Some(cookie) = parse(&url, header.as_ref()).filter(|cookie| self.may_store(&url, cookie)) else {
@@ -104,7 +104,7 @@ impl Jar {
     }
 }
 
-/// Section 5.6. Gives `None` if the header is ignored.
+/// Section 5.6. Returns `None` if the header is ignored.
 fn parse(url: &Url<'_>, header: &[u8]) -> Option<Cookie> {
     if header.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return None;

@@ -46,7 +46,7 @@ pub fn in_own_process_of(test: &str, body: impl FnOnce()) {
     assert!(text.contains("1 passed"), "there is no test {test}:\n{text}");
 }
 
-/// Gives the name of the test in which this closure is written, as `--exact` takes it.
+/// Returns the name of the test in which this closure is written, as `--exact` takes it.
 pub fn test_of<F>(_: &F) -> &'static str {
     let (_program, path) = type_name::<F>().split_once("::").expect("a closure has a path");
     path.split("::{{closure}}").next().expect("a split has a first part")

@@ -76,7 +76,7 @@ impl Load {
         wait_until_all_grow(1, |who| length(self.failed(who)));
     }
 
-    /// Ends the workers, and sees that no acknowledged change was lost and none was applied twice. Gives the kinds of
+    /// Ends the workers, and sees that no acknowledged change was lost and none was applied twice. Returns the kinds of
     /// all faults.
     pub fn end(mut self, manager: &SessionManager) -> BTreeSet<String> {
         File::create(self.stop()).expect("a file");
@@ -112,7 +112,7 @@ struct Count {
 }
 
 impl Count {
-    /// A request that counts, as a worker makes it. Gives the kind of a fault.
+    /// A request that counts, as a worker makes it. Returns the kind of a fault.
     fn one_more(&mut self, manager: &SessionManager, header: &str, who: &str) -> Option<StoreErrorKind> {
         let mut session = match manager.load(header) {
             Ok(session) => session,

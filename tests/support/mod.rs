@@ -64,7 +64,7 @@ pub fn clock() -> (impl Fn() -> SystemTime + Send + Sync + 'static, impl Fn(Dura
 
 // ---- sessions ----
 
-/// Gives the `Cookie` header that a browser sends after this `Set-Cookie` header.
+/// Returns the `Cookie` header that a browser sends after this `Set-Cookie` header.
 pub fn cookie(set_cookie: &SetCookie) -> String {
     set_cookie.pair().to_owned()
 }
@@ -117,7 +117,7 @@ pub fn devices(group: &Group) -> Vec<String> {
     devices
 }
 
-/// Gives a session a new id with a grace, and gives the new `Cookie` header.
+/// Gives a session a new id with a grace, and returns the new `Cookie` header.
 pub fn rotate(manager: &SessionManager, header: &str, grace: Duration) -> String {
     let mut session = manager.load(header).expect("the store works");
     session.regenerate_with_grace(grace);

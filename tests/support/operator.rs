@@ -16,7 +16,7 @@ pub fn call() -> Call {
     Call::until(Deadline::after(TIMEOUT)).expect("random bytes")
 }
 
-/// Gives all sessions of the usual namespace, as a scan gives them.
+/// Returns all sessions of the usual namespace, as a scan gives them.
 pub fn scan(store: &dyn Maintenance) -> Vec<(Located, StoredRecord)> {
     let (mut sessions, mut from) = (Vec::new(), None);
     loop {

@@ -29,7 +29,7 @@ impl Place {
         [Place::redis(), Place::sqlite()]
     }
 
-    /// Gives all three places, with a cluster. For tests that keep several records, or move records.
+    /// Returns all three places, with a cluster. For tests that keep several records, or move records.
     pub fn all_and_a_cluster() -> [Place; 3] {
         [Place::redis(), Place::sqlite(), Place::cluster()]
     }

@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 
-/// Gives a port that nobody listens on.
+/// Returns a port that nobody listens on.
 pub fn free_port() -> u16 {
     loop {
         let number = next_number() % 8_000;
@@ -17,8 +17,8 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Gives a port for a node of a cluster. The nodes talk to each other on the one that is 10,000 higher; before Redis 7
-/// that cannot be changed.
+/// Returns a port for a node of a cluster. The nodes talk to each other on the one that is 10,000 higher; before Redis
+/// 7 that cannot be changed.
 pub fn free_port_of_node() -> u16 {
     loop {
         let port = 10_000 + next_number() % 6_000;
@@ -32,7 +32,7 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-/// Gives the next number from a file that all processes share. So two processes never try the same port at the same
+/// Returns the next number from a file that all processes share. So two processes never try the same port at the same
 /// time.
 fn next_number() -> u16 {
     let path = std::env::temp_dir().join(format!("mps-tests-{}.ports", getuid()));

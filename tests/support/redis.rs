@@ -126,14 +126,14 @@ impl Redis {
         self.keys().into_iter().filter(|key| !is_of_group(key)).collect()
     }
 
-    /// Gives the keys of sessions, traces, forwards and values of groups.
+    /// Returns the keys of sessions, traces, forwards and values of groups.
     pub fn records_and_left_overs(&self) -> Vec<String> {
         let mut keys = self.all_keys();
         keys.retain(|key| key.ends_with("}:values") || !is_of_group(key) && !key.contains(":generation"));
         keys
     }
 
-    /// Says whether a key holds a trace or a forward.
+    /// Returns whether a key holds a trace or a forward.
     pub fn is_left_over(&self, key: &str) -> bool {
         is_left_over(&mut self.connect(), key)
     }
@@ -143,12 +143,13 @@ impl Redis {
         self.run(&["HGETALL", key])
     }
 
-    /// Gives the key of the members of the only group.
+    /// Returns the key of the members of the only group.
     pub fn group_index(&self) -> String {
         self.keys().into_iter().find(|key| key.ends_with('}')).expect("there is a group")
     }
 
-    /// Gives the sessions in one of the two sets of a group. The entry for the generation of the namespace is left out.
+    /// Returns the sessions in one of the two sets of a group. The entry for the generation of the namespace is left
+    /// out.
     pub fn members(&self, set: &str) -> BTreeSet<String> {
         let mut members: BTreeSet<String> = self.run(&["ZRANGE", set, "0", "-1"]);
         members.remove("generation");
@@ -245,7 +246,7 @@ fn try_run<T: redis::FromRedisValue>(connection: &mut redis::Connection, command
     packed.query(connection)
 }
 
-/// Says whether a key holds a trace or a forward.
+/// Returns whether a key holds a trace or a forward.
 fn is_left_over(connection: &mut redis::Connection, key: &str) -> bool {
     let fields = try_run::<[Option<Vec<u8>>; 3]>(connection, &["HMGET", key, "s", "t", "f"]);
     matches!(fields, Ok([None, Some(_), _] | [None, _, Some(_)]))

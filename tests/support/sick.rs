@@ -322,7 +322,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits. Gives an error if the server is stopped in the meantime.
+    /// Waits. Returns an error if the server is stopped in the meantime.
     fn wait(&self, time: Duration) -> io::Result<()> {
         let stopped = self.stopped.lock().unwrap();
         let (stopped, _) = self.stop.wait_timeout_while(stopped, time, |stopped| !*stopped).unwrap();

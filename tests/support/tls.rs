@@ -76,7 +76,7 @@ impl Authority {
         options.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect()
     }
 
-    /// Starts a Redis with this certificate and further options. Gives its port, too.
+    /// Starts a Redis with this certificate and further options. Returns its port, too.
     pub fn redis(&self, certified: &Certified, further: &[&str]) -> (Redis, u16) {
         let port = free_port();
         let options = self.options(certified, port);
@@ -89,7 +89,7 @@ pub fn path(path: &std::path::Path) -> &str {
     path.to_str().expect("a path of UTF-8")
 }
 
-/// Starts a proxy before a server on TCP. While it is `slow`, it pauses after each byte from the server. Gives its
+/// Starts a proxy before a server on TCP. While it is `slow`, it pauses after each byte from the server. Returns its
 /// port.
 pub fn trickle(server: u16, slow: &Arc<AtomicBool>, pause: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -117,7 +117,7 @@ pub fn trickle(server: u16, slow: &Arc<AtomicBool>, pause: Duration) -> u16 {
     port
 }
 
-/// Starts a server that lets clients connect, and says nothing. Gives its port.
+/// Starts a server that lets clients connect, and says nothing. Returns its port.
 pub fn silent() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("it is bound").port();

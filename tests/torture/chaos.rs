@@ -144,7 +144,7 @@ impl Round<'_> {
     }
 }
 
-/// Locks a SQLite file now and then, mostly for a short time. Gives how often.
+/// Locks a SQLite file now and then, mostly for a short time. Returns how often.
 fn hold_locks(place: &Place, seed: u64, until: Instant) -> String {
     let mut random = Random::new(&[seed, u64::MAX - 1]);
     let mut held = 0;

@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Does several runs at the same time, each in a process of its own, since all of them fork. Gives how many passed.
+/// Does several runs at the same time, each in a process of its own, since all of them fork. Returns how many passed.
 fn side_by_side(runs: &[Run], seed: u64) -> usize {
     let me = std::env::current_exe().expect("a program has a path");
     let is_passed = |run: &Run| {

@@ -76,7 +76,7 @@ impl Place {
         }
     }
 
-    /// Closes all connections of the servers. Gives how many.
+    /// Closes all connections of the servers. Returns how many.
     pub fn kill_connections(&self) -> u64 {
         let kill = |url: &String| -> redis::RedisResult<u64> {
             redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut connect(url)?)

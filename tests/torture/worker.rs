@@ -332,7 +332,7 @@ impl<'a> Worker<'a> {
         new_cookie
     }
 
-    /// Gives the session, `Some(None)` if it is dead, and `None` if the store failed.
+    /// Returns the session, `Some(None)` if it is dead, and `None` if the store failed.
     pub fn load(&mut self, number: Id, cookie: &str) -> Option<Option<Session>> {
         let manager = self.manager;
         self.look(number, cookie, Call::Load, || Ok(manager.load(cookie)?))
@@ -379,7 +379,7 @@ impl<'a> Worker<'a> {
         loaded
     }
 
-    /// Gives the new cookie, if there is one.
+    /// Returns the new cookie, if there is one.
     fn save(
         &mut self,
         number: Id,
@@ -423,8 +423,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Saves the changes. After a fault of the store, saves them again if `again` says so. Gives the cookie if it is a new
-/// one.
+/// Saves the changes. After a fault of the store, saves them again if `again` says so. Returns the cookie if it is a
+/// new one.
 fn apply_and_save(
     session: &mut Session,
     number: Id,
@@ -488,7 +488,7 @@ fn apply(session: &mut Session, number: Id, op: Id, changes: &Changes) -> Result
     Ok(())
 }
 
-/// Says whether the session moves from one user's group to another's. Then its values are removed.
+/// Returns whether the session moves from one user's group to another's. Then its values are removed.
 fn changes_user(session: &Session, changes: &Changes) -> bool {
     let NewId::Join(group) = changes.new_id else { return false };
     session.group_name().is_some_and(|present| present != group_name(group))
@@ -521,7 +521,7 @@ fn what_is_in(session: &Session) -> Result<Outcome, Error> {
     Ok(Outcome::Alive { public, group, me: session.get("me")?, values, counts, of_group, expires })
 }
 
-/// Says why a session is dead.
+/// Returns the reason why a session is dead.
 fn why(session: &Session) -> Outcome {
     Outcome::Dead(match session.ended_because() {
         Some(EndReason::LoggedOut) => Reason::LoggedOut,

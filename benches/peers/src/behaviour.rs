@@ -6,7 +6,7 @@ use crate::server::Server;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sends two requests at once that write different keys of one session. Gives whether both are kept.
+/// Sends two requests at once that write different keys of one session. Returns whether both are kept.
 pub fn keeps_both_writes(server: &Server) -> Result<bool, String> {
     let mut browser = logged_in(server)?;
     let write = |path| {
@@ -20,7 +20,7 @@ pub fn keeps_both_writes(server: &Server) -> Result<bool, String> {
     Ok(has(&mut browser, "a")? && has(&mut browser, "b")?)
 }
 
-/// Logs out while another request of the session runs and writes. Gives whether the user is logged out after both.
+/// Logs out while another request of the session runs and writes. Returns whether the user is logged out after both.
 pub fn stays_logged_out(server: &Server) -> Result<bool, String> {
     let mut browser = logged_in(server)?;
     let mut copy = browser.clone();

@@ -14,7 +14,7 @@ pub fn folder() -> PathBuf {
     program.ancestors().nth(2).expect("the program is in a folder of the build folder").to_owned()
 }
 
-/// Builds a server. Gives the command that starts it, or why it cannot be built.
+/// Builds a server. Returns the command that starts it, or why it cannot be built.
 pub fn build(peer: &Peer) -> Result<Command, String> {
     eprintln!("build: {}", peer.name);
     let mut command = match peer.program {

@@ -59,7 +59,7 @@ impl Browser {
         Browser { address, cookie: None }
     }
 
-    /// Asks for a page, waits for an answer with status 200, and keeps its cookie. Gives the body.
+    /// Asks for a page, waits for an answer with status 200, and keeps its cookie. Returns the body.
     pub fn get(&mut self, path: &str) -> Result<String, String> {
         let answer = self.ask(path, Duration::from_secs(10))?;
         self.keep_cookie(&answer);

@@ -71,7 +71,8 @@ pub fn open<'a>(server: &Server, route: Route, visitors: &'a mut [Visitor]) -> R
     visitors.iter_mut().map(|visitor| Lane::open(server, route, visitor)).collect()
 }
 
-/// Asks for as many pages as possible in this time. Gives how long each answer took, in microseconds, in order of size.
+/// Asks for as many pages as possible in this time. Returns how long each answer took, in microseconds, in order of
+/// size.
 pub fn run(mut lanes: Vec<Lane<'_>>, time: Duration) -> Result<Vec<f64>, String> {
     let end = Instant::now() + time;
     let mut latencies = Vec::new();
@@ -91,7 +92,7 @@ pub fn run(mut lanes: Vec<Lane<'_>>, time: Duration) -> Result<Vec<f64>, String>
     Ok(latencies)
 }
 
-/// Gives the indices of the lanes that have received something.
+/// Returns the indices of the lanes that have received something.
 fn readable(lanes: &[&mut Lane<'_>]) -> Result<Vec<usize>, String> {
     let mut polled: Vec<_> = lanes.iter().map(|lane| PollFd::new(lane.stream.as_fd(), PollFlags::POLLIN)).collect();
     match poll(&mut polled, PollTimeout::from(10_000_u16)) {

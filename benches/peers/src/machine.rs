@@ -25,7 +25,7 @@ impl Machine {
     }
 }
 
-/// Gives the version of a package in the lock file.
+/// Returns the version of a package in the lock file.
 pub fn package_version(program: &Program, package: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
@@ -44,14 +44,14 @@ pub fn package_version(program: &Program, package: &str) -> String {
     version.unwrap_or_else(|| "of unknown version".to_owned())
 }
 
-/// Gives the value of a field in a file of the system.
+/// Returns the value of a field in a file of the system.
 fn field(file: &str, name: &str, separator: char) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(separator));
     value.map_or_else(|| format!("{name} unknown"), |value| value.trim().trim_matches('"').to_owned())
 }
 
-/// Gives what a program says of its version.
+/// Returns what a program says of its version.
 fn output(program: &str) -> String {
     let output = Command::new(program).arg("--version").output();
     output.map_or_else(|_| "none".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())

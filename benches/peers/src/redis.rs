@@ -51,7 +51,7 @@ impl Redis {
         self.info("redis_version")
     }
 
-    /// Gives how many times the server has read commands, this question included.
+    /// Returns how many times the server has read commands, this question included.
     pub fn reads(&mut self) -> u64 {
         self.info("total_reads_processed").parse().expect("a number")
     }

@@ -113,7 +113,7 @@ impl Answer {
         self.header("set-cookie")
     }
 
-    /// Fails if the status is another one. Gives the body.
+    /// Fails if the status is another one. Returns the body.
     #[track_caller]
     pub fn expect(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{}", self.body);

@@ -479,7 +479,7 @@ fn killing_the_parent_ends_its_workers() {
     until(|| server.processes().is_empty());
 }
 
-/// Runs the example until it ends. Gives its exit code and its output.
+/// Runs the example until it ends. Returns its exit code and its output.
 fn outcome(arguments: impl IntoIterator<Item: AsRef<OsStr>>, secret: Option<&str>) -> (Option<i32>, String, String) {
     let mut run = Prefork::run(arguments, secret);
     (run.wait(), run.stdout(), run.stderr())
@@ -571,7 +571,7 @@ fn what_it_prints_has_the_url_and_no_password() {
     }
 }
 
-/// Gives a port that leads to a Redis on a unix socket. Its threads end with the process of the tests.
+/// Returns a port that leads to a Redis on a unix socket. Its threads end with the process of the tests.
 fn over_tcp(redis: &Redis) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();

@@ -9,7 +9,7 @@ fn start() -> Small {
     Small::start(PROGRAM, &["--listen", "127.0.0.1:0"])
 }
 
-/// Gives the token of the form on the page.
+/// Returns the token of the form on the page.
 fn token(page: &Answer) -> String {
     let field = r#"<input type="hidden" name="csrf_token" value=""#;
     let (_, rest) = page.expect(200).split_once(field).expect("the page has a form with a token");

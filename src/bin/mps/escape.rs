@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Gives a text in which characters that steer a terminal, or that change the order of letters, are written as
+/// Returns a text in which characters that steer a terminal, or that change the order of letters, are written as
 /// `\u{1b}`, and `\` as `\\`.
 pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -16,12 +16,12 @@ pub(crate) fn escaped(text: &str) -> String {
     shown
 }
 
-/// Gives a text of several lines, each of them [`escaped`].
+/// Returns a text of several lines, each of them [`escaped`].
 pub(crate) fn escaped_lines(text: &str) -> String {
     text.trim_end().split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
 
-/// Gives a JSON text in which the same characters are written as `\u001b`. In JSON they stand only in strings.
+/// Returns a JSON text in which the same characters are written as `\u001b`. In JSON they stand only in strings.
 pub(crate) fn escaped_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -37,7 +37,7 @@ pub(crate) fn escaped_json(json: &str) -> String {
     shown
 }
 
-/// Says whether a character is a control character, or has an effect on the characters beside it.
+/// Returns whether a character is a control character, or has an effect on the characters beside it.
 fn steers(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')

@@ -27,7 +27,7 @@ impl Failure {
         Failure::Store(format!("{name} failed: {error}"))
     }
 
-    /// Gives the line to print. A reader of the output that has gone away does not need one.
+    /// Returns the line to print. A reader of the output that has gone away does not need one.
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Failure::Found(text) | Failure::Usage(text) | Failure::Store(text) => Some(escaped(text)),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Gives a time in UTC, such as `2026-11-27T19:03:59Z` (RFC 3339).
+/// Returns a time in UTC, such as `2026-11-27T19:03:59Z` (RFC 3339).
 pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_secs().cast_signed(),
@@ -14,7 +14,7 @@ pub(crate) fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Gives year, month and day of a number of days since 1970, in the Gregorian calendar. The years of this count begin
+/// Returns year, month and day of a number of days since 1970, in the Gregorian calendar. The years of this count begin
 /// in March, so that the leap day comes last.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
@@ -27,7 +27,7 @@ fn date(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Gives a duration in its two largest units, such as `3d 4h` or `12s`.
+/// Returns a duration in its two largest units, such as `3d 4h` or `12s`.
 pub(crate) fn in_words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let [days, hours, minutes] = [86_400, 3_600, 60].map(|unit| seconds / unit);
@@ -42,7 +42,7 @@ pub(crate) fn in_words(duration: Duration) -> String {
     }
 }
 
-/// Gives the time from now until then, by this machine's clock. It is zero if that time has passed.
+/// Returns the time from now until then, by this machine's clock. It is zero if that time has passed.
 pub(crate) fn time_until(then: SystemTime) -> Duration {
     then.duration_since(SystemTime::now()).unwrap_or_default()
 }

@@ -64,7 +64,7 @@ impl Opened {
         }
     }
 
-    /// Gives the error of a call as the reason to end the command.
+    /// Returns the error of a call as the reason to end the command.
     pub(crate) fn failed(&self, error: &StoreError) -> Failure {
         Failure::of_store(self.name, error)
     }
@@ -85,7 +85,7 @@ impl Opened {
         Ok(Call::until(Deadline::after(timeout.min(self.timeout)))?)
     }
 
-    /// Gives all live sessions, page by page. Between two pages, the store rests for as long as a page took, so that
+    /// Returns all live sessions, page by page. Between two pages, the store rests for as long as a page took, so that
     /// other clients find it free at least half of the time.
     pub(crate) fn pages(&self, with_values: bool) -> impl Iterator<Item = Result<Page, Failure>> {
         let (mut next, mut rested) = (Some(None), Instant::now());

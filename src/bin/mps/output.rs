@@ -17,7 +17,7 @@ impl Output {
         Output { is_json, is_terminal: stdout.is_terminal(), writer: BufWriter::new(stdout.lock()) }
     }
 
-    /// Says whether a person reads text on a terminal.
+    /// Returns whether a person reads text on a terminal.
     pub(crate) fn is_for_eyes(&self) -> bool {
         self.is_terminal && !self.is_json
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 
 /// Lets `threads` do the work that `feed` hands to the function that it is called with. If a piece of work fails, that
-/// function gives `false`, and no further work begins. Gives the first failure.
+/// function gives `false`, and no further work begins. Returns the first failure.
 pub(crate) fn in_parallel<T: Send>(
     threads: usize,
     work: impl Fn(T) -> Result<(), Failure> + Sync,

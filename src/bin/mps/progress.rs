@@ -19,7 +19,7 @@ impl Progress {
         self.0.inc(sessions as u64);
     }
 
-    /// Says whether somebody sees it.
+    /// Returns whether somebody sees it.
     pub(crate) fn is_seen(&self) -> bool {
         !self.0.is_hidden()
     }
@@ -44,7 +44,7 @@ impl Drop for Progress {
     }
 }
 
-/// Gives a rate without decimals, such as `2,604/s`.
+/// Returns a rate without decimals, such as `2,604/s`.
 fn rate(per_second: f64) -> String {
     format!("{}/s", HumanCount(per_second.round() as u64))
 }

@@ -21,7 +21,7 @@ impl StoreFile {
         StoreFile { path, first }
     }
 
-    /// Says what has happened to the file, if it is another one than before. A file that was missing until now is
+    /// Returns what has happened to the file, if it is another one than before. A file that was missing until now is
     /// remembered.
     pub(crate) fn check(&self) -> Result<(), String> {
         let what = match (identity(&self.path), self.first.get()) {

@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Gives the URL with the password in it.
+    /// Returns the URL with the password in it.
     pub(crate) fn url(&self) -> Result<String, Failure> {
         let (option, variable) = (self.option, self.url_variable);
         let url = match self.url {
@@ -98,13 +98,13 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Says whether an argument may hold a password, whatever the argument is meant to be.
+/// Returns whether an argument may hold a password, whatever the argument is meant to be.
 pub(crate) fn may_have_password(argument: &OsStr) -> bool {
     let text = percent_decoded(&argument.to_string_lossy()).to_lowercase();
     text.contains("://") && (text.contains('@') || PASSWORDS.iter().any(|name| text.contains(&format!("{name}="))))
 }
 
-/// Gives the value of a variable. An empty one counts as not set.
+/// Returns the value of a variable. An empty one counts as not set.
 fn text_of(variable: &str) -> Result<Option<String>, Failure> {
     match env::var(variable) {
         Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
@@ -115,7 +115,7 @@ fn text_of(variable: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Gives the file of a SQLite URL.
+/// Returns the file of a SQLite URL.
 pub(crate) fn sqlite_file(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite://")?;
     Some(path.split('?').next().unwrap_or_default().into())
@@ -135,7 +135,7 @@ fn split(url: &str) -> Option<(&str, Option<&str>, &str)> {
     }
 }
 
-/// Says whether the query of a URL has a password of any kind, whatever the kind of the store is.
+/// Returns whether the query of a URL has a password of any kind, whatever the kind of the store is.
 fn query_has_password(url: &str) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     query.split(['&', '?', '#']).filter_map(|part| part.split_once('=')).any(|(name, value)| {
@@ -144,7 +144,7 @@ fn query_has_password(url: &str) -> bool {
     })
 }
 
-/// Says whether a URL has the password of the store, even one with a `/` that should be percent-encoded.
+/// Returns whether a URL has the password of the store, even one with a `/` that should be percent-encoded.
 fn has_password(url: &str) -> bool {
     if url.starts_with("sqlite:") {
         return false;
@@ -159,7 +159,7 @@ fn has_password(url: &str) -> bool {
     login.split_once(':').is_some_and(|(_, password)| !password.is_empty())
 }
 
-/// Puts a password into a URL that has none. Gives `None` for a store that takes none.
+/// Puts a password into a URL that has none. Returns `None` for a store that takes none.
 fn with_password(url: &str, password: &str) -> Option<String> {
     let password = percent_encoded(password);
     if is_over_unix_socket(url) {

@@ -19,7 +19,7 @@ impl Session {
         })
     }
 
-    /// Gives the data key of the session, if the record has one for the id of this request.
+    /// Returns the data key of the session, if the record has one for the id of this request.
     pub(super) fn data_key(&self) -> Option<&DataKey> {
         let opened = self.data_key.get_or_init(|| {
             // The id may have been replaced before the values were read. Then its data key is under the second name.
@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// Says whether a change sets a value that has to be sealed.
+    /// Returns whether a change sets a value that has to be sealed.
     pub(super) fn is_to_be_sealed(&self, key: &str, change: &Change) -> bool {
         matches!(change, Change::Set(StoredValue::Json(_))) && self.context.sealing.is_sealed(key)
     }
@@ -99,7 +99,7 @@ fn damaged(key: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, message)
 }
 
-/// Gives the bytes of a sealed value.
+/// Returns the bytes of a sealed value.
 pub(super) fn sealed_bytes(value: &StoredValue) -> Option<&[u8]> {
     match value {
         StoredValue::Sealed(bytes) => Some(bytes),

@@ -21,7 +21,7 @@ struct OldDataKey {
 }
 
 impl Session {
-    /// Gives the changes that a save adds for the data key. If the session gets a new id, the data key is sealed for
+    /// Returns the changes that a save adds for the data key. If the session gets a new id, the data key is sealed for
     /// it. If the old id has a grace, the data key stays sealed for the old id too.
     pub(in crate::session) fn kept_data_keys(&self, pending: &Pending) -> Result<BTreeMap<String, Change>, Error> {
         let now = self.record.now().unwrap_or(UNIX_EPOCH);
@@ -53,7 +53,7 @@ impl Session {
         of_old_ids.map(|(key, value)| OldDataKey { key: key.clone(), value: value.clone() })
     }
 
-    /// Gives the data key as it will be kept for the present id, once that is an old one.
+    /// Returns the data key as it will be kept for the present id, once that is an old one.
     fn future_old_data_key(&self, until: SystemTime) -> Option<OldDataKey> {
         let sealed = sealed_bytes(self.record.values.get(DATA_KEY_NAME)?)?;
         let milliseconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
@@ -63,7 +63,8 @@ impl Session {
 }
 
 impl OldDataKey {
-    /// Says until when the data key is kept. The time follows the sealed data key, in milliseconds since 1970.
+    /// Returns the time until which the data key is kept. The time follows the sealed data key, in milliseconds since
+    /// 1970.
     fn until(&self) -> SystemTime {
         let milliseconds = sealed_bytes(&self.value).and_then(|bytes| bytes.get(SEALED_BYTES..)?.first_chunk());
         let milliseconds = milliseconds.map_or(0, |bytes| u64::from_be_bytes(*bytes));

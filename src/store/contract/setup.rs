@@ -148,7 +148,7 @@ pub(super) fn peek(store: &dyn Store, key: &RecordKey<'_>) -> Option<Record> {
     store.peek(key, &LIFETIME, &call()).expect("peek works").record()
 }
 
-/// Gives the reason why a session has ended. A load and a peek have to give the same.
+/// Returns the reason why a session has ended. A load and a peek have to give the same.
 #[track_caller]
 pub(super) fn reason(store: &dyn Store, key: &RecordKey<'_>) -> EndReason {
     let peeked = store.peek(key, &LIFETIME, &call()).expect("peek works");

@@ -53,7 +53,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     }
 
     /// Holds new calls back until the guard is dropped, waits for the calls under way, and calls `close` with the
-    /// resource of this process. Says whether all calls have ended by the deadline.
+    /// resource of this process. Returns whether all calls have ended by the deadline.
     pub(crate) fn hold_back(&self, deadline: Deadline, close: impl FnOnce(&T)) -> (ForkGuard, bool) {
         let state = self.of_this_process();
         state.gate.close();
@@ -117,7 +117,7 @@ pub(crate) struct Entered<T> {
 }
 
 impl<T> Entered<T> {
-    /// Gives the resource of this process. Opens it if no call has done so yet.
+    /// Returns the resource of this process. Opens it if no call has done so yet.
     pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Result<T, StoreError>) -> Result<&T, StoreError> {
         if let Some(resource) = self.state.resource.get() {
             return Ok(resource);
@@ -173,13 +173,13 @@ impl Gate {
         self.0.fetch_sub(CLOSED, Ordering::Release);
     }
 
-    /// Waits until no call is under way. Says whether that is so by the deadline.
+    /// Waits until no call is under way. Returns whether that is so by the deadline.
     fn wait_until_empty(&self, deadline: Deadline) -> bool {
         wait(deadline, || self.0.load(Ordering::Acquire).is_multiple_of(CLOSED))
     }
 }
 
-/// Waits until a condition holds, at most until the deadline. Says whether it holds.
+/// Waits until a condition holds, at most until the deadline. Returns whether it holds.
 fn wait(deadline: Deadline, mut is_so: impl FnMut() -> bool) -> bool {
     loop {
         if is_so() {

@@ -123,7 +123,7 @@ impl Argument for Duration {
     }
 }
 
-/// Gives a duration in milliseconds, at most [`LONGEST_TIMEOUT`].
+/// Returns a duration in milliseconds, at most [`LONGEST_TIMEOUT`].
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     duration.min(LONGEST_TIMEOUT).as_millis() as u64
 }

@@ -91,17 +91,17 @@ impl Deployment {
         })
     }
 
-    /// Says whether keys are divided into slots, so that one script can name only keys of one slot.
+    /// Returns whether keys are divided into slots, so that one script can name only keys of one slot.
     pub(crate) fn has_slots(&self) -> bool {
         matches!(self, Deployment::Cluster(_))
     }
 
-    /// Says whether another node can take the place of one that fails.
+    /// Returns whether another node can take the place of one that fails.
     pub(crate) fn expects_replicas(&self) -> bool {
         !matches!(self, Deployment::Single(_))
     }
 
-    /// Says whether one script can name both keys.
+    /// Returns whether one script can name both keys.
     pub(crate) fn are_in_one_slot(&self, one: &str, other: &str) -> bool {
         !self.has_slots() || slot_of(one.as_bytes()) == slot_of(other.as_bytes())
     }
@@ -137,7 +137,7 @@ impl Client {
         }
     }
 
-    /// Gives one hash tag for each node that keeps sessions. A key with this hash tag is kept by that node.
+    /// Returns one hash tag for each node that keeps sessions. A key with this hash tag is kept by that node.
     pub(crate) fn hash_tag_of_each_node(&self, deadline: Deadline) -> Result<Vec<String>, StoreError> {
         Ok(self.layout(deadline)?.nodes.into_iter().map(|node| node.hash_tag).collect())
     }
@@ -167,7 +167,7 @@ impl Client {
         }
     }
 
-    /// Says whether the nodes are no longer those of this layout, as far as is known.
+    /// Returns whether the nodes are no longer those of this layout, as far as is known.
     pub(crate) fn has_changed(&self, layout: &Layout) -> bool {
         match self {
             Client::Node(node) => node.epoch() != layout.fingerprint,
@@ -176,7 +176,7 @@ impl Client {
         }
     }
 
-    /// Says whether both keys are at the same node, as far as is known.
+    /// Returns whether both keys are at the same node, as far as is known.
     pub(crate) fn are_at_one_node(&self, one: &str, other: &str) -> bool {
         match self {
             Client::Node(_) => true,

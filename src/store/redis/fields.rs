@@ -31,7 +31,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Reads the reply to `HGETALL`. Gives `None` if a field is damaged.
+    /// Reads the reply to `HGETALL`. Returns `None` if a field is damaged.
     pub(crate) fn read(reply: Value) -> Option<Fields> {
         let mut fields = Fields::default();
         match reply {

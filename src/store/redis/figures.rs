@@ -21,7 +21,7 @@ const FIGURES: [(&str, &str); 11] = [
 ];
 
 impl Operation<'_> {
-    /// Gives the figures of every node that keeps sessions. A figure that a node does not have is left out.
+    /// Returns the figures of every node that keeps sessions. A figure that a node does not have is left out.
     pub(crate) fn figures(&self) -> Result<Vec<Figure>, StoreError> {
         let mut figures = Vec::new();
         for facts in self.facts_of_each_node(&[])? {

@@ -253,7 +253,7 @@ fn of_settings(facts: &NodeFacts) -> Vec<Finding> {
     findings
 }
 
-/// Says whether anyone who reaches the node may use it.
+/// Returns whether anyone who reaches the node may use it.
 fn access(facts: &NodeFacts) -> Finding {
     let what = "access";
     let Some(users) = &facts.open_users else { return unknown(facts, what, "+acl|getuser") };

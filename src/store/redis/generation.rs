@@ -34,7 +34,7 @@ impl Generations {
         Generations::OfSlots(texts.into_iter().flatten().collect())
     }
 
-    /// Gives the key of the generation to which the data under `key` belongs.
+    /// Returns the key of the generation to which the data under `key` belongs.
     pub(crate) fn key(&self, namespace: &str, key: &str) -> String {
         match self {
             Generations::One => format!("{namespace}:generation"),
@@ -42,7 +42,7 @@ impl Generations {
         }
     }
 
-    /// Gives the keys of all generations of a namespace. In a cluster, they are in the order of their slots.
+    /// Returns the keys of all generations of a namespace. In a cluster, they are in the order of their slots.
     pub(crate) fn keys(&self, namespace: &str) -> Vec<String> {
         match self {
             Generations::One => vec![self.key(namespace, "")],

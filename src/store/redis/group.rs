@@ -92,7 +92,8 @@ impl Operation<'_> {
     }
 
     /// Finishes a join: ends the other sessions that are still over the group's limit, and removes the records of all
-    /// that have ended. This takes at most half of the time that the call has left. Gives the sessions that have ended.
+    /// that have ended. This takes at most half of the time that the call has left. Returns the sessions that have
+    /// ended.
     pub(crate) fn finish_join(
         &self,
         key: &RecordKey<'_>,
@@ -124,7 +125,7 @@ impl Operation<'_> {
 
     /// Removes the records of these sessions, and of all others in the ended set of this call. They were alive until
     /// `ended_at`. This takes at most half of the time that the call has left. A record that is not
-    /// removed just expires. Gives the sessions.
+    /// removed just expires. Returns the sessions.
     fn sweep(
         &self,
         group: &GroupKey<'_>,

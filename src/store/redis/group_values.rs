@@ -29,7 +29,7 @@ pub(crate) enum FoundValues {
 }
 
 impl Operation<'_> {
-    /// Gives the values of a group.
+    /// Returns the values of a group.
     pub(crate) fn group_values(&self, group: &GroupKey<'_>) -> Result<Values, StoreError> {
         let (generation_key, values_key) = (self.group_keys(group).swap_remove(0), values_key(group));
         let mut commands = Commands::default();
@@ -58,7 +58,7 @@ impl Operation<'_> {
         Ok(state::generation(&began).map_or_else(Values::new, |generation| read(values, generation)))
     }
 
-    /// Gives the values of a group, and what is stored beside them. While their slot is moving, this waits.
+    /// Returns the values of a group, and what is stored beside them. While their slot is moving, this waits.
     pub(crate) fn read_group(&self, group: &GroupKey<'_>) -> Result<GroupValues, StoreError> {
         let (generation_key, values_key) = (self.group_keys(group).swap_remove(0), values_key(group));
         let mut commands = Commands::default();
@@ -104,7 +104,7 @@ impl Operation<'_> {
         self.run(&call.list(values.values.iter().map(|(key, value)| (field(key), value))).and_wait())?.restored()
     }
 
-    /// Gives the values of the group of a record, by the script, which finds them while their slot is moving.
+    /// Returns the values of the group of a record, by the script, which finds them while their slot is moving.
     pub(crate) fn values_of_record(&self, key: &RecordKey<'_>, generation: u64) -> Result<Values, StoreError> {
         let Some(tag) = key.tag else { return Ok(Values::new()) };
         Ok(read(self.read_hash(&values_key(&key.group(tag)))?, generation))
@@ -147,13 +147,13 @@ fn of_generation(reply: Value, generation: u64) -> Fields {
     if of_generation == Some(generation) { fields } else { Fields::new() }
 }
 
-/// Gives the values. Damaged ones do not count.
+/// Returns the values. Damaged ones do not count.
 fn values(fields: &Fields) -> Values {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     fields.iter().filter_map(|(field, json)| Some((text(field.strip_prefix(b":")?)?, text(json)?.into()))).collect()
 }
 
-/// Says whether there are no values.
+/// Returns whether there are no values.
 pub(crate) fn is_empty(reply: &Value) -> bool {
     match reply {
         Value::Array(list) => list.is_empty(),
@@ -162,7 +162,7 @@ pub(crate) fn is_empty(reply: &Value) -> bool {
     }
 }
 
-/// Gives the generation in the reply to `HGETALL` of its key.
+/// Returns the generation in the reply to `HGETALL` of its key.
 fn began(reply: Value) -> Value {
     let pairs = <Vec<(Vec<u8>, Vec<u8>)>>::from_redis_value(reply).unwrap_or_default();
     let began = pairs.into_iter().find(|(field, _)| field == b"began");

@@ -31,7 +31,7 @@ pub(crate) struct Handover<'a> {
 }
 
 impl<'a> Handover<'a> {
-    /// Gives the handover that this update needs. Gives `None` if one script can make the update.
+    /// Returns the handover that this update needs. Returns `None` if one script can make the update.
     pub(crate) fn needed(
         operation: &'a Operation<'a>,
         key: &'a RecordKey<'a>,

@@ -3,14 +3,14 @@
 use crate::store::call::Nonce;
 use crate::store::key::{GroupKey, RecordKey};
 
-/// Gives the keys of a record: its own key, and if it is in a group, those of the group's two sets.
+/// Returns the keys of a record: its own key, and if it is in a group, those of the group's two sets.
 pub(crate) fn record_keys(key: &RecordKey<'_>) -> Vec<String> {
     let Some(tag) = key.tag else { return vec![own_key(key)] };
     let [members, joined] = group_keys(&key.group(tag));
     vec![own_key(key), members, joined]
 }
 
-/// Gives the key of a record itself: `<namespace>:<public id>`, or in a group `<namespace>:{<tag>}:<public id>`. The
+/// Returns the key of a record itself: `<namespace>:<public id>`, or in a group `<namespace>:{<tag>}:<public id>`. The
 /// braces keep a group and its sessions in one slot of a cluster.
 pub(crate) fn own_key(key: &RecordKey<'_>) -> String {
     match key.tag {

@@ -54,7 +54,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// Gives the latest time that a server's clock shows, in milliseconds since 1970.
+    /// Returns the latest time that a server's clock shows, in milliseconds since 1970.
     fn latest_time(&self) -> Result<u64, StoreError> {
         let (mut commands, latest) = (Commands::default(), Cell::new(0));
         commands.add(&["TIME"]);
@@ -82,8 +82,8 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// Clears the first slot of a batch, and then all others at once. Gives the calls for the slots that this node does
-    /// not serve.
+    /// Clears the first slot of a batch, and then all others at once. Returns the calls for the slots that this node
+    /// does not serve.
     fn clear_at(
         &self,
         connection: &mut Connection,

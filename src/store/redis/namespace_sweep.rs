@@ -54,7 +54,7 @@ impl Operation<'_> {
         Ok(Purged { removed: removed.get(), more: more.get() })
     }
 
-    /// Sweeps one node, and adds to the number of records that were removed. Says whether all keys were looked at.
+    /// Sweeps one node, and adds to the number of records that were removed. Returns whether all keys were looked at.
     fn sweep_node(
         &self,
         connection: &mut Connection,
@@ -115,7 +115,7 @@ impl Operation<'_> {
     }
 }
 
-/// Says whether a key is the key of a record or of one of a group's two sets. The answer for an ended set is no,
+/// Returns whether a key is the key of a record or of one of a group's two sets. The answer for an ended set is no,
 /// and so it is for reserved places, because they expire soon.
 fn is_of_sessions(namespace: &str, key: &str) -> bool {
     let Some(rest) = key.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(':')) else { return false };
@@ -128,7 +128,7 @@ fn is_of_sessions(namespace: &str, key: &str) -> bool {
     }
 }
 
-/// Gives an earlier deadline: a command that is sent by then has time for its reply.
+/// Returns an earlier deadline: a command that is sent by then has time for its reply.
 fn most_of(deadline: Deadline) -> Deadline {
     Deadline::after(deadline.left() * 7 / 8)
 }

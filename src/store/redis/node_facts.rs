@@ -80,12 +80,12 @@ impl NodeFacts {
         Ok(())
     }
 
-    /// Gives a setting, if the node tells it.
+    /// Returns a setting, if the node tells it.
     pub(crate) fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
     }
 
-    /// Gives a setting that is a number, if the node tells it.
+    /// Returns a setting that is a number, if the node tells it.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.setting(name)?.parse().ok()
     }
@@ -106,7 +106,7 @@ impl Info {
         self.text(name)?.parse().ok()
     }
 
-    /// Gives the values of all names that are `beginning` and a number.
+    /// Returns the values of all names that are `beginning` and a number.
     pub(crate) fn numbered(&self, beginning: &str) -> Vec<&str> {
         let is_numbered = |name: &str| {
             name.strip_prefix(beginning)
@@ -116,12 +116,12 @@ impl Info {
     }
 }
 
-/// Gives the number after `name=` in a text such as `ip=10.0.0.1,lag=1`.
+/// Returns the number after `name=` in a text such as `ip=10.0.0.1,lag=1`.
 pub(crate) fn part(text: &str, name: &str) -> Option<f64> {
     text.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }
 
-/// Sends a command. Gives `None` if this user may not send it, or if the server does not have it.
+/// Sends a command. Returns `None` if this user may not send it, or if the server does not have it.
 fn ask_if_allowed(connection: &mut Connection, command: &Cmd, deadline: Deadline) -> Result<Option<Value>, Failure> {
     match connection.request(command, deadline) {
         Ok(reply) => Ok(Some(reply)),
@@ -130,7 +130,7 @@ fn ask_if_allowed(connection: &mut Connection, command: &Cmd, deadline: Deadline
     }
 }
 
-/// Gives the name of the user in a line of `ACL LIST`, if this user needs no password and may use keys.
+/// Returns the name of the user in a line of `ACL LIST`, if this user needs no password and may use keys.
 fn open_user(rule: &str) -> Option<&str> {
     let mut words = rule.strip_prefix("user ")?.split(' ');
     let (name, rules) = (words.next()?, words.collect::<Vec<_>>());
@@ -139,7 +139,7 @@ fn open_user(rule: &str) -> Option<&str> {
     (is_open && rules.iter().any(|rule| rule.starts_with(['~', '%', '(']))).then_some(name)
 }
 
-/// Gives the flags of a user from the reply to `ACL GETUSER`.
+/// Returns the flags of a user from the reply to `ACL GETUSER`.
 fn flags(user: Value) -> Option<Vec<String>> {
     let parts = match user {
         Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),

@@ -21,7 +21,7 @@ pub(crate) fn joined(version: u64, last: &[u8], fields: &[Vec<u8>; 4]) -> Vec<u8
     nonces
 }
 
-/// Gives the fields for the nonces of a record of this version. The newest nonce is not among them, because the state
+/// Returns the fields for the nonces of a record of this version. The newest nonce is not among them, because the state
 /// has it. At least 24 earlier ones are, if they are given.
 pub(crate) fn fields(version: u64, nonces: &[u8]) -> [Vec<u8>; 4] {
     let mut fields = <[Vec<u8>; 4]>::default();

@@ -62,7 +62,7 @@ impl<'a> Operation<'a> {
         &self.shared.scripts
     }
 
-    /// Gives the key of the generation and the keys of a record, in the order in which scripts read them.
+    /// Returns the key of the generation and the keys of a record, in the order in which scripts read them.
     pub(crate) fn record_keys(&self, key: &RecordKey<'_>) -> Vec<String> {
         let mut keys = record_keys(key);
         keys.insert(0, self.shared.generations.key(key.namespace, &keys[0]));
@@ -84,23 +84,23 @@ impl<'a> Operation<'a> {
         keys
     }
 
-    /// Gives the key of the generation and the keys of a group, in the order in which scripts read them.
+    /// Returns the key of the generation and the keys of a group, in the order in which scripts read them.
     pub(crate) fn group_keys(&self, group: &GroupKey<'_>) -> Vec<String> {
         let [members, joined] = group_keys(group);
         vec![self.shared.generations.key(group.namespace, &members), members, joined]
     }
 
-    /// Gives the key of the ended set of this call, or `None` if the record is in no group.
+    /// Returns the key of the ended set of this call, or `None` if the record is in no group.
     pub(crate) fn ended_key(&self, key: &RecordKey<'_>) -> Option<String> {
         key.tag.map(|tag| ended_key(&key.group(tag), self.call.nonce))
     }
 
-    /// Gives how long the traces of this call are kept: until the call cannot be sent again, and at least 5 minutes.
+    /// Returns how long the traces of this call are kept: until the call cannot be sent again, and at least 5 minutes.
     pub(crate) fn trace_lifetime(&self) -> Duration {
         self.call.deadline.left().max(TRACE)
     }
 
-    /// Gives how long this call keeps what only its own later steps need.
+    /// Returns how long this call keeps what only its own later steps need.
     pub(crate) fn step_lifetime(&self) -> Duration {
         self.call.deadline.left().max(STEP)
     }

@@ -108,8 +108,8 @@ impl Operation<'_> {
     }
 }
 
-/// Looks at the replies: the fields, the time, the generation, and in a group the membership. Gives `None` if only the
-/// script can answer.
+/// Looks at the replies: the fields, the time, the generation, and in a group the membership. Returns `None` if only
+/// the script can answer.
 fn found(replies: Vec<Value>, lifetime: &Lifetime, purpose: Purpose) -> Option<Found> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next();

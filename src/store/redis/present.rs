@@ -29,7 +29,7 @@ enum Present {
 }
 
 impl Operation<'_> {
-    /// Gives for each key the id that its live session has now.
+    /// Returns the id that the live session of each key has now.
     pub(crate) fn present_ids(
         &self,
         keys: &[RecordKey<'_>],
@@ -51,7 +51,7 @@ impl Operation<'_> {
         Ok(ids)
     }
 
-    /// Gives the positions of the keys in the list, for each node those that it keeps, as far as is known.
+    /// Returns the positions of the keys in the list, for each node those that it keeps, as far as is known.
     fn by_node(&self, keys: &[RecordKey<'_>]) -> Result<Vec<Vec<usize>>, StoreError> {
         let (client, mut nodes) = (self.client()?, Vec::<(String, Vec<usize>)>::new());
         for (at, key) in keys.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Operation<'_> {
     }
 }
 
-/// Looks at the replies about one session. Gives `None` if only the script can answer.
+/// Looks at the replies about one session. Returns `None` if only the script can answer.
 fn present(
     fields: Option<Value>,
     began: Option<Value>,

@@ -40,7 +40,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Gives the commands that a script calls, and those that it names in a list.
+    /// Returns the commands that a script calls, and those that it names in a list.
     fn commands(lua: &str) -> Vec<String> {
         let code: Vec<&str> = lua.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
         let code = code.join("\n");

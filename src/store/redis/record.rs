@@ -234,7 +234,7 @@ fn slow_arguments(at: &Followed<'_>, update: &Update<'_>) -> Vec<u8> {
     ])
 }
 
-/// Gives the field for the nonce of the change that made this version, with a `+` if the field begins anew: see
+/// Returns the field for the nonce of the change that made this version, with a `+` if the field begins anew: see
 /// `nonce_field` in change.lua.
 fn nonce_field(version: u64) -> String {
     format!("n{}{}", version / 8 % 4, if version.is_multiple_of(8) { "+" } else { "" })
@@ -245,7 +245,7 @@ pub(crate) fn too_many_sessions(limit: Option<GroupLimit>) -> Refusal {
     Refusal::TooManySessions { limit: limit.map_or(0, |limit| limit.sessions) }
 }
 
-/// Gives the reason for which the script did not make the update.
+/// Returns the reason for which the script did not make the update.
 fn refusal(mut reply: Reply, update: &Update<'_>) -> Result<Refusal, StoreError> {
     let (largest_key, limit) = (|| update.changes.largest_key().to_owned(), update.size_limit);
     Ok(match reply.status() {

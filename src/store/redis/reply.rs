@@ -50,7 +50,7 @@ impl Reply {
         &self.status
     }
 
-    /// Gives the reason for which Redis refused the refresh of a load, or `None` if there was no refusal. The record
+    /// Returns the reason for which Redis refused the refresh of a load, or `None` if there was no refusal. The record
     /// comes next in the reply.
     pub(crate) fn refused_refresh(&mut self) -> Result<Option<Failure>, Failure> {
         if self.status != "not refreshed" {
@@ -62,7 +62,7 @@ impl Reply {
         }
     }
 
-    /// Gives the error for a status that the script never gives.
+    /// Returns the error for a status that the script never gives.
     pub(crate) fn unexpected(&self) -> StoreError {
         corrupt("the script answered with an unknown status")
     }
@@ -71,7 +71,7 @@ impl Reply {
         self.parts.next().and_then(number).ok_or_else(|| corrupt("a number is missing"))
     }
 
-    /// Says whether the next part is a 1. The answer is `false` if there are no more parts.
+    /// Returns whether the next part is a 1. The answer is `false` if there are no more parts.
     pub(crate) fn flag(&mut self) -> bool {
         self.parts.next().and_then(number::<u8>) == Some(1)
     }
@@ -84,12 +84,12 @@ impl Reply {
         self.parts.next().and_then(text).ok_or_else(|| corrupt("a text is missing"))
     }
 
-    /// Gives the reason why a session has ended.
+    /// Returns the reason why a session has ended.
     pub(crate) fn end_reason(&mut self) -> EndReason {
         self.parts.next().and_then(bytes).map_or(EndReason::Expired, |letter| EndReason::of_letter(&letter))
     }
 
-    /// Gives the key of a value, whose hash field is the key with a colon before it.
+    /// Returns the key of a value, whose hash field is the key with a colon before it.
     pub(crate) fn key(&mut self) -> Result<String, StoreError> {
         let field = self.parts.next().and_then(text).ok_or_else(|| corrupt("a field is missing"))?;
         Ok(field.strip_prefix(':').unwrap_or(&field).to_owned())
@@ -101,7 +101,7 @@ impl Reply {
         packed.and_then(|packed| state::info(&packed)).ok_or_else(|| corrupt("its state is missing"))
     }
 
-    /// Gives the fields of a record, and the generation to which it belongs.
+    /// Returns the fields of a record, and the generation to which it belongs.
     pub(crate) fn fields(&mut self) -> Result<(Fields, u64), StoreError> {
         let nonsense = || corrupt("one of its fields makes no sense");
         let fields = self.parts.next().and_then(Fields::read).ok_or_else(nonsense)?;
@@ -110,7 +110,7 @@ impl Reply {
         Ok((fields, generation))
     }
 
-    /// Gives the next part as it is.
+    /// Returns the next part as it is.
     pub(crate) fn value(&mut self) -> Value {
         self.parts.next().unwrap_or(Value::Nil)
     }
@@ -130,7 +130,7 @@ impl Reply {
         self.parts.next().and_then(id).ok_or_else(|| corrupt("an id is missing"))
     }
 
-    /// Gives a list of ids. A text that is not an id is left out, because no record can have it.
+    /// Returns a list of ids. A text that is not an id is left out, because no record can have it.
     pub(crate) fn ids(&mut self) -> Result<Vec<PublicId>, StoreError> {
         Ok(self.list()?.into_iter().filter_map(id).collect())
     }
@@ -140,7 +140,7 @@ impl Reply {
         Ok(OverLimit { ended: self.ids()?, more: self.flag() })
     }
 
-    /// Gives the sessions of a group, with their values of these keys. Damaged sessions are left out.
+    /// Returns the sessions of a group, with their values of these keys. Damaged sessions are left out.
     pub(crate) fn sessions(&mut self, keys: &[&str]) -> Result<Vec<SessionInfo>, StoreError> {
         let now = self.time()?;
         let session = |session: Value| {
@@ -160,7 +160,7 @@ impl Reply {
         Ok(self.list()?.into_iter().filter_map(session).collect())
     }
 
-    /// Gives the totals of a change set's increments. If this call was made before, another call may have set the key
+    /// Returns the totals of a change set's increments. If this call was made before, another call may have set the key
     /// to something that is not an integer. Such a key is left out.
     pub(crate) fn totals(&mut self, changes: &ChangeSet) -> Result<Vec<(String, i64)>, StoreError> {
         let totals = changes.increments().zip(self.list()?);

@@ -37,7 +37,7 @@ struct Place {
 }
 
 impl Operation<'_> {
-    /// Gives some live sessions of a namespace.
+    /// Returns some live sessions of a namespace.
     pub(crate) fn scan(&self, scan: &Scan<'_>) -> Result<Page, StoreError> {
         let client = self.client()?;
         let layout = client.layout(self.call.deadline)?;
@@ -143,12 +143,12 @@ impl Place {
         Position(format!("{} {} {}", self.fingerprint, self.node, self.cursor))
     }
 
-    /// Gives this place, or the beginning if other nodes keep the sessions now.
+    /// Returns this place, or the beginning if other nodes keep the sessions now.
     fn on(self, layout: &Layout) -> Place {
         if self.fingerprint == layout.fingerprint { self } else { Place::first(layout) }
     }
 
-    /// Gives the place after a page that ended with this cursor.
+    /// Returns the place after a page that ended with this cursor.
     fn after(self, cursor: u64) -> Place {
         Place { node: self.node + usize::from(cursor == 0), cursor, ..self }
     }

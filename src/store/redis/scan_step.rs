@@ -5,7 +5,7 @@ use crate::store::redis::wire::connection::Connection;
 use crate::store::redis::wire::failure::Failure;
 use redis::{FromRedisValue, cmd};
 
-/// Runs one `SCAN`, which looks at about `count` keys. Gives the cursor for the next one (0 after the last one), and
+/// Runs one `SCAN`, which looks at about `count` keys. Returns the cursor for the next one (0 after the last one), and
 /// the keys of this one. A key that is not UTF-8 is not ours, and is left out.
 pub(crate) fn scan_step(
     connection: &mut Connection,
@@ -22,7 +22,7 @@ pub(crate) fn scan_step(
     Ok((cursor, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
 }
 
-/// Gives the pattern that matches only this text.
+/// Returns the pattern that matches only this text.
 pub(crate) fn glob(text: &str) -> String {
     let mut pattern = String::new();
     for letter in text.chars() {

@@ -74,17 +74,17 @@ impl ScriptCall<'_> {
         ScriptCall { waits: true, ..self }
     }
 
-    /// Gives the key that decides which node runs the script.
+    /// Returns the key that decides which node runs the script.
     pub(crate) fn key(&self) -> &[u8] {
         self.keys.first().map_or(&[], |key| key.as_bytes())
     }
 
-    /// Gives the command for a node that has the script.
+    /// Returns the command for a node that has the script.
     pub(crate) fn evalsha(&self, nonce: Nonce) -> Cmd {
         self.command("EVALSHA", &self.script.hash, nonce)
     }
 
-    /// Gives the command for a node that does not have the script.
+    /// Returns the command for a node that does not have the script.
     pub(crate) fn eval(&self, nonce: Nonce) -> Cmd {
         self.command("EVAL", &self.script.text, nonce)
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Gives the names that a text declares with `local` at the beginning of a line.
+    /// Returns the names that a text declares with `local` at the beginning of a line.
     fn declared(lua: &str) -> BTreeSet<&str> {
         let declarations = lua.lines().filter_map(|line| line.strip_prefix("local "));
         let names = declarations.flat_map(|line| match line.strip_prefix("function ") {
@@ -90,7 +90,7 @@ mod tests {
         names.collect()
     }
 
-    /// Gives the words of a text, without its comments.
+    /// Returns the words of a text, without its comments.
     fn words(lua: &str) -> BTreeSet<&str> {
         let code = lua.lines().filter_map(|line| line.split("--").next());
         code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_')).collect()

@@ -77,13 +77,13 @@ pub(crate) fn info(packed: &[u8]) -> Option<RecordInfo> {
     })
 }
 
-/// Gives the flags of a session.
+/// Returns the flags of a session.
 pub(crate) fn flags(has_own_idle_timeout: bool, persistent: Option<bool>) -> u64 {
     let own_idle_timeout = if has_own_idle_timeout { OWN_IDLE_TIMEOUT } else { 0 };
     own_idle_timeout | persistent.map_or(0, |yes| if yes { PERSISTENT } else { NOT_PERSISTENT })
 }
 
-/// Gives the flags that stay in an update of the session under `key`, and those that it sets.
+/// Returns the flags that stay in an update of the session under `key`, and those that it sets.
 pub(crate) fn changed_flags(update: &Update<'_>, key: &RecordKey<'_>) -> (u64, u64) {
     let (idle_timeout, persistence) = (update.new_idle_timeout(key), update.new_persistence(key));
     let mut kept = ALL_FLAGS;

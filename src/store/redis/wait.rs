@@ -20,7 +20,7 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Takes `wait_replicas` and `wait_aof` out of a URL's query. Gives the rest of the URL.
+    /// Takes `wait_replicas` and `wait_aof` out of a URL's query. Returns the rest of the URL.
     pub(crate) fn take(url: &str) -> Result<(String, Option<Wait>), ConfigError> {
         let malformed = ConfigError::StoreUrl {
             expected: "…?wait_replicas=1 with a number of replicas, or …?wait_aof=1, or both with & between them",

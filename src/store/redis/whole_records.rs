@@ -117,7 +117,7 @@ impl Operation<'_> {
     }
 }
 
-/// Reads the replies for one record. Gives `None` if there is no live session, or if its record is damaged.
+/// Reads the replies for one record. Returns `None` if there is no live session, or if its record is damaged.
 fn record(
     replies: Replies<'_>,
     at: &Located,

@@ -35,7 +35,7 @@ pub(crate) enum Checkpoint {
     Truncate,
 }
 
-/// Copies the log into the database. Says whether all of it was copied, so that the log can begin anew.
+/// Copies the log into the database. Returns whether all of it was copied, so that the log can begin anew.
 pub(crate) fn checkpoint(sqlite: &rusqlite::Connection, checkpoint: Checkpoint) -> rusqlite::Result<bool> {
     let sql = match checkpoint {
         Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
@@ -91,7 +91,7 @@ impl Checkpoints {
         self.pages.store(wal::pages(), Ordering::Relaxed);
     }
 
-    /// Says whether the log is long, and this thread is the one that has to copy it. The caller then calls
+    /// Returns whether the log is long, and this thread is the one that has to copy it. The caller then calls
     /// [`keep_log_short`](Checkpoints::keep_log_short).
     pub(crate) fn due(&self) -> Option<Due> {
         let pages = wal::pages();

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Waits until both companions exist, or until no other connection has the database open. Waits at most until the
-/// deadline of this thread, as for locks. Gives the files that exist then.
+/// deadline of this thread, as for locks. Returns the files that exist then.
 pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<FileIds, StoreError> {
     loop {
         let found = files.identities();
@@ -37,7 +37,7 @@ pub(crate) fn wait_for_companions(path: &Path, files: &Files) -> Result<FileIds,
     }
 }
 
-/// Says whether no other connection of any process has the database open. Writes nothing.
+/// Returns whether no other connection of any process has the database open. Writes nothing.
 fn is_alone(path: &Path) -> rusqlite::Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sqlite = rusqlite::Connection::open_with_flags(path, flags)?;

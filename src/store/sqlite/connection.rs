@@ -99,7 +99,7 @@ impl Connection {
         Ok(Connection { sqlite, disk_space, files, opened, seen: Cell::new(Instant::now()), _permit: permit })
     }
 
-    /// Says whether the database and its companions are still the files that this connection has open. Checks once a
+    /// Returns whether the database and its companions are still the files that this connection has open. Checks once a
     /// second.
     pub(crate) fn is_current(&self, path: &Path) -> bool {
         if self.seen.get().elapsed() < LOOK_AT_FILES {

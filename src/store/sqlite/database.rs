@@ -215,7 +215,7 @@ impl Database {
         }
     }
 
-    /// Gives the connection of a lease, or a new one.
+    /// Returns the connection of a lease, or a new one.
     fn connection(&self, open: Option<Connection>) -> Result<Connection, NotOpened> {
         match open {
             Some(connection) if connection.is_current(&self.path) => Ok(connection),

@@ -24,13 +24,13 @@ impl<E> From<rusqlite::Error> for Failure<E> {
     }
 }
 
-/// Says whether a new connection may succeed after an older one failed with this error.
+/// Returns whether a new connection may succeed after an older one failed with this error.
 pub(crate) fn is_worth_reopening(error: &rusqlite::Error) -> bool {
     use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
 }
 
-/// Says whether another connection kept the lock until the time was up.
+/// Returns whether another connection kept the lock until the time was up.
 pub(crate) fn is_locked(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
@@ -41,7 +41,7 @@ pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
         || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)
 }
 
-/// Gives the error that the caller gets.
+/// Returns the error that the caller gets.
 pub(crate) fn store_error(error: rusqlite::Error, path: &Path) -> StoreError {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Timeout, Unavailable};
     let (kind, what) = match error.sqlite_error_code() {

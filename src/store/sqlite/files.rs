@@ -42,7 +42,7 @@ pub(crate) struct FileId {
 }
 
 impl Files {
-    /// Gives the names for this path. If the path is a symbolic link, SQLite keeps the companions beside the target.
+    /// Returns the names for this path. If the path is a symbolic link, SQLite keeps the companions beside the target.
     pub(crate) fn of(path: &Path) -> Files {
         let database = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Files { log: companion(&database, "-wal"), shared_memory: companion(&database, "-shm"), database }
@@ -60,7 +60,7 @@ impl Files {
         }
     }
 
-    /// Says whether the log holds nothing that SQLite would read.
+    /// Returns whether the log holds nothing that SQLite would read.
     pub(crate) fn is_log_empty(&self) -> io::Result<bool> {
         // Closing a file releases all locks of this process on it (fcntl(2)). SQLite has no locks on the log.
         let mut beginning = [0; LOG_MAGIC.len()];
@@ -149,22 +149,22 @@ impl Files {
 }
 
 impl FileIds {
-    /// Says whether the database has both of its companions.
+    /// Returns whether the database has both of its companions.
     pub(crate) fn is_whole(&self) -> bool {
         self.database.is_some() && self.log.is_some() && self.shared_memory.is_some()
     }
 }
 
 impl FileId {
-    /// Gives the time when the file was created, in nanoseconds since 1970. Gives the inode if the file system does not
-    /// keep this time.
+    /// Returns the time when the file was created, in nanoseconds since 1970. Returns the inode if the file system does
+    /// not keep this time.
     pub(crate) fn birth(&self) -> i64 {
         let born = self.born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         born.map_or(self.inode as i64, |born| born.as_nanos() as i64)
     }
 }
 
-/// Gives the name of the database with this ending.
+/// Returns the name of the database with this ending.
 pub(crate) fn companion(database: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(ending);
@@ -176,7 +176,7 @@ fn identity(path: &Path) -> Option<FileId> {
     Some(FileId { device: file.dev(), inode: file.ino(), born: file.created().ok() })
 }
 
-/// Gives the effective user id of this process. Works only on Linux.
+/// Returns the effective user id of this process. Works only on Linux.
 pub(crate) fn own_user() -> Option<u32> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;

@@ -53,7 +53,7 @@ impl Operation<'_> {
         Ok(findings)
     }
 
-    /// Gives figures of the file and of what it holds.
+    /// Returns figures of the file and of what it holds.
     pub(crate) fn figures(&self) -> Result<Vec<Figure>, Failure<StoreError>> {
         let now = milliseconds(self.now());
         let count = |sql: &str| -> rusqlite::Result<i64> { self.sqlite.query_row(sql, [], |row| row.get(0)) };

@@ -62,7 +62,7 @@ fn birth_of_file(opening: &FileIds) -> Option<i64> {
     opening.database.map(|file| file.birth())
 }
 
-/// Gives the birth that the database holds, or `None` if it holds none.
+/// Returns the birth that the database holds, or `None` if it holds none.
 fn known_birth(sqlite: &Connection) -> rusqlite::Result<Option<i64>> {
     sqlite.query_row("SELECT born FROM file", [], |row| row.get(0)).optional().map(Option::flatten)
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
 /// Does `work` on the record of a key. If there is no such record, follows forwards, and does `work` on the record that
-/// they lead to. `work` gives `None` if there is no record. Gives the key of the record, and the result of `work`.
+/// they lead to. `work` gives `None` if there is no record. Returns the key of the record, and the result of `work`.
 ///
 /// Most calls find a record at once, and need no look at the forwards. The caller has to hold one transaction for all.
 pub(crate) fn on_present_record<'a, T>(

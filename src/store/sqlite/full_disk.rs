@@ -26,7 +26,7 @@ pub(crate) enum Room {
 }
 
 impl Room {
-    /// Makes more room than this. Gives `None` if the call may not try again. A call that ends sessions may try until
+    /// Makes more room than this. Returns `None` if the call may not try again. A call that ends sessions may try until
     /// its deadline: other processes may fill the log again, or keep it from being copied.
     pub(crate) fn make_more(
         self,

@@ -63,12 +63,12 @@ impl Operation<'_> {
         Ok(sessions)
     }
 
-    /// Gives the number of live sessions of a group.
+    /// Returns the number of live sessions of a group.
     pub(crate) fn group_len(&self, group: &GroupKey<'_>) -> Result<usize, Failure<StoreError>> {
         Ok(len(self.sqlite, group, self.now())?)
     }
 
-    /// Ends all sessions of a group but one. Gives those that were alive, and their records that remain.
+    /// Ends all sessions of a group but one. Returns those that were alive, and their records that remain.
     ///
     /// The row of the group is deleted, and the session that stays gets a new row for its group.
     pub(crate) fn clear_group(
@@ -105,7 +105,7 @@ impl Operation<'_> {
     }
 
     /// Ends the sessions that joined first, until the group has no more live sessions than its limit. The session of
-    /// this key, which has just joined, stays. Gives the sessions that have ended.
+    /// this key, which has just joined, stays. Returns the sessions that have ended.
     ///
     /// If many sessions end, their records remain for now. The caller removes them after the commit, so that other
     /// calls do not wait for it.
@@ -141,7 +141,7 @@ impl Operation<'_> {
     }
 }
 
-/// Gives the live sessions of a group, except those with a damaged id.
+/// Returns the live sessions of a group, except those with a damaged id.
 fn ids(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::Result<Vec<PublicId>> {
     sqlite
         .prepare_cached(
@@ -152,7 +152,8 @@ fn ids(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::
         .collect()
 }
 
-/// Gives the serial of the group of this key. If there is no such group, creates it. Gives 0 for a key without a group.
+/// Returns the serial of the group of this key. If there is no such group, creates it. Returns 0 for a key without a
+/// group.
 pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<i64> {
     if key.tag.is_none() {
         return Ok(0);
@@ -166,8 +167,9 @@ pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
         .query_row([tag(key)], |row| row.get(0))
 }
 
-/// Gives the place of the session that joins this group now: the time in microseconds, or one more than the last place.
-/// The time alone cannot show the order of joining: two joins may have the same time, and the clock may be put back.
+/// Returns the place of the session that joins this group now: the time in microseconds, or one more than the last
+/// place. The time alone cannot show the order of joining: two joins may have the same time, and the clock may be put
+/// back.
 pub(crate) fn next_in_order(sqlite: &Connection, serial: i64, now: SystemTime) -> rusqlite::Result<i64> {
     if serial == 0 {
         return Ok(0);
@@ -191,7 +193,7 @@ fn len(sqlite: &Connection, group: &GroupKey<'_>, now: SystemTime) -> rusqlite::
 }
 
 /// Ends all sessions of a group but this one and the latest `others`: the sessions that stay get a new row for their
-/// group. Gives the old serial, which the records of the ended sessions still have.
+/// group. Returns the old serial, which the records of the ended sessions still have.
 fn renew_group(sqlite: &Connection, key: &RecordKey<'_>, others: i64, now: SystemTime) -> rusqlite::Result<i64> {
     let mut statement = sqlite.prepare_cached(concat!(others_in_order!(), "LIMIT ?4"))?;
     let stay: Vec<i64> = statement
@@ -207,7 +209,7 @@ fn renew_group(sqlite: &Connection, key: &RecordKey<'_>, others: i64, now: Syste
     Ok(old_serial)
 }
 
-/// Gives a session the new serial of its group.
+/// Returns a session the new serial of its group.
 fn change_group(sqlite: &Connection, key: &RecordKey<'_>, old_serial: i64, new_serial: i64) -> rusqlite::Result<usize> {
     sqlite.prepare_cached("UPDATE sessions SET in_group = ?3 WHERE id = ?1 AND in_group = ?2")?.execute(params![
         key.id.as_bytes(),

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
 impl Operation<'_> {
-    /// Gives the values of a group.
+    /// Returns the values of a group.
     pub(crate) fn group_values(&self, group: &GroupKey<'_>) -> Result<Values, Failure<StoreError>> {
         Ok(read(self.sqlite, group, self.now())?)
     }
@@ -44,7 +44,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// Gives the values of a group, and what is stored beside them.
+    /// Returns the values of a group, and what is stored beside them.
     pub(crate) fn read_group(&self, group: &GroupKey<'_>) -> Result<GroupValues, Failure<StoreError>> {
         // All is read at the same moment of the database.
         let transaction = self.sqlite.unchecked_transaction()?;

@@ -40,7 +40,7 @@ impl Database {
         Ok(found.map_or_else(Loaded::Ended, |found| Loaded::Record(found.record)))
     }
 
-    /// Gives for each key the id that its live session has now.
+    /// Returns the id that the live session of each key has now.
     pub(crate) fn present_ids(
         &self,
         keys: &[RecordKey<'_>],

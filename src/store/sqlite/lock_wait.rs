@@ -32,18 +32,18 @@ pub(crate) fn add_waited(waited: Duration) {
     WAITED.set(WAITED.get() + waited);
 }
 
-/// Gives the time for which this thread has waited since this was called last.
+/// Returns the time for which this thread has waited since this was called last.
 pub(crate) fn take_waited() -> Duration {
     WAITED.take()
 }
 
-/// Waits before the next try for a lock, after this number of failed tries. Says whether there was time left. This is
-/// SQLite's busy handler.
+/// Waits before the next try for a lock, after this number of failed tries. Returns whether there was time left. This
+/// is SQLite's busy handler.
 pub(crate) fn wait_for_lock(tries: i32) -> bool {
     pause(if tries < SHORT_PAUSES { SHORT_PAUSE } else { LONG_PAUSE })
 }
 
-/// Waits this long, or until the deadline of this thread. Says whether there was time left.
+/// Waits this long, or until the deadline of this thread. Returns whether there was time left.
 pub(crate) fn pause(pause: Duration) -> bool {
     let start = Instant::now();
     match DEADLINE.get().map(Deadline::left) {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
-/// Gives the type of the file system that a folder is on, as Linux tells it.
+/// Returns the type of the file system that a folder is on, as Linux tells it.
 pub(crate) fn file_system(folder: &Path) -> Option<String> {
     let folder = fs::canonicalize(folder).ok()?;
     let innermost = mounts()?.into_iter().filter(|(point, _)| folder.starts_with(point));
@@ -15,14 +15,14 @@ pub(crate) fn file_system(folder: &Path) -> Option<String> {
     innermost.max_by_key(|(point, _)| point.components().count()).map(|(_, kind)| kind)
 }
 
-/// Says whether a file itself is mounted.
+/// Returns whether a file itself is mounted.
 pub(crate) fn is_mount_point(file: &Path) -> bool {
     let Ok(file) = fs::canonicalize(file) else { return false };
     mounts().is_some_and(|mounts| mounts.iter().any(|(point, _)| *point == file))
 }
 
-/// Gives the number of bytes that this user can still write on the disk of a folder. The program `df` tells it, because
-/// the call of the system needs unsafe code.
+/// Returns the number of bytes that this user can still write on the disk of a folder. The program `df` tells it,
+/// because the call of the system needs unsafe code.
 pub(crate) fn free_space(folder: &Path) -> Option<u64> {
     let mut df = Command::new("df");
     let output = df.args(["-P", "-k", "--"]).arg(folder).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -54,7 +54,7 @@ pub(crate) fn programs_with(file: &Path) -> Option<(BTreeMap<String, usize>, boo
     Some((programs, all))
 }
 
-/// Gives all mounts: where they are, and the types of their file systems. See proc_pid_mountinfo(5).
+/// Returns all mounts: where they are, and the types of their file systems. See proc_pid_mountinfo(5).
 fn mounts() -> Option<Vec<(PathBuf, String)>> {
     let text = fs::read("/proc/self/mountinfo").ok()?;
     Some(text.split(|byte| *byte == b'\n').filter_map(mount).collect())

@@ -8,7 +8,7 @@ use crate::store::sqlite::serial::next_serial;
 use rusqlite::{Connection, OptionalExtension};
 
 impl Operation<'_> {
-    /// Ends all sessions of a namespace. Gives the records that remain.
+    /// Ends all sessions of a namespace. Returns the records that remain.
     pub(crate) fn clear_namespace(&self, name: &str) -> Result<Option<Remains>, Failure<StoreError>> {
         let serial = self
             .sqlite
@@ -19,7 +19,7 @@ impl Operation<'_> {
     }
 }
 
-/// Gives the serial of a namespace. If there is no such namespace, creates it.
+/// Returns the serial of a namespace. If there is no such namespace, creates it.
 pub(crate) fn serial(sqlite: &Connection, name: &str) -> rusqlite::Result<i64> {
     let known = sqlite
         .prepare_cached("SELECT serial FROM namespaces WHERE name = ?1")?

@@ -33,7 +33,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Gives a permit for a connection to these files. Gives `None` if this process has the same database open with
+    /// Returns a permit for a connection to these files. Returns `None` if this process has the same database open with
     /// other companions than those that exist now.
     pub(crate) fn get(files: FileIds) -> Result<Option<Permit>, StoreError> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Permit {
         let _ = change(|connections| connections.map(|others| ((), with(others, self.number, files))));
     }
 
-    /// Says whether another connection of this process has these files open.
+    /// Returns whether another connection of this process has these files open.
     pub(crate) fn has_others(&self, files: FileIds) -> bool {
         OPEN.load().as_ref().is_some_and(|open| {
             open.connections.iter().any(|(number, other)| *number != self.number && *other == files)

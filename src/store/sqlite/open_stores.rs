@@ -21,13 +21,13 @@ pub(crate) fn register(store: &Arc<PerProcess<Connections>>) {
 }
 
 /// Closes all connections of this process. The old connections to a database have to be closed before the first new one
-/// is opened. Says whether all calls under way have ended by the deadline.
+/// is opened. Returns whether all calls under way have ended by the deadline.
 pub(crate) fn close_all(deadline: Deadline) -> bool {
     hold_all_back(deadline).1
 }
 
-/// Closes all connections of this process, and holds new calls back until the guard is dropped. Says whether all calls
-/// under way have ended by the deadline.
+/// Closes all connections of this process, and holds new calls back until the guard is dropped. Returns whether all
+/// calls under way have ended by the deadline.
 pub(crate) fn hold_all_back(deadline: Deadline) -> (ForkGuard, bool) {
     let stores = STORES.load_full();
     let stores: Vec<Arc<PerProcess<Connections>>> =

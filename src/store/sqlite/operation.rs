@@ -31,7 +31,7 @@ impl<'a> Operation<'a> {
         Ok(())
     }
 
-    /// Gives the time, rounded down to milliseconds as in the columns.
+    /// Returns the time, rounded down to milliseconds as in the columns.
     pub(crate) fn now(&self) -> SystemTime {
         time(milliseconds((self.clock)()))
     }

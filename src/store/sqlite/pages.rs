@@ -2,17 +2,17 @@
 
 use rusqlite::{Connection, Result};
 
-/// Gives the size of a page, in bytes.
+/// Returns the size of a page, in bytes.
 pub(crate) fn size(sqlite: &Connection) -> Result<u64> {
     number(sqlite, "PRAGMA page_size")
 }
 
-/// Gives the number of pages.
+/// Returns the number of pages.
 pub(crate) fn count(sqlite: &Connection) -> Result<u64> {
     number(sqlite, "PRAGMA page_count")
 }
 
-/// Gives the number of pages that hold nothing.
+/// Returns the number of pages that hold nothing.
 pub(crate) fn free(sqlite: &Connection) -> Result<u64> {
     number(sqlite, "PRAGMA freelist_count")
 }

@@ -27,7 +27,7 @@ pub(crate) struct Found<'a> {
 }
 
 impl Operation<'_> {
-    /// Creates a record whose values have this size. Gives the records that remain of sessions that this ends.
+    /// Creates a record whose values have this size. Returns the records that remain of sessions that this ends.
     pub(crate) fn create(
         &self,
         key: &RecordKey<'_>,
@@ -101,12 +101,12 @@ impl Operation<'_> {
         Ok(Ok(Found { at, record, is_refresh_due: state.is_refresh_due(lifetime.refresh, now) }))
     }
 
-    /// Gives the reason why the session of this key, or of the key that this one leads to, has ended.
+    /// Returns the reason why the session of this key, or of the key that this one leads to, has ended.
     fn reason(&self, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<EndReason> {
         trace::reason(self.sqlite, &forward::present_key(self.sqlite, key, Purpose::Use, now)?, now)
     }
 
-    /// Gives the id that the live session of this key has now. A damaged record counts as ended.
+    /// Returns the id that the live session of this key has now. A damaged record counts as ended.
     pub(crate) fn present_id(
         &self,
         key: &RecordKey<'_>,
@@ -121,7 +121,7 @@ impl Operation<'_> {
         Ok(found.and_then(|(at, found)| found.state.alive(lifetime, now).map(|_| at.id)))
     }
 
-    /// Refreshes a record, and gives the key and the state that it has now. Gives `None` if the session has ended
+    /// Refreshes a record, and gives the key and the state that it has now. Returns `None` if the session has ended
     /// meanwhile.
     pub(crate) fn refresh<'a>(
         &self,
@@ -141,7 +141,7 @@ impl Operation<'_> {
         Ok(Some((at, found.state.info(now))))
     }
 
-    /// Applies a change set. Gives the records that remain of sessions that this ends.
+    /// Applies a change set. Returns the records that remain of sessions that this ends.
     pub(crate) fn update(
         &self,
         key: &RecordKey<'_>,

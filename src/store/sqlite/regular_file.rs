@@ -26,7 +26,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Gives the length of a regular file, or 0 if there is no such file.
+/// Returns the length of a regular file, or 0 if there is no such file.
 pub(crate) fn length(path: &Path) -> u64 {
     fs::symlink_metadata(path).ok().filter(is_regular).map_or(0, |file| file.len())
 }
@@ -40,7 +40,7 @@ pub(crate) fn add_zeros(mut file: File, zeros: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Says whether adding failed because the disk is full. Any other error proves nothing about the disk: for instance,
+/// Returns whether adding failed because the disk is full. Any other error proves nothing about the disk: for instance,
 /// the process may have no right to write the file.
 pub(crate) fn has_no_room(added: io::Result<()>) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -17,7 +17,7 @@ pub(crate) enum Remains {
 }
 
 impl Remains {
-    /// Gives the reason why these sessions have ended.
+    /// Returns the reason why these sessions have ended.
     fn reason(self) -> EndReason {
         match self {
             Remains::Group(_, reason) => reason,

@@ -22,14 +22,14 @@ const LARGE_RESERVE: u64 = 8;
 /// The room that the log and the `-shm` file take when they are created, in bytes.
 const COMPANIONS: u64 = 1 << 17;
 
-/// Says whether the reserve is large enough for this `growth` of the database, and not too large.
+/// Returns whether the reserve is large enough for this `growth` of the database, and not too large.
 pub(crate) fn is_whole(database: &Path, growth: u64) -> bool {
     let whole = growth + RESERVE;
     (whole..=LARGE_RESERVE * whole).contains(&length(&companion(database, "-reserve")))
 }
 
-/// Says whether the reserve is large enough. If it is too short, makes it longer. If the disk has no room for that, the
-/// `free` bytes inside the database count too, but not for its `growth`.
+/// Returns whether the reserve is large enough. If it is too short, makes it longer. If the disk has no room for that,
+/// the `free` bytes inside the database count too, but not for its `growth`.
 pub(crate) fn has_room(
     database: &Path,
     growth: u64,
@@ -57,7 +57,7 @@ pub(crate) fn has_room(
         || length(&reserve) >= growth + RESERVE.saturating_sub(free()?))
 }
 
-/// Gives the number of bytes by which the next checkpoint makes the database larger, if it has this size then.
+/// Returns the number of bytes by which the next checkpoint makes the database larger, if it has this size then.
 fn growth(database: &Path, size: u64) -> u64 {
     size.saturating_sub(fs::metadata(database).map_or(0, |file| file.len()))
 }
@@ -81,12 +81,12 @@ pub(crate) fn refill(sqlite: &rusqlite::Connection) {
     }
 }
 
-/// Removes the reserve, so that its room is free. Says whether there was a reserve.
+/// Removes the reserve, so that its room is free. Returns whether there was a reserve.
 pub(crate) fn give_up(sqlite: &rusqlite::Connection) -> bool {
     sqlite.path().is_some_and(|database| remove(Path::new(database)))
 }
 
-/// Removes the reserve if the disk is too full to create the log and the `-shm` file. Says whether it removed it.
+/// Removes the reserve if the disk is too full to create the log and the `-shm` file. Returns whether it removed it.
 pub(crate) fn give_up_for_companions(database: &Path) -> bool {
     let probe = companion(database, "-probe");
     let added = create_new(&probe).and_then(|file| add_zeros(file, COMPANIONS));

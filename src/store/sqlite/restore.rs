@@ -50,7 +50,7 @@ impl Operation<'_> {
     }
 }
 
-/// Gives the nonce of the last change when a session came from another store.
+/// Returns the nonce of the last change when a session came from another store.
 fn copied_nonce(sqlite: &Connection, serial: i64) -> rusqlite::Result<Option<Nonce>> {
     sqlite.prepare_cached("SELECT copied FROM sessions WHERE serial = ?1")?.query_row([serial], |row| row.get(0))
 }
@@ -77,8 +77,8 @@ fn insert(
     rows::insert(sqlite, &row)
 }
 
-/// Says whether a live session of another namespace has the id and the group of this key. That happens only if somebody
-/// restores a session in a namespace in which its id cannot be.
+/// Returns whether a live session of another namespace has the id and the group of this key. That happens only if
+/// somebody restores a session in a namespace in which its id cannot be.
 fn is_taken(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<bool> {
     sqlite
         .prepare_cached(
@@ -89,8 +89,8 @@ fn is_taken(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqli
         .exists(params![key.id.as_bytes(), tag(key), milliseconds(now)])
 }
 
-/// Says whether the session of a key without a live record has ended here: it has a trace or a forward, or a row whose
-/// namespace or group has ended.
+/// Returns whether the session of a key without a live record has ended here: it has a trace or a forward, or a row
+/// whose namespace or group has ended.
 fn has_ended(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<bool> {
     sqlite
         .prepare_cached(

@@ -194,7 +194,7 @@ pub(crate) fn write_key(sqlite: &Connection, found: &LiveRow, to: &Move<'_>) -> 
         ])
 }
 
-/// Gives the serial of a record, even if it is damaged or expired.
+/// Returns the serial of a record, even if it is damaged or expired.
 pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Result<Option<i64>> {
     sqlite
         .prepare_cached(concat!("SELECT serial FROM sessions WHERE id = ?1 AND in_group = ", in_group!()))?
@@ -202,7 +202,8 @@ pub(crate) fn serial(sqlite: &Connection, key: &RecordKey<'_>) -> rusqlite::Resu
         .optional()
 }
 
-/// Removes a record, even if it is damaged. Says whether the session was alive. Gives `None` if there was no record.
+/// Removes a record, even if it is damaged. Returns whether the session was alive. Returns `None` if there was no
+/// record.
 pub(crate) fn remove(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<Option<bool>> {
     let was_alive = sqlite
         .prepare_cached(concat!(

@@ -41,7 +41,7 @@ macro_rules! session_columns {
 }
 
 impl Operation<'_> {
-    /// Gives the live sessions among the rows that come next. The rows come in the order of their serials, which a
+    /// Returns the live sessions among the rows that come next. The rows come in the order of their serials, which a
     /// session keeps for all of its life.
     pub(crate) fn scan(&self, scan: &Scan<'_>) -> Result<Page, Failure<StoreError>> {
         let from = match scan.from {
@@ -129,7 +129,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(Located, StoredRecord)> {
     Ok((at, StoredRecord { group_name, join_order, values: Values::new(), state: state(row)?, copied_nonce }))
 }
 
-/// Reads the values of a session. Gives `None` if one of them is damaged.
+/// Reads the values of a session. Returns `None` if one of them is damaged.
 fn values(sqlite: &Connection, serial: i64) -> rusqlite::Result<Option<Values>> {
     let mut statement = sqlite.prepare_cached("SELECT key, value FROM session_values WHERE session = ?1")?;
     let mut rows = statement.query([serial])?;

@@ -12,7 +12,8 @@ const APPLICATION_ID: i64 = 0x6d_70_73_01;
 const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_VERSION: i64 = 3;
 
-/// Says whether the file has our schema. Gives `false` if the file is empty, and an error if it holds anything else.
+/// Returns whether the file has our schema. Returns `false` if the file is empty, and an error if it holds anything
+/// else.
 pub(crate) fn has_schema(sqlite: &Connection, path: &Path) -> Result<bool, StoreError> {
     let about = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
                  FROM pragma_application_id, pragma_user_version";

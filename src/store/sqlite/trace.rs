@@ -35,7 +35,8 @@ impl Operation<'_> {
     }
 }
 
-/// Says whether the call with this nonce created a session that has ended. Call it only if the key has no live record.
+/// Returns whether the call with this nonce created a session that has ended. Call it only if the key has no live
+/// record.
 pub(crate) fn is_known(
     sqlite: &Connection,
     key: &RecordKey<'_>,
@@ -51,7 +52,7 @@ pub(crate) fn is_known(
         .exists(params![key.id.as_bytes(), nonce, milliseconds(now)])
 }
 
-/// Gives the reason why a session has ended. Call it only if the key has no live record.
+/// Returns the reason why a session has ended. Call it only if the key has no live record.
 pub(crate) fn reason(sqlite: &Connection, key: &RecordKey<'_>, now: SystemTime) -> rusqlite::Result<EndReason> {
     // The ended record itself may still exist: its group or its namespace has ended, and it is not removed yet.
     let letter: Option<String> = sqlite

@@ -60,7 +60,7 @@ fn clear(sqlite: &Connection, serial: i64) -> rusqlite::Result<Size> {
         })
 }
 
-/// Gives the present values of the keys that a change increments.
+/// Returns the present values of the keys that a change increments.
 pub(crate) fn totals(sqlite: &Connection, serial: i64, changes: &ChangeSet) -> rusqlite::Result<Vec<(String, i64)>> {
     let mut totals = Vec::new();
     for (key, _) in changes.increments() {

@@ -21,7 +21,7 @@ thread_local! {
     static PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Gives the number of pages in the log, as far as this thread knows.
+/// Returns the number of pages in the log, as far as this thread knows.
 pub(crate) fn pages() -> u32 {
     PAGES.get()
 }
@@ -38,7 +38,7 @@ pub(crate) fn watch(sqlite: &rusqlite::Connection) {
     }));
 }
 
-/// Says whether the log file has room besides its content. If it is too short, makes it longer.
+/// Returns whether the log file has room besides its content. If it is too short, makes it longer.
 ///
 /// That is safe while others write to the log: zeros go to its end, and SQLite writes over them.
 pub(crate) fn has_room(database: &Path, page_size: u64) -> bool {

@@ -31,7 +31,7 @@ impl WriteQueue {
         WriteQueue { is_free: AtomicBool::new(true), waiting: Queue::new() }
     }
 
-    /// Waits for the turn of this thread. Gives `None` if it has not come by the deadline.
+    /// Waits for the turn of this thread. Returns `None` if it has not come by the deadline.
     pub(crate) fn wait(&self, deadline: Deadline) -> Option<Turn<'_>> {
         let turn = self.take_free().or_else(|| {
             let start = Instant::now();

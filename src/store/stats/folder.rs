@@ -113,7 +113,7 @@ impl StatsFolder {
     }
 }
 
-/// Reads the counters of a process. Gives `None` if the process ended before it wrote a first time.
+/// Reads the counters of a process. Returns `None` if the process ended before it wrote a first time.
 fn read(path: &Path) -> io::Result<Option<Stats>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

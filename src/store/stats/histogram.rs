@@ -33,19 +33,19 @@ impl Histogram {
         Duration::from_millis(2_500),
     ];
 
-    /// Gives the number of all calls.
+    /// Returns the number of all calls.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().copied().fold(0, u64::saturating_add)
     }
 
-    /// Gives the time that all calls together took.
+    /// Returns the time that all calls together took.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
     }
 
-    /// Gives for each of the [bounds](Histogram::BOUNDS) the number of calls that took at most this long.
+    /// Returns for each of the [bounds](Histogram::BOUNDS) the number of calls that took at most this long.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let up_to = self.counts.iter().scan(0_u64, |sum, count| {
             *sum = sum.saturating_add(*count);

@@ -5,7 +5,7 @@ use crate::store::stats::{KINDS, Stats, label};
 use serde_json::{Map, Value};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Gives the text from which [`from_json`] reads the same counters.
+/// Returns the text from which [`from_json`] reads the same counters.
 pub(super) fn to_json(stats: &Stats) -> String {
     let mut stats = stats.clone();
     let errors: Map<_, _> = stats.errors.iter().map(|(kind, number)| (label(*kind).into(), (*number).into())).collect();
@@ -25,7 +25,7 @@ pub(super) fn to_json(stats: &Stats) -> String {
 }
 
 /// Reads counters. Another version of this library may have written them: a number that it did not know is 0, and one
-/// that only it knows is left out. Gives `None` if the text is something else.
+/// that only it knows is left out. Returns `None` if the text is something else.
 pub(super) fn from_json(text: &[u8]) -> Option<Stats> {
     let all: Map<String, Value> = serde_json::from_slice(text).ok()?;
     let number = |name: &str| all.get(name).map_or(Some(0), Value::as_u64);

@@ -9,7 +9,7 @@ impl Stats {
     /// The content type of the text that [`to_openmetrics`](Stats::to_openmetrics) gives.
     pub const OPENMETRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// Gives the counters as OpenMetrics text, which Prometheus and others scrape.
+    /// Returns the counters as OpenMetrics text, which Prometheus and others scrape.
     ///
     /// The names of all metrics begin with `mps_session_`. Durations are in seconds. Each kind of error has a line,
     /// even if no such error occurred. The number of [calls](Stats::calls) is

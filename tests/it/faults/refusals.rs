@@ -48,7 +48,7 @@ impl State {
     }
 }
 
-/// Starts a server with a user who has the rights that the guide names. Gives the URL of that user, too.
+/// Starts a server with a user who has the rights that the guide names. Returns the URL of that user, too.
 fn with_user() -> (Redis, Proxy, String) {
     let redis = Redis::start();
     redis.run::<()>(&[&["ACL", "SETUSER", "ada", "on", ">hunter2"], &rights()[..]].concat());

@@ -96,7 +96,7 @@ fn header() -> String {
     session_with(&manager("memory:"), &[("user", "ada")])
 }
 
-/// Gives the kind of a fault and when it came, and sees that its texts are discreet.
+/// Returns the kind of a fault and when it came, and sees that its texts are discreet.
 fn fault(call: impl FnOnce() -> Result<(), Error>, header: &str) -> (StoreErrorKind, When) {
     let start = Instant::now();
     let answer = call();
@@ -117,7 +117,7 @@ fn is_discreet(text: &str, header: &str) {
     assert!(!token.as_bytes().windows(12).any(|part| text.contains(std::str::from_utf8(part).unwrap())), "{text}");
 }
 
-/// Gives the outcome of an attempt. On a busy machine any call may be late, so there are several attempts.
+/// Returns the outcome of an attempt. On a busy machine any call may be late, so there are several attempts.
 fn after_some_attempts<T: PartialEq>(expected: T, attempt: impl Fn() -> T) -> T {
     let mut outcome = attempt();
     for _ in 1..10 {
@@ -128,7 +128,7 @@ fn after_some_attempts<T: PartialEq>(expected: T, attempt: impl Fn() -> T) -> T 
     outcome
 }
 
-/// Gives the outcome of a call on an idle connection whose server answers in this way.
+/// Returns the outcome of a call on an idle connection whose server answers in this way.
 fn outcome(call: Call, answer: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static) -> Outcome {
     let header = header();
     let sick = Sick::unix();

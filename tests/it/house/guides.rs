@@ -87,7 +87,7 @@ fn definitions(page: &str) -> BTreeMap<String, String> {
     page.lines().filter_map(definition).collect()
 }
 
-/// Says whether an address leads to this path of the documentation.
+/// Returns whether an address leads to this path of the documentation.
 fn leads_to(address: &str, path: &str) -> bool {
     if let Some(page) = path.strip_prefix("crate::guide::") {
         let (module, anchor) = page.split_at(page.find('#').unwrap_or(page.len()));

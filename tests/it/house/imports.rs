@@ -57,7 +57,8 @@ fn root_of(file: &str) -> Vec<String> {
     }
 }
 
-/// Says whether a program of this package imports something of the library by this path. It sees what `lib.rs` shows.
+/// Returns whether a program of this package imports something of the library by this path. It sees what `lib.rs`
+/// shows.
 fn is_of_library(file: &str, path: &Path) -> bool {
     !root_of(file).is_empty() && path.segments[0] == env!("CARGO_PKG_NAME").replace('-', "_")
 }

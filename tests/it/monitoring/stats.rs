@@ -80,7 +80,7 @@ fn what_happened_at_the_store_is_counted() {
     assert!(stats.waited > Duration::ZERO, "{stats:?}");
 }
 
-/// Gives by how much `work` raises the counters of sessions: created, refreshed, ended; not found, gone, conflicts;
+/// Returns by how much `work` raises the counters of sessions: created, refreshed, ended; not found, gone, conflicts;
 /// refused, tossed.
 fn counted(manager: &SessionManager, work: impl FnOnce()) -> [u64; 8] {
     let numbers = || {

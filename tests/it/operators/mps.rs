@@ -11,7 +11,7 @@ pub struct Ran {
     pub err: String,
 }
 
-/// Gives the command with these arguments, for the store at this URL. The URL stands in the environment.
+/// Returns the command with these arguments, for the store at this URL. The URL stands in the environment.
 pub fn command(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mps"));
     for variable in ["MPS_STORE", "MPS_PASSWORD", "MPS_TO", "MPS_TO_PASSWORD"] {

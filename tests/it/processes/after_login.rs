@@ -103,7 +103,7 @@ struct Login {
     ended: Vec<PublicId>,
 }
 
-/// Lets all processes log in as the same user at once, several times. Gives each time what became of their logins to
+/// Lets all processes log in as the same user at once, several times. Returns each time what became of their logins to
 /// `check`: `None` is a refusal.
 fn log_in_at_once(place: &Place, at_limit: AtLimit, mut check: impl FnMut(&SessionManager, &[Option<Login>])) {
     let manager = builder(&place.url()).max_sessions_per_group(LIMIT).at_limit(at_limit).build().unwrap();

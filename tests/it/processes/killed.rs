@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// What a worker does when it is killed, with a session of its own and with those of its group.
 const DEEDS: [&str; 8] = ["login", "join", "change", "leave", "regenerate", "rotate", "clear", "clear except"];
 
-/// Does a deed with the session of this header, which is in the group "ada" or joins it. Gives the header that the
+/// Does a deed with the session of this header, which is in the group "ada" or joins it. Returns the header that the
 /// session has afterwards.
 fn perform(manager: &SessionManager, deed: &str, header: &str) -> Result<String, Error> {
     let mut session = manager.load(header)?;
@@ -60,7 +60,7 @@ fn a_worker_killed_between_any_two_commands_leaves_redis_sound() {
     });
 }
 
-/// Does a deed in a child that is killed at its request of this number. Gives whether it made that many requests.
+/// Does a deed in a child that is killed at its request of this number. Returns whether it made that many requests.
 fn kill_at(redis: &Redis, deed: &str, own: &str, request: usize, fault: fn(Arc<AtomicI32>) -> Fault) -> bool {
     let proxy = Proxy::start(redis.socket());
     let manager = builder(&proxy.url()).max_sessions_per_group(2).build().unwrap();

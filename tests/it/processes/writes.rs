@@ -73,7 +73,7 @@ fn transactions_of_four_processes_do_not_overwrite_each_other() {
     });
 }
 
-/// Saves in one process after `end` was done to the session in another. Gives the answers, and how many more records
+/// Saves in one process after `end` was done to the session in another. Returns the answers, and how many more records
 /// there are afterwards.
 fn save_after(place: &Place, manager: &SessionManager, end: impl Fn(&str)) -> (String, isize) {
     let before = place.records() as isize;

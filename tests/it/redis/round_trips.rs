@@ -6,7 +6,7 @@ use crate::support::{builder, cookie, let_it_know_the_scripts, manager, session_
 use multi_process_session::{AtLimit, EndReason, Error, Refresh, Session, SessionManager};
 use std::time::Duration;
 
-/// Gives a manager whose scripts Redis knows already, and a session.
+/// Returns a manager whose scripts Redis knows already, and a session.
 fn warm(redis: &Redis, refresh: Refresh) -> (SessionManager, String) {
     let manager = builder(&redis.url()).refresh(refresh).build().unwrap();
     let_it_know_the_scripts(&redis.url());

@@ -397,7 +397,7 @@ impl ModelSession {
         alone.view().map(|values| values.get(key).cloned()).ok_or(())
     }
 
-    /// Gives whether this is possible.
+    /// Returns whether this is possible.
     fn increment(&mut self, key: &'static str, by: i64) -> bool {
         let change = match self.changes.get(key) {
             Some(Change::Set(json)) => sum(Some(json), by).map(Change::Set),

@@ -179,7 +179,7 @@ fn a_reader_that_stays_does_not_keep_sessions_from_being_ended_on_a_full_disk() 
     });
 }
 
-/// Fills the disk, and ends sessions beside a reader that stays, until there is no room for that either. Gives what
+/// Fills the disk, and ends sessions beside a reader that stays, until there is no room for that either. Returns what
 /// sessions are left.
 fn use_up_reserve(sqlite: &Sqlite, manager: &SessionManager) -> Vec<String> {
     // Each session has pages of its own.

@@ -72,7 +72,7 @@ impl Serialize for Part<'_> {
     }
 }
 
-/// Gives the members of an object.
+/// Returns the members of an object.
 fn parts<'a>(object: Value) -> BTreeMap<String, Part<'a>> {
     let Value::Object(members) = object else { return BTreeMap::new() };
     members.into_iter().map(|(name, value)| (name, Part::Made(value))).collect()

@@ -31,7 +31,7 @@ pub(crate) fn announce(
     Ok(())
 }
 
-/// Gives the reply, or `None` if the server refuses to answer.
+/// Returns the reply, or `None` if the server refuses to answer.
 fn unless_refused(reply: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
     match reply {
         Ok(value) => Ok(Some(value)),

@@ -164,7 +164,7 @@ impl ClusterClient {
         Ok(())
     }
 
-    /// Gives the node that serves a slot.
+    /// Returns the node that serves a slot.
     fn home_of(&self, slot: u16, deadline: Deadline) -> Result<Destination, StoreError> {
         let node = self.topology.node_of(slot, deadline).map_err(|error| self.outage(error))?;
         Ok(Destination { node, asking: false })
@@ -198,7 +198,7 @@ impl ClusterClient {
         if map.is_complete() { Ok(()) } else { Err(self.outage(self.topology.unknown())) }
     }
 
-    /// Says whether the same node serves these slots, as far as is known.
+    /// Returns whether the same node serves these slots, as far as is known.
     pub(crate) fn is_one_node(&self, one: u16, other: u16) -> bool {
         self.topology.is_one_node(one, other)
     }
@@ -227,8 +227,8 @@ impl ClusterClient {
     }
 }
 
-/// Gives the node that a redirection leads to. A node that does not know its own name leaves it out, and is at the host
-/// of the node that was asked.
+/// Returns the node that a redirection leads to. A node that does not know its own name leaves it out, and is at the
+/// host of the node that was asked.
 fn resolve(to: Node, from: &Node) -> Node {
     if to.host.is_empty() { Node::new(&from.host, to.port) } else { to }
 }

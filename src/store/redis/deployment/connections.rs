@@ -25,7 +25,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Epoch(u64);
 
 impl Epoch {
-    /// Gives the number of the epoch. A later epoch has a larger one.
+    /// Returns the number of the epoch. A later epoch has a larger one.
     pub(crate) fn number(self) -> u64 {
         self.0
     }
@@ -53,14 +53,14 @@ impl Connections {
         self.pool.lease(deadline)
     }
 
-    /// Says whether a connection may be used for another request.
+    /// Returns whether a connection may be used for another request.
     pub(crate) fn may_use(&self, pooled: &PooledConnection) -> bool {
         let now = Instant::now();
         let is_worn = now >= pooled.expires || now.saturating_duration_since(pooled.last_used) >= MAX_IDLE;
         pooled.epoch == self.epoch() && !is_worn
     }
 
-    /// Gives the present epoch.
+    /// Returns the present epoch.
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
     }
@@ -70,7 +70,7 @@ impl Connections {
         self.end(pooled.epoch);
     }
 
-    /// Ends an epoch because another node has taken the place of this one, and closes the idle connections. Gives the
+    /// Ends an epoch because another node has taken the place of this one, and closes the idle connections. Returns the
     /// epoch that begins, or `None` if the old one had ended already.
     pub(crate) fn replace_node(&self, epoch: Epoch) -> Option<Epoch> {
         let next = self.end(epoch)?;
@@ -105,7 +105,7 @@ impl PooledConnection {
         PooledConnection { connection, epoch, last_used: now, expires: now + lifetime }
     }
 
-    /// Says whether the connection was idle for so much time that the other side may be gone without our noticing.
+    /// Returns whether the connection was idle for so much time that the other side may be gone without our noticing.
     pub(crate) fn was_idle(&self) -> bool {
         self.last_used.elapsed() >= IDLE_AFTER
     }

@@ -61,7 +61,7 @@ impl Incidents {
         Incidents { name, any: AtomicBool::new(false), answers: AtomicU64::new(0), state: Mutex::new(State::default()) }
     }
 
-    /// Says whether an outage is going on that the log knows of.
+    /// Returns whether an outage is going on that the log knows of.
     pub(crate) fn has_outage(&self) -> bool {
         self.any.load(Ordering::Relaxed)
             && self.state().incidents.get(&Kind::Outage).is_some_and(|outage| !outage.has_ended)
@@ -149,7 +149,7 @@ impl Incidents {
         self.state().is_retired = false;
     }
 
-    /// Notes a failure. Says whether an incident begins with it.
+    /// Notes a failure. Returns whether an incident begins with it.
     fn begin(&self, now: Instant, kind: Kind, ended_by: Proof) -> bool {
         let mut state = self.state();
         if state.is_retired {
@@ -167,7 +167,7 @@ impl Incidents {
         begins
     }
 
-    /// Gives the incidents that end with an answer.
+    /// Returns the incidents that end with an answer.
     fn end(&self, now: Instant, proof: Proof) -> Vec<(Kind, Incident)> {
         let mut state = self.state();
         let mut ended = Vec::new();

@@ -205,7 +205,7 @@ impl NodeClient {
         }
     }
 
-    /// Decides what becomes of the connection of a request that failed for good. Gives the failure.
+    /// Decides what becomes of the connection of a request that failed for good. Returns the failure.
     fn after_last_try(&self, last: Try, failure: Failure, lease: &mut Lease<PooledConnection>) -> Failure {
         match (&failure, &self.node_locator) {
             (Failure::Connection(_) | Failure::NoScript, _) => {
@@ -239,7 +239,7 @@ impl NodeClient {
         failure.into_store_error(&self.name)
     }
 
-    /// Gives a number that changes when connections may lead to another node, or to a node that was restarted.
+    /// Returns a number that changes when connections may lead to another node, or to a node that was restarted.
     pub(crate) fn epoch(&self) -> u64 {
         self.connections.epoch().number()
     }

@@ -65,7 +65,7 @@ impl Sentinels {
         self.url.max_lifetime()
     }
 
-    /// Connects to the primary. Gives the connection, and the node that it leads to.
+    /// Connects to the primary. Returns the connection, and the node that it leads to.
     pub(crate) fn connect(&self, deadline: Deadline) -> Result<(Connection, Node), StoreError> {
         let mut last_round = None;
         loop {
@@ -131,14 +131,14 @@ impl Sentinels {
         Err(self.not_found(&failures))
     }
 
-    /// Gives the numbers of the Sentinels in the order in which they are asked, each with its share of the time.
+    /// Returns the numbers of the Sentinels in the order in which they are asked, each with its share of the time.
     fn turns(&self, deadline: Deadline) -> impl Iterator<Item = (usize, Deadline)> {
         let count = self.sentinels.len();
         let first = self.first.load(Ordering::Relaxed);
         (0..count).map(move |turn| (first + turn) % count).zip(deadline.shares(count))
     }
 
-    /// Asks a Sentinel for the primary. Gives also the connection to the Sentinel.
+    /// Asks a Sentinel for the primary. Returns also the connection to the Sentinel.
     fn ask(&self, which: usize, deadline: Deadline) -> Result<(Node, Connection), StoreError> {
         let sentinel = &self.sentinels[which];
         let mut connection =
@@ -159,8 +159,8 @@ impl Sentinels {
         named.map(|(host, port)| Node::named_by_redis(host, port).ok_or_else(no_address)).transpose()
     }
 
-    /// Connects to the node that a Sentinel names. Gives `None` if the node is not a primary: the Sentinel may not know
-    /// yet what happened.
+    /// Connects to the node that a Sentinel names. Returns `None` if the node is not a primary: the Sentinel may not
+    /// know yet what happened.
     fn connect_to_primary(&self, named: &Node, deadline: Deadline) -> Result<Option<Connection>, StoreError> {
         let url = self.url.with_node(named);
         let mut connection = Connection::open(&url, deadline).map_err(|failure| failure.into_store_error(&url))?;

@@ -36,7 +36,7 @@ impl Single {
         Single { url, trials: Mutex::new(TokenBucket::new()) }
     }
 
-    /// Says whether one more connection may be replaced by a fresh one, because its node refuses all requests.
+    /// Returns whether one more connection may be replaced by a fresh one, because its node refuses all requests.
     pub(crate) fn may_replace_connection(&self) -> bool {
         self.trials.try_lock().is_ok_and(|mut trials| trials.take())
     }
@@ -80,7 +80,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Gives the refusal that led to the trial.
+    /// Returns the refusal that led to the trial.
     pub(crate) fn into_refusal(self) -> StoreError {
         self.refusal
     }

@@ -19,7 +19,7 @@ impl TokenBucket {
         TokenBucket { tokens: CAPACITY, filled_at: Instant::now() }
     }
 
-    /// Takes a token. Says whether there was one.
+    /// Takes a token. Returns whether there was one.
     pub(crate) fn take(&mut self) -> bool {
         self.take_at(Instant::now())
     }

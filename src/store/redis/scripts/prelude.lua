@@ -62,8 +62,8 @@ local function read_integer(text)
   return number and number >= 0 and number < 2 ^ 53 and number % 1 == 0 and number or nil
 end
 
--- Takes a list from ARGV: the number of its items at `first`, and then the items, each of so many arguments. Gives the
--- positions of the first and the last argument of the items.
+-- Takes a list from ARGV: the number of its items at `first`, and then the items, each of so many arguments. Returns
+-- the positions of the first and the last argument of the items.
 local function list_at(first, arguments_per_item)
   return first + 1, first + ARGV[first] * arguments_per_item
 end

@@ -11,7 +11,7 @@
 --        'forward', id, version in which the id was replaced
 local record, lifetime, replaced_in, peeks = record_at(2), lifetime_at(2), tonumber(ARGV[5]), ARGV[6]
 
--- Gives the reason why the session has ended.
+-- Returns the reason why the session has ended.
 local function reason()
   local s, r, f = unpack(redis.call('HMGET', record.key, 's', 'r', 'f'))
   if not s then

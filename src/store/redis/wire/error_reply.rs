@@ -71,14 +71,14 @@ fn affects(kind: StoreErrorKind, text: &str) -> Affects {
 const REFUSES: [&str; 9] =
     ["OOM", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "NOREPLICAS", "DENIED"];
 
-/// Gives the code by which Redis refuses requests. The code is empty if Redis gives another reason.
+/// Returns the code by which Redis refuses requests. The code is empty if Redis gives another reason.
 pub(crate) fn code(error: &StoreError) -> &'static str {
     let text = error.to_string();
     let code = REFUSES.into_iter().find(|code| says(&text, code));
     code.unwrap_or(if denies(&text) { "NOPERM" } else { "" })
 }
 
-/// Gives the kind of an error reply by its code. The code may stand anywhere in the text: before Redis 7, an error
+/// Returns the kind of an error reply by its code. The code may stand anywhere in the text: before Redis 7, an error
 /// inside a script comes as `ERR` with the code later in the text.
 fn kind(text: &str) -> StoreErrorKind {
     use StoreErrorKind::{Backend, Corrupt, Rejected, Unavailable};
@@ -95,13 +95,13 @@ fn kind(text: &str) -> StoreErrorKind {
     }
 }
 
-/// Says whether the node is a replica. The last two texts are replies to `WAIT`. A replica gives the first of them, and
-/// a node that becomes a replica during the wait gives the second.
+/// Returns whether the node is a replica. The last two texts are replies to `WAIT`. A replica gives the first of them,
+/// and a node that becomes a replica during the wait gives the second.
 fn is_replica(text: &str) -> bool {
     says(text, "READONLY") || text.contains("cannot be used with replica") || says(text, "UNBLOCKED")
 }
 
-/// Says whether the user lacks a right that a script needs. From Redis 7 on this reply has no code, and since 7.2 it
+/// Returns whether the user lacks a right that a script needs. From Redis 7 on this reply has no code, and since 7.2 it
 /// has other words.
 fn denies(text: &str) -> bool {
     text.contains("The user executing the script can't") || text.contains("ACL failure in script")

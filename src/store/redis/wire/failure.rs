@@ -77,7 +77,7 @@ impl Failure {
         matches!(self, Failure::Connection(error) if matches!(error.kind(), TimedOut | WouldBlock))
     }
 
-    /// Says whether the other side has closed the connection.
+    /// Returns whether the other side has closed the connection.
     pub(crate) fn is_closed(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         let is_closed = |error: &io::Error| {

@@ -14,9 +14,9 @@ impl Node {
         Node { host: host.into(), port }
     }
 
-    /// Makes a node from a host that a node or a Sentinel has named. Gives `None` if the text cannot be the name or the
-    /// address of a host, because the text appears in errors and in the log. The text is empty if a node of a cluster
-    /// does not know its own host.
+    /// Makes a node from a host that a node or a Sentinel has named. Returns `None` if the text cannot be the name or
+    /// the address of a host, because the text appears in errors and in the log. The text is empty if a node of a
+    /// cluster does not know its own host.
     pub(crate) fn named_by_redis(host: String, port: u16) -> Option<Node> {
         (host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Node::new(host, port))
     }

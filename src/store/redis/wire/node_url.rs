@@ -79,14 +79,14 @@ impl NodeUrl {
         Ok((url, parameters))
     }
 
-    /// Gives the URL of another node, with the same login, database and TLS settings.
+    /// Returns the URL of another node, with the same login, database and TLS settings.
     pub(crate) fn with_node(&self, node: &Node) -> NodeUrl {
         let mut other = self.clone();
         other.info = other.info.set_addr(ConnectionAddr::Tcp(node.host.clone(), node.port));
         other
     }
 
-    /// Gives the URL of the same node with another login, and with the default database and protocol.
+    /// Returns the URL of the same node with another login, and with the default database and protocol.
     pub(crate) fn with_login(mut self, user: Option<&str>, password: Option<&str>) -> NodeUrl {
         let mut settings = redis::RedisConnectionInfo::default();
         if let Some(user) = user {
@@ -99,17 +99,17 @@ impl NodeUrl {
         self
     }
 
-    /// Says whether the URL names another database than the first.
+    /// Returns whether the URL names another database than the first.
     pub(crate) fn has_database(&self) -> bool {
         self.info.redis_settings().db() != 0
     }
 
-    /// Gives the longest time for which a connection may be used.
+    /// Returns the longest time for which a connection may be used.
     pub(crate) fn max_lifetime(&self) -> Duration {
         self.max_lifetime
     }
 
-    /// Gives the host and port, or the path of a unix socket.
+    /// Returns the host and port, or the path of a unix socket.
     pub(crate) fn addr(&self) -> &ConnectionAddr {
         self.info.addr()
     }
@@ -128,7 +128,7 @@ impl NodeUrl {
         self.tls.as_ref()
     }
 
-    /// Gives the first commands of a new connection: they choose the protocol, log in, and choose the database.
+    /// Returns the first commands of a new connection: they choose the protocol, log in, and choose the database.
     pub(crate) fn login(&self) -> Vec<Cmd> {
         let settings = self.info.redis_settings();
         let mut commands = Vec::new();
@@ -162,7 +162,7 @@ fn lifetime(text: &str) -> Result<Duration, ConfigError> {
     }
 }
 
-/// Reads a URL without TLS with the `redis` crate. Gives also the parameters of the query.
+/// Reads a URL without TLS with the `redis` crate. Returns also the parameters of the query.
 fn read(url: &str) -> Option<(ConnectionInfo, Parameters)> {
     let parsed = redis::parse_redis_url(url)?;
     let info = url.into_connection_info().ok()?;

@@ -42,7 +42,7 @@ impl TimedSocket {
         TimedSocket { socket, process: Process::this(), read_timeout, write_timeout }
     }
 
-    /// Gives a stream that reads and writes until a deadline.
+    /// Returns a stream that reads and writes until a deadline.
     pub(crate) fn until(&mut self, deadline: Deadline) -> DeadlineStream<'_> {
         DeadlineStream { socket: self, deadline }
     }
@@ -99,8 +99,8 @@ impl Write for DeadlineStream<'_> {
     }
 }
 
-/// Says whether the call may have ended before the deadline, and has to be made again: a signal came, or the timeout of
-/// the socket was over, which gives `WouldBlock`. Once the deadline has passed, `Timeout::reach` gives an error.
+/// Returns whether the call may have ended before the deadline, and has to be made again: a signal came, or the timeout
+/// of the socket was over, which gives `WouldBlock`. Once the deadline has passed, `Timeout::reach` gives an error.
 fn ends_too_early(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
@@ -123,7 +123,7 @@ impl Timeout {
     }
 }
 
-/// Gives the time that is left, which is not zero. Once the deadline has passed, the error is `TimedOut`.
+/// Returns the time that is left, which is not zero. Once the deadline has passed, the error is `TimedOut`.
 fn time_left(deadline: Deadline) -> io::Result<Duration> {
     match deadline.left() {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),

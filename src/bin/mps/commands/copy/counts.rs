@@ -29,7 +29,7 @@ impl Counts {
         self.deleted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Gives the number of sessions that the source has given.
+    /// Returns the number of sessions that the source has given.
     pub(crate) fn sessions(&self) -> u64 {
         [&self.created, &self.updated, &self.kept, &self.ended].map(read).iter().sum()
     }

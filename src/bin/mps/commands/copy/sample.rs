@@ -23,7 +23,7 @@ impl Sample {
         }
     }
 
-    /// Gives the sessions whose time is not over.
+    /// Returns the sessions whose time is not over.
     pub(crate) fn expected(&self) -> Vec<Located> {
         let lowest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let in_time = lowest.values().filter(|(_, expires_at)| !time_until(*expires_at).is_zero());

@@ -77,7 +77,7 @@ impl Look {
         }
     }
 
-    /// Gives the number of live sessions and the figures, with their change since the look before.
+    /// Returns the number of live sessions and the figures, with their change since the look before.
     pub(crate) fn rows<'a>(&'a self, before: Option<&'a Look>) -> impl Iterator<Item = Row<'a>> {
         let seconds = before.map(|look| self.begun.duration_since(look.begun).as_secs_f64());
         let per_second = move |value: f64, earlier: Option<f64>| Some((value - earlier?) / seconds?);
@@ -121,7 +121,7 @@ impl Look {
 }
 
 impl Row<'_> {
-    /// Gives the change per second. It is empty if there is none.
+    /// Returns the change per second. It is empty if there is none.
     pub(crate) fn change(&self) -> String {
         match self.per_second.filter(|change| change.abs() >= 0.05) {
             Some(change) => format!("{change:+.1}/s"),

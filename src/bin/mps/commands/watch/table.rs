@@ -18,7 +18,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Gives the size of the terminal that shows the output. A terminal that does not tell counts as 80 x 24.
+    /// Returns the size of the terminal that shows the output. A terminal that does not tell counts as 80 x 24.
     pub(crate) fn of_terminal() -> Size {
         let (Width(columns), Height(rows)) = terminal_size_of(std::io::stdout()).unwrap_or((Width(80), Height(24)));
         Size { columns: columns.into(), rows: rows.into() }
@@ -39,7 +39,7 @@ pub(crate) fn table(look: &Look, before: Option<&Look>, size: Size) -> String {
     format!("{CLEAR}{}\n", fitted(lines, size).join("\n"))
 }
 
-/// Gives a line for each figure: its name, its value and its change. A name that is too long is cut.
+/// Returns a line for each figure: its name, its value and its change. A name that is too long is cut.
 fn figures(look: &Look, before: Option<&Look>, columns: usize) -> Vec<String> {
     let rows = look.rows(before).map(|row| (escaped(row.name), number(row.value), row.change()));
     let rows: Vec<(String, String, String)> = rows.collect();

@@ -29,7 +29,7 @@ impl ClusterUrl {
         Ok(ClusterUrl { seeds: nodes, first })
     }
 
-    /// Gives the URL of one of the nodes.
+    /// Returns the URL of one of the nodes.
     pub(crate) fn of_node(&self, node: &Node) -> NodeUrl {
         self.first.with_node(node)
     }

@@ -6,7 +6,7 @@ use redis::Value;
 /// The number of slots.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// Gives the slot of a key. If there is a text between the key's first braces (a hash tag), only this text is hashed.
+/// Returns the slot of a key. If there is a text between the key's first braces (a hash tag), only this text is hashed.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let inside = &key[open + 1..];
@@ -63,13 +63,13 @@ impl SlotMap {
         Some(SlotMap { ranges })
     }
 
-    /// Gives the node that serves a slot.
+    /// Returns the node that serves a slot.
     pub(crate) fn node_of(&self, slot: u16) -> Option<&Node> {
         let at = self.ranges.partition_point(|range| range.last < slot);
         self.ranges.get(at).filter(|range| range.first <= slot).map(|range| &range.node)
     }
 
-    /// Gives all primaries, each once.
+    /// Returns all primaries, each once.
     pub(crate) fn nodes(&self) -> Vec<&Node> {
         let mut nodes: Vec<&Node> = self.ranges.iter().map(|range| &range.node).collect();
         nodes.sort();
@@ -77,7 +77,7 @@ impl SlotMap {
         nodes
     }
 
-    /// Gives a number that is another one if the slots are divided in another way.
+    /// Returns a number that is another one if the slots are divided in another way.
     pub(crate) fn fingerprint(&self) -> u64 {
         const CRC: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
         let mut digest = CRC.digest();
@@ -87,12 +87,12 @@ impl SlotMap {
         digest.finalize()
     }
 
-    /// Gives the number of slots that have a node.
+    /// Returns the number of slots that have a node.
     pub(crate) fn slots(&self) -> usize {
         self.ranges.iter().map(|range| usize::from(range.last - range.first) + 1).sum()
     }
 
-    /// Says whether every slot has a node.
+    /// Returns whether every slot has a node.
     pub(crate) fn is_complete(&self) -> bool {
         self.slots() == usize::from(SLOTS)
     }

@@ -52,7 +52,7 @@ impl Topology {
         }
     }
 
-    /// Gives the node that serves a slot. Asks the nodes, at most until the deadline, if that is not known.
+    /// Returns the node that serves a slot. Asks the nodes, at most until the deadline, if that is not known.
     pub(crate) fn node_of(&self, slot: u16, deadline: Deadline) -> Result<Node, StoreError> {
         let known = || self.known_node_of(slot);
         while known().is_none() {
@@ -65,12 +65,12 @@ impl Topology {
         known().ok_or_else(|| self.unknown())
     }
 
-    /// Gives the node that serves a slot, if that is known.
+    /// Returns the node that serves a slot, if that is known.
     pub(crate) fn known_node_of(&self, slot: u16) -> Option<Node> {
         self.map.load().node_of(slot).cloned()
     }
 
-    /// Says whether the same node serves these slots, as far as is known.
+    /// Returns whether the same node serves these slots, as far as is known.
     pub(crate) fn is_one_node(&self, one: u16, other: u16) -> bool {
         let map = self.map.load();
         map.node_of(one) == map.node_of(other)
@@ -175,7 +175,7 @@ impl Topology {
         })
     }
 
-    /// Gives the nodes of the map and those of the URL, each once, the suspect last.
+    /// Returns the nodes of the map and those of the URL, each once, the suspect last.
     fn nodes_to_ask(&self) -> Vec<Node> {
         let map = self.map.load();
         let mut nodes: Vec<Node> = Vec::new();

@@ -38,7 +38,7 @@ impl NodeClient {
         connected.map_err(|failure| Failure::of_connection(self.store_error(failure)))
     }
 
-    /// Gives the error if the node answered, and refused the connection.
+    /// Returns the error if the node answered, and refused the connection.
     fn refusal<'f>(&self, failure: &'f Failure) -> Option<&'f StoreError> {
         match (failure, &self.node_locator) {
             (Failure::Refused { error, .. }, NodeLocator::Address(_)) => Some(error),

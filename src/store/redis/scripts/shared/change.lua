@@ -18,7 +18,7 @@ local function knows_call(last, nonces)
   return false
 end
 
--- The next change moves the nonce in the state into one of the fields n0 to n3. Gives the name of that field, and its
+-- The next change moves the nonce in the state into one of the fields n0 to n3. Returns the name of that field, and its
 -- new value. A record remembers the last 26 to 33 nonces: the last one in its state, and eight in each of the fields n0
 -- to n3.
 local function nonce_field(record, state)
@@ -56,7 +56,7 @@ local function is_last_change(state, expected, last_change)
   return state.version == expected and (last_change == '' or last_change:sub(6) == state.nonce)
 end
 
--- Gives the generation of the namespace. Makes a new one if there is none.
+-- Returns the generation of the namespace. Makes a new one if there is none.
 local function generation_or_new()
   local began = present_generation()
   if not began then

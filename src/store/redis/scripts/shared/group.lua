@@ -78,7 +78,7 @@ local function ended_ids(ended_set_key, alive_at)
 end
 
 -- Ends the sessions that joined first, until the group of the record has no more than `limit`. The record's own session
--- stays. The ended set gets those that have ended, for sweep.lua, and for a repeated call. Gives up to BATCH of their
+-- stays. The ended set gets those that have ended, for sweep.lua, and for a repeated call. Returns up to BATCH of their
 -- ids. The second result is 1 if more sessions have to end: then the limit is above LARGEST_LIMIT, and more than BATCH
 -- sessions are over it.
 local function enforce_limit(record, limit, ended_set)

@@ -1,7 +1,7 @@
 -- Sums of 64-bit integers. Lua's numbers are exact only up to 53 bits.
 local BILLION, HIGHEST, LOWEST = 1e9, '9223372036854775807', '9223372036854775808'
 
--- Splits a 64-bit integer into two numbers: its billions, and its last nine digits. Gives nil if the text is not such
+-- Splits a 64-bit integer into two numbers: its billions, and its last nine digits. Returns nil if the text is not such
 -- an integer.
 local function split(text)
   local sign, digits = text:match('^(%-?)(%d+)$')

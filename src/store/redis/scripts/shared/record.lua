@@ -29,14 +29,14 @@ local function lifetime_at(first)
   }
 end
 
--- Gives the generation of the namespace. Gives nil if there is none, or if it is damaged.
+-- Returns the generation of the namespace. Returns nil if there is none, or if it is damaged.
 local function present_generation()
   local began = redis.pcall('HGET', generation_key, 'began')
   return type(began) == 'string' and #began == 7 and struct.unpack('>I7', began) or nil
 end
 
--- Reads the forward of a key. Gives the id that the key leads to (nil for none), the version in which the key's own id
--- was replaced, and whether the key has a forward or a trace. After its grace, a forward is followed only for the
+-- Reads the forward of a key. Returns the id that the key leads to (nil for none), the version in which the key's own
+-- id was replaced, and whether the key has a forward or a trace. After its grace, a forward is followed only for the
 -- purpose 'end'.
 local function forward(key, purpose)
   local id, grace_ends, version, trace = unpack(redis.call('HMGET', key, 'f', 'u', 'm', 't'))
@@ -54,7 +54,7 @@ local function is_current(record, of_generation)
     and (not record.members or redis.call('ZSCORE', record.members, record.id))
 end
 
--- Gives the state of a live record. Of the record's timeouts and those of the call, the stricter ones hold.
+-- Returns the state of a live record. Of the record's timeouts and those of the call, the stricter ones hold.
 -- `replaced_in` is the version in which the earliest id that leads to the record was replaced (nil if there is none).
 -- If the record is not alive, gives nil and a status. With the status 'forward', also gives the id and the version from
 -- `forward`. Always sets `record.nonces` to the fields n0 to n3.
@@ -98,7 +98,7 @@ local function live_state(record, lifetime, replaced_in)
   return state
 end
 
--- Gives the end of a life that begins now: the idle timeout and the refresh interval (at most 1/100 of the timeout),
+-- Returns the end of a life that begins now: the idle timeout and the refresh interval (at most 1/100 of the timeout),
 -- but not after `ends_at`.
 local function full_life(state, refresh_interval)
   local longest_interval = math.floor(state.idle_timeout / 100)
@@ -109,7 +109,7 @@ local function full_life(state, refresh_interval)
   return math.max(at, now + 1)
 end
 
--- Gives the state of a record for a reply, packed: version, flags, nonce of the last change, created at, joined at (0
+-- Returns the state of a record for a reply, packed: version, flags, nonce of the last change, created at, joined at (0
 -- for never), refreshed at, ends at the latest (0 for never), idle timeout, expires at, now.
 local function info(state)
   return struct.pack('>I5Bc8I6I6I6I6I6I6I6', state.version, state.flags, state.nonce, state.created_at,

@@ -10,7 +10,7 @@ local function changes_at(first)
   return changes
 end
 
--- Checks a change set against the values of a record. Changes `state` to the state after the changes. Gives a list of
+-- Checks a change set against the values of a record. Changes `state` to the state after the changes. Returns a list of
 -- fields and their new values, alternating, and the totals of the increments. In the list, the packed state is empty:
 -- `write_changes` fills it in. If the change set is refused, gives nil and the reply.
 local function check_changes(record, state, changes, most_keys, most_bytes)
@@ -87,7 +87,7 @@ local function write_changes(record, changes, writes, packed_state)
   in_chunks('HDEL', record.key, ARGV, changes.first_remove, changes.last_remove)
 end
 
--- Gives the present values of the fields that a change set increments.
+-- Returns the present values of the fields that a change set increments.
 local function present_totals(record, changes)
   local totals = {}
   for at = changes.first_increment, changes.last_increment, 3 do
