@@ -299,8 +299,8 @@ impl SessionManagerBuilder {
 
     /// Sets when the use of a session extends its life.
     ///
-    /// Default: [`Refresh::After`]`(60 s)`: at most once a minute, or once in a hundredth of the idle timeout if that is
-    /// shorter.
+    /// Default: [`Refresh::After`]`(60 s)`: at most once a minute, or once in a hundredth of the idle timeout if that
+    /// is shorter.
     ///
     /// # Errors
     /// Refused if it is a `Refresh::After` of less than a millisecond or of over 100 years.

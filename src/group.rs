@@ -114,7 +114,10 @@ impl Group {
     /// it ended.
     ///
     /// If this session is not in the group, all sessions of the group end. An [old id](Session::regenerate_with_grace)
-    /// of this session no longer works afterwards, also within its grace.
+    /// of this session no longer works afterwards, also within its grace. Two things are not reached: a request that
+    /// has loaded this session by the old id already, and a [handle](crate::SessionHandle) that has taken over the new
+    /// id. So give this session a new id as well, by [`set_group_name`](Session::set_group_name) or
+    /// [`regenerate`](Session::regenerate).
     ///
     /// OWASP ASVS 7.4.3 asks for this after a change of password.
     ///

@@ -15,11 +15,12 @@ use std::sync::Arc;
 /// makes a handle. [`SessionManager::are_alive`](crate::SessionManager::are_alive) checks many handles at once. A
 /// handle does not extend the session's life, holds no values, and gives no access to the session.
 ///
-/// A handle answers `true` for as long as a request with the same cookie would find the session. So it answers `false`
-/// after the session got a new id: by a login, [`leave_group`](crate::Session::leave_group) or
-/// [`regenerate`](crate::Session::regenerate). Then the client has to connect again, with its new cookie. If the new id
-/// came [with a grace](crate::Session::regenerate_with_grace), and the handle is checked during that grace, the handle
-/// takes over the new id.
+/// [`is_alive`](SessionHandle::is_alive) returns `true` for as long as a request with the same cookie would find the
+/// session. So it returns `false` after the session got a new id: by a login,
+/// [`leave_group`](crate::Session::leave_group) or [`regenerate`](crate::Session::regenerate). Then the client has to
+/// connect again, with its new cookie. If the new id came [with a grace](crate::Session::regenerate_with_grace), and
+/// the handle is checked during that grace, the handle takes over the new id, and goes on to return `true` after the
+/// grace.
 ///
 /// # Security
 /// Without this check, a WebSocket goes on after the logout (OWASP WebSocket cheat sheet). Check the handle every few
@@ -53,7 +54,7 @@ impl SessionHandle {
         SessionHandle { context, tag, id }
     }
 
-    /// Returns whether the session is still alive. After the first `false`, every later answer is `false` too.
+    /// Returns whether the session is still alive. After the first `false`, every later result is `false` too.
     ///
     /// This costs one round trip, and one more if the session has got a new id. After a `false` it costs none.
     ///

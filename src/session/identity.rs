@@ -39,7 +39,9 @@ impl Session {
     ///
     /// Use it for ids that are changed now and then as a precaution. A few seconds are enough. A grace of more than 5
     /// minutes counts as 5 minutes. The grace ends with the session, and when
-    /// [`Group::clear_except`](crate::Group::clear_except) keeps this session.
+    /// [`Group::clear_except`](crate::Group::clear_except) keeps this session. If the session gets another new id
+    /// before the grace is over, the old id works only for as long as the id that followed it: if that one has no
+    /// grace, neither has the old id.
     ///
     /// A request with the old id can read, save, and end the session, but it gets no cookie. If it calls
     /// `regenerate_with_grace` itself, nothing happens, because the session has a new id already. If it asks for a new

@@ -42,12 +42,13 @@ impl GroupValues {
         Ok(())
     }
 
-    /// Returns what a copy of `given` to this store does to these values. They are replaced if all their changes
-    /// are in the given ones too: as for sessions, see restore.rs.
+    /// Returns what a copy of `given` to this store does to these values. They are replaced if all their changes are in
+    /// the given ones too: as for sessions, see restore.rs. If nothing is given, the values have ended or expired
+    /// there. Then they are removed here too, unless they were changed here since they were copied.
     pub(crate) fn restored(&self, given: &GroupValues) -> Restored {
         let (last, given_last) = (self.last_nonce(), given.last_nonce());
         match last {
-            _ if last == given_last || given_last.is_none() => Restored::Kept,
+            _ if last == given_last => Restored::Kept,
             None => Restored::Created,
             Some(nonce) if given.knows(nonce) || [self.copied_nonce, given.copied_nonce].contains(&last) => {
                 Restored::Updated

@@ -134,7 +134,9 @@ pub trait MaintainedEntries: Entries {
     ) -> Result<Restored, StoreError> {
         let found = values_of(self, group, now)?;
         let restored = found.restored(values);
-        if restored != Restored::Kept {
+        if restored != Restored::Kept && values.nonces.is_empty() {
+            self.remove(&group.values_name())?;
+        } else if restored != Restored::Kept {
             let expires_at = found.expires_at.max(values.expires_at);
             let values = GroupValues { expires_at, copied_nonce: values.last_nonce(), ..values.clone() };
             self.put(&group.values_name(), Entry(Kind::GroupValues(values)))?;

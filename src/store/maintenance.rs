@@ -59,7 +59,7 @@ pub trait Maintenance: Store {
     fn read_group(&self, group: &GroupKey<'_>, call: &Call) -> Result<GroupValues, StoreError>;
 
     /// Stores the values of a group as another store has them, unless they were changed in this store since they were
-    /// copied.
+    /// copied. If the other store has no values, removes them.
     ///
     /// # Errors
     /// A [`StoreError`].

@@ -40,6 +40,9 @@ pub(crate) fn escaped_json(json: &str) -> String {
 /// Returns whether a character is a control character, or has an effect on the characters beside it.
 fn steers(letter: char) -> bool {
     letter.is_control()
+        // These are not visible: two names that differ by them look alike.
+        || matches!(letter, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}')
+        || matches!(letter, '\u{fff9}'..='\u{fffb}')
         || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         // Tags: they are not visible, and can hide a text in another one.
         || matches!(letter, '\u{feff}' | '\u{e0000}'..='\u{e007f}')
@@ -52,6 +55,7 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_escaped() {
         assert_eq!(escaped("a\u{1b}[2J\n\u{9b}é\\"), "a\\u{1b}[2J\\u{a}\\u{9b}é\\\\");
+        assert_eq!(escaped("ad\u{ad}a\u{3164}\u{fff9}"), "ad\\u{ad}a\\u{3164}\\u{fff9}");
         assert_eq!(escaped("\u{202e}abc"), "\\u{202e}abc");
         assert_eq!(escaped("ada\u{e0041}\u{e0000}\u{e007f}"), "ada\\u{e0041}\\u{e0000}\\u{e007f}");
         assert_eq!(escaped("Zoë 日本"), "Zoë 日本");

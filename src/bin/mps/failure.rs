@@ -5,6 +5,9 @@ use multi_process_session::{Error, StoreError};
 use std::io;
 use std::process::ExitCode;
 
+/// The exit code of a program that a signal has ended.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// Why a command ends early, or with bad news. The texts show no password and no value.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -44,7 +47,7 @@ impl Failure {
             Failure::Found(_) => ExitCode::from(1),
             Failure::Usage(_) | Failure::CommandLine(_) => ExitCode::from(2),
             Failure::Store(_) | Failure::Output(_) => ExitCode::from(3),
-            Failure::Interrupted => ExitCode::from(130),
+            Failure::Interrupted => ExitCode::from(INTERRUPTED),
         }
     }
 }

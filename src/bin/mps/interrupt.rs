@@ -1,6 +1,6 @@
 //! Ctrl-C, and the signal that asks a program to end.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ static ASKED_TO_END: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 /// once, for instance while a store does not answer.
 pub(crate) fn catch() -> Result<(), Failure> {
     for signal in [SIGINT, SIGTERM] {
-        let conditional = flag::register_conditional_shutdown(signal, 128 + signal, ASKED_TO_END.clone());
+        let conditional = flag::register_conditional_shutdown(signal, INTERRUPTED.into(), ASKED_TO_END.clone());
         conditional.and_then(|_| flag::register(signal, ASKED_TO_END.clone()))?;
     }
     Ok(())

@@ -288,7 +288,8 @@ pub fn restored_sessions_keep_their_order(subject: &dyn MaintainedSubject) {
 /// The values of a group come with all that the store keeps beside them. Changes of its own stay.
 pub fn the_values_of_a_group_are_restored(subject: &dyn MaintainedSubject) {
     let store = subject.maintenance();
-    let [group, copy] = ["contract-from", "contract-to"].map(|namespace| GroupKey { namespace, ..fresh_group() });
+    let namespaces = ["contract-values-from", "contract-values-to"];
+    let [group, copy] = namespaces.map(|namespace| GroupKey { namespace, ..fresh_group() });
     let copied = |expected: Restored| {
         let values = store.read_group(&group, &call()).expect("read_group works");
         let restored = store.restore_group(&copy, &values, &call()).expect("restore_group works");
@@ -313,6 +314,24 @@ pub fn the_values_of_a_group_are_restored(subject: &dyn MaintainedSubject) {
     copied(Restored::Kept);
     let values = store.read_group(&copy, &call()).expect("read_group works");
     assert!(values.values.len() == 2 && values.nonces.len() == 4 * first.nonce.len(), "all of it is read");
+
+    // Values that have ended at the source end at the target too, if they were not changed there.
+    store.clear_namespace(group.namespace, &call()).expect("clear_namespace works");
+    let restore_ended = |expected: Restored| {
+        let ended = store.read_group(&group, &call()).expect("read_group works");
+        assert!(ended.nonces.is_empty(), "promise 18: the end of the namespace ends its values");
+        let restored = store.restore_group(&copy, &ended, &call()).expect("restore_group works");
+        assert_eq!(restored, expected, "only values that were not changed here are removed");
+    };
+    restore_ended(Restored::Kept);
+    assert_eq!(store.group_values(&copy, &call()).expect("it works").len(), 2, "they were changed here");
+    store.clear_namespace(copy.namespace, &call()).expect("clear_namespace works");
+    set_in_group(store, &group, "role", Some("\"editor\""));
+    copied(Restored::Created);
+    store.clear_namespace(group.namespace, &call()).expect("clear_namespace works");
+    restore_ended(Restored::Updated);
+    assert_eq!(store.group_values(&copy, &call()).expect("it works").len(), 0, "they have ended there");
+    restore_ended(Restored::Kept);
 }
 
 /// A place in the order of joining is a time in all stores, so that sessions of two stores can be put in one order.

@@ -30,8 +30,11 @@ impl Wait {
         let (mut wait, mut others, mut found) = (Wait { replicas: 0, on_disk: false }, Vec::new(), false);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
+                // Of two numbers, nobody could say which one holds.
                 Some(("wait_replicas", number)) => match number.parse() {
-                    Ok(replicas @ 1..=100) if !number.starts_with('+') => (wait.replicas, found) = (replicas, true),
+                    Ok(replicas @ 1..=100) if !number.starts_with('+') && wait.replicas == 0 => {
+                        (wait.replicas, found) = (replicas, true);
+                    }
                     _ => return Err(malformed),
                 },
                 Some(("wait_aof", "1")) => (wait.on_disk, found) = (true, true),
@@ -118,6 +121,7 @@ mod tests {
         }
         for url in [
             "redis://a?wait_replicas=0",
+            "redis://a?wait_replicas=1&wait_replicas=2",
             "redis://a?wait_replicas=",
             "redis://a?wait_aof=yes",
             "redis://a?wait_replicas=-1",

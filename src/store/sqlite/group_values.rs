@@ -61,8 +61,13 @@ impl Operation<'_> {
         let now = self.now();
         let found = read_all(&transaction, group, now)?;
         let restored = found.restored(values);
-        if restored != Restored::Kept {
-            remove_outdated(&transaction, group, now)?;
+        if restored == Restored::Kept {
+            return Ok(restored);
+        }
+        remove_outdated(&transaction, group, now)?;
+        if values.nonces.is_empty() {
+            transaction.prepare_cached("DELETE FROM kept_groups WHERE tag = ?1")?.execute([group.tag.as_bytes()])?;
+        } else {
             transaction.prepare_cached("DELETE FROM group_values WHERE tag = ?1")?.execute([group.tag.as_bytes()])?;
             for (key, json) in &values.values {
                 set(&transaction, group, key, json.json())?;
@@ -71,8 +76,8 @@ impl Operation<'_> {
             transaction
                 .prepare_cached("UPDATE kept_groups SET copied = ?2 WHERE tag = ?1")?
                 .execute(params![group.tag.as_bytes(), values.last_nonce()])?;
-            self.disk_space.commit(transaction)?;
         }
+        self.disk_space.commit(transaction)?;
         Ok(restored)
     }
 }

@@ -4,11 +4,13 @@ use super::mps::{command, json, output, ran, run};
 use crate::support::place::Place;
 use crate::support::ports::free_port;
 use crate::support::redis::Redis;
+use crate::support::tls::silent;
 use crate::support::{login, manager, session_with, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 const PASSWORD: &str = "p@s:s/ #%?+&w\u{e9}rd";
@@ -194,6 +196,44 @@ fn a_closed_pipe_ends_it_quietly() {
     assert_eq!(line.split_whitespace().next().unwrap().len(), 24, "{line}");
     let ran = ran(&child.wait_with_output().unwrap());
     assert!(ran.code == Some(0) && ran.err.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn what_went_wrong_is_told_although_nobody_reads_the_output() {
+    let (place, nobody) = (Place::sqlite(), format!("redis://127.0.0.1:{}", free_port()));
+    drop(login(&manager(&place.url()), "ada"));
+    let Place::Sqlite(sqlite) = &place else { unreachable!() };
+    fs::set_permissions(sqlite.path(), Permissions::from_mode(0o666)).unwrap();
+    for (arguments, code, message) in [(&["copy", "--to", &nobody][..], 3, "failed"), (&["check"], 1, "wrong")] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = command(&place.url(), arguments).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+        let ran = ran(&output);
+        assert!(ran.code == Some(code) && ran.err.contains(message), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (_listener, port) = silent();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let url = format!("redis://127.0.0.1:{port}");
+        let mut child = command(&url, &["count", "--timeout", "3600"]).spawn().expect("it runs");
+        // Before it catches signals, the first one would end it.
+        until(|| catches(child.id(), signal));
+        until(|| {
+            kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+            child.try_wait().unwrap().is_some()
+        });
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+    }
+}
+
+/// Returns whether a process has a handler for a signal.
+fn catches(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal as u64 - 1) & 1 == 1
 }
 
 #[test]

@@ -139,6 +139,15 @@ fn the_values_of_users_are_copied() {
         one(&from.url(), &["copy", "--to", &to.url(), "--delete"]);
         let role = after.group("grace").value::<String>("role").unwrap();
         assert_eq!(role.as_deref(), Some("reader"), "a role that was taken away is not left behind");
+        // All values end at the source.
+        before.destroy_every_session().unwrap();
+        let [ada, grace] = ["ada", "grace"].map(|user| login(&before, user));
+        one(&from.url(), &["copy", "--to", &to.url(), "--delete"]);
+        let role = |cookie: &str| after.load(cookie).unwrap().group_value::<String>("role").unwrap();
+        assert_eq!(role(&grace), None, "a role that has ended is not left behind");
+        after.group("ada").set_value("role", "guest").unwrap();
+        one(&from.url(), &["copy", "--to", &to.url(), "--delete"]);
+        assert_eq!(role(&ada).as_deref(), Some("guest"), "what was changed at the target stays");
     });
 }
 

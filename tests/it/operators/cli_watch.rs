@@ -6,7 +6,7 @@ use crate::support::redis::Redis;
 use crate::support::{login, manager};
 use nix::pty::{Winsize, openpty};
 use serde_json::Value;
-use std::fs::{File, Permissions, set_permissions};
+use std::fs::{File, Permissions, remove_file, set_permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -79,6 +79,25 @@ fn a_watch_goes_on_while_the_store_is_down() {
     assert!(look["errors"][0].as_str().unwrap().contains("does not take writes"), "{look}");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_file_that_was_removed_is_told_and_not_made_again() {
+    let place = Place::sqlite();
+    drop(login(&manager(&place.url()), "ada"));
+    let mut child =
+        command(&place.url(), &["watch", "--every", "0.5", "--json"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().expect("it goes on").unwrap()).unwrap();
+    assert_eq!(next()["state"], "up");
+    let Place::Sqlite(sqlite) = &place else { unreachable!() };
+    remove_file(sqlite.path()).unwrap(); // between two looks
+    let looks: Vec<Value> = (0..4).map(|_| next()).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!sqlite.path().exists());
+    let last = &looks[3];
+    assert!(last["state"] == "down" && last["errors"][0].as_str().unwrap().contains("was removed"), "{looks:?}");
 }
 
 #[test]

@@ -18,8 +18,9 @@ pub(crate) fn run(global: &Global, copy: &Copy, output: &mut Output) -> Result<(
     let copied = job.copy();
     let done = if copy.delete { copied.and_then(|()| job.delete()) } else { copied };
     let done = done.and_then(|()| job.check_files());
-    print(&job.counts, copy, done.is_ok(), output)?;
-    done
+    let printed = print(&job.counts, copy, done.is_ok(), output);
+    // If the copy has failed, this matters more than that nobody reads the output.
+    done.and(printed)
 }
 
 fn job(global: &Global, copy: &Copy) -> Result<Job, Failure> {

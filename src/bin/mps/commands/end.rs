@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::opened::Opened;
 use crate::output::Output;
-use multi_process_session::store::GroupKey;
+use multi_process_session::store::{GroupKey, Located};
 use multi_process_session::{EndReason, PublicId};
 use serde_json::json;
 
@@ -26,15 +26,17 @@ pub(crate) fn session(opened: &Opened, id: PublicId, output: &mut Output) -> Res
 pub(crate) fn user(opened: &Opened, name: &str, except: Option<PublicId>, output: &mut Output) -> Result<(), Failure> {
     let (store, group) = (&opened.store, GroupKey::named(&opened.namespace, name));
     let failed = |error| opened.failed(&error);
-    let sessions = store.group_sessions(&group, &[], &opened.call()?).map_err(failed)?;
-    if sessions.is_empty() {
-        return Err(Failure::Found(format!("the store has no live session of the user {name}")));
-    }
-    // Otherwise all sessions would end.
-    if let Some(id) = except.filter(|id| sessions.iter().all(|session| session.public_id() != *id)) {
-        return Err(Failure::Found(format!("the session {id} is not a live one of {name}; nothing was ended")));
+    if let Some(id) = except {
+        let place = Located { id, tag: Some(group.tag) };
+        // If it were not there, all sessions would end.
+        if store.read(&opened.namespace, &[place], false, &opened.call()?).map_err(failed)?.is_empty() {
+            return Err(Failure::Found(format!("the session {id} is not a live one of {name}; nothing was ended")));
+        }
     }
     let ended = store.clear_group(&group, except, &opened.call()?).map_err(failed)?.number;
+    if ended == 0 && except.is_none() {
+        return Err(Failure::Found(format!("the store has no live session of the user {name}")));
+    }
     output.print(|| json!({ "ended": ended }), || format!("{ended} {} ended", sessions_have(ended)))
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn run(opened: &Opened, output: &mut Output) -> Result<(), Failure> {
     let mut removed = 0;
     loop {
         interrupt::check()?;
+        opened.check_file()?;
         let call = opened.call_within(STEP)?;
         let purged = opened.store.purge(&opened.namespace, &call).map_err(|error| opened.failed(&error))?;
         removed += purged.removed;

@@ -1,4 +1,5 @@
--- Keeps the values of a group as another store has them, unless they were changed here since they came from there.
+-- Keeps the values of a group as another store has them, unless they were changed here since they came from there. If
+-- the other store has none any more, removes them.
 -- KEYS: generation
 --       members, values
 -- ARGV: nonce
@@ -16,8 +17,12 @@ local last = nonces:sub(1, NONCE_LENGTH)
 local began = struct.pack('>I7', generation_or_new())
 local of_generation, newest, copied = unpack(call_or_nil('HMGET', values, 'o', 'n0', 'c') or {})
 newest = of_generation == began and newest and newest:sub(1, NONCE_LENGTH) or ''
-if last == '' or newest == last or newest ~= '' and not has_all_changes(newest, copied, nonces, given_copied) then
+if newest == last or newest ~= '' and not has_all_changes(newest, copied, nonces, given_copied) then
   return { nonce, 'ok', 'kept' }
+end
+if last == '' then
+  redis.call('UNLINK', values)
+  return { nonce, 'ok', 'updated' }
 end
 -- THE FIRST WRITE adds, so a full memory refuses the call.
 write_nonces(values, began, nonces)

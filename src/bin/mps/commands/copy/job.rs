@@ -92,12 +92,16 @@ impl Job {
         let from = GroupKey::new(&self.source.namespace, tag);
         let values = self.source.store.read_group(&from, &self.source.call()?);
         let values = values.map_err(|error| self.source.failed(&error))?;
-        if !values.nonces.is_empty() {
-            let to = GroupKey::new(&target.namespace, tag);
-            let restored = target.store.restore_group(&to, &values, &target.call()?);
-            restored.map_err(|error| target.failed(&error))?;
+        let to = GroupKey::new(&target.namespace, tag);
+        // Most users have no values. But the target may still have some that have ended at the source.
+        if values.nonces.is_empty() {
+            let there = target.store.read_group(&to, &target.call()?).map_err(|error| target.failed(&error))?;
+            if there.nonces.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
+        let restored = target.store.restore_group(&to, &values, &target.call()?);
+        restored.map(drop).map_err(|error| target.failed(&error))
     }
 
     /// Counts what a copy would do, as far as the versions of the records tell.

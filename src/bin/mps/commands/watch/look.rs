@@ -44,6 +44,11 @@ impl Look {
             figures: Vec::new(),
             errors: Vec::new(),
         };
+        // A ping would make a missing file anew.
+        if let Err(failure) = opened.check_file() {
+            look.errors.extend(failure.message());
+            return Ok(look);
+        }
         let call = || opened.call_within(every.max(SHORTEST_CALL));
         look.ping = look.timed("does not answer", opened.store.ping(&call()?));
         if look.ping.is_none() {
