@@ -144,18 +144,18 @@ impl Session {
         json.map_or(Ok(None), |json| from_json(key, json))
     }
 
-    /// Keeps the forms of the present id valid for `grace` after this request gives the session a new id.
+    /// Keeps the forms of the present id valid for `time` after this request gives the session a new id.
     ///
     /// Without this call, the new id of a login or of [`regenerate`](Session::regenerate) makes the [form
-    /// tokens](Session::csrf_token) of all pages that are open in other tabs invalid. A grace of more than 5 minutes
+    /// tokens](Session::csrf_token) of all pages that are open in other tabs invalid. A time of more than 5 minutes
     /// counts as 5 minutes. Forms of another user are never kept.
     ///
     /// # Security
     /// Do not call this at a login if an attacker may have planted the id from before the login. An attacker who has
-    /// that id can get a form token for it. During the grace, this token would be valid for the user's session. The
+    /// that id can get a form token for it. During this time, the token would be valid for the user's session. The
     /// default cookie (`__Host-`) cannot be planted. A cookie with a domain, and a cookie without `Secure`, can.
-    pub fn keep_forms_for(&mut self, grace: Duration) {
-        self.edit().forms_grace = Some(grace.clamp(Duration::from_millis(1), LONGEST_GRACE));
+    pub fn keep_forms_for(&mut self, time: Duration) {
+        self.edit().forms_time = Some(time.clamp(Duration::from_millis(1), LONGEST_GRACE));
     }
 
     /// Lets the session leave its group when it is saved. A session that is not in a group stays as it is.

@@ -37,10 +37,10 @@ impl Session {
             GroupChange::Join(name) => name != group,
             GroupChange::Leave => true,
         });
-        let Pending { changes, new_id, forms_grace, .. } = pending;
+        let Pending { changes, new_id, forms_time, .. } = pending;
         let Some(new_id) = new_id else { return };
         let mut old: Vec<_> = self.old_ids().collect();
-        match forms_grace.or(new_id.grace).zip(self.record.now()).filter(|_| !leaves_group) {
+        match forms_time.or(new_id.grace).zip(self.record.now()).filter(|_| !leaves_group) {
             Some((grace, now)) => old.push((self.context.public_id(&self.identity), now + grace)),
             None => old.clear(),
         }

@@ -20,7 +20,7 @@ pub(super) struct Pending {
     /// The limit of the group for the login of this request.
     pub(super) limit: Option<GroupLimit>,
     /// How long forms of the present id stay valid after the id has changed.
-    pub(super) forms_grace: Option<Duration>,
+    pub(super) forms_time: Option<Duration>,
     /// Whether a new session is kept although nothing is set in it.
     pub(super) keep: bool,
 }
@@ -47,7 +47,7 @@ impl Pending {
                 (earlier, later) => earlier.or(later),
             },
             limit: later.limit.or(self.limit),
-            forms_grace: later.forms_grace.or(self.forms_grace),
+            forms_time: later.forms_time.or(self.forms_time),
             keep: self.keep || later.keep,
         }
     }
