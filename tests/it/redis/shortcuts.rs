@@ -322,12 +322,12 @@ fn whatever_is_damaged_both_ways_load_the_same() {
     let place = Place::redis();
     let Place::Redis(redis) = &place else { unreachable!("it is Redis") };
     // No refresh comes due while the test runs.
-    let with = |builder: SessionManagerBuilder| {
-        builder.idle_timeout(1000 * HOUR).absolute_timeout(2000 * HOUR).build().unwrap()
+    let with = |builder: SessionManagerBuilder, refresh| {
+        builder.idle_timeout(1000 * HOUR).absolute_timeout(2000 * HOUR).refresh(refresh).build().unwrap()
     };
-    let headers = sessions(&with(builder(&redis.url())), &place);
+    let headers = sessions(&with(builder(&redis.url()), Refresh::After(HOUR)), &place);
     let managers = [Refresh::After(HOUR), Refresh::Never]
-        .map(|refresh| with(builder("memory:").store(BothWays::new(redis, None)).refresh(refresh)));
+        .map(|refresh| with(builder("memory:").store(BothWays::new(redis, None)), refresh));
     let connection = &mut redis.connect();
     for key in redis.records_and_left_overs() {
         let dump: Vec<u8> = redis.run(&["DUMP", &key]);
