@@ -5,6 +5,7 @@ use super::redis::{Redis, run};
 use super::tls::{Authority, Certified};
 use super::until;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 const SLOTS: usize = 16384;
 /// How long a node may be silent before the other nodes count it as lost, in milliseconds. On a busy machine, a healthy
@@ -208,13 +209,18 @@ impl Cluster {
 
     pub fn end_to_move(&self, slot: u16, to: &Node) {
         let (slot_text, id) = (slot.to_string(), to.id());
-        // An older message from another node may undo the change at one of them, so try again.
+        // An older message from another node may undo the change at one of them. So all of them have to know it for a
+        // while, and until then, try again.
+        let mut known_since = None;
         until(|| {
+            if self.nodes.iter().all(|node| node.believes_in(&id, slot)) {
+                return known_since.get_or_insert_with(Instant::now).elapsed() >= Duration::from_millis(20);
+            }
+            known_since = None;
             for node in [to].into_iter().chain(&self.nodes) {
                 let _ = node.redis.try_run::<()>(&["CLUSTER", "SETSLOT", &slot_text, "NODE", &id]);
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            self.nodes.iter().all(|node| node.believes_in(&id, slot))
+            false
         });
     }
 

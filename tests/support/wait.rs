@@ -31,9 +31,7 @@ pub fn until_some<T>(mut look: impl FnMut() -> Option<T>) -> T {
 pub fn next_millisecond() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis();
     let start = now();
-    while now() == start {
-        thread::sleep(Duration::from_micros(50));
-    }
+    until(|| now() != start);
 }
 
 /// Lets idle connections rest for so long that the library does not trust them any more: a call on one of them keeps
